@@ -1,0 +1,20 @@
+/* file.h - whole files, safely. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <sys/types.h>
+
+/* Append the whole file to `buf`. -EFBIG past its ceiling; -errno of open/read. */
+int file_read(const char *path, struct buf *buf, struct err *err);
+/* Write through a temporary beside it and rename: readers see the old or the new file, never a
+ * part. With `sync`, both file and folder are fsynced before the answer. */
+int file_write(const char *path, const void *data, size_t len, mode_t mode, bool sync,
+               struct err *err);
+/* mkdir -p; existing folders are fine. */
+int dir_make(const char *path, mode_t mode, struct err *err);
+/* Remove a folder and all in it; follows no link; absent is fine. */
+int dir_remove(const char *path, struct err *err);
+/* malloc'd "a/b/c" of printf-style parts; NULL when memory is short. */
+char *path_format(const char *fmt, ...) PRINTF_LIKE(1, 2);

@@ -1,0 +1,130 @@
+/* event.h - everything that can happen to the grid, and its durable encoding.
+ *
+ * The journal stores each event as one record: u16 type, u16 version, i64 time_ms, then the type's
+ * fields in order, little-endian, as docs/journal.md lists them (varints and length-prefixed bytes;
+ * a version only ever adds fields at the end, and a reader takes defaults for those that are not
+ * there). Decoding untrusted bytes never reads past them: -EBADMSG.
+ *
+ * The event carries the time and every random draw; the core has neither clock nor dice. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "model/inventory.h"
+#include "model/request.h"
+#include "model/usage.h"
+
+#define EVENT_VERSION 1u
+#define EVENT_BYTES_MAX (4u << 20)
+#define REASON_BYTES 160u
+
+enum event_type { /* numbers are for ever: they are in journals */
+                  EVENT_JOB_SUBMITTED = 1,
+                  EVENT_JOB_CANCELLED = 2, /* asked for by a user */
+                  EVENT_SITE_JOINED =
+                      3,               /* inventory told or told again; nodes not named are gone */
+                  EVENT_SITE_SEEN = 4, /* a session opened */
+                  EVENT_SITE_LOST = 5, /* its session closed or went silent */
+                  EVENT_PASS = 6,      /* run a scheduling pass now */
+                  EVENT_TICK = 7,      /* time passed: timers due fire */
+                  EVENT_ATTEMPT_STARTED = 8,  /* reported by the site */
+                  EVENT_ATTEMPT_PROGRESS = 9, /* usage so far, checkpoint saved */
+                  EVENT_ATTEMPT_ENDED = 10,   /* reported by the site: final */
+                  EVENT_ATTEMPT_UNKNOWN =
+                      11, /* the site, asked to reconcile, has no trace of the attempt */
+                  EVENT_NODE_STATE =
+                      12, /* a node or one of its devices: cordoned, sick, well again */
+                  EVENT_TENANT_SET = 13, /* a tenant and its quotas */
+                  EVENT_NOTE = 14        /* free text of an operator, for the record */
+};
+
+enum attempt_outcome {                        /* numbers are for ever */
+                       OUTCOME_EXITED = 0,    /* exit_code tells */
+                       OUTCOME_SIGNALLED = 1, /* exit_code = signal */
+                       OUTCOME_TIME_LIMIT = 2,
+                       OUTCOME_MEMORY = 3,  /* killed by its memory limit */
+                       OUTCOME_DISK = 4,    /* wrote past its disk limit */
+                       OUTCOME_STOPPED = 5, /* a stop that the controller asked for */
+                       OUTCOME_START_FAILED =
+                           6, /* never ran: `reason` says why (sandbox, missing folder, ...) */
+                       OUTCOME_LOST = 7 /* its supervisor or node died: nobody knows its exit */
+};
+
+struct event_job_submitted {
+    struct job_request request;
+    const char *tenant, *user, *name;
+    const char *idempotency_key; /* "" = none; unique per tenant while the job is remembered */
+    uint32_t elements_count;     /* 0 = a single job; else an array of that many */
+    uint32_t parallel_max;
+    const char *spec_json; /* the canonical spec with secrets sealed by the controller: opaque */
+    uint32_t spec_len;
+};
+struct event_attempt_ended {
+    uint64_t job_id;
+    uint32_t epoch;
+    uint32_t outcome; /* enum attempt_outcome */
+    int32_t exit_code;
+    int64_t started_ms, ended_ms; /* the site's clock, as it saw them; 0 = never started */
+    struct usage usage;
+    const char *reason; /* one line, may be "" */
+};
+struct event {
+    enum event_type type;
+    int64_t time_ms;
+    union {
+        struct event_job_submitted job_submitted;
+        struct {
+            uint64_t job_id; /* a job, or an array: all elements */
+            const char *by;
+            const char *reason;
+        } job_cancelled;
+        struct {
+            struct site_info site;
+        } site_joined;
+        struct {
+            const char *site;
+            uint64_t session; /* grows; a stale session's events are refused by the shell */
+        } site_seen, site_lost;
+        struct {
+            uint64_t job_id;
+            uint32_t epoch;
+            int64_t started_ms;
+        } attempt_started;
+        struct {
+            uint64_t job_id;
+            uint32_t epoch;
+            struct usage usage;
+            int64_t checkpoint_ms; /* when the newest complete checkpoint was saved; 0 = none */
+        } attempt_progress;
+        struct event_attempt_ended attempt_ended;
+        struct {
+            uint64_t job_id;
+            uint32_t epoch;
+        } attempt_unknown;
+        struct {
+            const char *site, *node;
+            int32_t device; /* -1 = the whole node */
+            bool cordoned;
+            const char *reason;
+        } node_state;
+        struct {
+            const char *tenant;
+            int64_t cpus_max, devices_milli_max, jobs_max; /* -1 = no limit */
+        } tenant_set;
+        struct {
+            const char *text;
+        } note;
+    };
+};
+
+/* Append the record. -EINVAL for a field out of its bounds. */
+int event_encode(const struct event *event, struct buf *out);
+/* Strings point into `data` or into `arena`. site_joined's nodes are arena memory too. */
+struct arena;
+int event_decode(const void *data, size_t len, struct arena *arena, struct event *event_out,
+                 struct err *err);
+/* For `mains journal export|import`: one JSON object. */
+json_t *event_to_json(const struct event *event);
+int event_from_json(const json_t *json, struct arena *arena, struct event *event_out,
+                    struct err *err);
+const char *event_type_name(enum event_type type); /* "job_submitted" */

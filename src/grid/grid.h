@@ -1,0 +1,185 @@
+/* grid.h - the network as a state machine: grid_step(state, event) -> state', effects.
+ *
+ * Pure: no I/O, no clock, no threads, no globals; several grids live in one process. The same
+ * events give the same state, byte for byte (grid_snapshot), on every machine.
+ *
+ * A shell (controller, simulator) appends the event to its log, steps, and performs the effects
+ * once the event is durable. Effects are idempotent and carry (job, epoch); after a restart the
+ * shell replays with effects thrown away and then calls grid_reissue.
+ *
+ * The grid holds live jobs (queued, held, starting, running, stopping) and, of ended ones, only
+ * what is still needed (dependents waiting, idempotency keys inside GRID_KEY_KEEP_MS). Ended jobs
+ * leave through EFFECT_JOB_ENDED. */
+#pragma once
+
+#include "grid/event.h"
+
+struct grid; /* opaque */
+
+#define GRID_JOBS_MAX 2000000u
+#define GRID_KEY_KEEP_MS (24 * 3600 * 1000LL)
+#define GRID_LOST_TRIES_MAX 5u /* a job whose attempts keep getting lost ends as failed */
+
+enum job_state {               /* numbers are for ever */
+                 JOB_HELD = 0, /* waits for `after` or `begin` */
+                 JOB_QUEUED = 1,
+                 JOB_STARTING = 2, /* run effect given, not yet reported started */
+                 JOB_RUNNING = 3,
+                 JOB_STOPPING = 4, /* stop effect given */
+                 JOB_DONE = 5,     /* exit 0 */
+                 JOB_FAILED = 6,
+                 JOB_CANCELLED = 7
+};
+const char *job_state_name(enum job_state state); /* "queued" */
+bool job_state_is_final(enum job_state state);
+
+/* The share of one node that one attempt holds. Devices in 1/1000 each. */
+struct alloc_part {
+    uint32_t node;  /* index in the site's inventory */
+    uint32_t tasks; /* tasks of the gang on this node */
+    uint32_t cpus;
+    int64_t memory_bytes;
+    int64_t disk_bytes;
+    uint32_t devices_count;
+    struct {
+        uint32_t index; /* in node_info.devices */
+        uint32_t milli;
+    } devices[NODE_DEVICES_MAX];
+};
+struct allocation {
+    char site[MODEL_NAME_BYTES];
+    uint32_t parts_count;
+    const struct alloc_part *parts; /* borrowed until the next step */
+};
+
+/* A job as the shell may read it; all pointers borrowed until the next step. */
+struct job_view {
+    uint64_t id;
+    uint64_t array_id;    /* 0 = not an element */
+    uint32_t array_index; /* 0 .. elements-1 */
+    uint32_t array_count;
+    enum job_state state;
+    uint32_t epoch; /* of the newest attempt; 0 = none yet */
+    uint32_t attempts_failed, attempts_lost;
+    const char *tenant, *user, *name;
+    const struct job_request
+        *request; /* rebuilt into a scratch of the grid: good until next call */
+    const char *spec_json;
+    uint32_t spec_len;
+    int64_t submitted_ms, eligible_ms, started_ms, ended_ms; /* 0 = not yet */
+    struct allocation allocation;                            /* parts_count 0 = holds none */
+    int32_t exit_code;
+    enum attempt_outcome outcome; /* of the newest ended attempt */
+    const char *reason;           /* of the state, one line, "" when there is none */
+    bool cancel_requested;
+    struct usage usage; /* all attempts together, so far */
+};
+
+enum effect_type {
+    EFFECT_RUN,         /* site: run attempt (job, epoch) on allocation */
+    EFFECT_STOP,        /* site: stop (job, epoch) */
+    EFFECT_JOB_CHANGED, /* tell watchers: state, reason */
+    EFFECT_JOB_ENDED,   /* final: write history; after this the grid forgets it */
+    EFFECT_USAGE        /* one ledger row: an attempt's usage */
+};
+struct effect {
+    enum effect_type type;
+    uint64_t job_id;
+    uint32_t epoch;
+    struct job_view view;            /* as of after the step; strings good until the next step */
+    struct usage usage;              /* EFFECT_USAGE: of this attempt */
+    uint32_t outcome;                /* EFFECT_USAGE */
+    int32_t exit_code;               /* EFFECT_USAGE */
+    int64_t granted_ms, released_ms; /* EFFECT_USAGE */
+};
+/* The shell's ear: called for each effect in order, inside grid_step. NULL = throw away. */
+typedef void (*effect_fn)(void *context, const struct effect *effect);
+
+struct step_result {
+    uint64_t job_id;     /* job_submitted: the job's or the array's id (also on a repeated key) */
+    uint32_t jobs_count; /* how many ids follow it: 1, or elements */
+    bool repeated;       /* the idempotency key was known: nothing changed */
+};
+
+struct grid *grid_create(void);
+void grid_destroy(struct grid *grid);
+
+/* Check without changing: what grid_step would refuse, refused before it is journaled.
+ * -ENOENT unknown job, tenant or site; -EINVAL; -EPROTO not legal in this state;
+ * -EDQUOT over quota; -ENOSPC too many jobs; -EALREADY nothing would change. */
+int grid_check(const struct grid *grid, const struct event *event, struct err *err);
+/* Apply. An event that grid_check refuses changes nothing and gives the same error (a replayed
+ * journal never holds one). Stale reports (old epoch, ended job) are legal and change nothing. */
+int grid_step(struct grid *grid, const struct event *event, effect_fn perform, void *context,
+              struct step_result *result_out, struct err *err);
+/* Give RUN for attempts that are starting or running, STOP for those stopping. */
+void grid_reissue(struct grid *grid, effect_fn perform, void *context);
+
+bool grid_wants_pass(const struct grid *grid);       /* something changed that may start a job */
+int64_t grid_next_timer_ms(const struct grid *grid); /* INT64_MAX = none: send TICK then */
+
+bool grid_find_job(struct grid *grid, uint64_t id, struct job_view *view_out);
+/* Live jobs by id, ascending, after `after_id`; false at the end. `tenant` NULL = all. */
+bool grid_next_job(struct grid *grid, uint64_t after_id, const char *tenant,
+                   struct job_view *view_out);
+/* An array's live elements. */
+uint32_t grid_array_live(const struct grid *grid, uint64_t array_id, uint32_t *queued_out,
+                         uint32_t *running_out);
+struct grid_counts {
+    uint64_t held, queued, starting, running, stopping;
+    uint64_t submitted_total, done_total, failed_total, cancelled_total, attempts_total;
+    uint64_t passes_total;
+};
+struct grid_counts grid_count(const struct grid *grid);
+
+/* Sites and what is free there now. */
+struct node_view {
+    const struct node_info *info;
+    bool cordoned, present;
+    const char *cordon_reason;
+    uint32_t cpus_free;
+    int64_t memory_free_bytes, disk_free_bytes;
+    uint32_t devices_free_milli[NODE_DEVICES_MAX];
+    bool devices_cordoned[NODE_DEVICES_MAX];
+    uint32_t jobs_count;
+};
+uint32_t grid_site_count(const struct grid *grid);
+const struct site_info *grid_site_get(const struct grid *grid, uint32_t index, bool *reachable_out);
+int grid_site_find(const struct grid *grid, const char *name); /* index or -1 */
+bool grid_node_get(const struct grid *grid, uint32_t site, uint32_t node,
+                   struct node_view *view_out);
+
+/* Why a job is where it is: data, and one line a person can act on. */
+struct why {
+    char code[32];  /* "cpus", "devices", "chip", "priority", "dependency", "begin", "quota", ... */
+    char text[256]; /* "needs 64 CPUs on one node; the largest node (vm) has 2: lower --cpus" */
+    uint64_t ahead; /* jobs before it in order, when that is the reason */
+    int64_t start_estimate_ms; /* Unix ms; 0 = not known */
+};
+int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out);
+
+/* What would happen to this request now; nothing changes. Candidates best first. */
+struct plan_candidate {
+    char site[MODEL_NAME_BYTES];
+    char node[MODEL_NAME_BYTES]; /* of the first part */
+    char chip[MODEL_NAME_BYTES]; /* "" = no device */
+    uint32_t nodes_count;
+    bool fits_now, fits_ever;
+    int64_t start_estimate_ms;
+    int64_t duration_ms;                       /* the limit, or 0 when none is given */
+    int64_t price_micro, energy_mj, carbon_ug; /* over duration; modelled */
+    double score;
+    char reason[160]; /* why not, or why it leads */
+};
+#define PLAN_CANDIDATES_MAX 16u
+int grid_plan(struct grid *grid, const struct job_request *request, const char *tenant,
+              int64_t now_ms, struct plan_candidate *candidates_out, uint32_t *count_out,
+              struct err *err);
+
+/* The whole state as bytes; the same state gives the same bytes. Versioned like events. */
+int grid_snapshot(const struct grid *grid, struct buf *out);
+int grid_restore(const void *data, size_t len, struct grid **grid_out, struct err *err);
+
+/* All invariants of the design that state alone can show: nothing promised twice, sums of parts
+ * equal what is free, one attempt a job, indexes consistent. 0, or -EINVAL and which. */
+int grid_check_invariants(const struct grid *grid, struct err *err);

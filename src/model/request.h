@@ -1,0 +1,95 @@
+/* request.h - what the scheduler knows of a job: the part of a job_spec that decides order and
+ * place. Derived once from the spec (spec_to_request), carried in the submitted event, kept in the
+ * core. It holds no pointer: it can be copied, hashed and compared as bytes (padding is zero).
+ *
+ * Sizes: memory and disk in bytes, time in ms, devices in 1/1000, money in 1/1,000,000. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define REQUEST_TASKS_MAX 65536u
+#define REQUEST_CHIPS_MAX 16u  /* chip kinds a job may list */
+#define REQUEST_NEEDS_MAX 8u   /* lower bounds on chip figures */
+#define REQUEST_PLACES_MAX 16u /* owners, sites, regions in allow and deny, each */
+#define REQUEST_DEPS_MAX 64u
+#define REQUEST_RETRY_CODES_MAX 16u
+#define MODEL_NAME_BYTES 64u /* names of jobs, tenants, sites, chips: NUL included */
+
+enum job_class { CLASS_LOW, CLASS_NORMAL, CLASS_HIGH, CLASS_URGENT, CLASS_COUNT };
+enum objective_kind {
+    OBJECTIVE_FASTEST,
+    OBJECTIVE_CHEAPEST,
+    OBJECTIVE_GREENEST,
+    OBJECTIVE_WEIGHTS
+};
+enum unreachable_policy { UNREACHABLE_WAIT, UNREACHABLE_MOVE };
+enum dep_kind { DEP_OK, DEP_ANY, DEP_FAILED };
+/* Figures of the catalogue that a need may bound, in 1/1000 of the unit named. */
+enum chip_metric {
+    METRIC_MEMORY_GB,
+    METRIC_BANDWIDTH_GBS,
+    METRIC_FP64_TFLOPS,
+    METRIC_FP32_TFLOPS,
+    METRIC_TF32_TFLOPS,
+    METRIC_FP16_TFLOPS,
+    METRIC_BF16_TFLOPS,
+    METRIC_FP8_TFLOPS,
+    METRIC_INT8_TOPS,
+    METRIC_LINK_GBS,
+    METRIC_COUNT
+};
+
+struct request_need {
+    uint32_t metric; /* enum chip_metric */
+    uint32_t reserved;
+    int64_t least_milli; /* e.g. 300000 = 300 TFLOPS */
+};
+
+struct request_dep {
+    uint64_t job_id; /* a job, or an array's id: then all its elements */
+    uint32_t kind;   /* enum dep_kind */
+    uint32_t reserved;
+};
+
+enum place_kind { PLACE_OWNER, PLACE_SITE, PLACE_REGION };
+struct request_place {
+    uint32_t kind; /* enum place_kind */
+    uint32_t deny; /* 1: never here; 0: only at one of these (per kind) */
+    char name[MODEL_NAME_BYTES];
+};
+
+/* The fixed part: what makes two jobs interchangeable for placement. */
+struct request_shape {
+    uint32_t tasks;          /* 1 .. REQUEST_TASKS_MAX, all started together */
+    uint32_t tasks_per_node; /* 0: any; else exactly at most this many on one node */
+    uint32_t cpus;           /* per task, whole CPUs, >= 1 */
+    uint32_t devices_milli; /* per task: 0, 1..999 (a share of one device), or a multiple of 1000 */
+    int64_t memory_bytes;   /* per task */
+    int64_t disk_bytes;     /* per task, scratch */
+    int64_t device_memory_bytes; /* per device, least; 0 any */
+    uint32_t chips_count;        /* 0: any chip */
+    uint32_t needs_count;
+    uint32_t places_count;
+    uint32_t reserved;
+    char chips[REQUEST_CHIPS_MAX][MODEL_NAME_BYTES]; /* catalogue kinds, in order of preference */
+    struct request_need needs[REQUEST_NEEDS_MAX];
+    struct request_place places[REQUEST_PLACES_MAX];
+};
+
+struct job_request {
+    uint32_t job_class;                                                  /* enum job_class */
+    uint32_t objective;                                                  /* enum objective_kind */
+    uint32_t weight_time_milli, weight_money_milli, weight_carbon_milli; /* OBJECTIVE_WEIGHTS */
+    uint32_t on_unreachable;    /* enum unreachable_policy */
+    int64_t duration_ms_max;    /* the limit; 0 = none given */
+    int64_t deadline_ms;        /* Unix ms by which it should have ended; 0 = none */
+    int64_t begin_ms;           /* not before this Unix ms; 0 = at once */
+    uint32_t retries_max;       /* further attempts after a failure of the job itself */
+    uint32_t retry_codes_count; /* 0: any non-zero exit is retried while retries last */
+    uint8_t retry_codes[REQUEST_RETRY_CODES_MAX];
+    uint32_t requeue_on_loss; /* 1: an attempt lost with its node or agent goes back to the queue */
+    uint32_t deps_count;
+    struct request_dep deps[REQUEST_DEPS_MAX];
+    struct request_shape shape;
+};

@@ -1,0 +1,17 @@
+/* usage.h - what one attempt used. Integers in small units; each says whether it was measured. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct usage {
+    int64_t wall_ms;         /* from grant to release */
+    int64_t cpu_ms;          /* CPU time really spent (user + system) */
+    int64_t cpu_held_ms;     /* CPUs x time held */
+    int64_t device_milli_ms; /* 1/1000 of a device x ms held */
+    int64_t memory_peak_bytes;
+    int64_t energy_mj;    /* millijoule */
+    int64_t carbon_ug;    /* microgram CO2 equivalent */
+    int64_t price_micro;  /* 1/1,000,000 of the currency */
+    bool energy_measured; /* false: modelled from the catalogue */
+};

@@ -1,0 +1,70 @@
+/* http_server.h - an HTTP/1.1 server inside a libuv loop (libmicrohttpd's epoll set polled by it).
+ *
+ * The handler runs on the loop's thread once a request is whole (its body is in memory, at most
+ * HTTP_BODY_BYTES_MAX, more gets 413 before it is read). It answers at once or keeps the request
+ * and answers later from the same thread. Plain HTTP is refused on any address but loopback: give
+ * a certificate and key for others. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <uv.h>
+
+#define HTTP_BODY_BYTES_MAX (1u << 20)
+#define HTTP_BIG_BODY_BYTES_MAX (64u << 20) /* for routes whose handler said so in `body_max` */
+#define HTTP_CONNECTIONS_MAX 4096u
+#define HTTP_STREAM_BACKLOG_BYTES_MAX (16u << 20)
+#define HTTP_IDLE_TIMEOUT_S 120u
+
+struct http_server;
+struct http_request; /* good from the handler's call until a reply is complete */
+
+struct http_server_config {
+    const char *address;                            /* "127.0.0.1", "::1", "0.0.0.0" */
+    uint16_t port;                                  /* 0 = any free one: see http_server_port */
+    const char *cert_pem, *key_pem, *client_ca_pem; /* text; NULL = plain */
+    uint32_t threads_reserved;
+    /* Called with the head, before the body is read: how many bytes of body are welcome (0 = none).
+     * NULL = HTTP_BODY_BYTES_MAX for all. */
+    size_t (*body_max)(void *context, const struct http_request *request);
+    void (*handle)(void *context, struct http_request *request);
+    /* A kept request or stream whose client went away: after this call it must not be touched. */
+    void (*gone)(void *context, struct http_request *request);
+    void *context;
+};
+
+int http_server_start(uv_loop_t *loop, const struct http_server_config *config,
+                      struct http_server **server_out, struct err *err);
+uint16_t http_server_port(const struct http_server *server);
+/* No new connections; open ones are closed. */
+void http_server_stop(struct http_server *server);
+
+/* Method names are upper case; the path is percent-decoded once, starts with '/', holds no NUL. */
+const char *http_request_method(const struct http_request *request);
+const char *http_request_path(const struct http_request *request);
+const char *http_request_query(const struct http_request *request, const char *key);   /* NULL */
+const char *http_request_header(const struct http_request *request, const char *name); /* NULL */
+const char *http_request_body(const struct http_request *request, size_t *len_out);
+/* "Authorization: Bearer X" -> X, else NULL. */
+const char *http_request_bearer(const struct http_request *request);
+const char *http_request_peer(const struct http_request *request); /* "127.0.0.1" */
+/* A pointer of the handler's own. */
+void http_request_set_user(struct http_request *request, void *user);
+void *http_request_user(const struct http_request *request);
+
+struct http_header {
+    const char *name;
+    const char *value;
+};
+/* Complete answer; `body` is copied. Once per request. */
+void http_reply(struct http_request *request, int status, const char *content_type,
+                const void *body, size_t len, const struct http_header *headers,
+                uint32_t headers_count);
+/* Streamed answer (chunked): begin once, push any number of times, end. */
+int http_stream_begin(struct http_request *request, int status, const char *content_type,
+                      const struct http_header *headers, uint32_t headers_count);
+/* -ENOBUFS: the client reads too slowly (HTTP_STREAM_BACKLOG_BYTES_MAX): end the stream. */
+int http_stream_push(struct http_request *request, const void *data, size_t len);
+size_t http_stream_backlog(const struct http_request *request);
+void http_stream_end(struct http_request *request);

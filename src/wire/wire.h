@@ -1,0 +1,123 @@
+/* wire.h - what controller and agent say to each other.
+ *
+ * The agent dials out. It opens `GET /api/v1/site-session?site=NAME&incarnation=N` and reads
+ * commands from the endless answer, one JSON object a line; it posts reports to
+ * `POST /api/v1/site-session/reports`, one JSON object a line, and may forget those that were
+ * answered 200 (they are durable). Both sides tolerate repeats: everything carries (job, epoch).
+ * A line is at most WIRE_LINE_BYTES_MAX. Unknown types and keys are ignored (newer peers).
+ *
+ * Order of a session: agent -> report HELLO (inventory, attempts it knows) is posted first; the
+ * controller answers with the session number; the agent then opens the stream with it. The
+ * controller sends RUN/STOP as effects come, after a first RECONCILE that lists every attempt the
+ * site should hold; the agent reports ENDED for those it has ended, UNKNOWN for those it has never
+ * heard of (after RECONCILE only), and stops what is not listed. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "model/inventory.h"
+#include "model/usage.h"
+
+#define WIRE_LINE_BYTES_MAX (4u << 20)
+#define WIRE_HEARTBEAT_MS 2000    /* controller -> agent: PING, at least this often */
+#define WIRE_SILENCE_MS_MAX 10000 /* no line for so long: the stream is broken */
+#define WIRE_PARTS_MAX 4096u
+
+struct wire_part { /* as alloc_part, with names: what one node holds of an attempt */
+    char node[MODEL_NAME_BYTES];
+    uint32_t tasks, cpus, devices_count;
+    int64_t memory_bytes, disk_bytes;
+    struct {
+        uint32_t index, milli;
+    } devices[NODE_DEVICES_MAX];
+};
+
+enum wire_command_type {
+    WIRE_RUN,
+    WIRE_STOP,
+    WIRE_RECONCILE,
+    WIRE_PING,
+    WIRE_LOG_READ,
+    WIRE_FORGET
+};
+struct wire_attempt_id {
+    uint64_t job_id;
+    uint32_t epoch;
+};
+struct wire_command {
+    enum wire_command_type type;
+    struct wire_attempt_id attempt; /* run, stop, log_read, forget */
+    /* run */
+    char tenant[MODEL_NAME_BYTES], user[MODEL_NAME_BYTES], name[MODEL_NAME_BYTES];
+    uint64_t array_id;
+    uint32_t array_index, array_count;
+    uint32_t attempt_number;        /* 1 = first */
+    int64_t duration_ms_max;        /* 0 = none */
+    int32_t run_as_uid, run_as_gid; /* -1 = the agent chooses (private uid of the tenant) */
+    bool host_paths;                /* the tenant may use folders of the host as its unix user */
+    const char *spec_json;          /* with secrets; JSON object as text */
+    uint32_t parts_count;
+    const struct wire_part *parts;
+    /* stop */
+    int64_t grace_ms; /* -1 = as the job says */
+    char reason[160];
+    /* reconcile */
+    uint32_t attempts_count;
+    const struct wire_attempt_id *attempts;
+    /* ping */
+    int64_t time_ms;
+    /* log_read: answer with REPORT_LOG lines carrying `request` until `follow_until`/EOF */
+    uint64_t request;
+    bool stream_stderr, follow;
+    int64_t offset; /* bytes; negative = that many before the end */
+    bool cancel;    /* end this request's following */
+};
+
+enum wire_report_type {
+    REPORT_HELLO,
+    REPORT_STARTED,
+    REPORT_PROGRESS,
+    REPORT_ENDED,
+    REPORT_UNKNOWN,
+    REPORT_LOG,
+    REPORT_NODE, /* a device turned sick or well, a node cordoned itself */
+    REPORT_INVENTORY
+};
+struct wire_report {
+    enum wire_report_type type;
+    struct wire_attempt_id attempt;
+    /* hello, inventory */
+    struct site_info site;
+    char version[32];
+    uint64_t incarnation; /* grows with each start of the agent */
+    uint32_t attempts_count;
+    const struct wire_attempt_id
+        *attempts; /* all it holds, running or ended and not acknowledged */
+    /* started, progress, ended */
+    int64_t started_ms, ended_ms, checkpoint_ms;
+    struct usage usage; /* carbon and price are filled by the controller */
+    uint32_t outcome;   /* numbers of enum attempt_outcome in grid/event.h */
+    int32_t exit_code;
+    char reason[160];
+    /* log */
+    uint64_t request;
+    int64_t offset;
+    const char *data; /* raw bytes; base64 on the wire */
+    uint32_t data_len;
+    bool eof;
+    /* node */
+    char node[MODEL_NAME_BYTES];
+    int32_t device; /* -1 = the node */
+    bool cordoned;
+};
+
+/* One line, '\n' included. */
+int wire_command_print(const struct wire_command *command, struct buf *out);
+int wire_report_print(const struct wire_report *report, struct buf *out);
+/* `line` without '\n'. Pointers live in `arena` (or inside the line). -EBADMSG and why; -ENOTSUP
+ * for a type this side does not know (skip it). report->site.nodes is malloc'd: site_info_fini. */
+int wire_command_parse(const char *line, size_t len, struct arena *arena,
+                       struct wire_command *command_out, struct err *err);
+int wire_report_parse(const char *line, size_t len, struct arena *arena,
+                      struct wire_report *report_out, struct err *err);
