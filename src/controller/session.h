@@ -1,0 +1,31 @@
+/* session.h - the controller's end of a site's session.
+ *
+ *   agent: POST /api/v1/site-session/reports?site=NAME            body: one HELLO line
+ *          -> 200 {"session":N}           (older sessions of the site are fenced from here on)
+ *   agent: GET  /api/v1/site-session?site=NAME&incarnation=I&session=N   -> the command stream:
+ *          RECONCILE first, then RUN/STOP for what is owed, then commands as they come, PING
+ *   agent: POST /api/v1/site-session/reports?site=NAME&session=N  -> 200 {"accepted":K}, durable
+ * A fenced session gets 409 `session_stale` on reports and the end of its stream: say HELLO again.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "grid/grid.h"
+#include "wire/wire.h"
+
+struct controller;
+struct api_call;
+struct sessions; /* one per controller */
+
+struct sessions *sessions_create(struct controller *controller);
+void sessions_destroy(struct sessions *sessions);
+
+void session_handle_stream(struct api_call *call);
+void session_handle_reports(struct api_call *call);
+
+/* An effect of a step at `seq`: queued for the site's session, sent once `seq` is durable. */
+void sessions_take_effect(struct sessions *sessions, uint64_t seq, const struct effect *effect);
+/* Send a command at once (log reads). -ENOTCONN: the site has no open stream. */
+int sessions_send(struct sessions *sessions, const char *site, const struct wire_command *command);
+bool sessions_is_open(const struct sessions *sessions, const char *site);
+uint32_t sessions_count(const struct sessions *sessions);
