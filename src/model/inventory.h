@@ -1,5 +1,8 @@
 /* inventory.h - what a site has: its nodes and their devices, as discovered by its agent and told
- * to the controller. Plain data, JSON on the wire. */
+ * to the controller. Plain data, JSON on the wire.
+ *
+ * A device is named by its place in node_info.devices everywhere but inside its vendor's tools:
+ * there `index` and `visibility_value` count. Texts are UTF-8, one line, and always end in NUL. */
 #pragma once
 
 #include "base/buf.h"
@@ -22,9 +25,10 @@ struct device_info {
     int64_t memory_bytes;
     enum device_health health;
     char health_text[96];
-    char visibility_env[48]; /* "CUDA_VISIBLE_DEVICES" */
-    char family[32];         /* "cuda" */
-    char device_nodes[192];  /* "/dev/nvidia0;/dev/nvidiactl;/dev/nvidia-uvm" */
+    char visibility_env[48];   /* "CUDA_VISIBLE_DEVICES"; "" = the chip has none */
+    char visibility_value[96]; /* this device's entry in that list: "3", or "MIG-<uuid>" */
+    char family[32];           /* "cuda" */
+    char device_nodes[192];    /* "/dev/nvidia0;/dev/nvidiactl;/dev/nvidia-uvm" */
     char driver[64];
 };
 
@@ -39,11 +43,12 @@ struct node_info {
     int64_t disk_bytes;                     /* usable for scratch */
     int32_t cpu_load_watts, cpu_idle_watts; /* energy model of the node without devices */
     bool energy_measured;                   /* RAPL or the like is readable */
+    char notes[256]; /* what discovery could not read, for a person; "" = all was well */
     uint32_t devices_count;
     struct device_info devices[NODE_DEVICES_MAX];
 };
 
-struct site_tariff { /* constant for now; series come with later work */
+struct site_tariff { /* constant over time */
     int64_t carbon_g_per_kwh_milli;
     int64_t power_price_micro_per_kwh;
     int64_t cpu_price_micro_per_hour;    /* one CPU for one hour */
@@ -61,6 +66,19 @@ struct site_info {
     struct node_info *nodes; /* owned */
 };
 
-void site_info_fini(struct site_info *info);
+void site_info_fini(struct site_info *info); /* frees the nodes; zeroes are fine */
+
+/* Missing keys get their default (0, "", not known), but name, index, chip, cpus and memory_bytes
+ * must be there; keys this side does not know are ignored (a newer peer wrote them). Node names are
+ * unique in a site. -EINVAL with one line and err->field ("nodes[3].devices[0].index"): wrong type,
+ * out of range, text too long or with control characters; -E2BIG past a ceiling; -ENOMEM.
+ * Fini what comes out; nothing does on failure. */
 int site_info_parse_json(const json_t *root, struct site_info *info_out, struct err *err);
 json_t *site_info_to_json(const struct site_info *info); /* new reference; NULL: no memory */
+
+/* Parts of it, for the API. A new reference; NULL: no memory. */
+json_t *node_info_to_json(const struct node_info *node);
+json_t *device_info_to_json(const struct device_info *device);
+
+/* True when both hold the same values (bytes after the NUL of a text do not count). */
+bool node_info_is_equal(const struct node_info *a, const struct node_info *b);
