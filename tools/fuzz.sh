@@ -16,7 +16,7 @@ for program in "$build"/tests/fuzz/fuzz_*; do
         -artifact_prefix="$found/crash-" -print_final_stats=0 "$found" "tests/fuzz/corpus/$name" \
         >"$found.log" 2>&1; then
         passed=$((passed + 1))
-        echo "ok   $name: $(grep -cE 'NEW|REDUCE' "$found.log" || :) new inputs, $(grep -oE 'Done [0-9]+ runs' "$found.log" || echo done)"
+        echo "ok   $name: $(grep -cE 'NEW|REDUCE' "$found.log" || :) new inputs, $(grep -oE 'Done [0-9]+ runs' "$found.log" || echo "")"
     else
         failed=$((failed + 1))
         echo "FAIL $name"
