@@ -2,8 +2,8 @@
 # CPU of controller and agent while 50 jobs sleep, over 20 s.
 set -eu
 . "$(dirname "$0")/lib.sh"
-network_up
-printf '{"name":"sleep","command":["sleep","600"],"resources":{"cpus":0.01,"memory":"8M"}}' >"$bench_dir/job.json"
+network_up --cpus 64
+printf '{"name":"sleep","command":["sleep","600"],"resources":{"cpus":1,"memory":"8M"}}' >"$bench_dir/job.json"
 "$BENCH_BIN/submit_bench" --url "$url" --token-file "$token_file" --clients 4 --jobs 50 --body "$bench_dir/job.json" >/dev/null
 while [ "$(metric 'mains_jobs{state="running"}')" -lt 50 ]; do sleep 0.1; done
 sleep 2

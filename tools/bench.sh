@@ -8,15 +8,16 @@ mkdir -p build/bench
 MAINS=$(realpath "${MAINS_BUILD:-build/release}/src/cli/mains")
 BENCH_BIN=$(realpath "${MAINS_BUILD:-build/release}/bench")
 export MAINS BENCH_BIN
-if [ $# -eq 0 ]; then
-    for file in bench/*.sh; do
-        name=$(basename "$file" .sh)
-        [ "$name" = lib ] || set -- "$@" "$name"
-    done
-fi
+names=
+for file in bench/*.sh; do
+    name=$(basename "$file" .sh)
+    [ "$name" = lib ] || names="$names$name "
+done
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- $names
 status=0
 for name; do
-    [ -e "bench/$name.sh" ] || { echo "bench.sh: no bench named '$name'; there are: $(cd bench && ls -- *.sh | grep -v '^lib' | sed 's/\.sh//' | tr '\n' ' ')" >&2; exit 2; }
+    [ -e "bench/$name.sh" ] || { echo "bench.sh: no bench named '$name'; there are: $names" >&2; exit 2; }
     out=build/bench/$name.json
     if ! sh "bench/$name.sh" >"$out.tmp" 2>"build/bench/$name.log"; then
         echo "FAIL bench $name: $(tail -n 3 "build/bench/$name.log" | tr '\n' ' ')"
