@@ -15,7 +15,8 @@ static int run_file(const char *path)
 
     if (!file)
         return -1;
-    if (fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) >= 0 && fseek(file, 0, SEEK_SET) == 0) {
+    if (fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) >= 0 &&
+        fseek(file, 0, SEEK_SET) == 0) {
         /* Exactly as long as the input, so that a sanitizer sees a read past its end. */
         data = malloc(size ? (size_t)size : 1);
         if (data && fread(data, 1, (size_t)size, file) == (size_t)size)
