@@ -1,0 +1,35 @@
+/* agent.h - a site's side: it discovers what the machine has, keeps one session with the
+ * controller, and runs what it is told to run.
+ *
+ * State, all under `state_dir`/agent (mode 0700, made when absent):
+ *     lock                      held (flock) by the running agent
+ *     incarnation               a number that grows with each start
+ *     notify                    a FIFO on which supervisors tell what happened
+ *     attempts/<job>.<epoch>/   one attempt: held (flock) by its supervisor while it lives
+ *     ended/<job>.<epoch>.json  final records, kept until the controller says WIRE_FORGET
+ *
+ * A running attempt belongs to its supervisor, not to the agent: the agent may die and start again
+ * at any moment, and finds what runs and what ended by reading these folders. */
+#pragma once
+
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct agent_config {
+    const char *state_dir;      /* absolute */
+    const char *controller_url; /* "http://127.0.0.1:7743"; NULL = `state_dir`/endpoint.json, read
+                                   again before each try to connect */
+    const char *token_file;     /* the site's token as text; NULL = `state_dir`/site.token */
+    const char *site;           /* NULL = the name of this host */
+    const char *owner;          /* NULL = "local" */
+    const char *region;         /* NULL = "" */
+    bool allow_no_sandbox;      /* may jobs run unsandboxed when they ask for it? */
+    bool sandbox_off;           /* run everything unsandboxed: benches, machines that cannot */
+    enum log_level log_level;
+};
+
+/* Run until SIGTERM or SIGINT: the process's exit code. Call before any thread or loop exists: it
+ * forks the process from which supervisors are forked. Running attempts outlive the return. */
+int agent_main(const struct agent_config *config);
