@@ -13,9 +13,13 @@
 #include "model/inventory.h"
 #include "model/request.h"
 #include "model/usage.h"
+#include "sched/figures.h"
 
 #define EVENT_VERSION 1u
 #define EVENT_BYTES_MAX (4u << 20)
+#define EVENT_TEXT_BYTES_MAX 4096u          /* reasons, notes, keys; names are MODEL_NAME_BYTES */
+#define SITE_CHIPS_MAX 1024u                /* kinds of chip at one site */
+#define EVENT_TIME_MS_MAX 253402300799999LL /* the year 9999 */
 #define REASON_BYTES 160u
 
 enum event_type { /* numbers are for ever: they are in journals */
@@ -80,6 +84,10 @@ struct event {
         } job_cancelled;
         struct {
             struct site_info site;
+            /* What the catalogue says of the site's chips, so that the same journal gives the same
+             * state whatever becomes of the catalogue: see event_fill_chips. */
+            uint32_t chips_count;
+            const struct chip_figures *chips;
         } site_joined;
         struct {
             const char *site;
@@ -117,9 +125,11 @@ struct event {
     };
 };
 
-/* Append the record. -EINVAL for a field out of its bounds. */
+/* Append the record. -EINVAL for a field out of its bounds (`out` is as before). NULL strings count
+ * as "". */
 int event_encode(const struct event *event, struct buf *out);
-/* Strings point into `data` or into `arena`. site_joined's nodes are arena memory too. */
+/* Strings point into `data` (records hold the NUL); lists are in `arena`. -EBADMSG; -ENOMEM past
+ * the arena's ceiling (a site of n nodes takes n x sizeof(struct node_info)). */
 struct arena;
 int event_decode(const void *data, size_t len, struct arena *arena, struct event *event_out,
                  struct err *err);
@@ -128,3 +138,8 @@ json_t *event_to_json(const struct event *event);
 int event_from_json(const json_t *json, struct arena *arena, struct event *event_out,
                     struct err *err);
 const char *event_type_name(enum event_type type); /* "job_submitted" */
+
+/* Fill site_joined.chips with the catalogue's figures of every chip kind the site has. Memory comes
+ * from `arena`. -ENOMEM. */
+struct catalogue;
+int event_fill_chips(struct event *event, const struct catalogue *catalogue, struct arena *arena);

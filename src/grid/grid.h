@@ -7,6 +7,12 @@
  * once the event is durable. Effects are idempotent and carry (job, epoch); after a restart the
  * shell replays with effects thrown away and then calls grid_reissue.
  *
+ * Ids: a single job takes the next id. An array of n elements takes n + 1: the array's own id A,
+ * then element k (from 0) has id A + 1 + k.
+ *
+ * Time is the grid's own clock: the greatest event time so far. When memory is short the process
+ * aborts: a crash loses nothing that was answered, a half-done step would.
+ *
  * The grid holds live jobs (queued, held, starting, running, stopping) and, of ended ones, only
  * what is still needed (dependents waiting, idempotency keys inside GRID_KEY_KEEP_MS). Ended jobs
  * leave through EFFECT_JOB_ENDED. */
@@ -18,7 +24,14 @@ struct grid; /* opaque */
 
 #define GRID_JOBS_MAX 2000000u
 #define GRID_KEY_KEEP_MS (24 * 3600 * 1000LL)
-#define GRID_LOST_TRIES_MAX 5u /* a job whose attempts keep getting lost ends as failed */
+#define GRID_LOST_TRIES_MAX 5u    /* a job whose attempts keep getting lost ends as failed */
+#define GRID_ELEMENTS_MAX 100000u /* of one array */
+#define GRID_PARTS_MAX 4096u      /* nodes of one gang */
+#define GRID_SITES_MAX 4096u
+#define GRID_PASS_STARTS_MAX 10000u   /* a pass that starts so many stops there and wants another */
+#define GRID_OUTCOMES_KEPT (1u << 22) /* how far back `after` may name an ended job, in ids */
+#define GRID_HOLD_AFTER_MS (5 * 60 * 1000LL) /* see docs/scheduling.md: when the head holds nodes  \
+                                              */
 
 enum job_state {               /* numbers are for ever */
                  JOB_HELD = 0, /* waits for `after` or `begin` */
@@ -79,8 +92,9 @@ enum effect_type {
     EFFECT_RUN,         /* site: run attempt (job, epoch) on allocation */
     EFFECT_STOP,        /* site: stop (job, epoch) */
     EFFECT_JOB_CHANGED, /* tell watchers: state, reason */
-    EFFECT_JOB_ENDED,   /* final: write history; after this the grid forgets it */
-    EFFECT_USAGE        /* one ledger row: an attempt's usage */
+    EFFECT_JOB_ENDED,   /* final: write history; after this the grid forgets it (no JOB_CHANGED) */
+    EFFECT_USAGE        /* one ledger row: an attempt's usage; view.allocation still shows what it
+                           held. Comes before the JOB_CHANGED or JOB_ENDED of the same attempt */
 };
 struct effect {
     enum effect_type type;
@@ -97,7 +111,7 @@ typedef void (*effect_fn)(void *context, const struct effect *effect);
 
 struct step_result {
     uint64_t job_id;     /* job_submitted: the job's or the array's id (also on a repeated key) */
-    uint32_t jobs_count; /* how many ids follow it: 1, or elements */
+    uint32_t jobs_count; /* 1, or the array's elements */
     bool repeated;       /* the idempotency key was known: nothing changed */
 };
 
@@ -108,6 +122,13 @@ void grid_destroy(struct grid *grid);
  * -ENOENT unknown job, tenant or site; -EINVAL; -EPROTO not legal in this state;
  * -EDQUOT over quota; -ENOSPC too many jobs; -EALREADY nothing would change. */
 int grid_check(const struct grid *grid, const struct event *event, struct err *err);
+/* A key that is remembered: what the submit with it answered. So a repeat need not be journaled;
+ * one that was journaled all the same changes nothing (result.repeated). */
+bool grid_find_key(const struct grid *grid, const char *tenant, const char *key,
+                   struct step_result *result_out);
+/* How an ended job (or array, taken together) ended, while that is remembered
+ * (GRID_OUTCOMES_KEPT): JOB_DONE, JOB_FAILED or JOB_CANCELLED; -1 = live, unknown or too old. */
+int grid_find_outcome(const struct grid *grid, uint64_t id);
 /* Apply. An event that grid_check refuses changes nothing and gives the same error (a replayed
  * journal never holds one). Stale reports (old epoch, ended job) are legal and change nothing. */
 int grid_step(struct grid *grid, const struct event *event, effect_fn perform, void *context,

@@ -1,0 +1,302 @@
+/* One line a field, in the order of the record. Only ever add at the end of a table, with the
+ * value that older records mean; docs/journal.md says the same in words. */
+#include "grid/event_fields.h"
+#include "grid/grid.h"
+
+#include <stddef.h>
+
+#define NUMBER(kind_, type, member)                                                                \
+    {                                                                                              \
+        .name = #member, .kind = FIELD_##kind_, .offset = offsetof(type, member)                   \
+    }
+#define TEXT(type, member)                                                                         \
+    {                                                                                              \
+        .name = #member, .kind = FIELD_TEXT, .offset = offsetof(type, member),                     \
+        .bytes = sizeof(((type *)0)->member)                                                       \
+    }
+#define STRUCT(type, member, table)                                                                \
+    {                                                                                              \
+        .name = #member, .kind = FIELD_STRUCT, .offset = offsetof(type, member), .of = &(table)    \
+    }
+#define ARRAY(type, member, count, table)                                                          \
+    {                                                                                              \
+        .name = #member, .kind = FIELD_ARRAY, .offset = offsetof(type, member),                    \
+        .bytes = sizeof(((type *)0)->member[0]), .count_offset = offsetof(type, count),            \
+        .max = sizeof(((type *)0)->member) / sizeof(((type *)0)->member[0]), .of = &(table)        \
+    }
+#define FIXED(type, member, table)                                                                 \
+    {                                                                                              \
+        .name = #member, .kind = FIELD_FIXED, .offset = offsetof(type, member),                    \
+        .bytes = sizeof(((type *)0)->member[0]),                                                   \
+        .max = sizeof(((type *)0)->member) / sizeof(((type *)0)->member[0]), .of = &(table)        \
+    }
+#define LIST(type, member, count, max_, table)                                                     \
+    {                                                                                              \
+        .name = #member, .kind = FIELD_LIST, .offset = offsetof(type, member),                     \
+        .bytes = sizeof(*((type *)0)->member), .count_offset = offsetof(type, count),              \
+        .max = (max_), .of = &(table)                                                              \
+    }
+#define TABLE(name_, list_)                                                                        \
+    const struct fields name_ = { .list = (list_), .count = sizeof(list_) / sizeof((list_)[0]) }
+#define PLAIN(name_, ...)                                                                          \
+    static const struct field name_##_list[] = { { .name = "", __VA_ARGS__ } };                    \
+    static const struct fields name_ = { .list = name_##_list, .count = 1, .plain = true }
+
+PLAIN(plain_name, .kind = FIELD_TEXT, .bytes = MODEL_NAME_BYTES);
+PLAIN(plain_u8, .kind = FIELD_U8);
+PLAIN(plain_metric, .kind = FIELD_I64, .missing = -1);
+
+static const struct field need_list[] = {
+    NUMBER(U32, struct request_need, metric),
+    NUMBER(I64, struct request_need, least_milli),
+};
+static TABLE(fields_of_need, need_list);
+
+static const struct field place_list[] = {
+    NUMBER(U32, struct request_place, kind),
+    NUMBER(U32, struct request_place, deny),
+    TEXT(struct request_place, name),
+};
+static TABLE(fields_of_place, place_list);
+
+static const struct field dep_list[] = {
+    NUMBER(U64, struct request_dep, job_id),
+    NUMBER(U32, struct request_dep, kind),
+};
+static TABLE(fields_of_dep, dep_list);
+
+static const struct field shape_list[] = {
+    NUMBER(U32, struct request_shape, tasks),
+    NUMBER(U32, struct request_shape, tasks_per_node),
+    NUMBER(U32, struct request_shape, cpus),
+    NUMBER(U32, struct request_shape, devices_milli),
+    NUMBER(I64, struct request_shape, memory_bytes),
+    NUMBER(I64, struct request_shape, disk_bytes),
+    NUMBER(I64, struct request_shape, device_memory_bytes),
+    ARRAY(struct request_shape, chips, chips_count, plain_name),
+    ARRAY(struct request_shape, needs, needs_count, fields_of_need),
+    ARRAY(struct request_shape, places, places_count, fields_of_place),
+};
+static TABLE(fields_of_shape, shape_list);
+
+static const struct field request_list[] = {
+    NUMBER(U32, struct job_request, job_class),
+    NUMBER(U32, struct job_request, objective),
+    NUMBER(U32, struct job_request, weight_time_milli),
+    NUMBER(U32, struct job_request, weight_money_milli),
+    NUMBER(U32, struct job_request, weight_carbon_milli),
+    NUMBER(U32, struct job_request, on_unreachable),
+    NUMBER(I64, struct job_request, duration_ms_max),
+    NUMBER(I64, struct job_request, deadline_ms),
+    NUMBER(I64, struct job_request, begin_ms),
+    NUMBER(U32, struct job_request, retries_max),
+    ARRAY(struct job_request, retry_codes, retry_codes_count, plain_u8),
+    NUMBER(U32, struct job_request, requeue_on_loss),
+    ARRAY(struct job_request, deps, deps_count, fields_of_dep),
+    STRUCT(struct job_request, shape, fields_of_shape),
+};
+TABLE(fields_of_request, request_list);
+
+static const struct field usage_list[] = {
+    NUMBER(I64, struct usage, wall_ms),           NUMBER(I64, struct usage, cpu_ms),
+    NUMBER(I64, struct usage, cpu_held_ms),       NUMBER(I64, struct usage, device_milli_ms),
+    NUMBER(I64, struct usage, memory_peak_bytes), NUMBER(I64, struct usage, energy_mj),
+    NUMBER(I64, struct usage, carbon_ug),         NUMBER(I64, struct usage, price_micro),
+    NUMBER(BOOL, struct usage, energy_measured),
+};
+TABLE(fields_of_usage, usage_list);
+
+static const struct field chips_list[] = {
+    TEXT(struct chip_figures, kind),
+    FIXED(struct chip_figures, metric_milli, plain_metric),
+    NUMBER(I32, struct chip_figures, power_watts),
+    NUMBER(I32, struct chip_figures, power_idle_watts),
+};
+TABLE(fields_of_chips, chips_list);
+
+static const struct field device_list[] = {
+    TEXT(struct device_info, chip),           TEXT(struct device_info, vendor),
+    TEXT(struct device_info, uuid),           NUMBER(U32, struct device_info, index),
+    NUMBER(U32, struct device_info, numa),    NUMBER(I64, struct device_info, memory_bytes),
+    NUMBER(U32, struct device_info, health),  TEXT(struct device_info, health_text),
+    TEXT(struct device_info, visibility_env), TEXT(struct device_info, family),
+    TEXT(struct device_info, device_nodes),   TEXT(struct device_info, driver),
+};
+static TABLE(fields_of_device, device_list);
+
+static const struct field node_list[] = {
+    TEXT(struct node_info, name),
+    TEXT(struct node_info, cpu_model),
+    TEXT(struct node_info, arch),
+    TEXT(struct node_info, os),
+    NUMBER(U32, struct node_info, cpus),
+    NUMBER(U32, struct node_info, numa_count),
+    NUMBER(I64, struct node_info, memory_bytes),
+    NUMBER(I64, struct node_info, disk_bytes),
+    NUMBER(I32, struct node_info, cpu_load_watts),
+    NUMBER(I32, struct node_info, cpu_idle_watts),
+    NUMBER(BOOL, struct node_info, energy_measured),
+    ARRAY(struct node_info, devices, devices_count, fields_of_device),
+};
+static TABLE(fields_of_node, node_list);
+
+static const struct field tariff_list[] = {
+    NUMBER(I64, struct site_tariff, carbon_g_per_kwh_milli),
+    NUMBER(I64, struct site_tariff, power_price_micro_per_kwh),
+    NUMBER(I64, struct site_tariff, cpu_price_micro_per_hour),
+    NUMBER(I64, struct site_tariff, device_price_micro_per_hour),
+    TEXT(struct site_tariff, currency),
+    NUMBER(BOOL, struct site_tariff, carbon_assumed),
+    NUMBER(BOOL, struct site_tariff, price_assumed),
+};
+static TABLE(fields_of_tariff, tariff_list);
+
+static const struct field site_list[] = {
+    TEXT(struct site_info, name),
+    TEXT(struct site_info, owner),
+    TEXT(struct site_info, region),
+    STRUCT(struct site_info, tariff, fields_of_tariff),
+    LIST(struct site_info, nodes, nodes_count, SITE_NODES_MAX, fields_of_node),
+};
+TABLE(fields_of_site, site_list);
+
+/* --- events ------------------------------------------------------------------------------- */
+
+/* A member of the event's union, named without its path. */
+#define AT(name_, kind_, member)                                                                   \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_##kind_, .offset = offsetof(struct event, member)           \
+    }
+#define STRING(name_, member, max_)                                                                \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_STRING, .offset = offsetof(struct event, member),           \
+        .max = (max_)                                                                              \
+    }
+#define NAME_MAX_ (MODEL_NAME_BYTES - 1)
+
+static const struct field submitted_list[] = {
+    { .name = "request",
+      .kind = FIELD_STRUCT,
+      .offset = offsetof(struct event, job_submitted.request),
+      .of = &fields_of_request },
+    STRING("tenant", job_submitted.tenant, NAME_MAX_),
+    STRING("user", job_submitted.user, NAME_MAX_),
+    STRING("name", job_submitted.name, NAME_MAX_),
+    STRING("idempotency_key", job_submitted.idempotency_key, EVENT_TEXT_BYTES_MAX),
+    AT("elements_count", U32, job_submitted.elements_count),
+    AT("parallel_max", U32, job_submitted.parallel_max),
+    { .name = "spec_json",
+      .kind = FIELD_BLOB,
+      .offset = offsetof(struct event, job_submitted.spec_json),
+      .count_offset = offsetof(struct event, job_submitted.spec_len),
+      .max = EVENT_BYTES_MAX },
+};
+static const struct field cancelled_list[] = {
+    AT("job_id", U64, job_cancelled.job_id),
+    STRING("by", job_cancelled.by, EVENT_TEXT_BYTES_MAX),
+    STRING("reason", job_cancelled.reason, EVENT_TEXT_BYTES_MAX),
+};
+static const struct field joined_list[] = {
+    { .name = "site",
+      .kind = FIELD_STRUCT,
+      .offset = offsetof(struct event, site_joined.site),
+      .of = &fields_of_site },
+    { .name = "chips",
+      .kind = FIELD_LIST,
+      .offset = offsetof(struct event, site_joined.chips),
+      .bytes = sizeof(struct chip_figures),
+      .count_offset = offsetof(struct event, site_joined.chips_count),
+      .max = SITE_CHIPS_MAX,
+      .of = &fields_of_chips },
+};
+static const struct field seen_list[] = {
+    STRING("site", site_seen.site, NAME_MAX_),
+    AT("session", U64, site_seen.session),
+};
+static const struct field lost_list[] = {
+    STRING("site", site_lost.site, NAME_MAX_),
+    AT("session", U64, site_lost.session),
+};
+static const struct field started_list[] = {
+    AT("job_id", U64, attempt_started.job_id),
+    AT("epoch", U32, attempt_started.epoch),
+    AT("started_ms", I64, attempt_started.started_ms),
+};
+static const struct field progress_list[] = {
+    AT("job_id", U64, attempt_progress.job_id),
+    AT("epoch", U32, attempt_progress.epoch),
+    { .name = "usage",
+      .kind = FIELD_STRUCT,
+      .offset = offsetof(struct event, attempt_progress.usage),
+      .of = &fields_of_usage },
+    AT("checkpoint_ms", I64, attempt_progress.checkpoint_ms),
+};
+static const struct field ended_list[] = {
+    AT("job_id", U64, attempt_ended.job_id),
+    AT("epoch", U32, attempt_ended.epoch),
+    AT("outcome", U32, attempt_ended.outcome),
+    AT("exit_code", I32, attempt_ended.exit_code),
+    AT("started_ms", I64, attempt_ended.started_ms),
+    AT("ended_ms", I64, attempt_ended.ended_ms),
+    { .name = "usage",
+      .kind = FIELD_STRUCT,
+      .offset = offsetof(struct event, attempt_ended.usage),
+      .of = &fields_of_usage },
+    STRING("reason", attempt_ended.reason, EVENT_TEXT_BYTES_MAX),
+};
+static const struct field unknown_list[] = {
+    AT("job_id", U64, attempt_unknown.job_id),
+    AT("epoch", U32, attempt_unknown.epoch),
+};
+static const struct field node_state_list[] = {
+    STRING("site", node_state.site, NAME_MAX_),
+    STRING("node", node_state.node, NAME_MAX_),
+    AT("device", I32, node_state.device),
+    AT("cordoned", BOOL, node_state.cordoned),
+    STRING("reason", node_state.reason, EVENT_TEXT_BYTES_MAX),
+};
+static const struct field tenant_list[] = {
+    STRING("tenant", tenant_set.tenant, NAME_MAX_),
+    AT("cpus_max", I64, tenant_set.cpus_max),
+    AT("devices_milli_max", I64, tenant_set.devices_milli_max),
+    AT("jobs_max", I64, tenant_set.jobs_max),
+};
+static const struct field note_list[] = {
+    STRING("text", note.text, EVENT_TEXT_BYTES_MAX),
+};
+
+static const struct {
+    const char *name;
+    struct fields fields;
+} types[] = {
+#define TYPE(number, name_, list_)                                                                 \
+    [number] = { name_, { .list = list_, .count = sizeof(list_) / sizeof(list_[0]) } }
+    TYPE(EVENT_JOB_SUBMITTED, "job_submitted", submitted_list),
+    TYPE(EVENT_JOB_CANCELLED, "job_cancelled", cancelled_list),
+    TYPE(EVENT_SITE_JOINED, "site_joined", joined_list),
+    TYPE(EVENT_SITE_SEEN, "site_seen", seen_list),
+    TYPE(EVENT_SITE_LOST, "site_lost", lost_list),
+    [EVENT_PASS] = { "pass", { 0 } },
+    [EVENT_TICK] = { "tick", { 0 } },
+    TYPE(EVENT_ATTEMPT_STARTED, "attempt_started", started_list),
+    TYPE(EVENT_ATTEMPT_PROGRESS, "attempt_progress", progress_list),
+    TYPE(EVENT_ATTEMPT_ENDED, "attempt_ended", ended_list),
+    TYPE(EVENT_ATTEMPT_UNKNOWN, "attempt_unknown", unknown_list),
+    TYPE(EVENT_NODE_STATE, "node_state", node_state_list),
+    TYPE(EVENT_TENANT_SET, "tenant_set", tenant_list),
+    TYPE(EVENT_NOTE, "note", note_list),
+};
+
+const struct fields *event_fields(unsigned type)
+{
+    if (type >= ARRAY_COUNT(types) || !types[type].name)
+        return NULL;
+    return &types[type].fields;
+}
+
+const char *event_type_name(enum event_type type)
+{
+    if ((unsigned)type >= ARRAY_COUNT(types) || !types[type].name)
+        return "unknown";
+    return types[type].name;
+}
