@@ -3,7 +3,12 @@
  * The handler runs on the loop's thread once a request is whole (its body is in memory, at most
  * HTTP_BODY_BYTES_MAX, more gets 413 before it is read). It answers at once or keeps the request
  * and answers later from the same thread. Plain HTTP is refused on any address but loopback: give
- * a certificate and key for others. */
+ * a certificate and key for others (-EPERM).
+ *
+ * Answers kept back are sent together: any number of http_reply and http_stream_push calls in one
+ * turn of the loop cost one pass over the sockets. HEAD is shown to the handler as GET and answered
+ * without the body. Requests that are no HTTP, hold control characters in the path or declare too
+ * large a body are answered here; the handler never sees them. */
 #pragma once
 
 #include "base/buf.h"
@@ -15,6 +20,7 @@
 #define HTTP_BIG_BODY_BYTES_MAX (64u << 20) /* for routes whose handler said so in `body_max` */
 #define HTTP_CONNECTIONS_MAX 4096u
 #define HTTP_STREAM_BACKLOG_BYTES_MAX (16u << 20)
+#define HTTP_BODIES_BYTES_MAX (256u << 20) /* of all requests together; past it 503 */
 #define HTTP_IDLE_TIMEOUT_S 120u
 
 struct http_server;
@@ -24,20 +30,26 @@ struct http_server_config {
     const char *address;                            /* "127.0.0.1", "::1", "0.0.0.0" */
     uint16_t port;                                  /* 0 = any free one: see http_server_port */
     const char *cert_pem, *key_pem, *client_ca_pem; /* text; NULL = plain */
-    uint32_t threads_reserved;
+    uint32_t idle_timeout_s; /* silence, 0 = HTTP_IDLE_TIMEOUT_S; a whole request gets twice that */
+    uint32_t connections_max; /* 0 = HTTP_CONNECTIONS_MAX */
     /* Called with the head, before the body is read: how many bytes of body are welcome (0 = none).
      * NULL = HTTP_BODY_BYTES_MAX for all. */
     size_t (*body_max)(void *context, const struct http_request *request);
     void (*handle)(void *context, struct http_request *request);
-    /* A kept request or stream whose client went away: after this call it must not be touched. */
+    /* A kept request or stream whose client went away: called at most once, never for one that was
+     * answered or ended; after this call it must not be touched. May be NULL. */
     void (*gone)(void *context, struct http_request *request);
     void *context;
 };
 
+/* -EPERM: plain HTTP on an address that is not loopback; -EINVAL: no address, or a certificate or
+ * key that cannot be read; -EADDRINUSE and the like. Texts are copied. */
 int http_server_start(uv_loop_t *loop, const struct http_server_config *config,
                       struct http_server **server_out, struct err *err);
 uint16_t http_server_port(const struct http_server *server);
-/* No new connections; open ones are closed. */
+/* No new connections; open ones are closed after what was answered has been offered to them; `gone`
+ * is called for every request still kept. Not from inside `handle` or `gone`. The loop must turn
+ * once more, to close the handles. */
 void http_server_stop(struct http_server *server);
 
 /* Method names are upper case; the path is percent-decoded once, starts with '/', holds no NUL. */
@@ -57,11 +69,13 @@ struct http_header {
     const char *name;
     const char *value;
 };
-/* Complete answer; `body` is copied. Once per request. */
+/* Complete answer; `body` is copied. Once per request, which must not be touched afterwards. A
+ * header whose name or value cannot be sent (CR, LF) is left out. */
 void http_reply(struct http_request *request, int status, const char *content_type,
                 const void *body, size_t len, const struct http_header *headers,
                 uint32_t headers_count);
-/* Streamed answer (chunked): begin once, push any number of times, end. */
+/* Streamed answer (chunked): begin once, push any number of times, end. After the end the request
+ * must not be touched. 0, or -ENOMEM: end it. */
 int http_stream_begin(struct http_request *request, int status, const char *content_type,
                       const struct http_header *headers, uint32_t headers_count);
 /* -ENOBUFS: the client reads too slowly (HTTP_STREAM_BACKLOG_BYTES_MAX): end the stream. */

@@ -1,0 +1,114 @@
+/* http_internal.h - shared by the files of the HTTP server; nobody else includes it.
+ *
+ * http_server.c   starts, stops, and drives libmicrohttpd from the loop
+ * http_serve.c    what libmicrohttpd calls: a request's life from its first byte to its last
+ * http_request.c  what handlers call: reading a request, answering it
+ *
+ * Who owns a request: libmicrohttpd's connection, from the target's arrival (on_uri) to its
+ * completion (on_completed), where it is freed. A kept request is suspended there: its socket is in
+ * no epoll set of the library, so after HTTP_WATCH_AFTER_MS we watch it ourselves for the client
+ * going away. */
+#pragma once
+
+#include "net/http_server.h"
+#include "net/http_uri.h"
+
+#include <microhttpd.h>
+#include <sys/queue.h>
+
+#define HTTP_WATCH_AFTER_MS 250
+#define HTTP_SWEEP_MS 15000u
+#define HTTP_METHOD_BYTES 16u
+#define HTTP_CONNECTION_MEMORY_BYTES (32u << 10) /* all of a request's head must fit half of it */
+
+enum http_request_state {
+    HTTP_READING,   /* head or body still coming */
+    HTTP_HANDLING,  /* inside config.handle */
+    HTTP_KEPT,      /* the handler keeps it and will answer */
+    HTTP_STREAMING, /* begun by the handler, not ended */
+    HTTP_DONE       /* answered, ended or gone: not the handler's any more */
+};
+
+/* One TCP connection, while it is open. */
+struct http_peer {
+    TAILQ_ENTRY(http_peer) peers_node;
+    struct http_request *request; /* in progress; NULL between two */
+    int fd;
+    int64_t since_ms; /* connected, or last request ended */
+    bool verified;    /* client certificate, where one is asked for */
+};
+
+struct http_request {
+    struct http_server *server;
+    struct MHD_Connection *connection;
+    struct http_peer *peer;
+    TAILQ_ENTRY(http_request) requests_node; /* all of the server */
+    TAILQ_ENTRY(http_request) wait_node;     /* server->kept or server->watched, when suspended */
+    TAILQ_ENTRY(http_request) resume_node;   /* server->resuming */
+    enum http_request_state state;
+    bool head_seen;
+    bool suspended;
+    bool watched;  /* in server->watched and its epoll set, else in server->kept */
+    bool resuming; /* in server->resuming */
+    bool lost;     /* the client went away, or memory did: close the connection */
+    bool is_stream, stream_ended;
+    bool too_large; /* a body without a length grew past its limit */
+    int uri_rc;
+    size_t uri_len; /* as received */
+    int64_t begun_ms, kept_ms;
+    size_t body_bytes_max, body_over_bytes;
+    struct buf body;
+    struct MHD_Response *response; /* made, not yet queued */
+    int status;
+    struct buf out; /* of a stream: pushed, not yet taken */
+    size_t out_offset;
+    void *user;
+    char method[HTTP_METHOD_BYTES];
+    char address[48];
+    struct http_uri uri;
+    char target[]; /* decoded in place */
+};
+
+TAILQ_HEAD(http_request_list, http_request);
+
+struct http_server {
+    struct http_server_config config; /* its texts are not kept */
+    bool is_tls, wants_client_cert;
+    struct MHD_Daemon *daemon;
+    uint16_t port;
+    int watch_fd; /* epoll set of kept requests' sockets */
+    uint32_t handles_open;
+    bool running; /* inside MHD_run */
+    bool stopping;
+    uint32_t idle_timeout_s, sweep_ms;
+    int64_t swept_ms;
+    size_t bodies_bytes; /* of all requests */
+    uv_poll_t poll, watch_poll;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t again;
+    uv_timer_t timer, watch_timer;
+    uv_loop_t *loop;
+    TAILQ_HEAD(, http_peer) peers;
+    struct http_request_list requests, kept, watched, resuming;
+};
+
+/* http_server.c: put a suspended request on the list that is resumed at the end of this turn. */
+void http_server_resume(struct http_request *request);
+/* Suspend it in the library, and begin to watch for its client after a while. */
+void http_server_suspend(struct http_request *request);
+void http_server_forget(struct http_request *request); /* leave all lists */
+
+/* http_serve.c: the client is gone (or memory is): tell the handler, once. */
+void http_request_lose(struct http_request *request);
+void *http_on_uri(void *context, const char *uri, struct MHD_Connection *connection);
+enum MHD_Result http_on_request(void *context, struct MHD_Connection *connection, const char *url,
+                                const char *method, const char *version, const char *upload,
+                                size_t *upload_bytes, void **request_inout);
+void http_on_completed(void *context, struct MHD_Connection *connection, void **request_inout,
+                       enum MHD_RequestTerminationCode code);
+void http_on_connection(void *context, struct MHD_Connection *connection, void **peer_inout,
+                        enum MHD_ConnectionNotificationCode code);
+
+/* http_request.c: libmicrohttpd asks for more of a stream. */
+ssize_t http_stream_read(void *request, uint64_t offset, char *out, size_t out_bytes);
