@@ -1,0 +1,48 @@
+#include "journal/journal_lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* "4242      \n": of one length, so that writing it over the one before needs no new disk block
+ * (the disk may be full) and never leaves a mix of two. */
+#define PID_TEXT_BYTES 11
+
+static int lock_busy(int fd, const char *path, struct err *err)
+{
+    char text[PID_TEXT_BYTES + 1] = "";
+    int pid = 0;
+
+    if (pread(fd, text, PID_TEXT_BYTES, 0) > 0 && sscanf(text, "%9d", &pid) == 1 && pid > 0)
+        return err_set(err, -EBUSY,
+                       "%s: held by process %d: stop it first, or use another state folder", path,
+                       pid);
+    return err_set(err, -EBUSY, "%s: held by another process", path);
+}
+
+int journal_lock_take(const char *path, int *fd_out, struct err *err)
+{
+    CLEANUP(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    char text[PID_TEXT_BYTES + 1];
+
+    if (fd < 0 && (errno == EROFS || errno == EACCES || errno == EPERM))
+        return err_set(err, -errno,
+                       "%s: cannot be written (%s): the journal needs a folder that "
+                       "this user may write",
+                       path, strerror(errno));
+    if (fd < 0)
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? lock_busy(fd, path, err)
+                                    : err_set(err, -errno, "%s: %s", path, strerror(errno));
+    snprintf(text, sizeof(text), "%-10d\n", (int)getpid());
+    /* On a full disk the lock still holds; only its holder's name is missing. */
+    if (pwrite(fd, text, PID_TEXT_BYTES, 0) < 0 && errno != ENOSPC)
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
+    *fd_out = fd;
+    fd = -1;
+    return 0;
+}
