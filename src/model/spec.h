@@ -44,9 +44,12 @@ struct spec_variant {   /* what changes on one chip family; NULL/0 = as in the j
     uint32_t env_count;
 };
 
-struct spec_param { /* one column of an array: `values_count` equals the array's elements_count */
-    const char *name;
-    const char *const *values;
+/* One column of an array. Several columns are crossed (the last one turns fastest) or, with
+ * params_zip, read side by side: see spec_param_value. */
+struct spec_param {
+    const char *name; /* the job sees MAINS_PARAM_<NAME>, in capitals */
+    const char *const *choices;
+    uint32_t choices_count;
 };
 
 struct spec_dep { /* before it is resolved: a job id or the name of a job of the same tenant */
@@ -62,28 +65,43 @@ struct spec_secret {
 };
 
 enum spec_origin { ORIGIN_MAINS, ORIGIN_SBATCH, ORIGIN_SKYPILOT, ORIGIN_COMMAND };
+/* How the tasks of a job come to life: one process a task, or one process on the first node that
+ * starts the others itself (mpirun, a batch script). */
+enum spec_launch { LAUNCH_EACH, LAUNCH_ONCE };
 
 struct job_spec {
     struct arena arena;
 
-    const char *name;        /* default: "job" */
-    const char *notes;       /* NULL when none */
-    enum spec_origin origin; /* which rank environment to add beside MAINS_* */
+    const char *name;  /* default: "job" */
+    const char *notes; /* NULL when none */
+    uint32_t origin;   /* enum spec_origin: which rank environment to add beside MAINS_* */
+    uint32_t launch;   /* enum spec_launch */
+    uint32_t slots;    /* processes a launcher may start in each task; default 1 */
     struct job_request
         request; /* tasks, sizes, class, times, where; deps left empty: see `after` */
+    /* Times told from the submit on; spec_resolve_times makes them absolute in `request`. 0 = none
+     * (or absolute already). */
+    int64_t deadline_after_ms, begin_after_ms;
+    int64_t rpo_ms, rto_ms; /* most work lost, most time until it runs again; 0 = not asked */
 
     const char *image; /* container image; NULL = the site's own system */
     const char *setup; /* shell text run once before `run` on each node; NULL = none */
     const char *run;   /* shell text; NULL when argv is given */
     const char *const *argv;
     uint32_t argv_count;
-    const char *script_interpreter; /* of "#!" of a script; NULL = /bin/sh */
+    const char *script_interpreter; /* "/bin/bash -l": runs `run` and `setup`; NULL = /bin/sh */
+    const char *const *args;        /* of a script: its $1, $2, ... */
+    uint32_t args_count;
 
     const char *workdir; /* absolute on the site, or NULL: a fresh private folder */
     const char *stdout_pattern,
         *stderr_pattern; /* Slurm's %j %A %a %x %u %N; NULL = kept logs only */
     const struct spec_pair *env;
     uint32_t env_count;
+    bool export_all; /* the submitter's environment goes into `env`: spec_resolve_local */
+    const char *const *export_names; /* or only these of it */
+    uint32_t export_names_count;
+    const char *submit_dir, *submit_host; /* of a script; NULL = not told */
     const struct spec_secret *secrets;
     uint32_t secrets_count;
     const struct spec_file *inputs;
@@ -107,8 +125,11 @@ struct job_spec {
 
     uint32_t elements_count;         /* 0 = not an array */
     uint32_t parallel_max;           /* array elements that run at once; 0 = no limit */
-    const struct spec_param *params; /* #SBATCH arrays have one, "SLURM_ARRAY_TASK_ID" */
+    const char *range;               /* "0-9:2,20": the elements' values; or NULL: params */
+    const uint32_t *range_values;    /* elements_count of them, growing */
+    const struct spec_param *params; /* columns of values */
     uint32_t params_count;
+    bool params_zip; /* side by side instead of crossed */
 
     const struct spec_dep *after;
     uint32_t after_count;
@@ -119,11 +140,19 @@ struct spec_place {
     const char *file;
     uint32_t line, column;
 };
-/* Tells the place of a json value; NULL members when the document came as JSON over the API. */
+/* One step on the way from the root of a document to a value. */
+struct spec_step {
+    const struct spec_step *up; /* NULL: this is the root */
+    const char *key;            /* of an object; NULL: element `index` of a list */
+    size_t index;
+};
+/* Tells the place of a value; not needed when the document came as JSON over the API. */
 struct spec_locator {
-    struct spec_place (*find)(const void *context, const json_t *value);
-    /* The place of a key of an object. */
-    struct spec_place (*find_key)(const void *context, const json_t *object, const char *key);
+    /* Of the value at `step`, or with `at_key` of the key that names it. */
+    struct spec_place (*find)(const void *context, const struct spec_step *step, bool at_key);
+    /* A number or boolean as it was written ("1.10"), so that text keeps its form; may be NULL.
+     * Good as long as the document. */
+    const char *(*text)(const void *context, const struct spec_step *step, size_t *len_out);
     const void *context;
 };
 
@@ -133,6 +162,10 @@ struct spec_warnings {
     uint32_t count;
 };
 
+void spec_warnings_fini(struct spec_warnings *warnings);
+
+/* An empty spec with every default in place; NULL when memory is short. */
+struct job_spec *spec_create(void);
 void spec_destroy(struct job_spec *spec);
 void spec_destroyp(struct job_spec **spec); /* for CLEANUP */
 
@@ -152,11 +185,24 @@ int spec_parse_sbatch(const char *file, const char *text, size_t len, struct job
 /* Any of the three, told by content: "#!" or #SBATCH lines -> script; else YAML (JSON is YAML). */
 int spec_parse_file(const char *path, struct job_spec **spec_out, struct spec_warnings *warnings,
                     struct err *err);
-/* Read secrets' from_env/from_file into `value`, and inputs whose `from` is a relative path of the
- * submitting machine into absolute ones (relative to `base_dir`). Done by the CLI. */
-int spec_resolve_local(struct job_spec *spec, const char *base_dir, struct err *err);
+/* What only the submitting process knows, put into the spec; done by the CLI before it sends:
+ * secrets' from_env/from_file -> `value`; export_all/export_names -> `env` (names that look secret
+ * -> `secrets`; MAINS_*, SLURM_* and the like stay behind); relative `from` of inputs, `to` of
+ * outputs, `workdir` and a script's stdout/stderr -> absolute below `base_dir` (absolute itself).
+ * A script without a workdir works in `base_dir`, as with sbatch. `environment` is environ. */
+int spec_resolve_local(struct job_spec *spec, const char *base_dir, char *const *environment,
+                       struct err *err);
+/* Relative begin and deadline, from `now_ms` on. Done at submit; -ERANGE past the year 9999. */
+int spec_resolve_times(struct job_spec *spec, int64_t now_ms, struct err *err);
+
+/* The value of column `param` for array element `element`; both must be in range. */
+const char *spec_param_value(const struct job_spec *spec, uint32_t param, uint32_t element);
+/* The number an element goes by: of `range`, else the element's own index. */
+uint32_t spec_range_value(const struct job_spec *spec, uint32_t element);
+const char *spec_env_find(const struct job_spec *spec, const char *name); /* NULL = not set */
 
 /* Canonical JSON, one line. `with_secrets` only on the way from CLI to controller to agent. */
 int spec_print_json(const struct job_spec *spec, bool with_secrets, struct buf *out);
-/* What cannot be honoured by this network yet, said in one line: -ENOTSUP. */
+/* What this network cannot honour, and what the client has not resolved, said in one line:
+ * -ENOTSUP, or -EINVAL (a relative path of the submitting machine, a secret without its value). */
 int spec_check_supported(const struct job_spec *spec, struct err *err);
