@@ -1,5 +1,9 @@
 /* http_client.h - HTTP requests: one at a time and blocking (the CLI), or many inside a libuv loop
- * (the agent). libcurl; keep-alive; no redirects to other hosts; no proxy for loopback. */
+ * (the agent). libcurl; keep-alive; redirects are not followed; no proxy for loopback.
+ *
+ * An answer of any status is an answer. `on_data` gets the bytes of a 2xx answer only: what comes
+ * with another status is collected in answer->body, so that a stream's refusal can be read. A
+ * transfer that breaks off half-way has status 0 and says so in `error`. */
 #pragma once
 
 #include "base/buf.h"
@@ -21,7 +25,10 @@ struct http_call {
     int64_t connect_timeout_ms; /* 0 = 5 s */
     int64_t silence_timeout_ms; /* a stream that says nothing this long is broken; 0 = none */
     size_t answer_bytes_max;    /* 0 = 64 MiB */
-    const char *ca_pem, *pin_sha256, *client_cert_pem, *client_key_pem; /* TLS; NULL = default */
+    /* TLS; NULL = default. With `ca_pem` only certificates it signed are good. `pin_sha256` is the
+     * SHA-256 of the server's public key (its DER SubjectPublicKeyInfo) in base64; a pin without a
+     * CA replaces the check of chain and name. */
+    const char *ca_pem, *pin_sha256, *client_cert_pem, *client_key_pem;
 };
 
 struct http_answer {
@@ -33,7 +40,9 @@ struct http_answer {
 void http_answer_fini(struct http_answer *answer);
 
 /* Blocking. `on_data` (may be NULL) takes the body as it comes, instead of answer->body; non-zero
- * from it ends the call quietly. 0, or -ECONNREFUSED, -ETIMEDOUT, -EIO with answer->error. */
+ * from it ends the call quietly. 0, or -ECONNREFUSED (no connection), -ETIMEDOUT, -EINVAL (a
+ * header or URL that cannot be sent), -ENOMEM, -EIO with answer->error. `answer_out` is filled
+ * always and is the caller's to free. */
 struct http_easy; /* a kept connection; one thread */
 struct http_easy *http_easy_create(void);
 void http_easy_destroy(struct http_easy *easy);
@@ -41,8 +50,9 @@ int http_easy_call(struct http_easy *easy, const struct http_call *call,
                    int (*on_data)(void *context, const char *data, size_t len), void *context,
                    struct http_answer *answer_out);
 
-/* In a loop. `done` is called once, also on failure (status 0); `answer` is good during the call.
- */
+/* In a loop. `done` is called once, never from inside http_client_call, also on failure (status 0);
+ * `answer` is good during the call. Callbacks may call, cancel (others or themselves) and, in
+ * `done`, destroy the client. A call that failed to start (-EINVAL, -ENOMEM) has no `done`. */
 struct http_client;
 struct http_pending;
 typedef void (*http_data_fn)(void *context, const char *data, size_t len);
@@ -53,4 +63,5 @@ void http_client_destroy(struct http_client *client); /* pending calls end witho
 int http_client_call(struct http_client *client, const struct http_call *call, http_data_fn on_data,
                      http_done_fn done, void *context, struct http_pending **pending_out,
                      struct err *err);
-void http_pending_cancel(struct http_pending *pending); /* without `done` */
+/* Without `done`. `pending` is gone after this, as it is after `done`. */
+void http_pending_cancel(struct http_pending *pending);
