@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #define REQUEST_TASKS_MAX 65536u
 #define REQUEST_CHIPS_MAX 16u  /* chip kinds a job may list */
@@ -72,7 +73,8 @@ struct request_shape {
     uint32_t needs_count;
     uint32_t places_count;
     uint32_t reserved;
-    char chips[REQUEST_CHIPS_MAX][MODEL_NAME_BYTES]; /* catalogue kinds, in order of preference */
+    /* Kinds that will do, in order of preference: see request_chip_is_match. */
+    char chips[REQUEST_CHIPS_MAX][MODEL_NAME_BYTES];
     struct request_need needs[REQUEST_NEEDS_MAX];
     struct request_place places[REQUEST_PLACES_MAX];
 };
@@ -93,3 +95,14 @@ struct job_request {
     struct request_dep deps[REQUEST_DEPS_MAX];
     struct request_shape shape;
 };
+
+/* Is a device of catalogue kind `kind` what `wanted` asks for: the kind itself, or its beginning up
+ * to a hyphen ("a100" is every A100, "a100-sxm4" those with that connector). Case does not count.
+ */
+static inline bool request_chip_is_match(const char *wanted, const char *kind)
+{
+    size_t len = strlen(wanted);
+
+    return len > 0 && strncasecmp(wanted, kind, len) == 0 &&
+           (kind[len] == '\0' || kind[len] == '-');
+}
