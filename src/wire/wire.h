@@ -23,6 +23,9 @@
 #define WIRE_HEARTBEAT_MS 2000    /* controller -> agent: PING, at least this often */
 #define WIRE_SILENCE_MS_MAX 10000 /* no line for so long: the stream is broken */
 #define WIRE_PARTS_MAX 4096u
+#define WIRE_ATTEMPTS_MAX 100000u        /* in one RECONCILE or HELLO */
+#define WIRE_LOG_BYTES_MAX (1u << 20)    /* of one REPORT_LOG, before base64 */
+#define WIRE_ARENA_BYTES_MAX (16u << 20) /* enough for what any one line may hold */
 
 struct wire_part { /* as alloc_part, with names: what one node holds of an attempt */
     char node[MODEL_NAME_BYTES];
@@ -112,11 +115,18 @@ struct wire_report {
     bool cordoned;
 };
 
-/* One line, '\n' included. */
+/* Append one line, '\n' included. Text that is not UTF-8 or holds control characters is printed
+ * with
+ * '?' in their place. -EINVAL: a number that has no place on the wire (above 2^63-1), too many of
+ * something, or a `spec_json` that is not one JSON object on one line; -ENOSPC: longer than
+ * WIRE_LINE_BYTES_MAX or than `out` may grow; -ENOMEM. On failure `out` holds what it held. */
 int wire_command_print(const struct wire_command *command, struct buf *out);
 int wire_report_print(const struct wire_report *report, struct buf *out);
-/* `line` without '\n'. Pointers live in `arena` (or inside the line). -EBADMSG and why; -ENOTSUP
- * for a type this side does not know (skip it). report->site.nodes is malloc'd: site_info_fini. */
+/* `line` without '\n'. Pointers live in `arena`. Keys that are missing get their default: -1 for
+ * run_as_uid, run_as_gid, grace_ms and device, 1 for attempt_number, else 0, "" and false; but what
+ * a type cannot do without must be there. -EBADMSG and why; -ENOTSUP for a type this side does not
+ * know (skip it); -ENOMEM. Long or dirty `reason`s are cut and cleaned rather than refused.
+ * report->site.nodes is malloc'd: site_info_fini, needed after success only. */
 int wire_command_parse(const char *line, size_t len, struct arena *arena,
                        struct wire_command *command_out, struct err *err);
 int wire_report_parse(const char *line, size_t len, struct arena *arena,
