@@ -8,6 +8,8 @@
 
 #include <sqlite3.h>
 
+#define JOURNAL_SQLITE_READ_RECORDS 256 /* in one read transaction */
+
 enum sqlite_statement {
     STATEMENT_BEGIN,
     STATEMENT_COMMIT,
@@ -33,6 +35,8 @@ struct journal_sqlite {
     int lock_fd;
     int wal_pages; /* in the write-ahead log after the last commit */
 };
+
+extern const struct journal_ops journal_sqlite_ops;
 
 /* The -errno for what SQLite last said, with a line for a person; `doing` is "append", ... */
 int journal_sqlite_fail(struct journal_sqlite *journal, const char *doing, struct err *err);

@@ -30,7 +30,7 @@ static inline uint32_t record_make(uint64_t seq, char *out)
     if (seq % 50 == 0)
         len = RECORD_BYTES_MAX; /* more than a page */
     for (uint32_t i = 0; i < len; i++)
-        out[i] = (char)('a' + (seq * 7 + i) % 26);
+        out[i] = (char)('a' + (seq * 7 + i * i * (seq % 11 + 1) + i * seq) % 26);
     return len;
 }
 
