@@ -51,12 +51,14 @@ struct vendor_adapter {
     const char *runtime; /* for people: "CUDA" */
     const char *visibility_env;
     uint16_t pci_vendor;
-    bool needs_node;           /* the PCI id alone is not enough (a CPU's vendor, an APU) */
-    const char *node_glob;     /* one node for each device */
-    const char *node_format;   /* with one %u, the index; NULL = by PCI address (render nodes) */
-    const char *nodes_common;  /* ';' between */
-    const char *library_paths; /* LD_LIBRARY_PATH its tool needs; NULL = none */
-    int32_t temperature_c_max; /* from here on the device counts as sick */
+    bool displays_count;      /* PCI class 03 (display) too, not only 12 and 0b40 */
+    const char *driver_node;  /* must exist before the tool is asked; NULL = none */
+    const char *node_glob;    /* one for each device, ending in its index; NULL = none is typical */
+    const char *node_formats; /* of one device, ';' between, %u the index */
+    bool render_nodes;        /* its /dev/dri nodes (by PCI address) belong to it as well */
+    const char *nodes_common; /* of all devices, ';' between */
+    const char *library_paths;                  /* LD_LIBRARY_PATH its tool needs; NULL = none */
+    int32_t temperature_c_max;                  /* from here on the device counts as sick */
     struct vendor_tool tools[VENDOR_TOOLS_MAX]; /* asked in turn until one tells of a device */
     struct vendor_tool more; /* refines the list when it `wants_more`; argv[0] NULL = none */
 };
