@@ -572,10 +572,20 @@ static void on_full(void *context, uint64_t durable_seq, int rc, const char *rea
     pthread_mutex_unlock(&full->mutex);
 }
 
-static void full_wait(struct full *full, uint64_t seq, bool failing)
+static bool full_failing(struct full *full)
+{
+    bool failing;
+
+    pthread_mutex_lock(&full->mutex);
+    failing = full->rc < 0;
+    pthread_mutex_unlock(&full->mutex);
+    return failing;
+}
+
+static void full_wait(struct full *full, uint64_t seq)
 {
     pthread_mutex_lock(&full->mutex);
-    while (failing ? full->rc == 0 : full->durable_seq < seq)
+    while (full->durable_seq < seq)
         pthread_cond_wait(&full->changed, &full->mutex);
     pthread_mutex_unlock(&full->mutex);
 }
@@ -617,19 +627,18 @@ static void test_full_disk(void **state)
 
     journal = open_well(path, false);
     assert_int_equal(journal_writer_start(journal, on_full, &full, &writer, NULL), 0);
-    while (journal_writer_durable(writer) == seq || full.rc == 0) {
+    while (!full_failing(&full)) {
         assert_int_equal(
             journal_writer_append(writer, bytes, record_make(seq + 1, bytes), &seq, NULL), 0);
         if (seq % 20 == 0)
             usleep(1000);
     }
-    full_wait(&full, 0, true);
     assert_int_equal(full.rc, -ENOSPC);
     assert_non_null(strstr(full.reason, "the disk is full"));
     assert_true(full.durable_seq > 0 && full.durable_seq < seq);
 
     assert_int_equal(truncate(ballast, 0), 0);
-    full_wait(&full, seq, false);
+    full_wait(&full, seq);
     journal_writer_stop(writer);
     assert_int_equal(records_expect(journal, seq), seq);
 
