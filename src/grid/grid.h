@@ -30,8 +30,9 @@ struct grid; /* opaque */
 #define GRID_SITES_MAX 4096u
 #define GRID_PASS_STARTS_MAX 10000u   /* a pass that starts so many stops there and wants another */
 #define GRID_OUTCOMES_KEPT (1u << 22) /* how far back `after` may name an ended job, in ids */
-#define GRID_HOLD_AFTER_MS (5 * 60 * 1000LL) /* see docs/scheduling.md: when the head holds nodes  \
-                                              */
+#define GRID_HOLD_AFTER_MS                                                                         \
+    (5 * 60 * 1000LL) /* see docs/scheduling.md: when the head holds nodes                         \
+                       */
 
 enum job_state {               /* numbers are for ever */
                  JOB_HELD = 0, /* waits for `after` or `begin` */

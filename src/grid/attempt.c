@@ -1,0 +1,264 @@
+#include "grid/state.h"
+#include "sched/mem.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- grant and release ----------------------------------------------------------------------- */
+
+static void hold(struct grid *grid, struct job *job, struct grant *grant)
+{
+    struct tenant *tenant = job_tenant(grid, job);
+
+    fleet_hold(&grid->fleet, grant);
+    job->grant = grant;
+    tenant->cpus_held += grant->cpus;
+    tenant->devices_milli_held += grant->devices_milli;
+    grid->cpus_held += grant->cpus;
+    grid->devices_milli_held += grant->devices_milli;
+    if (job->array)
+        job->array->active++;
+}
+
+static void release(struct grid *grid, struct job *job)
+{
+    struct tenant *tenant = job_tenant(grid, job);
+    struct grant *grant = job->grant;
+    uint64_t wall_ms = (uint64_t)(grid->now_ms - grant->granted_ms);
+
+    fleet_release(&grid->fleet, grant);
+    tenant->cpus_held -= grant->cpus;
+    tenant->devices_milli_held -= grant->devices_milli;
+    grid->cpus_held -= grant->cpus;
+    grid->devices_milli_held -= grant->devices_milli;
+    grid->cpu_ms_billed += grant->cpus * wall_ms;
+    grid->device_milli_ms_billed += grant->devices_milli * wall_ms;
+    if (job->array)
+        job->array->active--;
+    job->grant = NULL;
+    grant_destroy(grant);
+    grid->wants_pass = true;
+}
+
+void attempt_start(struct grid *grid, struct job *job, struct grant *grant)
+{
+    job_dequeue(grid, job);
+    job->epoch++;
+    grant->job_id = job->item.id;
+    grant->epoch = job->epoch;
+    grant->granted_ms = grid->now_ms;
+    grant->end_ms = job_end_bound(grid, job);
+    hold(grid, job, grant);
+    job->started_ms = 0;
+    job_set_state(grid, job, JOB_STARTING);
+    job_set_reason(grid, job, "%s", "");
+    grid->counts.attempts_total++;
+    grid_emit(grid, EFFECT_RUN, job);
+    grid_emit(grid, EFFECT_JOB_CHANGED, job);
+}
+
+/* The job whose newest attempt this is, still holding; NULL: old news. */
+static struct job *find_attempt(const struct grid *grid, uint64_t job_id, uint32_t epoch)
+{
+    struct job *job = grid_job(grid, job_id);
+
+    return job && job->grant && job->epoch == epoch ? job : NULL;
+}
+
+void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch)
+{
+    struct job *job = find_attempt(grid, job_id, epoch);
+
+    if (!job || job->started_ms)
+        return;
+    job->started_ms = grid->now_ms;
+    if (job->state != JOB_STARTING)
+        return;
+    job_set_state(grid, job, JOB_RUNNING);
+    grid_emit(grid, EFFECT_JOB_CHANGED, job);
+}
+
+static struct job_past *past_of(struct job *job)
+{
+    if (!job->past)
+        job->past = mem_alloc(1, sizeof(*job->past));
+    return job->past;
+}
+
+void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage,
+                      int64_t checkpoint_ms)
+{
+    struct job *job = find_attempt(grid, job_id, epoch);
+
+    if (!job)
+        return;
+    past_of(job)->running = usage_of_grant(grid, job->grant, usage);
+    if (checkpoint_ms > job->past->checkpoint_ms)
+        job->past->checkpoint_ms = checkpoint_ms;
+}
+
+/* --- ends ------------------------------------------------------------------------------------ */
+
+/* The ledger row, then what was held is free again. */
+static void settle(struct grid *grid, struct job *job, const struct usage *reported)
+{
+    struct usage usage = usage_of_grant(grid, job->grant, reported);
+    struct job_past *past = past_of(job);
+    struct effect effect = { .type = EFFECT_USAGE,
+                             .job_id = job->item.id,
+                             .epoch = job->epoch,
+                             .usage = usage,
+                             .outcome = job->outcome,
+                             .exit_code = job->exit_code,
+                             .granted_ms = job->grant->granted_ms,
+                             .released_ms = grid->now_ms };
+
+    memset(&past->running, 0, sizeof(past->running));
+    usage_add(&past->ended, &usage, job->epoch == 1);
+    if (grid->perform) {
+        job_fill_view(grid, job, &effect.view);
+        grid->perform(grid->perform_context, &effect);
+    }
+    release(grid, job);
+}
+
+static void requeue(struct grid *grid, struct job *job)
+{
+    job->started_ms = 0;
+    job_enqueue(grid, job);
+    grid_emit(grid, EFFECT_JOB_CHANGED, job);
+}
+
+static void end_lost(struct grid *grid, struct job *job, const char *why)
+{
+    job->attempts_lost++;
+    if (job->cancel_requested) {
+        job_end(grid, job, JOB_CANCELLED);
+    } else if (!job_terms(grid, job)->requeue_on_loss) {
+        job_set_reason(grid, job, "lost: %s", why);
+        job_end(grid, job, JOB_FAILED);
+    } else if (job->attempts_lost >= GRID_LOST_TRIES_MAX) {
+        job_set_reason(grid, job, "lost %u times, the last time: %s", job->attempts_lost, why);
+        job_end(grid, job, JOB_FAILED);
+    } else {
+        job_set_reason(grid, job, "attempt %u was lost (%s): queued again", job->epoch, why);
+        requeue(grid, job);
+    }
+}
+
+static void failure_text(const struct job *job, const char *reason, char *out, size_t bytes)
+{
+    const char *colon = *reason ? ": " : "";
+
+    switch ((enum attempt_outcome)job->outcome) {
+    case OUTCOME_EXITED:
+        snprintf(out, bytes, "exit code %d%s%s", job->exit_code, colon, reason);
+        break;
+    case OUTCOME_SIGNALLED:
+        snprintf(out, bytes, "ended by signal %d%s%s", job->exit_code, colon, reason);
+        break;
+    case OUTCOME_TIME_LIMIT:
+        snprintf(out, bytes, "ran into its time limit%s%s", colon, reason);
+        break;
+    case OUTCOME_MEMORY:
+        snprintf(out, bytes, "ran into its memory limit%s%s", colon, reason);
+        break;
+    case OUTCOME_DISK:
+        snprintf(out, bytes, "ran into its disk limit%s%s", colon, reason);
+        break;
+    case OUTCOME_START_FAILED:
+        snprintf(out, bytes, "could not start%s%s", colon, reason);
+        break;
+    case OUTCOME_STOPPED:
+    case OUTCOME_LOST:
+        snprintf(out, bytes, "%s", reason);
+        break;
+    }
+}
+
+/* A limit that was reached once would be reached again; other failures are as the job says. */
+static bool may_retry(const struct grid *grid, const struct job *job)
+{
+    const struct terms *terms = job_terms(grid, job);
+    int code = job->exit_code;
+
+    if (job->attempts_failed > terms->retries_max)
+        return false;
+    switch ((enum attempt_outcome)job->outcome) {
+    case OUTCOME_TIME_LIMIT:
+    case OUTCOME_MEMORY:
+    case OUTCOME_DISK:
+        return false;
+    case OUTCOME_SIGNALLED:
+        code += 128;
+        break;
+    case OUTCOME_START_FAILED:
+        return terms->retry_codes_count == 0;
+    case OUTCOME_EXITED:
+    case OUTCOME_STOPPED:
+    case OUTCOME_LOST:
+        break;
+    }
+    for (uint32_t i = 0; i < terms->retry_codes_count; i++)
+        if (terms->retry_codes[i] == code)
+            return true;
+    return terms->retry_codes_count == 0;
+}
+
+static void end_failed(struct grid *grid, struct job *job, const char *reason)
+{
+    char text[REASON_BYTES];
+
+    job->attempts_failed++;
+    failure_text(job, reason, text, sizeof(text));
+    if (job->cancel_requested) { /* the reason stays who cancelled it */
+        job_end(grid, job, JOB_CANCELLED);
+    } else if (may_retry(grid, job)) {
+        job_set_reason(grid, job, "attempt %u: %.100s; %u of %u retries left", job->epoch, text,
+                       job_terms(grid, job)->retries_max - job->attempts_failed + 1,
+                       job_terms(grid, job)->retries_max);
+        requeue(grid, job);
+    } else {
+        job_set_reason(grid, job, "%s", text);
+        job_end(grid, job, JOB_FAILED);
+    }
+}
+
+void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
+{
+    struct job *job = find_attempt(grid, ended->job_id, ended->epoch);
+    const char *reason = ended->reason ? ended->reason : "";
+
+    if (!job)
+        return;
+    job->outcome = (uint8_t)ended->outcome;
+    job->exit_code = ended->exit_code;
+    if (!job->started_ms && ended->started_ms)
+        job->started_ms = grid->now_ms; /* the report of its start came never or comes later */
+    settle(grid, job, &ended->usage);
+    if (ended->outcome == OUTCOME_EXITED && ended->exit_code == 0) {
+        job_set_reason(grid, job, "%s", "");
+        job_end(grid, job, JOB_DONE);
+    } else if (ended->outcome == OUTCOME_LOST || ended->outcome == OUTCOME_STOPPED) {
+        end_lost(grid, job,
+                 *reason                          ? reason
+                 : ended->outcome == OUTCOME_LOST ? "its supervisor died"
+                                                  : "the site stopped it");
+    } else {
+        end_failed(grid, job, reason);
+    }
+}
+
+void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch)
+{
+    struct job *job = find_attempt(grid, job_id, epoch);
+
+    if (!job)
+        return;
+    job->outcome = OUTCOME_LOST;
+    job->exit_code = 0;
+    settle(grid, job, job->past ? &job->past->running : NULL);
+    end_lost(grid, job, "the site has no trace of it");
+}

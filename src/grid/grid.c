@@ -1,0 +1,183 @@
+#include "grid/grid.h"
+
+#include "grid/state.h"
+#include "sched/mem.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct grid *grid_create(void)
+{
+    struct grid *grid = calloc(1, sizeof(*grid));
+
+    if (grid)
+        grid->next_id = 1;
+    return grid;
+}
+
+void grid_destroy(struct grid *grid)
+{
+    if (!grid)
+        return;
+    grid_jobs_fini(grid);
+    deps_fini(grid);
+    queue_fini(&grid->queue);
+    shapes_fini(&grid->shapes);
+    fleet_fini(&grid->fleet);
+    intern_fini(&grid->strings);
+    intern_fini(&grid->specs);
+    intern_fini(&grid->terms);
+    intern_fini(&grid->tenant_names);
+    intern_fini(&grid->key_texts);
+    free(grid->tenants);
+    free(grid->keys);
+    free(grid->key_order);
+    free(grid->parts_out);
+    fit_fini(&grid->fit);
+    reserve_fini(&grid->reserve);
+    free(grid);
+}
+
+/* --- effects --------------------------------------------------------------------------------- */
+
+void grid_emit(struct grid *grid, enum effect_type type, const struct job *job)
+{
+    struct effect effect = { .type = type, .job_id = job->item.id, .epoch = job->epoch };
+
+    if (!grid->perform)
+        return;
+    job_fill_view(grid, job, &effect.view);
+    grid->perform(grid->perform_context, &effect);
+}
+
+void grid_reissue(struct grid *grid, effect_fn perform, void *context)
+{
+    grid->perform = perform;
+    grid->perform_context = context;
+    for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
+        if (job->state == JOB_STARTING || job->state == JOB_RUNNING)
+            grid_emit(grid, EFFECT_RUN, job);
+        else if (job->state == JOB_STOPPING)
+            grid_emit(grid, EFFECT_STOP, job);
+    }
+    grid->perform = NULL;
+}
+
+/* --- the step -------------------------------------------------------------------------------- */
+
+/* The clock never steps back, whatever the events' times do; what is held is billed along it. */
+void grid_advance(struct grid *grid, int64_t time_ms)
+{
+    uint64_t passed_ms;
+
+    if (time_ms <= grid->now_ms)
+        return;
+    passed_ms = (uint64_t)(time_ms - grid->now_ms);
+    grid->cpu_ms_held += grid->cpus_held * passed_ms;
+    grid->device_milli_ms_held += grid->devices_milli_held * passed_ms;
+    grid->now_ms = time_ms;
+}
+
+static int check_ended(const struct event_attempt_ended *ended, struct err *err)
+{
+    if (ended->outcome > OUTCOME_LOST)
+        return err_set(err, -EINVAL, "job %" PRIu64 ": unknown outcome %u", ended->job_id,
+                       ended->outcome);
+    return 0;
+}
+
+int grid_check(const struct grid *grid, const struct event *event, struct err *err)
+{
+    if (event->time_ms < 0 || event->time_ms > EVENT_TIME_MS_MAX)
+        return err_set(err, -EINVAL, "event time %" PRId64 " is out of range", event->time_ms);
+    switch (event->type) {
+    case EVENT_JOB_SUBMITTED:
+        return submit_check(grid, &event->job_submitted, err);
+    case EVENT_JOB_CANCELLED:
+        return cancel_check(grid, event->job_cancelled.job_id, err);
+    case EVENT_SITE_JOINED:
+    case EVENT_SITE_SEEN:
+    case EVENT_SITE_LOST:
+    case EVENT_NODE_STATE:
+    case EVENT_TENANT_SET:
+        return place_check(grid, event, err);
+    case EVENT_ATTEMPT_ENDED:
+        return check_ended(&event->attempt_ended, err);
+    case EVENT_PASS:
+    case EVENT_TICK:
+    case EVENT_ATTEMPT_STARTED:
+    case EVENT_ATTEMPT_PROGRESS:
+    case EVENT_ATTEMPT_UNKNOWN:
+    case EVENT_NOTE:
+        return 0;
+    }
+    return err_set(err, -EINVAL, "unknown event type %d", (int)event->type);
+}
+
+static void apply(struct grid *grid, const struct event *event, struct step_result *result)
+{
+    switch (event->type) {
+    case EVENT_JOB_SUBMITTED:
+        submit_apply(grid, &event->job_submitted, result);
+        break;
+    case EVENT_JOB_CANCELLED:
+        cancel_apply(grid, event->job_cancelled.job_id, event->job_cancelled.by,
+                     event->job_cancelled.reason);
+        break;
+    case EVENT_SITE_JOINED:
+    case EVENT_SITE_SEEN:
+    case EVENT_SITE_LOST:
+    case EVENT_NODE_STATE:
+    case EVENT_TENANT_SET:
+        place_apply(grid, event);
+        break;
+    case EVENT_PASS:
+        timers_fire(grid);
+        pass_run(grid);
+        break;
+    case EVENT_TICK:
+        timers_fire(grid);
+        break;
+    case EVENT_ATTEMPT_STARTED:
+        attempt_started(grid, event->attempt_started.job_id, event->attempt_started.epoch);
+        break;
+    case EVENT_ATTEMPT_PROGRESS:
+        attempt_progress(grid, event->attempt_progress.job_id, event->attempt_progress.epoch,
+                         &event->attempt_progress.usage, event->attempt_progress.checkpoint_ms);
+        break;
+    case EVENT_ATTEMPT_ENDED:
+        attempt_ended(grid, &event->attempt_ended);
+        break;
+    case EVENT_ATTEMPT_UNKNOWN:
+        attempt_unknown(grid, event->attempt_unknown.job_id, event->attempt_unknown.epoch);
+        break;
+    case EVENT_NOTE:
+        break;
+    }
+}
+
+int grid_step(struct grid *grid, const struct event *event, effect_fn perform, void *context,
+              struct step_result *result_out, struct err *err)
+{
+    struct step_result result = { 0 };
+    int rc = grid_check(grid, event, err);
+
+    if (rc < 0)
+        return rc;
+    grid->perform = perform;
+    grid->perform_context = context;
+    grid_advance(grid, event->time_ms);
+    apply(grid, event, &result);
+    deps_settle(grid);
+    keys_expire(grid); /* last, so that check and apply saw the same keys */
+    grid->perform = NULL;
+    if (result_out)
+        *result_out = result;
+    return 0;
+}
+
+bool grid_wants_pass(const struct grid *grid)
+{
+    return grid->wants_pass;
+}

@@ -1,0 +1,379 @@
+/* The table: one page of tagged pointers per JOB_PAGE_IDS ids, so that a look-up is two loads and
+ * a walk goes by id. Tag 1 = an array. Jobs come from slabs and never move. */
+#include "grid/state.h"
+#include "sched/mem.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLAB_JOBS 256u
+#define TAG_ARRAY 1u
+
+static uintptr_t *slot_of(const struct grid *grid, uint64_t id)
+{
+    uint64_t page = id / JOB_PAGE_IDS;
+
+    if (page < grid->pages_base || page - grid->pages_base >= grid->pages_count ||
+        !grid->pages[page - grid->pages_base])
+        return NULL;
+    return &grid->pages[page - grid->pages_base][id % JOB_PAGE_IDS];
+}
+
+struct job *grid_job(const struct grid *grid, uint64_t id)
+{
+    const uintptr_t *slot = slot_of(grid, id);
+
+    return slot && !(*slot & TAG_ARRAY) ? (struct job *)*slot : NULL;
+}
+
+struct array *grid_array(const struct grid *grid, uint64_t id)
+{
+    const uintptr_t *slot = slot_of(grid, id);
+
+    return slot && (*slot & TAG_ARRAY) ? (struct array *)(*slot & ~(uintptr_t)TAG_ARRAY) : NULL;
+}
+
+struct job *grid_job_after(const struct grid *grid, uint64_t id)
+{
+    uint64_t next = id + 1, end = (grid->pages_base + grid->pages_count) * JOB_PAGE_IDS;
+
+    if (id == UINT64_MAX)
+        return NULL;
+    if (next < grid->pages_base * JOB_PAGE_IDS)
+        next = grid->pages_base * JOB_PAGE_IDS;
+    while (next < end) {
+        const uintptr_t *slot = slot_of(grid, next);
+
+        if (!slot) {
+            next = (next / JOB_PAGE_IDS + 1) * JOB_PAGE_IDS;
+            continue;
+        }
+        if (*slot && !(*slot & TAG_ARRAY))
+            return (struct job *)*slot;
+        next++;
+    }
+    return NULL;
+}
+
+static void put(struct grid *grid, uint64_t id, uintptr_t value)
+{
+    uint64_t page = id / JOB_PAGE_IDS;
+    uint32_t index;
+
+    if (!grid->pages_count)
+        grid->pages_base = page;
+    assert(page >= grid->pages_base);
+    while (grid->pages_base + grid->pages_count <= page) {
+        uint32_t cap = grid->pages_cap;
+
+        MEM_GROW(grid->pages, cap, grid->pages_count + 1);
+        MEM_GROW(grid->pages_live, grid->pages_cap, grid->pages_count + 1);
+        grid->pages[grid->pages_count] = NULL;
+        grid->pages_live[grid->pages_count++] = 0;
+    }
+    index = (uint32_t)(page - grid->pages_base);
+    if (!grid->pages[index])
+        grid->pages[index] = mem_alloc(JOB_PAGE_IDS, sizeof(uintptr_t));
+    grid->pages[index][id % JOB_PAGE_IDS] = value;
+    grid->pages_live[index]++;
+}
+
+static void drop(struct grid *grid, uint64_t id)
+{
+    uint32_t index = (uint32_t)(id / JOB_PAGE_IDS - grid->pages_base), empty = 0;
+
+    grid->pages[index][id % JOB_PAGE_IDS] = 0;
+    if (--grid->pages_live[index])
+        return;
+    free(grid->pages[index]);
+    grid->pages[index] = NULL;
+    while (empty < grid->pages_count && !grid->pages[empty])
+        empty++;
+    /* Old pages go in bulk, so that moving the rest down stays cheap. */
+    if (empty < 64 && empty < grid->pages_count)
+        return;
+    memmove(grid->pages, grid->pages + empty, (grid->pages_count - empty) * sizeof(*grid->pages));
+    memmove(grid->pages_live, grid->pages_live + empty,
+            (grid->pages_count - empty) * sizeof(*grid->pages_live));
+    grid->pages_base += empty;
+    grid->pages_count -= empty;
+}
+
+struct job *grid_add_job(struct grid *grid, uint64_t id)
+{
+    struct job *job = grid->free_jobs;
+
+    if (!job) {
+        struct job *slab = mem_alloc(SLAB_JOBS, sizeof(*slab));
+
+        MEM_GROW(grid->slabs, grid->slabs_cap, grid->slabs_count + 1);
+        grid->slabs[grid->slabs_count++] = slab;
+        for (uint32_t i = 0; i < SLAB_JOBS; i++)
+            slab[i].item.next = i + 1 < SLAB_JOBS ? &slab[i + 1].item : NULL;
+        job = slab;
+    }
+    grid->free_jobs = (struct job *)job->item.next;
+    memset(job, 0, sizeof(*job));
+    job->item.id = id;
+    put(grid, id, (uintptr_t)job);
+    return job;
+}
+
+struct array *grid_add_array(struct grid *grid, uint64_t id)
+{
+    struct array *array = mem_alloc(1, sizeof(*array));
+
+    array->id = id;
+    put(grid, id, (uintptr_t)array | TAG_ARRAY);
+    return array;
+}
+
+void grid_free_array(struct grid *grid, struct array *array)
+{
+    drop(grid, array->id);
+    free(array);
+}
+
+void grid_jobs_fini(struct grid *grid)
+{
+    for (uint32_t i = 0; i < grid->pages_count; i++) {
+        for (uint32_t k = 0; grid->pages[i] && k < JOB_PAGE_IDS; k++) {
+            uintptr_t value = grid->pages[i][k];
+            struct job *job = (struct job *)value;
+
+            if (value & TAG_ARRAY) {
+                free((void *)(value & ~(uintptr_t)TAG_ARRAY));
+            } else if (job) {
+                grant_destroy(job->grant);
+                free(job->deps);
+                free(job->past);
+            }
+        }
+        free(grid->pages[i]);
+    }
+    for (uint32_t i = 0; i < grid->slabs_count; i++)
+        free(grid->slabs[i]);
+    for (uint32_t i = 0; i < grid->outcome_count; i++)
+        free(grid->outcome_pages[i]);
+    free(grid->pages);
+    free(grid->pages_live);
+    free(grid->slabs);
+    free(grid->outcome_pages);
+}
+
+/* --- what a job refers to ------------------------------------------------------------------ */
+
+const struct terms *job_terms(const struct grid *grid, const struct job *job)
+{
+    return (const struct terms *)intern_data(&grid->terms, job->terms);
+}
+
+struct shape *job_shape(const struct grid *grid, const struct job *job)
+{
+    return &grid->shapes.list[job->shape];
+}
+
+struct tenant *job_tenant(const struct grid *grid, const struct job *job)
+{
+    return &grid->tenants[job->tenant];
+}
+
+uint32_t grid_tenant(struct grid *grid, const char *name)
+{
+    bool is_new;
+    uint32_t number = intern_get(&grid->tenant_names, name, (uint32_t)strlen(name), &is_new);
+
+    MEM_GROW(grid->tenants, grid->tenants_cap, number + 1);
+    if (is_new)
+        grid->tenants[number] =
+            (struct tenant){ .cpus_max = -1, .devices_milli_max = -1, .jobs_max = -1 };
+    return number;
+}
+
+void grid_tenant_unref(struct grid *grid, uint32_t number)
+{
+    intern_unref(&grid->tenant_names, number);
+}
+
+void job_set_reason(struct grid *grid, struct job *job, const char *fmt, ...)
+{
+    char text[REASON_BYTES];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    intern_unref(&grid->strings, job->reason);
+    job->reason = intern_text(&grid->strings, text);
+}
+
+static uint64_t *count_of(struct grid *grid, enum job_state state)
+{
+    switch (state) {
+    case JOB_HELD:
+        return &grid->counts.held;
+    case JOB_QUEUED:
+        return &grid->counts.queued;
+    case JOB_STARTING:
+        return &grid->counts.starting;
+    case JOB_RUNNING:
+        return &grid->counts.running;
+    case JOB_STOPPING:
+        return &grid->counts.stopping;
+    case JOB_DONE:
+        return &grid->counts.done_total;
+    case JOB_FAILED:
+        return &grid->counts.failed_total;
+    case JOB_CANCELLED:
+        return &grid->counts.cancelled_total;
+    }
+    abort();
+}
+
+void job_set_state(struct grid *grid, struct job *job, enum job_state state)
+{
+    (*count_of(grid, (enum job_state)job->state))--;
+    (*count_of(grid, state))++;
+    job->state = (uint8_t)state;
+}
+
+struct queue_key job_queue_key(const struct grid *grid, const struct job *job)
+{
+    return (struct queue_key){
+        .array_id = job->array && job->array->parallel_max ? job->array->id : 0,
+        .job_class = job_terms(grid, job)->job_class,
+        .shape = job->shape,
+        .tenant = job->tenant,
+    };
+}
+
+void job_enqueue(struct grid *grid, struct job *job)
+{
+    struct queue_key key = job_queue_key(grid, job);
+
+    if (!job->item.eligible_ms)
+        job->item.eligible_ms = grid->now_ms;
+    job_set_state(grid, job, JOB_QUEUED);
+    if (job->array)
+        job->array->queued++;
+    queue_add(&grid->queue, &key, &job->item);
+    grid->wants_pass = true;
+}
+
+void job_dequeue(struct grid *grid, struct job *job)
+{
+    queue_remove(&grid->queue, &job->item);
+    if (job->array)
+        job->array->queued--;
+}
+
+/* --- ends ----------------------------------------------------------------------------------- */
+
+int grid_outcome(const struct grid *grid, uint64_t id)
+{
+    uint64_t page = id / OUTCOME_PAGE_IDS, at = id % OUTCOME_PAGE_IDS;
+
+    if (page < grid->outcome_base || page - grid->outcome_base >= grid->outcome_count ||
+        !grid->outcome_pages[page - grid->outcome_base])
+        return 0;
+    return grid->outcome_pages[page - grid->outcome_base][at / 4] >> (at % 4 * 2) & 3;
+}
+
+uint64_t grid_outcomes_from(const struct grid *grid)
+{
+    uint64_t kept = GRID_OUTCOMES_KEPT, pages = grid->next_id / OUTCOME_PAGE_IDS;
+
+    return pages > kept / OUTCOME_PAGE_IDS ? (pages - kept / OUTCOME_PAGE_IDS) * OUTCOME_PAGE_IDS
+                                           : 0;
+}
+
+void grid_set_outcome(struct grid *grid, uint64_t id, unsigned outcome)
+{
+    uint64_t page = id / OUTCOME_PAGE_IDS, at = id % OUTCOME_PAGE_IDS;
+    uint64_t from = grid_outcomes_from(grid) / OUTCOME_PAGE_IDS;
+    uint32_t old = 0;
+
+    if (page < from)
+        return;
+    while (old < grid->outcome_count && grid->outcome_base + old < from)
+        free(grid->outcome_pages[old++]);
+    if (old) {
+        grid->outcome_base += old;
+        grid->outcome_count -= old;
+        memmove(grid->outcome_pages, grid->outcome_pages + old,
+                grid->outcome_count * sizeof(*grid->outcome_pages));
+    }
+    if (!grid->outcome_count)
+        grid->outcome_base = from;
+    while (grid->outcome_base + grid->outcome_count <= page) {
+        MEM_GROW(grid->outcome_pages, grid->outcome_cap, grid->outcome_count + 1);
+        grid->outcome_pages[grid->outcome_count++] = NULL;
+    }
+    page -= grid->outcome_base;
+    if (!grid->outcome_pages[page])
+        grid->outcome_pages[page] = mem_alloc(OUTCOME_PAGE_IDS / 4, 1);
+    grid->outcome_pages[page][at / 4] |= (uint8_t)(outcome << (at % 4 * 2));
+}
+
+static unsigned outcome_of(enum job_state state)
+{
+    return state == JOB_DONE ? 1 : state == JOB_FAILED ? 2 : 3;
+}
+
+static void tell(struct grid *grid, uint64_t id)
+{
+    MEM_GROW(grid->settle, grid->settle_cap, grid->settle_count + 1);
+    grid->settle[grid->settle_count++] = id;
+}
+
+static void array_element_ended(struct grid *grid, struct array *array, enum job_state state)
+{
+    array->live--;
+    array->done += state == JOB_DONE;
+    array->failed += state == JOB_FAILED;
+    array->cancelled += state == JOB_CANCELLED;
+    if (array->live && (state == JOB_DONE || array->failure_told))
+        return;
+    array->failure_told = true;
+    tell(grid, array->id);
+    if (array->live)
+        return;
+    grid_set_outcome(grid, array->id, array->failed ? 2 : array->cancelled ? 3 : 1);
+    grid_free_array(grid, array);
+}
+
+void job_free(struct grid *grid, struct job *job)
+{
+    shapes_unref(&grid->shapes, job->shape);
+    intern_unref(&grid->terms, job->terms);
+    grid_tenant_unref(grid, job->tenant);
+    intern_unref(&grid->strings, job->user);
+    intern_unref(&grid->strings, job->name);
+    intern_unref(&grid->strings, job->reason);
+    intern_unref(&grid->specs, job->spec);
+    free(job->deps);
+    free(job->past);
+    drop(grid, job->item.id);
+    job->item.next = (struct queue_item *)grid->free_jobs;
+    grid->free_jobs = job;
+}
+
+void job_end(struct grid *grid, struct job *job, enum job_state state)
+{
+    struct array *array = job->array;
+    uint64_t id = job->item.id;
+
+    assert(!job->grant && !job->item.bucket);
+    deps_leave(grid, job);
+    job_set_state(grid, job, state);
+    job_tenant(grid, job)->jobs_live--;
+    grid_set_outcome(grid, id, outcome_of(state));
+    grid_emit(grid, EFFECT_JOB_ENDED, job);
+    job_free(grid, job);
+    tell(grid, id);
+    if (array)
+        array_element_ended(grid, array, state);
+}

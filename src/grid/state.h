@@ -1,0 +1,234 @@
+/* state.h - what a grid is made of. Only for the files of this folder.
+ *
+ * jobs.c      the table of jobs and arrays, what is interned, ends      submit.c   submit, cancel
+ * deps.c      who waits for whom, timers                                attempt.c  grants and ends
+ * pass.c      one scheduling pass                                       place.c    sites, tenants
+ * usage.c     the ledger's arithmetic                                   view.c     what others read
+ * snapshot.c  to bytes and back                                         invariants.c */
+#pragma once
+
+#include "grid/grid.h"
+#include "sched/fit.h"
+#include "sched/fleet.h"
+#include "sched/intern.h"
+#include "sched/queue.h"
+#include "sched/reserve.h"
+#include "sched/shape.h"
+
+#define JOB_PAGE_IDS 1024u     /* ids per page of the job table */
+#define OUTCOME_PAGE_IDS 4096u /* ids per page of the outcomes: 2 bits each */
+#define END_SLACK_MS 60000     /* a start, a grace and a report may add this to a time limit */
+#define TENANTS_MAX 100000u
+#define DURATION_MS_MAX (10LL * 366 * 24 * 3600 * 1000)
+
+struct terms { /* the part of a request that is neither shape nor dependencies; interned */
+    uint32_t job_class, on_unreachable;
+    struct objective objective;
+    int64_t duration_ms_max, deadline_ms, begin_ms;
+    uint32_t retries_max, requeue_on_loss;
+    uint32_t retry_codes_count;
+    uint8_t retry_codes[REQUEST_RETRY_CODES_MAX];
+    uint32_t reserved;
+};
+
+struct job_dep {
+    uint64_t id;
+    uint32_t kind;
+    uint32_t met;
+};
+struct job_deps {
+    uint32_t count, waiting;
+    struct job_dep list[];
+};
+
+struct job_past { /* of a job that has run: usage of ended attempts and of the one that runs */
+    struct usage ended, running;
+    int64_t checkpoint_ms;
+};
+
+struct array {
+    uint64_t id;
+    uint32_t count, parallel_max;
+    uint32_t live, active; /* active: hold a grant */
+    uint32_t queued;
+    uint32_t done, failed, cancelled;
+    bool failure_told; /* dependents know that it cannot end well any more */
+};
+
+struct tenant { /* by the number of its name in grid.tenant_names */
+    int64_t cpus_max, devices_milli_max, jobs_max; /* -1 = no limit */
+    uint64_t cpus_held, devices_milli_held;
+    uint32_t jobs_live;
+    bool has_limits; /* told by an event: kept without jobs too */
+};
+
+struct job {
+    struct queue_item item; /* first; its id is the job's */
+    int64_t submitted_ms, started_ms;
+    struct array *array;
+    struct grant *grant;
+    struct job_deps *deps;
+    struct job_past *past;
+    uint32_t shape, terms, tenant, user, name, spec, reason; /* interned */
+    uint32_t array_index;
+    uint32_t epoch;
+    int32_t exit_code;
+    uint16_t attempts_failed, attempts_lost;
+    uint8_t state, outcome;
+    bool cancel_requested;
+};
+
+struct waiters { /* who waits for one id; ids of jobs, ascending; some may have gone */
+    uint64_t *ids;
+    uint32_t count, cap, gone;
+};
+
+struct key { /* by the number of "tenant\0key" in grid.key_texts */
+    uint64_t job_id;
+    uint32_t jobs_count;
+    int64_t time_ms;
+};
+
+struct timer {
+    int64_t time_ms;
+    uint64_t job_id;
+};
+
+struct grid {
+    int64_t now_ms;
+    uint64_t next_id;
+    struct fleet fleet;
+    struct shapes shapes;
+    struct queue queue;
+    struct intern strings, specs, terms;
+    struct intern tenant_names;
+    struct tenant *tenants;
+    uint32_t tenants_cap;
+
+    uintptr_t **pages; /* see jobs.c: pages of tagged pointers, NULL when empty */
+    uint64_t pages_base;
+    uint32_t pages_count, pages_cap;
+    uint16_t *pages_live;
+    struct job *free_jobs;
+    void **slabs;
+    uint32_t slabs_count, slabs_cap;
+
+    uint8_t **outcome_pages;
+    uint64_t outcome_base; /* index of the first page kept */
+    uint32_t outcome_count, outcome_cap;
+
+    struct intern waited; /* 8 bytes of an id -> waiters */
+    struct waiters *waiters;
+    uint32_t waiters_cap;
+    uint64_t *settle; /* ids that ended in this step and whose waiters must be told */
+    uint32_t settle_count, settle_cap;
+
+    struct intern key_texts;
+    struct key *keys;
+    uint32_t keys_cap;
+    uint32_t *key_order; /* oldest first, from key_first */
+    uint32_t key_first, key_end, key_order_cap;
+
+    struct timer *timers; /* a heap; may hold some that no longer matter */
+    uint32_t timers_count, timers_cap;
+
+    struct grid_counts counts;
+    bool wants_pass;
+
+    /* The ledger's own check: what was held is what was billed or is still held. Sums wrap. */
+    uint64_t cpus_held, devices_milli_held;
+    uint64_t cpu_ms_held, device_milli_ms_held;     /* integrals over the grid's clock */
+    uint64_t cpu_ms_billed, device_milli_ms_billed; /* of released grants */
+
+    /* Scratch, not state. */
+    struct fit fit;
+    struct reserve reserve;
+    struct job_request request_out;
+    struct alloc_part *parts_out;
+    uint32_t parts_out_cap;
+    effect_fn perform;
+    void *perform_context;
+};
+
+/* --- jobs.c ------------------------------------------------------------------------------- */
+struct job *grid_job(const struct grid *grid, uint64_t id);
+struct array *grid_array(const struct grid *grid, uint64_t id);
+/* The next live job after `id`; NULL = none. */
+struct job *grid_job_after(const struct grid *grid, uint64_t id);
+struct job *grid_add_job(struct grid *grid, uint64_t id); /* zeroed, in the table */
+struct array *grid_add_array(struct grid *grid, uint64_t id);
+void grid_free_array(struct grid *grid, struct array *array);
+void grid_jobs_fini(struct grid *grid);
+const struct terms *job_terms(const struct grid *grid, const struct job *job);
+struct shape *job_shape(const struct grid *grid, const struct job *job);
+struct tenant *job_tenant(const struct grid *grid, const struct job *job);
+uint32_t grid_tenant(struct grid *grid, const char *name); /* one user more */
+void grid_tenant_unref(struct grid *grid, uint32_t number);
+void job_set_state(struct grid *grid, struct job *job, enum job_state state);
+void job_set_reason(struct grid *grid, struct job *job, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* To the queue: it may run as soon as there is room. Keeps an earlier eligible_ms. */
+void job_enqueue(struct grid *grid, struct job *job);
+void job_dequeue(struct grid *grid, struct job *job);
+struct queue_key job_queue_key(const struct grid *grid, const struct job *job);
+/* Final: tells, remembers the outcome, frees. The job holds nothing and is not queued. */
+void job_end(struct grid *grid, struct job *job, enum job_state state);
+void job_free(struct grid *grid, struct job *job);
+int grid_outcome(const struct grid *grid, uint64_t id); /* 0 unknown, 1 done, 2 failed, 3 canc. */
+void grid_set_outcome(struct grid *grid, uint64_t id, unsigned outcome);
+uint64_t grid_outcomes_from(const struct grid *grid); /* the lowest id that is remembered */
+
+/* --- grid.c ------------------------------------------------------------------------------- */
+void grid_emit(struct grid *grid, enum effect_type type, const struct job *job);
+void grid_advance(struct grid *grid, int64_t time_ms);
+
+/* --- submit.c ----------------------------------------------------------------------------- */
+int submit_check(const struct grid *grid, const struct event_job_submitted *submit,
+                 struct err *err);
+void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
+                  struct step_result *result);
+int cancel_check(const struct grid *grid, uint64_t id, struct err *err);
+void cancel_apply(struct grid *grid, uint64_t id, const char *by, const char *reason);
+void keys_expire(struct grid *grid);
+void keys_add(struct grid *grid, const char *text, uint32_t len, struct key key);
+void terms_of_request(const struct job_request *request, struct terms *out);
+int request_check(const struct job_request *request, struct err *err);
+
+/* --- deps.c ------------------------------------------------------------------------------- */
+enum dep_status { DEP_WAITING, DEP_MET, DEP_UNMEETABLE };
+enum dep_status dep_status(const struct grid *grid, uint64_t id, uint32_t kind);
+/* The job has its deps: register with those that are still open. */
+void deps_wait(struct grid *grid, struct job *job);
+void deps_leave(struct grid *grid, struct job *job); /* it ends while waiting */
+void deps_settle(struct grid *grid);                 /* tell the waiters of all that ended */
+void deps_told(struct grid *grid, uint64_t id);      /* this id's state changed for waiters */
+void deps_fini(struct grid *grid);
+/* Held until its begin, or straight to the queue. Its deps are met. */
+void job_become_ready(struct grid *grid, struct job *job);
+void timers_add(struct grid *grid, int64_t time_ms, uint64_t job_id);
+void timers_fire(struct grid *grid);
+
+/* --- attempt.c ---------------------------------------------------------------------------- */
+void attempt_start(struct grid *grid, struct job *job, struct grant *grant);
+void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch);
+void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage,
+                      int64_t checkpoint_ms);
+void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended);
+void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch);
+
+/* --- usage.c ------------------------------------------------------------------------------ */
+/* One ledger row: the grant's time on the grid's clock, and what the site reported. */
+struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
+                            const struct usage *reported);
+void usage_add(struct usage *sum, const struct usage *usage, bool first);
+
+/* --- pass.c, place.c ---------------------------------------------------------------------- */
+void pass_run(struct grid *grid);
+/* What keeps this job from starting that is not room: NULL = nothing. */
+enum hold { HOLD_NONE, HOLD_PARALLEL, HOLD_QUOTA_CPUS, HOLD_QUOTA_DEVICES };
+enum hold pass_hold(const struct grid *grid, const struct job *job);
+int64_t job_end_bound(const struct grid *grid, const struct job *job);
+int place_check(const struct grid *grid, const struct event *event, struct err *err);
+void place_apply(struct grid *grid, const struct event *event);
+
+/* --- view.c ------------------------------------------------------------------------------- */
+void job_fill_view(struct grid *grid, const struct job *job, struct job_view *view);

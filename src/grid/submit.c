@@ -1,0 +1,394 @@
+#include "grid/state.h"
+#include "sched/mem.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIGURE_MAX (1LL << 50) /* of a need, in 1/1000: no overflow in sums over a gang */
+#define TASK_BYTES_MAX (1LL << 46)
+#define KEY_BYTES (MODEL_NAME_BYTES + EVENT_TEXT_BYTES_MAX + 1)
+
+/* --- what a request may say ------------------------------------------------------------------ */
+
+static int check_shape(const struct request_shape *shape, struct err *err)
+{
+    if (shape->tasks < 1 || shape->tasks > REQUEST_TASKS_MAX)
+        return err_field(err, -EINVAL, "tasks", "tasks: expected 1 to %u", REQUEST_TASKS_MAX);
+    if (shape->cpus < 1 || shape->cpus > 65536)
+        return err_field(err, -EINVAL, "resources.cpus", "cpus per task: expected 1 to 65536");
+    if (shape->devices_milli > NODE_DEVICES_MAX * 1000 ||
+        (shape->devices_milli > 1000 && shape->devices_milli % 1000))
+        return err_field(err, -EINVAL, "resources.devices",
+                         "devices per task: expected a share below 1, or 1 to %u whole ones",
+                         NODE_DEVICES_MAX);
+    if (shape->memory_bytes < 0 || shape->memory_bytes > TASK_BYTES_MAX)
+        return err_field(err, -EINVAL, "resources.memory", "memory per task is out of range");
+    if (shape->disk_bytes < 0 || shape->disk_bytes > TASK_BYTES_MAX)
+        return err_field(err, -EINVAL, "resources.disk", "disk per task is out of range");
+    if (shape->device_memory_bytes < 0)
+        return err_field(err, -EINVAL, "resources.device_memory", "device memory below zero");
+    if (shape->chips_count > REQUEST_CHIPS_MAX || shape->needs_count > REQUEST_NEEDS_MAX ||
+        shape->places_count > REQUEST_PLACES_MAX)
+        return err_set(err, -EINVAL, "too many chips, needs or places");
+    for (uint32_t i = 0; i < shape->chips_count; i++)
+        if (!memchr(shape->chips[i], '\0', MODEL_NAME_BYTES) || !shape->chips[i][0])
+            return err_field(err, -EINVAL, "resources.chips", "chip %u has no good name", i);
+    for (uint32_t i = 0; i < shape->needs_count; i++)
+        if (shape->needs[i].metric >= METRIC_COUNT || shape->needs[i].least_milli < 0 ||
+            shape->needs[i].least_milli > FIGURE_MAX)
+            return err_field(err, -EINVAL, "resources.needs", "need %u is out of range", i);
+    for (uint32_t i = 0; i < shape->places_count; i++)
+        if (shape->places[i].kind > PLACE_REGION || shape->places[i].deny > 1 ||
+            !memchr(shape->places[i].name, '\0', MODEL_NAME_BYTES))
+            return err_field(err, -EINVAL, "where", "place %u is not well described", i);
+    return 0;
+}
+
+int request_check(const struct job_request *request, struct err *err)
+{
+    if (request->job_class >= CLASS_COUNT || request->objective > OBJECTIVE_WEIGHTS ||
+        request->on_unreachable > UNREACHABLE_MOVE || request->requeue_on_loss > 1)
+        return err_set(err, -EINVAL, "priority, objective, on_unreachable or requeue: unknown");
+    if (request->weight_time_milli > 1000000 || request->weight_money_milli > 1000000 ||
+        request->weight_carbon_milli > 1000000)
+        return err_field(err, -EINVAL, "objective", "weights: expected at most 1000");
+    if (request->duration_ms_max < 0 || request->duration_ms_max > DURATION_MS_MAX)
+        return err_field(err, -EINVAL, "duration", "duration: expected up to ten years");
+    if (request->deadline_ms < 0 || request->deadline_ms > EVENT_TIME_MS_MAX)
+        return err_field(err, -EINVAL, "deadline", "deadline is out of range");
+    if (request->begin_ms < 0 || request->begin_ms > EVENT_TIME_MS_MAX)
+        return err_field(err, -EINVAL, "begin", "begin is out of range");
+    if (request->retries_max > 1000 || request->retry_codes_count > REQUEST_RETRY_CODES_MAX)
+        return err_field(err, -EINVAL, "retries", "retries: expected at most 1000 on 16 codes");
+    if (request->deps_count > REQUEST_DEPS_MAX)
+        return err_field(err, -EINVAL, "after", "after: more than %u jobs", REQUEST_DEPS_MAX);
+    return check_shape(&request->shape, err);
+}
+
+static int check_text(const char *text, size_t max, bool needed, const char *field, struct err *err)
+{
+    size_t len = text ? strnlen(text, max + 1) : 0;
+
+    if (needed && !len)
+        return err_field(err, -EINVAL, field, "%s is missing", field);
+    if (len > max)
+        return err_field(err, -EINVAL, field, "%s is longer than %zu bytes", field, max);
+    return 0;
+}
+
+static int check_dep(const struct grid *grid, const struct event_job_submitted *submit,
+                     const struct request_dep *dep, struct err *err)
+{
+    const struct job *job = grid_job(grid, dep->job_id);
+    const struct array *array = grid_array(grid, dep->job_id);
+
+    if (dep->kind > DEP_FAILED)
+        return err_field(err, -EINVAL, "after", "after: unknown kind %u", dep->kind);
+    for (uint64_t id = dep->job_id; array && !job; id++) /* some element is live: it has a tenant */
+        job = grid_job(grid, id);
+    if (job && strcmp(intern_data(&grid->tenant_names, job->tenant), submit->tenant) == 0)
+        return 0;
+    if (job || !dep->job_id || dep->job_id >= grid->next_id)
+        return err_field(err, -ENOENT, "after", "after: there is no job %" PRIu64, dep->job_id);
+    if (!grid_outcome(grid, dep->job_id))
+        return err_field(err, -ENOENT, "after",
+                         "after: job %" PRIu64 " ended too long ago to say how", dep->job_id);
+    return 0;
+}
+
+/* --- submit ---------------------------------------------------------------------------------- */
+
+static uint32_t key_text(const char *tenant, const char *key, char *out)
+{
+    size_t tenant_len = strlen(tenant), key_len = strlen(key);
+
+    memcpy(out, tenant, tenant_len + 1);
+    memcpy(out + tenant_len + 1, key, key_len);
+    return (uint32_t)(tenant_len + 1 + key_len);
+}
+
+bool grid_find_key(const struct grid *grid, const char *tenant, const char *key,
+                   struct step_result *result_out)
+{
+    char text[KEY_BYTES];
+    uint32_t number;
+
+    if (!key || !*key || strnlen(tenant, MODEL_NAME_BYTES) == MODEL_NAME_BYTES ||
+        strnlen(key, EVENT_TEXT_BYTES_MAX + 1) > EVENT_TEXT_BYTES_MAX)
+        return false;
+    number = intern_find(&grid->key_texts, text, key_text(tenant, key, text));
+    if (!number)
+        return false;
+    *result_out = (struct step_result){ .job_id = grid->keys[number].job_id,
+                                        .jobs_count = grid->keys[number].jobs_count,
+                                        .repeated = true };
+    return true;
+}
+
+void keys_add(struct grid *grid, const char *text, uint32_t len, struct key key)
+{
+    uint32_t number = intern_get(&grid->key_texts, text, len, NULL);
+
+    MEM_GROW(grid->keys, grid->keys_cap, number + 1);
+    grid->keys[number] = key;
+    MEM_GROW(grid->key_order, grid->key_order_cap, grid->key_end + 1);
+    grid->key_order[grid->key_end++] = number;
+}
+
+void keys_expire(struct grid *grid)
+{
+    while (grid->key_first < grid->key_end) {
+        uint32_t number = grid->key_order[grid->key_first];
+
+        if (grid->keys[number].time_ms > grid->now_ms - GRID_KEY_KEEP_MS)
+            break;
+        intern_unref(&grid->key_texts, number);
+        grid->key_first++;
+    }
+    if (grid->key_first < 1024 || grid->key_first < grid->key_end / 2)
+        return;
+    grid->key_end -= grid->key_first;
+    memmove(grid->key_order, grid->key_order + grid->key_first,
+            grid->key_end * sizeof(*grid->key_order));
+    grid->key_first = 0;
+}
+
+static int check_room(const struct grid *grid, const struct event_job_submitted *submit,
+                      struct err *err)
+{
+    uint64_t wanted = submit->elements_count ? submit->elements_count : 1;
+    uint64_t live = grid->counts.held + grid->counts.queued + grid->counts.starting +
+                    grid->counts.running + grid->counts.stopping;
+    uint32_t number =
+        intern_find(&grid->tenant_names, submit->tenant, (uint32_t)strlen(submit->tenant));
+
+    if (live + wanted > GRID_JOBS_MAX)
+        return err_set(err, -ENOSPC, "%" PRIu64 " jobs wait or run; the network takes %u", live,
+                       GRID_JOBS_MAX);
+    if (!number && grid->tenant_names.live_count >= TENANTS_MAX)
+        return err_set(err, -ENOSPC, "the network has %u tenants already", TENANTS_MAX);
+    if (number && grid->tenants[number].jobs_max >= 0 &&
+        (int64_t)(grid->tenants[number].jobs_live + wanted) > grid->tenants[number].jobs_max)
+        return err_set(err, -EDQUOT, "tenant %s has %u jobs; its limit is %" PRId64, submit->tenant,
+                       grid->tenants[number].jobs_live, grid->tenants[number].jobs_max);
+    return 0;
+}
+
+int submit_check(const struct grid *grid, const struct event_job_submitted *submit, struct err *err)
+{
+    struct step_result known;
+    int rc = check_text(submit->tenant, MODEL_NAME_BYTES - 1, true, "tenant", err);
+
+    if (rc == 0)
+        rc = check_text(submit->idempotency_key, EVENT_TEXT_BYTES_MAX, false, "idempotency_key",
+                        err);
+    if (rc < 0)
+        return rc;
+    if (grid_find_key(grid, submit->tenant, submit->idempotency_key, &known))
+        return 0;
+    rc = check_text(submit->user, MODEL_NAME_BYTES - 1, false, "user", err);
+    if (rc == 0)
+        rc = check_text(submit->name, MODEL_NAME_BYTES - 1, false, "name", err);
+    if (rc == 0)
+        rc = request_check(&submit->request, err);
+    if (rc < 0)
+        return rc;
+    if (submit->elements_count > GRID_ELEMENTS_MAX)
+        return err_field(err, -EINVAL, "array", "array: at most %u elements", GRID_ELEMENTS_MAX);
+    if (submit->spec_len > EVENT_BYTES_MAX || (submit->spec_len && !submit->spec_json))
+        return err_set(err, -EINVAL, "spec of %u bytes", submit->spec_len);
+    for (uint32_t i = 0; rc == 0 && i < submit->request.deps_count; i++)
+        rc = check_dep(grid, submit, &submit->request.deps[i], err);
+    return rc < 0 ? rc : check_room(grid, submit, err);
+}
+
+void terms_of_request(const struct job_request *request, struct terms *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->job_class = request->job_class;
+    out->on_unreachable = request->on_unreachable;
+    out->objective.kind = request->objective;
+    if (request->objective == OBJECTIVE_WEIGHTS) {
+        out->objective.weight_time_milli = request->weight_time_milli;
+        out->objective.weight_money_milli = request->weight_money_milli;
+        out->objective.weight_carbon_milli = request->weight_carbon_milli;
+    }
+    out->duration_ms_max = request->duration_ms_max;
+    out->deadline_ms = request->deadline_ms;
+    out->begin_ms = request->begin_ms;
+    out->retries_max = request->retries_max;
+    out->requeue_on_loss = request->requeue_on_loss;
+    out->retry_codes_count = request->retry_codes_count;
+    memcpy(out->retry_codes, request->retry_codes, request->retry_codes_count);
+}
+
+static struct job_deps *copy_deps(const struct grid *grid, const struct job_request *request)
+{
+    struct job_deps *deps;
+
+    if (!request->deps_count)
+        return NULL;
+    deps = mem_alloc(1, sizeof(*deps) + request->deps_count * sizeof(deps->list[0]));
+    deps->count = request->deps_count;
+    for (uint32_t i = 0; i < deps->count; i++) {
+        const struct request_dep *dep = &request->deps[i];
+
+        deps->list[i] = (struct job_dep){ .id = dep->job_id, .kind = dep->kind };
+        deps->list[i].met = dep_status(grid, dep->job_id, dep->kind) == DEP_MET;
+    }
+    return deps;
+}
+
+/* A dependency that can never be met was so before the job came. */
+static uint64_t first_unmeetable(const struct grid *grid, const struct job *job)
+{
+    for (uint32_t i = 0; job->deps && i < job->deps->count; i++)
+        if (!job->deps->list[i].met &&
+            dep_status(grid, job->deps->list[i].id, job->deps->list[i].kind) == DEP_UNMEETABLE)
+            return job->deps->list[i].id;
+    return 0;
+}
+
+static void add_job(struct grid *grid, const struct event_job_submitted *submit, uint64_t id,
+                    struct array *array, uint32_t array_index, const struct terms *terms)
+{
+    struct job *job = grid_add_job(grid, id);
+    uint64_t unmeetable;
+
+    job->submitted_ms = grid->now_ms;
+    job->array = array;
+    job->array_index = array_index;
+    job->shape = shapes_get(&grid->shapes, &submit->request.shape);
+    job->terms = intern_get(&grid->terms, terms, sizeof(*terms), NULL);
+    job->tenant = grid_tenant(grid, submit->tenant);
+    job->user = intern_text(&grid->strings, submit->user);
+    job->name = intern_text(&grid->strings, submit->name);
+    job->spec =
+        submit->spec_len ? intern_get(&grid->specs, submit->spec_json, submit->spec_len, NULL) : 0;
+    job->state = JOB_HELD;
+    grid->counts.held++;
+    grid->counts.submitted_total++;
+    job_tenant(grid, job)->jobs_live++;
+    if (array)
+        array->live++;
+    job->deps = copy_deps(grid, &submit->request);
+    unmeetable = first_unmeetable(grid, job);
+    if (job->deps)
+        deps_wait(grid, job);
+    if (unmeetable) {
+        job_set_reason(grid, job, "job %" PRIu64 ", which it waits for, ended otherwise",
+                       unmeetable);
+        job_end(grid, job, JOB_CANCELLED);
+    } else if (job->deps && job->deps->waiting) {
+        grid_emit(grid, EFFECT_JOB_CHANGED, job);
+    } else {
+        job_become_ready(grid, job);
+        if (job->state == JOB_HELD)
+            grid_emit(grid, EFFECT_JOB_CHANGED, job);
+    }
+}
+
+void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
+                  struct step_result *result)
+{
+    const char *key = submit->idempotency_key;
+    struct array *array = NULL;
+    char text[KEY_BYTES];
+    struct terms terms;
+
+    if (grid_find_key(grid, submit->tenant, key, result))
+        return;
+    terms_of_request(&submit->request, &terms);
+    *result =
+        (struct step_result){ .job_id = grid->next_id,
+                              .jobs_count = submit->elements_count ? submit->elements_count : 1 };
+    grid->next_id += submit->elements_count ? submit->elements_count + 1 : 1;
+    if (key && *key)
+        keys_add(grid, text, key_text(submit->tenant, key, text),
+                 (struct key){ result->job_id, result->jobs_count, grid->now_ms });
+    if (!submit->elements_count) {
+        add_job(grid, submit, result->job_id, NULL, 0, &terms);
+        return;
+    }
+    array = grid_add_array(grid, result->job_id);
+    array->count = submit->elements_count;
+    array->parallel_max = submit->parallel_max;
+    array->live = 1; /* kept while elements that can never run end at once */
+    for (uint32_t i = 0; i < submit->elements_count; i++)
+        add_job(grid, submit, result->job_id + 1 + i, array, i, &terms);
+    if (--array->live == 0) {
+        uint64_t id = array->id;
+
+        grid_set_outcome(grid, id, array->failed ? 2 : array->cancelled ? 3 : 1);
+        grid_free_array(grid, array);
+        deps_told(grid, id);
+    }
+}
+
+/* --- cancel ---------------------------------------------------------------------------------- */
+
+int cancel_check(const struct grid *grid, uint64_t id, struct err *err)
+{
+    const struct array *array = grid_array(grid, id);
+    const struct job *job = grid_job(grid, id);
+
+    if (job && !job->cancel_requested)
+        return 0;
+    for (uint32_t i = 0; array && i < array->count; i++) {
+        const struct job *element = grid_job(grid, id + 1 + i);
+
+        if (element && !element->cancel_requested)
+            return 0;
+    }
+    if (job || array)
+        return err_set(err, -EALREADY, "job %" PRIu64 " is being cancelled already", id);
+    if (id && id < grid->next_id)
+        return err_set(err, -EALREADY, "job %" PRIu64 " has ended", id);
+    return err_set(err, -ENOENT, "there is no job %" PRIu64, id);
+}
+
+static void cancel_job(struct grid *grid, struct job *job, const char *by, const char *reason)
+{
+    if (job->cancel_requested)
+        return;
+    job->cancel_requested = true;
+    job_set_reason(grid, job, "cancelled%s%s%s%s", by && *by ? " by " : "", by && *by ? by : "",
+                   reason && *reason ? ": " : "", reason && *reason ? reason : "");
+    switch ((enum job_state)job->state) {
+    case JOB_QUEUED:
+        job_dequeue(grid, job);
+        job_end(grid, job, JOB_CANCELLED);
+        break;
+    case JOB_HELD:
+        job_end(grid, job, JOB_CANCELLED);
+        break;
+    case JOB_STARTING:
+    case JOB_RUNNING:
+        job_set_state(grid, job, JOB_STOPPING);
+        grid_emit(grid, EFFECT_STOP, job);
+        grid_emit(grid, EFFECT_JOB_CHANGED, job);
+        break;
+    case JOB_STOPPING:
+    case JOB_DONE:
+    case JOB_FAILED:
+    case JOB_CANCELLED:
+        break;
+    }
+}
+
+void cancel_apply(struct grid *grid, uint64_t id, const char *by, const char *reason)
+{
+    const struct array *array = grid_array(grid, id);
+    uint32_t count = array ? array->count : 0;
+    struct job *job = grid_job(grid, id);
+
+    if (job)
+        cancel_job(grid, job, by, reason);
+    for (uint32_t i = 0; i < count; i++) {
+        job = grid_job(grid, id + 1 + i);
+        if (job)
+            cancel_job(grid, job, by, reason);
+    }
+}

@@ -1,0 +1,208 @@
+/* What the shell reads. */
+#include "grid/state.h"
+#include "sched/mem.h"
+
+#include <string.h>
+
+const char *job_state_name(enum job_state state)
+{
+    static const char *const names[] = { "held",     "queued", "starting", "running",
+                                         "stopping", "done",   "failed",   "cancelled" };
+
+    return (unsigned)state < ARRAY_COUNT(names) ? names[state] : "unknown";
+}
+
+bool job_state_is_final(enum job_state state)
+{
+    return state >= JOB_DONE;
+}
+
+static void fill_request(const struct grid *grid, const struct job *job, struct job_request *out)
+{
+    const struct terms *terms = job_terms(grid, job);
+
+    memset(out, 0, sizeof(*out));
+    out->job_class = terms->job_class;
+    out->objective = terms->objective.kind;
+    out->weight_time_milli = terms->objective.weight_time_milli;
+    out->weight_money_milli = terms->objective.weight_money_milli;
+    out->weight_carbon_milli = terms->objective.weight_carbon_milli;
+    out->on_unreachable = terms->on_unreachable;
+    out->duration_ms_max = terms->duration_ms_max;
+    out->deadline_ms = terms->deadline_ms;
+    out->begin_ms = terms->begin_ms;
+    out->retries_max = terms->retries_max;
+    out->retry_codes_count = terms->retry_codes_count;
+    memcpy(out->retry_codes, terms->retry_codes, sizeof(out->retry_codes));
+    out->requeue_on_loss = terms->requeue_on_loss;
+    for (uint32_t i = 0; job->deps && i < job->deps->count; i++)
+        out->deps[i] = (struct request_dep){ .job_id = job->deps->list[i].id,
+                                             .kind = job->deps->list[i].kind };
+    out->deps_count = job->deps ? job->deps->count : 0;
+    shape_to_request(job_shape(grid, job), &out->shape);
+}
+
+static void fill_allocation(struct grid *grid, const struct grant *grant, struct allocation *out)
+{
+    MEM_GROW(grid->parts_out, grid->parts_out_cap, grant->parts_count);
+    for (uint32_t i = 0; i < grant->parts_count; i++) {
+        const struct grant_part *part = &grant->parts[i];
+        struct alloc_part *to = &grid->parts_out[i];
+
+        to->node = part->node;
+        to->tasks = part->tasks;
+        to->cpus = part->cpus;
+        to->memory_bytes = part->memory_bytes;
+        to->disk_bytes = part->disk_bytes;
+        to->devices_count = 0;
+        for (uint32_t d = 0; d < part->devices_count; d++)
+            if (part->devices[d].index != FLEET_DEVICE_GONE) {
+                to->devices[to->devices_count].index = part->devices[d].index;
+                to->devices[to->devices_count++].milli = part->devices[d].milli;
+            }
+    }
+    memcpy(out->site, grid->fleet.sites[grant->site].info.name, sizeof(out->site));
+    out->parts_count = grant->parts_count;
+    out->parts = grid->parts_out;
+}
+
+void job_fill_view(struct grid *grid, const struct job *job, struct job_view *view)
+{
+    memset(view, 0, sizeof(*view));
+    view->id = job->item.id;
+    if (job->array) {
+        view->array_id = job->array->id;
+        view->array_index = job->array_index;
+        view->array_count = job->array->count;
+    }
+    view->state = (enum job_state)job->state;
+    view->epoch = job->epoch;
+    view->attempts_failed = job->attempts_failed;
+    view->attempts_lost = job->attempts_lost;
+    view->tenant = intern_data(&grid->tenant_names, job->tenant);
+    view->user = intern_data(&grid->strings, job->user);
+    view->name = intern_data(&grid->strings, job->name);
+    fill_request(grid, job, &grid->request_out);
+    view->request = &grid->request_out;
+    view->spec_json = intern_data(&grid->specs, job->spec);
+    view->spec_len = intern_len(&grid->specs, job->spec);
+    view->submitted_ms = job->submitted_ms;
+    view->eligible_ms = job->item.eligible_ms;
+    view->started_ms = job->started_ms;
+    view->ended_ms = job_state_is_final(view->state) ? grid->now_ms : 0;
+    if (job->grant)
+        fill_allocation(grid, job->grant, &view->allocation);
+    view->exit_code = job->exit_code;
+    view->outcome = (enum attempt_outcome)job->outcome;
+    view->reason = intern_data(&grid->strings, job->reason);
+    view->cancel_requested = job->cancel_requested;
+    if (job->past) {
+        view->usage = job->past->ended;
+        if (job->grant && job->past->running.wall_ms)
+            usage_add(&view->usage, &job->past->running, job->epoch == 1);
+    }
+}
+
+bool grid_find_job(struct grid *grid, uint64_t id, struct job_view *view_out)
+{
+    const struct job *job = grid_job(grid, id);
+
+    if (job)
+        job_fill_view(grid, job, view_out);
+    return job != NULL;
+}
+
+bool grid_next_job(struct grid *grid, uint64_t after_id, const char *tenant,
+                   struct job_view *view_out)
+{
+    uint32_t number =
+        tenant ? intern_find(&grid->tenant_names, tenant, (uint32_t)strlen(tenant)) : 0;
+    const struct job *job = tenant && !number ? NULL : grid_job_after(grid, after_id);
+
+    while (job && tenant && job->tenant != number)
+        job = grid_job_after(grid, job->item.id);
+    if (job)
+        job_fill_view(grid, job, view_out);
+    return job != NULL;
+}
+
+uint32_t grid_array_live(const struct grid *grid, uint64_t array_id, uint32_t *queued_out,
+                         uint32_t *running_out)
+{
+    const struct array *array = grid_array(grid, array_id);
+
+    if (queued_out)
+        *queued_out = array ? array->queued : 0;
+    if (running_out)
+        *running_out = array ? array->active : 0;
+    return array ? array->live : 0;
+}
+
+int grid_find_outcome(const struct grid *grid, uint64_t id)
+{
+    static const int states[] = { -1, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
+
+    return states[grid_outcome(grid, id)];
+}
+
+struct grid_counts grid_count(const struct grid *grid)
+{
+    return grid->counts;
+}
+
+int64_t grid_next_timer_ms(const struct grid *grid)
+{
+    /* The first may no longer matter: then a tick comes for nothing and sweeps it. */
+    return grid->timers_count ? grid->timers[0].time_ms : INT64_MAX;
+}
+
+/* --- sites ------------------------------------------------------------------------------------ */
+
+uint32_t grid_site_count(const struct grid *grid)
+{
+    return grid->fleet.sites_count;
+}
+
+const struct site_info *grid_site_get(const struct grid *grid, uint32_t index, bool *reachable_out)
+{
+    if (index >= grid->fleet.sites_count)
+        return NULL;
+    if (reachable_out)
+        *reachable_out = grid->fleet.sites[index].reachable;
+    return &grid->fleet.sites[index].info;
+}
+
+int grid_site_find(const struct grid *grid, const char *name)
+{
+    return fleet_find_site(&grid->fleet, name);
+}
+
+static int64_t not_below_0(int64_t value)
+{
+    return value > 0 ? value : 0;
+}
+
+bool grid_node_get(const struct grid *grid, uint32_t site, uint32_t index,
+                   struct node_view *view_out)
+{
+    const struct fleet_node *node;
+
+    if (site >= grid->fleet.sites_count || index >= grid->fleet.sites[site].info.nodes_count)
+        return false;
+    node = &grid->fleet.sites[site].nodes[index];
+    *view_out = (struct node_view){
+        .info = &grid->fleet.sites[site].info.nodes[index],
+        .cordoned = node->cordoned,
+        .present = node->present,
+        .cordon_reason = node->cordon_reason ? node->cordon_reason : "",
+        .cpus_free = (uint32_t)not_below_0(node_cpus_free(node)),
+        .memory_free_bytes = not_below_0(node->memory_bytes - node->memory_used),
+        .disk_free_bytes = not_below_0(node->disk_bytes - node->disk_used),
+        .jobs_count = node->grants_count,
+    };
+    for (uint32_t i = 0; i < node->devices_count; i++) {
+        view_out->devices_free_milli[i] = 1000u - node->devices[i].used_milli;
+        view_out->devices_cordoned[i] = node->devices[i].cordoned;
+    }
+    return true;
+}

@@ -1,0 +1,306 @@
+#include "sched/fit.h"
+
+#include "sched/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void fit_fini(struct fit *fit)
+{
+    free(fit->parts);
+    *fit = (struct fit){ 0 };
+}
+
+/* Room of one device in 1/1000 for this shape; 0 when it is not of the kind that is meant. */
+static inline uint32_t device_room(const struct shape *shape, const struct fleet_node *node,
+                                   uint32_t index, uint16_t chip, enum fit_when when)
+{
+    const struct fleet_device *device = &node->devices[index];
+    uint32_t room;
+
+    if (device->chip != chip || !device_is_usable(device) ||
+        device->memory_bytes < shape->device_memory_bytes)
+        return 0;
+    if (when == FIT_EMPTY)
+        return 1000;
+    room = 1000u - device->used_milli;
+    if (when == FIT_LIMITED && node->limit && node->limit->devices_milli[index] < room)
+        room = node->limit->devices_milli[index];
+    return room;
+}
+
+/* The need of memory is by device where the catalogue does not know: see shape_bar_of_chip. */
+static bool devices_meet_needs(const struct shape *shape, const struct fleet_site *site,
+                               const struct fleet_node *node, uint32_t index)
+{
+    const struct fleet_device *device = &node->devices[index];
+
+    return !shape->needs_count ||
+           shape_bar_of_chip(shape, &site->chips[device->chip], device->memory_bytes) == BAR_NONE;
+}
+
+static uint32_t device_tasks(const struct shape *shape, const struct fleet_site *site,
+                             const struct fleet_node *node, uint16_t chip, enum fit_when when)
+{
+    uint32_t milli = shape->devices_milli, whole = 0, shares = 0;
+
+    for (uint32_t i = 0; i < node->devices_count; i++) {
+        uint32_t room = device_room(shape, node, i, chip, when);
+
+        if (!room || !devices_meet_needs(shape, site, node, i))
+            continue;
+        whole += room == 1000;
+        shares += room / milli;
+    }
+    return milli >= 1000 ? whole / (milli / 1000) : shares;
+}
+
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
+                   const struct fleet_node *node, uint16_t chip, enum fit_when when)
+{
+    int64_t cpus = node->cpus, memory = node->memory_bytes, disk = node->disk_bytes, tasks;
+
+    if (!node_is_open(node))
+        return 0;
+    if (when != FIT_EMPTY) {
+        cpus -= node->cpus_used;
+        memory -= node->memory_used;
+        disk -= node->disk_used;
+    }
+    if (when == FIT_LIMITED && node->limit) {
+        cpus = least(cpus, node->limit->cpus);
+        memory = least(memory, node->limit->memory_bytes);
+        disk = least(disk, node->limit->disk_bytes);
+    }
+    if (cpus < shape->cpus || memory < shape->memory_bytes || disk < shape->disk_bytes)
+        return 0;
+    tasks = cpus / shape->cpus;
+    if (shape->memory_bytes)
+        tasks = least(tasks, memory / shape->memory_bytes);
+    if (shape->disk_bytes)
+        tasks = least(tasks, disk / shape->disk_bytes);
+    if (shape->tasks_per_node)
+        tasks = least(tasks, shape->tasks_per_node);
+    tasks = least(tasks, shape->tasks);
+    if (tasks && shape->devices_milli)
+        tasks = least(tasks, device_tasks(shape, site, node, chip, when));
+    return (uint32_t)tasks;
+}
+
+/* What is left over matters in this order: whole devices, then CPUs. */
+static uint64_t node_waste(const struct shape *shape, const struct fleet_node *node, uint16_t chip,
+                           enum fit_when when)
+{
+    uint64_t cpus_left = (uint64_t)node_cpus_free(node) - shape->cpus;
+    uint64_t devices_left = 0;
+
+    if (!shape->devices_milli) {
+        for (uint32_t i = 0; i < node->devices_count; i++)
+            devices_left += node->devices[i].used_milli == 0;
+    } else if (shape->devices_milli < 1000) {
+        devices_left = 1000;
+        for (uint32_t i = 0; i < node->devices_count; i++) {
+            uint32_t room = device_room(shape, node, i, chip, when);
+
+            if (room >= shape->devices_milli && room - shape->devices_milli < devices_left)
+                devices_left = room - shape->devices_milli;
+        }
+    } else {
+        for (uint32_t i = 0; i < node->devices_count; i++)
+            devices_left += device_room(shape, node, i, chip, when) == 1000;
+    }
+    return devices_left << 32 | (cpus_left & UINT32_MAX);
+}
+
+static int compare_parts(const void *a, const void *b)
+{
+    const struct fit_part *x = a, *y = b;
+
+    if (x->tasks != y->tasks)
+        return x->tasks > y->tasks ? -1 : 1;
+    if (x->waste != y->waste)
+        return x->waste < y->waste ? -1 : 1;
+    return x->node < y->node ? -1 : 1;
+}
+
+/* One node for all: the one with the least left over. */
+static bool fit_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                       enum fit_when when, struct fit *fit)
+{
+    struct fit_part best = { .tasks = 0 };
+
+    for (uint32_t i = 0; i < site->info.nodes_count; i++) {
+        const struct fleet_node *node = &site->nodes[i];
+        uint64_t waste;
+
+        if (fit_tasks(shape, site, node, chip, when) < shape->tasks)
+            continue;
+        waste = node_waste(shape, node, chip, when);
+        if (!best.tasks || waste < best.waste)
+            best = (struct fit_part){ .node = i, .tasks = shape->tasks, .waste = waste };
+    }
+    if (!best.tasks)
+        return false;
+    MEM_GROW(fit->parts, fit->parts_cap, 1);
+    fit->parts[0] = best;
+    fit->parts_count = 1;
+    return true;
+}
+
+/* The fewest nodes: the largest first, and for the rest the node that it fills best. */
+static bool fit_gang(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                     enum fit_when when, struct fit *fit)
+{
+    uint32_t left = shape->tasks, count = 0, taken = 0;
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < site->info.nodes_count; i++) {
+        uint32_t tasks = fit_tasks(shape, site, &site->nodes[i], chip, when);
+
+        if (!tasks)
+            continue;
+        MEM_GROW(fit->parts, fit->parts_cap, count + 1);
+        fit->parts[count++] = (struct fit_part){
+            .node = i, .tasks = tasks, .waste = node_waste(shape, &site->nodes[i], chip, when)
+        };
+        sum += tasks;
+    }
+    if (sum < left)
+        return false;
+    qsort(fit->parts, count, sizeof(*fit->parts), compare_parts);
+    while (left && taken < GRANT_PARTS_MAX) {
+        uint32_t pick = taken;
+
+        if (fit->parts[taken].tasks >= left) { /* sorted: go to the last that still holds it */
+            uint32_t tasks;
+
+            while (pick + 1 < count && fit->parts[pick + 1].tasks >= left)
+                pick++;
+            tasks = fit->parts[pick].tasks;
+            while (pick > taken && fit->parts[pick - 1].tasks == tasks)
+                pick--;
+            fit->parts[pick].tasks = left;
+        }
+        left -= fit->parts[pick].tasks;
+        fit->parts[taken++] = fit->parts[pick];
+    }
+    fit->parts_count = taken;
+    return left == 0;
+}
+
+bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_t site,
+                   uint16_t chip, enum fit_when when, struct fit *fit)
+{
+    const struct fleet_site *at = &fleet->sites[site];
+
+    fit->site = site;
+    fit->chip = chip;
+    fit->parts_count = 0;
+    /* One node where one holds it all; else the fewest. */
+    if (fit_single(shape, at, chip, when, fit))
+        return true;
+    return shape->tasks > 1 && fit_gang(shape, at, chip, when, fit);
+}
+
+bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
+              enum fit_when when, struct fit *fit)
+{
+    const struct candidate *candidates;
+    uint32_t count;
+
+    if (shape->no_fit_version == fleet->room_version)
+        return false;
+    candidates = shape_candidates(shape, fleet, objective, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (fit_candidate(shape, fleet, candidates[i].site, candidates[i].chip, when, fit))
+            return true;
+    if (when == FIT_NOW)
+        shape->no_fit_version = fleet->room_version;
+    return false;
+}
+
+/* --- devices ------------------------------------------------------------------------------ */
+
+/* Choose one part's devices into `room`-like `milli` per device: 0 = not taken. */
+static uint32_t choose_devices(const struct shape *shape, const struct fleet_site *site,
+                               const struct fleet_node *node, uint16_t chip, enum fit_when when,
+                               uint32_t tasks, uint32_t *milli)
+{
+    uint32_t wanted = tasks * (shape->devices_milli / 1000), used = 0;
+
+    memset(milli, 0, node->devices_count * sizeof(*milli));
+    if (shape->devices_milli >= 1000) {
+        for (uint32_t i = 0; i < node->devices_count && used < wanted; i++)
+            if (device_room(shape, node, i, chip, when) == 1000 &&
+                devices_meet_needs(shape, site, node, i)) {
+                milli[i] = 1000;
+                used++;
+            }
+        return used;
+    }
+    for (uint32_t t = 0; t < tasks; t++) {
+        uint32_t best = UINT32_MAX, best_room = UINT32_MAX;
+
+        for (uint32_t i = 0; i < node->devices_count; i++) {
+            uint32_t room = device_room(shape, node, i, chip, when);
+
+            if (room < milli[i] + shape->devices_milli || !devices_meet_needs(shape, site, node, i))
+                continue;
+            if (room - milli[i] < best_room) {
+                best = i;
+                best_room = room - milli[i];
+            }
+        }
+        if (best == UINT32_MAX)
+            break;
+        used += milli[best] == 0;
+        milli[best] += shape->devices_milli;
+    }
+    return used;
+}
+
+struct grant *fit_grant(const struct shape *shape, const struct fleet *fleet, const struct fit *fit,
+                        enum fit_when when)
+{
+    const struct fleet_site *site = &fleet->sites[fit->site];
+    struct grant_device *devices;
+    uint32_t devices_count = 0;
+    struct grant *grant;
+
+    for (uint32_t i = 0; shape->devices_milli && i < fit->parts_count; i++) {
+        uint32_t most = shape->devices_milli >= 1000
+                            ? fit->parts[i].tasks * (shape->devices_milli / 1000)
+                            : fit->parts[i].tasks;
+        uint32_t has = site->nodes[fit->parts[i].node].devices_count;
+
+        devices_count += most < has ? most : has;
+    }
+    grant = grant_create(fit->parts_count, devices_count, &devices);
+    grant->site = fit->site;
+    for (uint32_t i = 0; i < fit->parts_count; i++) {
+        const struct fleet_node *node = &site->nodes[fit->parts[i].node];
+        struct grant_part *part = &grant->parts[i];
+        uint32_t milli[NODE_DEVICES_MAX], tasks = fit->parts[i].tasks;
+
+        part->node = fit->parts[i].node;
+        part->tasks = tasks;
+        part->cpus = tasks * shape->cpus;
+        part->memory_bytes = tasks * shape->memory_bytes;
+        part->disk_bytes = tasks * shape->disk_bytes;
+        part->devices = devices;
+        grant->cpus += part->cpus;
+        if (!shape->devices_milli)
+            continue;
+        part->devices_count = choose_devices(shape, site, node, fit->chip, when, tasks, milli);
+        for (uint32_t d = 0; d < node->devices_count; d++)
+            if (milli[d])
+                *devices++ = (struct grant_device){ .index = d, .milli = milli[d] };
+        grant->devices_milli += (uint64_t)tasks * shape->devices_milli;
+    }
+    return grant;
+}

@@ -1,0 +1,46 @@
+/* fit.h - where a gang fits: all of its tasks or none, at one site, on one kind of chip.
+ *
+ * Packing keeps what is whole whole: work without devices goes to nodes without devices first, a
+ * share of a device to the device with the least room that takes it, the rest of a gang to the
+ * node with the least left over. Ties go by index. Existence is exact: when some placement
+ * exists, one is found (up to GRANT_PARTS_MAX nodes). */
+#pragma once
+
+#include "sched/fleet.h"
+#include "sched/shape.h"
+
+#define GRANT_PARTS_MAX 4096u /* nodes of one gang: what one message to a site holds */
+
+enum fit_when {
+    FIT_NOW,     /* beside all that is held */
+    FIT_LIMITED, /* and outside what is promised to the head of the line */
+    FIT_EMPTY    /* if nothing were held */
+};
+
+/* How many tasks of the shape fit on the node. */
+uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
+                   const struct fleet_node *node, uint16_t chip, enum fit_when when);
+
+struct fit_part {
+    uint32_t node, tasks;
+    uint64_t waste; /* what would be left over, packed for comparing */
+};
+/* Scratch and answer of a search; reuse it. */
+struct fit {
+    uint32_t site;
+    uint16_t chip;
+    uint32_t parts_count, parts_cap;
+    struct fit_part *parts;
+};
+void fit_fini(struct fit *fit);
+
+/* Try one candidate; the answer is in `fit`. */
+bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_t site,
+                   uint16_t chip, enum fit_when when, struct fit *fit);
+/* Try the shape's candidates in the objective's order. FIT_NOW remembers a failure until room
+ * appears. */
+bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
+              enum fit_when when, struct fit *fit);
+/* The grant for what was found, with its devices chosen; not yet held. */
+struct grant *fit_grant(const struct shape *shape, const struct fleet *fleet, const struct fit *fit,
+                        enum fit_when when);

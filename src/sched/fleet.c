@@ -1,0 +1,385 @@
+#include "sched/fleet.h"
+
+#include "sched/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NODE_CPUS_MAX 65536u
+#define BYTES_MAX (1LL << 56)
+
+void fleet_fini(struct fleet *fleet)
+{
+    for (uint32_t i = 0; i < fleet->sites_count; i++) {
+        struct fleet_site *site = &fleet->sites[i];
+
+        for (uint32_t k = 0; k < site->info.nodes_count; k++) {
+            free(site->nodes[k].devices);
+            free(site->nodes[k].cordon_reason);
+        }
+        free(site->nodes);
+        free(site->chips);
+        free(site->info.nodes);
+    }
+    free(fleet->sites);
+    free(fleet->grants);
+    *fleet = (struct fleet){ 0 };
+}
+
+int fleet_find_site(const struct fleet *fleet, const char *name)
+{
+    for (uint32_t i = 0; i < fleet->sites_count; i++)
+        if (strcmp(fleet->sites[i].info.name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+int fleet_find_node(const struct fleet *fleet, uint32_t site, const char *name)
+{
+    const struct site_info *info = &fleet->sites[site].info;
+
+    for (uint32_t i = 0; i < info->nodes_count; i++)
+        if (strcmp(info->nodes[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* --- inventory ---------------------------------------------------------------------------- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int check_node(const struct node_info *node, struct err *err)
+{
+    if (!node->name[0])
+        return err_set(err, -EINVAL, "a node without a name");
+    if (node->cpus > NODE_CPUS_MAX || node->memory_bytes < 0 || node->memory_bytes > BYTES_MAX ||
+        node->disk_bytes < 0 || node->disk_bytes > BYTES_MAX ||
+        node->devices_count > NODE_DEVICES_MAX)
+        return err_set(err, -EINVAL, "node %s: a figure is out of range", node->name);
+    for (uint32_t i = 0; i < node->devices_count; i++)
+        if (!node->devices[i].chip[0] || node->devices[i].memory_bytes < 0 ||
+            node->devices[i].memory_bytes > BYTES_MAX || node->devices[i].health > DEVICE_SICK)
+            return err_set(err, -EINVAL, "node %s: device %u is not well described", node->name, i);
+    return 0;
+}
+
+int fleet_check_site(const struct fleet *fleet, const struct site_info *info, uint32_t sites_max,
+                     struct err *err)
+{
+    int index = info->name[0] ? fleet_find_site(fleet, info->name) : -1;
+    uint32_t count = info->nodes_count;
+    const char **names;
+    int rc = 0;
+
+    if (!info->name[0])
+        return err_set(err, -EINVAL, "a site without a name");
+    if (index < 0 && fleet->sites_count >= sites_max)
+        return err_set(err, -ENOSPC, "site %s: there are %u sites already", info->name, sites_max);
+    if (count > SITE_NODES_MAX)
+        return err_set(err, -EINVAL, "site %s: more than %u nodes", info->name, SITE_NODES_MAX);
+    if (info->tariff.carbon_g_per_kwh_milli < 0 || info->tariff.power_price_micro_per_kwh < 0 ||
+        info->tariff.cpu_price_micro_per_hour < 0 || info->tariff.device_price_micro_per_hour < 0)
+        return err_set(err, -EINVAL, "site %s: a tariff below zero", info->name);
+    names = mem_alloc(count, sizeof(*names));
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        names[i] = info->nodes[i].name;
+        rc = check_node(&info->nodes[i], err);
+    }
+    if (rc == 0)
+        qsort(names, count, sizeof(*names), compare_names);
+    for (uint32_t i = 1; rc == 0 && i < count; i++)
+        if (strcmp(names[i], names[i - 1]) == 0)
+            rc = err_set(err, -EINVAL, "two nodes are named %s", names[i]);
+    if (rc == 0 && index >= 0) { /* absent nodes that still hold work keep their place */
+        const struct fleet_site *site = &fleet->sites[index];
+        uint32_t kept = 0;
+
+        for (uint32_t i = 0; i < site->info.nodes_count; i++) {
+            const char *name = site->info.nodes[i].name;
+
+            if (site->nodes[i].grants_count &&
+                !bsearch(&name, names, count, sizeof(*names), compare_names))
+                kept++;
+        }
+        if (count + kept > SITE_NODES_MAX)
+            rc = err_set(err, -ENOSPC, "site %s: more than %u nodes with those still in use",
+                         info->name, SITE_NODES_MAX);
+    }
+    free(names);
+    return rc;
+}
+
+/* A kind's place in the site's chips; figures that nobody told are "not known". */
+static uint16_t chip_index(struct fleet_site *site, const char *kind)
+{
+    struct chip_figures *chip;
+
+    for (uint32_t i = 0; i < site->chips_count; i++)
+        if (strcmp(site->chips[i].kind, kind) == 0)
+            return (uint16_t)i;
+    if (site->chips_count >= FLEET_NO_CHIP - 1)
+        return 0;
+    site->chips = mem_resize(site->chips, site->chips_count + 1, sizeof(*site->chips));
+    chip = &site->chips[site->chips_count];
+    memset(chip, 0, sizeof(*chip));
+    memcpy(chip->kind, kind, strnlen(kind, sizeof(chip->kind) - 1));
+    for (int i = 0; i < METRIC_COUNT; i++)
+        chip->metric_milli[i] = -1;
+    chip->power_watts = chip->power_idle_watts = -1;
+    return (uint16_t)site->chips_count++;
+}
+
+static void set_chips(struct fleet_site *site, const struct chip_figures *chips, uint32_t count)
+{
+    struct chip_figures *old = site->chips;
+    uint32_t old_count = site->chips_count;
+
+    /* Told ones first; then what absent nodes still have. */
+    site->chips = mem_alloc(count + old_count, sizeof(*chips));
+    site->chips_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        site->chips[chip_index(site, chips[i].kind)] = chips[i];
+    for (uint32_t i = 0; i < site->info.nodes_count; i++)
+        for (uint32_t k = 0; k < site->nodes[i].devices_count; k++) {
+            const char *kind = site->info.nodes[i].devices[k].chip;
+            uint32_t before = site->chips_count;
+            uint16_t index = chip_index(site, kind);
+
+            for (uint32_t o = 0; site->chips_count > before && o < old_count; o++)
+                if (strcmp(old[o].kind, kind) == 0)
+                    site->chips[index] = old[o];
+            site->nodes[i].devices[k].chip = index;
+        }
+    free(old);
+}
+
+/* Where a held device of the old list stands in the new one. */
+static uint32_t device_match(const struct node_info *old, uint32_t index,
+                             const struct node_info *info, uint64_t *taken)
+{
+    const char *uuid = old->devices[index].uuid;
+    uint32_t found = FLEET_DEVICE_GONE;
+
+    for (uint32_t i = 0; uuid[0] && i < info->devices_count && found == FLEET_DEVICE_GONE; i++)
+        if (!(*taken >> i & 1) && strcmp(info->devices[i].uuid, uuid) == 0)
+            found = i;
+    if (index < info->devices_count && !uuid[0] && !info->devices[index].uuid[0] &&
+        !(*taken >> index & 1) && strcmp(info->devices[index].chip, old->devices[index].chip) == 0)
+        found = index;
+    if (found != FLEET_DEVICE_GONE)
+        *taken |= (uint64_t)1 << found; /* careless vendors repeat an id: one holder each */
+    return found;
+}
+
+static void move_held_devices(struct fleet *fleet, uint32_t site, uint32_t node,
+                              const uint32_t *moved)
+{
+    for (uint32_t i = 0; i < fleet->grants_count; i++) {
+        struct grant *grant = fleet->grants[i];
+
+        if (grant->site != site)
+            continue;
+        for (uint32_t k = 0; k < grant->parts_count; k++)
+            for (uint32_t d = 0; grant->parts[k].node == node && d < grant->parts[k].devices_count;
+                 d++)
+                if (grant->parts[k].devices[d].index != FLEET_DEVICE_GONE)
+                    grant->parts[k].devices[d].index = moved[grant->parts[k].devices[d].index];
+    }
+}
+
+static void set_node(struct fleet *fleet, uint32_t site_index, uint32_t index,
+                     const struct node_info *info)
+{
+    struct fleet_site *site = &fleet->sites[site_index];
+    struct node_info *old = &site->info.nodes[index];
+    struct fleet_node *node = &site->nodes[index];
+    struct fleet_device *devices = mem_alloc(info->devices_count, sizeof(*devices));
+    uint32_t moved[NODE_DEVICES_MAX];
+    bool any_moved = false;
+    uint64_t taken = 0;
+
+    for (uint32_t i = 0; i < node->devices_count; i++) {
+        moved[i] = device_match(old, i, info, &taken);
+        any_moved |= moved[i] != i;
+        if (moved[i] == FLEET_DEVICE_GONE)
+            continue;
+        devices[moved[i]].used_milli = node->devices[i].used_milli;
+        devices[moved[i]].cordoned = node->devices[i].cordoned;
+    }
+    if (any_moved && node->grants_count)
+        move_held_devices(fleet, site_index, index, moved);
+    for (uint32_t i = 0; i < info->devices_count; i++) {
+        devices[i].memory_bytes = info->devices[i].memory_bytes;
+        devices[i].healthy = info->devices[i].health == DEVICE_OK;
+    }
+    free(node->devices);
+    node->devices = devices;
+    node->devices_count = info->devices_count;
+    node->cpus = info->cpus;
+    node->memory_bytes = info->memory_bytes;
+    node->disk_bytes = info->disk_bytes;
+    node->present = true;
+    memcpy(old, info, offsetof(struct node_info, devices));
+    memcpy(old->devices, info->devices, info->devices_count * sizeof(info->devices[0]));
+}
+
+static uint32_t add_node(struct fleet_site *site)
+{
+    uint32_t index = site->info.nodes_count;
+
+    /* The place of one that is gone and holds nothing, when all are taken. */
+    for (uint32_t i = 0; index >= SITE_NODES_MAX && i < site->info.nodes_count; i++)
+        if (!site->nodes[i].present && !site->nodes[i].grants_count) {
+            free(site->nodes[i].devices);
+            free(site->nodes[i].cordon_reason);
+            memset(&site->nodes[i], 0, sizeof(site->nodes[i]));
+            memset(&site->info.nodes[i], 0, offsetof(struct node_info, devices));
+            return i;
+        }
+    assert(index < SITE_NODES_MAX);
+    if (index == site->nodes_cap) {
+        MEM_GROW(site->nodes, site->nodes_cap, index + 1);
+        site->info.nodes = mem_resize(site->info.nodes, site->nodes_cap, sizeof(*site->info.nodes));
+    }
+    memset(&site->nodes[index], 0, sizeof(site->nodes[index]));
+    memset(&site->info.nodes[index], 0, offsetof(struct node_info, devices));
+    site->info.nodes_count++;
+    return index;
+}
+
+/* A new site of 10,000 nodes must not compare each name with each other. */
+static int find_from(const struct fleet *fleet, uint32_t site, uint32_t hint, const char *name)
+{
+    const struct site_info *info = &fleet->sites[site].info;
+
+    if (hint < info->nodes_count && strcmp(info->nodes[hint].name, name) == 0)
+        return (int)hint;
+    return fleet_find_node(fleet, site, name);
+}
+
+uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
+                        const struct chip_figures *chips, uint32_t chips_count)
+{
+    int found = fleet_find_site(fleet, info->name);
+    bool is_new = found < 0;
+    uint32_t index = is_new ? fleet->sites_count : (uint32_t)found;
+    struct fleet_site *site;
+    struct node_info *nodes;
+
+    if (is_new) {
+        MEM_GROW(fleet->sites, fleet->sites_cap, index + 1);
+        fleet->sites[index] = (struct fleet_site){ 0 };
+        fleet->sites_count++;
+    }
+    site = &fleet->sites[index];
+    for (uint32_t i = 0; i < site->info.nodes_count; i++)
+        site->nodes[i].present = false;
+    nodes = site->info.nodes;
+    {
+        uint32_t count = site->info.nodes_count;
+
+        site->info = *info;
+        site->info.nodes = nodes;
+        site->info.nodes_count = count;
+    }
+    for (uint32_t i = 0; i < info->nodes_count; i++) {
+        int node = is_new ? -1 : find_from(fleet, index, i, info->nodes[i].name);
+
+        set_node(fleet, index, node < 0 ? add_node(site) : (uint32_t)node, &info->nodes[i]);
+    }
+    set_chips(site, chips, chips_count);
+    site->reachable = true;
+    fleet->shape_version++;
+    fleet->room_version++;
+    return index;
+}
+
+void fleet_set_reachable(struct fleet *fleet, uint32_t site, bool reachable)
+{
+    if (fleet->sites[site].reachable == reachable)
+        return;
+    fleet->sites[site].reachable = reachable;
+    fleet->shape_version++;
+    fleet->room_version++;
+}
+
+void fleet_set_cordon(struct fleet *fleet, uint32_t site, uint32_t index, int32_t device,
+                      bool cordoned, const char *reason)
+{
+    struct fleet_node *node = &fleet->sites[site].nodes[index];
+
+    if (device < 0) {
+        node->cordoned = cordoned;
+        free(node->cordon_reason);
+        node->cordon_reason = cordoned && reason[0] ? mem_copy(reason, strlen(reason)) : NULL;
+    } else {
+        node->devices[device].cordoned = cordoned;
+    }
+    fleet->shape_version++;
+    fleet->room_version++;
+}
+
+/* --- grants ------------------------------------------------------------------------------- */
+
+struct grant *grant_create(uint32_t parts_count, uint32_t devices_count,
+                           struct grant_device **devices_out)
+{
+    size_t parts_bytes = parts_count * sizeof(struct grant_part);
+    struct grant *grant =
+        mem_alloc(1, sizeof(*grant) + parts_bytes + devices_count * sizeof(struct grant_device));
+
+    grant->parts_count = parts_count;
+    grant->parts = (struct grant_part *)(grant + 1);
+    *devices_out = (struct grant_device *)(grant->parts + parts_count);
+    return grant;
+}
+
+void grant_destroy(struct grant *grant)
+{
+    free(grant);
+}
+
+void fleet_take(struct fleet *fleet, const struct grant *grant, bool give_back)
+{
+    struct fleet_site *site = &fleet->sites[grant->site];
+    int64_t sign = give_back ? -1 : 1;
+
+    for (uint32_t i = 0; i < grant->parts_count; i++) {
+        const struct grant_part *part = &grant->parts[i];
+        struct fleet_node *node = &site->nodes[part->node];
+
+        node->cpus_used = (uint32_t)((int64_t)node->cpus_used + sign * part->cpus);
+        node->memory_used += sign * part->memory_bytes;
+        node->disk_used += sign * part->disk_bytes;
+        for (uint32_t d = 0; d < part->devices_count; d++)
+            if (part->devices[d].index != FLEET_DEVICE_GONE)
+                node->devices[part->devices[d].index].used_milli =
+                    (uint16_t)(node->devices[part->devices[d].index].used_milli +
+                               sign * part->devices[d].milli);
+    }
+}
+
+void fleet_hold(struct fleet *fleet, struct grant *grant)
+{
+    fleet_take(fleet, grant, false);
+    for (uint32_t i = 0; i < grant->parts_count; i++)
+        fleet->sites[grant->site].nodes[grant->parts[i].node].grants_count++;
+    MEM_GROW(fleet->grants, fleet->grants_cap, fleet->grants_count + 1);
+    grant->slot = fleet->grants_count;
+    fleet->grants[fleet->grants_count++] = grant;
+}
+
+void fleet_release(struct fleet *fleet, struct grant *grant)
+{
+    fleet_take(fleet, grant, true);
+    for (uint32_t i = 0; i < grant->parts_count; i++)
+        fleet->sites[grant->site].nodes[grant->parts[i].node].grants_count--;
+    fleet->grants[grant->slot] = fleet->grants[--fleet->grants_count];
+    fleet->grants[grant->slot]->slot = grant->slot;
+    fleet->room_version++;
+}

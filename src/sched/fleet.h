@@ -1,0 +1,122 @@
+/* fleet.h - what there is to place work on, and who holds what of it.
+ *
+ * Sites have a fixed index for ever; a node keeps its index in its site while it is known. What
+ * the fit reads (struct fleet_node) stands apart from what people read (struct node_info). Held
+ * amounts are kept, not free ones: a node that shrinks under its jobs then simply has less than
+ * nothing free. */
+#pragma once
+
+#include "model/inventory.h"
+#include "sched/figures.h"
+
+#define FLEET_NO_CHIP UINT16_MAX     /* a place for work without devices */
+#define FLEET_DEVICE_GONE UINT32_MAX /* a held device that its node no longer has */
+
+struct fleet_device {
+    int64_t memory_bytes;
+    uint16_t chip; /* index in the site's chips */
+    uint16_t used_milli;
+    bool healthy, cordoned;
+};
+
+/* What backfill may still take of a node that is promised to a blocked job: see reserve.h. */
+struct fleet_limit {
+    uint32_t site, node;
+    int64_t cpus, memory_bytes, disk_bytes;
+    uint16_t devices_milli[NODE_DEVICES_MAX];
+};
+
+struct fleet_node {
+    int64_t memory_bytes, memory_used;
+    int64_t disk_bytes, disk_used;
+    uint32_t cpus, cpus_used;
+    uint32_t devices_count;
+    uint32_t grants_count;
+    struct fleet_device *devices; /* devices_count */
+    struct fleet_limit *limit;    /* NULL but inside a pass */
+    char *cordon_reason;          /* owned; NULL = "" */
+    bool present, cordoned;
+};
+
+struct fleet_site {
+    struct site_info info; /* nodes as told last; absent ones as they were */
+    struct fleet_node *nodes;
+    uint32_t nodes_cap;
+    struct chip_figures *chips;
+    uint32_t chips_count;
+    bool reachable;
+    uint64_t session;
+};
+
+/* A grant: what one attempt holds. Owned by who made it (fit_grant), listed by the fleet while
+ * held. */
+struct grant_device {
+    uint32_t index; /* in the node, or FLEET_DEVICE_GONE */
+    uint32_t milli;
+};
+struct grant_part {
+    uint32_t node, tasks, cpus;
+    uint32_t devices_count;
+    int64_t memory_bytes, disk_bytes;
+    struct grant_device *devices;
+};
+struct grant {
+    uint64_t job_id;
+    uint32_t epoch;
+    uint32_t site;
+    int64_t granted_ms;
+    int64_t end_ms;               /* it holds no longer than this; INT64_MAX = not known */
+    uint64_t cpus, devices_milli; /* sums over parts */
+    uint32_t slot;
+    uint32_t parts_count;
+    struct grant_part *parts;
+};
+
+struct fleet {
+    struct fleet_site *sites;
+    uint32_t sites_count, sites_cap;
+    struct grant **grants; /* in no order that means anything */
+    uint32_t grants_count, grants_cap;
+    uint64_t shape_version; /* grows when what could ever fit may have changed */
+    uint64_t room_version;  /* grows when more may fit than before */
+};
+
+void fleet_fini(struct fleet *fleet);
+int fleet_find_site(const struct fleet *fleet, const char *name); /* -1 = none */
+int fleet_find_node(const struct fleet *fleet, uint32_t site, const char *name);
+
+/* Would this inventory be taken? -EINVAL: names repeat or are empty, figures negative or past
+ * their ranges; -ENOSPC. */
+int fleet_check_site(const struct fleet *fleet, const struct site_info *info, uint32_t sites_max,
+                     struct err *err);
+/* Take a checked inventory: nodes keep their index by name; those not named turn absent; devices
+ * keep their holders by uuid. Gives the site's index. */
+uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
+                        const struct chip_figures *chips, uint32_t chips_count);
+void fleet_set_reachable(struct fleet *fleet, uint32_t site, bool reachable);
+/* `device` -1 = the whole node. */
+void fleet_set_cordon(struct fleet *fleet, uint32_t site, uint32_t node, int32_t device,
+                      bool cordoned, const char *reason);
+
+void fleet_hold(struct fleet *fleet, struct grant *grant);    /* takes what it lists */
+void fleet_release(struct fleet *fleet, struct grant *grant); /* gives it back */
+/* The same without listing: for trying out (reserve.c). */
+void fleet_take(struct fleet *fleet, const struct grant *grant, bool give_back);
+void grant_destroy(struct grant *grant);
+/* Room for `parts_count` parts with `devices_count` devices in all; point parts' devices into
+ * `devices_out`. One block. */
+struct grant *grant_create(uint32_t parts_count, uint32_t devices_count,
+                           struct grant_device **devices_out);
+
+static inline int64_t node_cpus_free(const struct fleet_node *node)
+{
+    return (int64_t)node->cpus - node->cpus_used;
+}
+static inline bool device_is_usable(const struct fleet_device *device)
+{
+    return device->healthy && !device->cordoned;
+}
+static inline bool node_is_open(const struct fleet_node *node)
+{
+    return node->present && !node->cordoned;
+}

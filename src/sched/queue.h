@@ -1,0 +1,57 @@
+/* queue.h - who waits, in order: class first, then who became eligible first, ties by id.
+ *
+ * Jobs that nothing distinguishes for placement share a bucket: when its head does not fit, none
+ * does. A pass looks at bucket heads, so it costs what differs, not what waits. */
+#pragma once
+
+#include "sched/intern.h"
+
+#include <stdbool.h>
+
+struct queue_item { /* inside a job */
+    uint64_t id;
+    int64_t eligible_ms;
+    struct queue_item *prev, *next;
+    uint32_t bucket; /* 0 = not queued */
+};
+
+struct queue_key {
+    uint64_t array_id; /* of an array that limits how many run at once; else 0 */
+    uint32_t job_class, shape, tenant;
+    uint32_t reserved; /* 0 */
+};
+
+struct queue_bucket {
+    struct queue_key key;
+    struct queue_item *first, *last;
+    uint32_t count;
+    uint32_t slot; /* in `used` */
+};
+
+struct queue {
+    struct intern keys;
+    struct queue_bucket *buckets; /* by the interned number */
+    uint32_t buckets_cap;
+    uint32_t *used; /* buckets with somebody in them, in no order that means anything */
+    uint32_t used_count, used_cap;
+    uint32_t *heap; /* of the pass under way */
+    uint32_t heap_count, heap_cap;
+    uint64_t count;
+};
+
+void queue_fini(struct queue *queue);
+void queue_add(struct queue *queue, const struct queue_key *key, struct queue_item *item);
+void queue_remove(struct queue *queue, struct queue_item *item);
+/* Is `a` (of class class_a) before `b`? */
+bool queue_is_before(uint32_t class_a, const struct queue_item *a, uint32_t class_b,
+                     const struct queue_item *b);
+
+/* A walk over bucket heads in order: begin, then next until NULL. The bucket handed out is put
+ * back, with its new head, by queue_walk_again; else the walk is done with it. */
+void queue_walk_begin(struct queue *queue);
+struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out);
+void queue_walk_again(struct queue *queue, uint32_t number);
+
+/* How many are before `item`. Exact up to `steps_max` looked at; `*is_exact_out` tells. */
+uint64_t queue_ahead(const struct queue *queue, const struct queue_item *item, uint32_t steps_max,
+                     bool *is_exact_out);

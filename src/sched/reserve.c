@@ -1,0 +1,177 @@
+#include "sched/reserve.h"
+
+#include "sched/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void reserve_fini(struct reserve *reserve)
+{
+    free(reserve->limits);
+    free(reserve->order);
+    *reserve = (struct reserve){ 0 };
+}
+
+void reserve_clear(struct reserve *reserve, struct fleet *fleet)
+{
+    for (uint32_t i = 0; i < reserve->limits_count; i++)
+        fleet->sites[reserve->limits[i].site].nodes[reserve->limits[i].node].limit = NULL;
+    reserve->limits_count = 0;
+    reserve->is_planned = false;
+    reserve->start_ms = INT64_MAX;
+}
+
+static int compare_ends(const void *a, const void *b)
+{
+    const struct grant *x = *(struct grant *const *)a, *y = *(struct grant *const *)b;
+
+    if (x->end_ms != y->end_ms)
+        return x->end_ms < y->end_ms ? -1 : 1;
+    if (x->granted_ms != y->granted_ms)
+        return x->granted_ms < y->granted_ms ? -1 : 1;
+    return x->job_id < y->job_id ? -1 : 1;
+}
+
+struct shadow { /* one candidate's answer */
+    int64_t start_ms;
+    uint32_t released;
+};
+
+/* Release grants of the site in the order of their ends until the gang fits. The fleet is left as
+ * it then is; `released` of `order` must be taken again. */
+static struct shadow run_ahead(struct shape *shape, struct fleet *fleet, uint32_t site,
+                               uint16_t chip, struct grant ***order, uint32_t *order_cap,
+                               struct fit *fit, int64_t now_ms)
+{
+    const struct fleet_site *at = &fleet->sites[site];
+    struct shadow shadow = { .start_ms = now_ms };
+    uint64_t sum = 0;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < fleet->grants_count; i++)
+        if (fleet->grants[i]->site == site) {
+            MEM_GROW(*order, *order_cap, count + 1);
+            (*order)[count++] = fleet->grants[i];
+        }
+    if (count)
+        qsort(*order, count, sizeof(**order), compare_ends);
+    for (uint32_t i = 0; i < at->info.nodes_count; i++)
+        sum += fit_tasks(shape, at, &at->nodes[i], chip, FIT_NOW);
+    while (shadow.released < count) {
+        const struct grant *grant = (*order)[shadow.released];
+
+        if (sum >= shape->tasks && fit_candidate(shape, fleet, site, chip, FIT_NOW, fit))
+            return shadow;
+        for (uint32_t i = 0; i < grant->parts_count; i++)
+            sum -= fit_tasks(shape, at, &at->nodes[grant->parts[i].node], chip, FIT_NOW);
+        fleet_take(fleet, grant, true);
+        for (uint32_t i = 0; i < grant->parts_count; i++)
+            sum += fit_tasks(shape, at, &at->nodes[grant->parts[i].node], chip, FIT_NOW);
+        shadow.released++;
+        /* One that is past its bound and not yet reported: nobody knows. */
+        shadow.start_ms = grant->end_ms > now_ms ? MAX(shadow.start_ms, grant->end_ms) : INT64_MAX;
+    }
+    if (!fit_candidate(shape, fleet, site, chip, FIT_NOW, fit))
+        shadow.start_ms = -1;
+    return shadow;
+}
+
+static void take_again(struct fleet *fleet, struct grant *const *order, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        fleet_take(fleet, order[i], false);
+}
+
+int64_t reserve_estimate(struct shape *shape, struct fleet *fleet, uint32_t site, uint16_t chip,
+                         struct fit *fit, int64_t now_ms)
+{
+    struct grant **order = NULL;
+    uint32_t cap = 0;
+    struct shadow shadow = run_ahead(shape, fleet, site, chip, &order, &cap, fit, now_ms);
+
+    take_again(fleet, order, shadow.released);
+    free(order);
+    return shadow.start_ms;
+}
+
+/* What each promised node has over at that moment, beside the head's own part. */
+static void set_limits(struct reserve *reserve, struct fleet *fleet, const struct grant *plan)
+{
+    struct fleet_site *site = &fleet->sites[plan->site];
+
+    MEM_GROW(reserve->limits, reserve->limits_cap, plan->parts_count);
+    reserve->limits_count = plan->parts_count;
+    for (uint32_t i = 0; i < plan->parts_count; i++) {
+        const struct grant_part *part = &plan->parts[i];
+        const struct fleet_node *node = &site->nodes[part->node];
+        struct fleet_limit *limit = &reserve->limits[i];
+
+        *limit = (struct fleet_limit){
+            .site = plan->site,
+            .node = part->node,
+            .cpus = node_cpus_free(node) - part->cpus,
+            .memory_bytes = node->memory_bytes - node->memory_used - part->memory_bytes,
+            .disk_bytes = node->disk_bytes - node->disk_used - part->disk_bytes,
+        };
+        for (uint32_t d = 0; d < node->devices_count; d++)
+            limit->devices_milli[d] = (uint16_t)(1000 - node->devices[d].used_milli);
+        for (uint32_t d = 0; d < part->devices_count; d++)
+            limit->devices_milli[part->devices[d].index] =
+                (uint16_t)(limit->devices_milli[part->devices[d].index] - part->devices[d].milli);
+    }
+    for (uint32_t i = 0; i < plan->parts_count; i++)
+        site->nodes[plan->parts[i].node].limit = &reserve->limits[i];
+}
+
+void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
+                  const struct objective *objective, struct fit *fit, int64_t now_ms)
+{
+    const struct candidate *candidates;
+    int64_t best_ms = -1;
+    uint32_t count, best = 0;
+    struct shadow shadow;
+    struct grant *plan;
+
+    reserve_clear(reserve, fleet);
+    reserve->is_planned = true;
+    candidates = shape_candidates(shape, fleet, objective, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        shadow = run_ahead(shape, fleet, candidates[i].site, candidates[i].chip, &reserve->order,
+                           &reserve->order_cap, fit, now_ms);
+        take_again(fleet, reserve->order, shadow.released);
+        if (shadow.start_ms >= 0 && (best_ms < 0 || shadow.start_ms < best_ms)) {
+            best_ms = shadow.start_ms;
+            best = i;
+        }
+    }
+    if (best_ms < 0)
+        return;
+    shadow = run_ahead(shape, fleet, candidates[best].site, candidates[best].chip, &reserve->order,
+                       &reserve->order_cap, fit, now_ms);
+    plan = fit_grant(shape, fleet, fit, FIT_NOW);
+    set_limits(reserve, fleet, plan);
+    grant_destroy(plan);
+    take_again(fleet, reserve->order, shadow.released);
+    reserve->start_ms = shadow.start_ms;
+    reserve->site = candidates[best].site;
+}
+
+void reserve_took(struct reserve *reserve, struct fleet *fleet, const struct grant *grant)
+{
+    const struct fleet_site *site = &fleet->sites[grant->site];
+
+    (void)reserve;
+    for (uint32_t i = 0; i < grant->parts_count; i++) {
+        const struct grant_part *part = &grant->parts[i];
+        struct fleet_limit *limit = site->nodes[part->node].limit;
+
+        if (!limit)
+            continue;
+        limit->cpus -= part->cpus;
+        limit->memory_bytes -= part->memory_bytes;
+        limit->disk_bytes -= part->disk_bytes;
+        for (uint32_t d = 0; d < part->devices_count; d++)
+            limit->devices_milli[part->devices[d].index] =
+                (uint16_t)(limit->devices_milli[part->devices[d].index] - part->devices[d].milli);
+    }
+}

@@ -1,0 +1,352 @@
+#include "sched/shape.h"
+
+#include "sched/fit.h"
+#include "sched/mem.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD_BYTES offsetof(struct request_shape, chips)
+
+void shapes_fini(struct shapes *shapes)
+{
+    for (uint32_t i = 1; i < shapes->bytes.entries_count; i++)
+        if (shapes->bytes.entries[i].data)
+            free(shapes->list[i].candidates);
+    free(shapes->list);
+    intern_fini(&shapes->bytes);
+    *shapes = (struct shapes){ 0 };
+}
+
+/* Only what is used, and no byte behind a name's end: equal askings have equal bytes. */
+static uint32_t pack(const struct request_shape *request, char *out)
+{
+    char *at = out;
+
+    memcpy(at, request, HEAD_BYTES);
+    memset(at + offsetof(struct request_shape, reserved), 0, sizeof(request->reserved));
+    at += HEAD_BYTES;
+    memset(at, 0, (size_t)request->chips_count * MODEL_NAME_BYTES);
+    for (uint32_t i = 0; i < request->chips_count; i++, at += MODEL_NAME_BYTES)
+        memcpy(at, request->chips[i], strnlen(request->chips[i], MODEL_NAME_BYTES - 1));
+    for (uint32_t i = 0; i < request->needs_count; i++, at += sizeof(struct request_need)) {
+        struct request_need need = request->needs[i];
+
+        need.reserved = 0;
+        memcpy(at, &need, sizeof(need));
+    }
+    memset(at, 0, request->places_count * sizeof(struct request_place));
+    for (uint32_t i = 0; i < request->places_count; i++, at += sizeof(struct request_place)) {
+        struct request_place *place = (struct request_place *)at;
+
+        place->kind = request->places[i].kind;
+        place->deny = request->places[i].deny;
+        memcpy(place->name, request->places[i].name,
+               strnlen(request->places[i].name, MODEL_NAME_BYTES - 1));
+    }
+    return (uint32_t)(at - out);
+}
+
+uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
+{
+    _Alignas(8) char bytes[sizeof(struct request_shape)];
+    uint32_t len = pack(request, bytes), number;
+    const struct request_shape *kept;
+    struct shape *shape;
+    bool is_new;
+
+    number = intern_get(&shapes->bytes, bytes, len, &is_new);
+    if (!is_new)
+        return number;
+    MEM_GROW(shapes->list, shapes->list_cap, number + 1);
+    shape = &shapes->list[number];
+    kept = (const struct request_shape *)intern_data(&shapes->bytes, number);
+    *shape = (struct shape){
+        .tasks = request->tasks,
+        .tasks_per_node = request->tasks_per_node,
+        .cpus = request->cpus,
+        .devices_milli = request->devices_milli,
+        .memory_bytes = request->memory_bytes,
+        .disk_bytes = request->disk_bytes,
+        .device_memory_bytes = request->device_memory_bytes,
+        .chips_count = request->chips_count,
+        .needs_count = request->needs_count,
+        .places_count = request->places_count,
+        .chips = (const void *)((const char *)kept + HEAD_BYTES),
+    };
+    shape->needs = (const void *)(shape->chips + shape->chips_count);
+    shape->places = (const void *)(shape->needs + shape->needs_count);
+    shape->candidates_version = shape->no_fit_version = UINT64_MAX;
+    return number;
+}
+
+void shapes_ref(struct shapes *shapes, uint32_t number)
+{
+    intern_ref(&shapes->bytes, number);
+}
+
+void shapes_unref(struct shapes *shapes, uint32_t number)
+{
+    if (intern_unref(&shapes->bytes, number)) {
+        free(shapes->list[number].candidates);
+        shapes->list[number] = (struct shape){ 0 };
+    }
+}
+
+struct shape *shapes_at(struct shapes *shapes, uint32_t number)
+{
+    return &shapes->list[number];
+}
+
+void shape_to_request(const struct shape *shape, struct request_shape *out)
+{
+    out->tasks = shape->tasks;
+    out->tasks_per_node = shape->tasks_per_node;
+    out->cpus = shape->cpus;
+    out->devices_milli = shape->devices_milli;
+    out->memory_bytes = shape->memory_bytes;
+    out->disk_bytes = shape->disk_bytes;
+    out->device_memory_bytes = shape->device_memory_bytes;
+    out->chips_count = shape->chips_count;
+    out->needs_count = shape->needs_count;
+    out->places_count = shape->places_count;
+    memcpy(out->chips, shape->chips, shape->chips_count * sizeof(out->chips[0]));
+    memcpy(out->needs, shape->needs, shape->needs_count * sizeof(out->needs[0]));
+    memcpy(out->places, shape->places, shape->places_count * sizeof(out->places[0]));
+}
+
+/* --- what a place must meet ----------------------------------------------------------------- */
+
+bool shape_allows_site(const struct shape *shape, const struct site_info *site)
+{
+    const char *names[] = {
+        [PLACE_OWNER] = site->owner, [PLACE_SITE] = site->name, [PLACE_REGION] = site->region
+    };
+    bool wanted[3] = { false }, found[3] = { false };
+
+    for (uint32_t i = 0; i < shape->places_count; i++) {
+        const struct request_place *place = &shape->places[i];
+        bool same = strcmp(place->name, names[place->kind]) == 0;
+
+        if (place->deny && same)
+            return false;
+        if (!place->deny) {
+            wanted[place->kind] = true;
+            found[place->kind] |= same;
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        if (wanted[i] && !found[i])
+            return false;
+    return true;
+}
+
+uint32_t shape_preference(const struct shape *shape, const char *kind)
+{
+    for (uint32_t i = 0; i < shape->chips_count; i++)
+        if (strcmp(shape->chips[i], kind) == 0)
+            return i;
+    return shape->chips_count;
+}
+
+enum shape_bar shape_bar_of_chip(const struct shape *shape, const struct chip_figures *chip,
+                                 int64_t memory_bytes)
+{
+    if (shape->chips_count && shape_preference(shape, chip->kind) == shape->chips_count)
+        return BAR_CHIP;
+    for (uint32_t i = 0; i < shape->needs_count; i++) {
+        int64_t has = chip->metric_milli[shape->needs[i].metric];
+
+        /* The device itself told how much memory it has; the catalogue may not know. */
+        if (shape->needs[i].metric == METRIC_MEMORY_GB && has < 0)
+            has = memory_bytes / (1000 * 1000);
+        if (has < shape->needs[i].least_milli)
+            return BAR_NEED;
+    }
+    if (memory_bytes < shape->device_memory_bytes)
+        return BAR_DEVICE_MEMORY;
+    return BAR_NONE;
+}
+
+/* --- candidates ----------------------------------------------------------------------------- */
+
+static int64_t chip_speed(const struct chip_figures *chip)
+{
+    static const enum chip_metric order[] = { METRIC_BF16_TFLOPS, METRIC_FP16_TFLOPS,
+                                              METRIC_TF32_TFLOPS, METRIC_FP32_TFLOPS };
+
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        if (chip->metric_milli[order[i]] > 0)
+            return chip->metric_milli[order[i]];
+    return 0;
+}
+
+/* What a task costs for an hour, by the site's tariff and the catalogue's power. */
+static void set_costs(struct candidate *candidate, const struct shape *shape,
+                      const struct fleet_site *site, const struct node_info *node)
+{
+    const struct site_tariff *tariff = &site->info.tariff;
+    __int128 watts_milli = 0, money;
+
+    if (candidate->chip != FLEET_NO_CHIP) {
+        const struct chip_figures *chip = &site->chips[candidate->chip];
+
+        candidate->speed_milli = chip_speed(chip);
+        if (chip->power_watts > 0)
+            watts_milli += (__int128)chip->power_watts * shape->devices_milli;
+    }
+    if (node && node->cpus && node->cpu_load_watts > 0)
+        watts_milli += (__int128)node->cpu_load_watts * 1000 * shape->cpus / node->cpus;
+    candidate->watts_milli = (int64_t)watts_milli;
+    money = (__int128)tariff->cpu_price_micro_per_hour * shape->cpus +
+            (__int128)tariff->device_price_micro_per_hour * shape->devices_milli / 1000 +
+            watts_milli * tariff->power_price_micro_per_kwh / 1000000;
+    candidate->price_micro = money > INT64_MAX ? INT64_MAX : (int64_t)money;
+    /* mW for an hour = 1e-6 kWh; g/1000 per kWh = 1000 ug: ug = mW * milligrams per kWh / 1000 */
+    money = watts_milli * tariff->carbon_g_per_kwh_milli / 1000;
+    candidate->carbon_ug = money > INT64_MAX ? INT64_MAX : (int64_t)money;
+}
+
+static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32_t site_index,
+                          uint16_t chip, uint32_t *cap)
+{
+    const struct fleet_site *site = &fleet->sites[site_index];
+    struct candidate candidate = { .site = site_index, .chip = chip };
+    const struct node_info *first = NULL;
+
+    for (uint32_t i = 0; i < site->info.nodes_count; i++) {
+        uint32_t tasks = fit_tasks(shape, site, &site->nodes[i], chip, FIT_EMPTY);
+
+        if (!tasks)
+            continue;
+        if (!first)
+            first = &site->info.nodes[i];
+        candidate.tasks_empty += tasks;
+        candidate.nodes_empty++;
+    }
+    if (candidate.tasks_empty < shape->tasks)
+        return false;
+    if (chip != FLEET_NO_CHIP)
+        candidate.preference = (uint16_t)shape_preference(shape, site->chips[chip].kind);
+    set_costs(&candidate, shape, site, first);
+    MEM_GROW(shape->candidates, *cap, shape->candidates_count + 1);
+    shape->candidates[shape->candidates_count++] = candidate;
+    return true;
+}
+
+static void find_candidates(struct shape *shape, const struct fleet *fleet)
+{
+    uint32_t cap = 0;
+
+    free(shape->candidates);
+    shape->candidates = NULL;
+    shape->candidates_count = 0;
+    for (uint32_t i = 0; i < fleet->sites_count; i++) {
+        const struct fleet_site *site = &fleet->sites[i];
+
+        if (!site->reachable || !shape_allows_site(shape, &site->info))
+            continue;
+        if (!shape->devices_milli)
+            add_candidate(shape, fleet, i, FLEET_NO_CHIP, &cap);
+        for (uint32_t c = 0; shape->devices_milli && c < site->chips_count; c++)
+            if (shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) == BAR_NONE)
+                add_candidate(shape, fleet, i, (uint16_t)c, &cap);
+    }
+    shape->candidates_version = fleet->shape_version;
+    shape->sorted_by.kind = UINT32_MAX;
+}
+
+/* Each cost relative to the least there is, so that weights mean the same everywhere. */
+struct scale {
+    double speed, price, carbon; /* best of all candidates; 0 = not known of any */
+};
+
+static double relative(double value, double best)
+{
+    return best > 0 ? value / best : 1.0;
+}
+
+static double candidate_score(const struct candidate *candidate, const struct objective *objective,
+                              const struct scale *scale)
+{
+    double time = 1.0, weights[3] = { 0 };
+
+    if (scale->speed > 0) /* unknown speed: behind all that are known */
+        time = candidate->speed_milli ? scale->speed / (double)candidate->speed_milli : 1e9;
+    switch ((enum objective_kind)objective->kind) {
+    case OBJECTIVE_FASTEST:
+        weights[0] = 1;
+        break;
+    case OBJECTIVE_CHEAPEST:
+        weights[1] = 1;
+        break;
+    case OBJECTIVE_GREENEST:
+        weights[2] = 1;
+        break;
+    case OBJECTIVE_WEIGHTS:
+        weights[0] = objective->weight_time_milli;
+        weights[1] = objective->weight_money_milli;
+        weights[2] = objective->weight_carbon_milli;
+        break;
+    }
+    return weights[0] * time + weights[1] * relative((double)candidate->price_micro, scale->price) +
+           weights[2] * relative((double)candidate->carbon_ug, scale->carbon);
+}
+
+static bool is_before(const struct candidate *a, const struct candidate *b,
+                      const struct objective *objective, const struct scale *scale)
+{
+    double score_a = candidate_score(a, objective, scale);
+    double score_b = candidate_score(b, objective, scale);
+
+    /* The job's own order of chips says what it takes to be fast. */
+    if (objective->kind == OBJECTIVE_FASTEST && a->preference != b->preference)
+        return a->preference < b->preference;
+    if (score_a != score_b)
+        return score_a < score_b;
+    if (a->preference != b->preference)
+        return a->preference < b->preference;
+    return a->site != b->site ? a->site < b->site : a->chip < b->chip;
+}
+
+static void sort_candidates(struct shape *shape, const struct objective *objective)
+{
+    struct scale scale = { 0 };
+
+    for (uint32_t i = 0; i < shape->candidates_count; i++) {
+        const struct candidate *c = &shape->candidates[i];
+
+        if ((double)c->speed_milli > scale.speed)
+            scale.speed = (double)c->speed_milli;
+        if (c->price_micro > 0 && (scale.price <= 0 || (double)c->price_micro < scale.price))
+            scale.price = (double)c->price_micro;
+        if (c->carbon_ug > 0 && (scale.carbon <= 0 || (double)c->carbon_ug < scale.carbon))
+            scale.carbon = (double)c->carbon_ug;
+    }
+    for (uint32_t i = 1; i < shape->candidates_count; i++) { /* few, and mostly in order */
+        struct candidate moved = shape->candidates[i];
+        uint32_t at = i;
+
+        for (; at && is_before(&moved, &shape->candidates[at - 1], objective, &scale); at--)
+            shape->candidates[at] = shape->candidates[at - 1];
+        shape->candidates[at] = moved;
+    }
+    shape->sorted_by = *objective;
+}
+
+const struct candidate *shape_candidates(struct shape *shape, const struct fleet *fleet,
+                                         const struct objective *objective, uint32_t *count_out)
+{
+    const struct objective *by = &shape->sorted_by;
+
+    if (shape->candidates_version != fleet->shape_version)
+        find_candidates(shape, fleet);
+    if (by->kind != objective->kind || by->weight_time_milli != objective->weight_time_milli ||
+        by->weight_money_milli != objective->weight_money_milli ||
+        by->weight_carbon_milli != objective->weight_carbon_milli)
+        sort_candidates(shape, objective);
+    *count_out = shape->candidates_count;
+    return shape->candidates;
+}

@@ -1,0 +1,73 @@
+/* shape.h - what jobs ask of a place, each distinct asking kept once.
+ *
+ * Jobs of one shape share everything that can be said of the shape: where it could ever fit, in
+ * which order to look there, and that it does not fit now. */
+#pragma once
+
+#include "sched/fleet.h"
+#include "sched/intern.h"
+
+/* One kind of device at one site (or a site, for work without devices): the whole gang goes to
+ * one of these. */
+struct candidate {
+    uint32_t site;
+    uint16_t chip;        /* FLEET_NO_CHIP */
+    uint16_t preference;  /* place in the job's own list of chips */
+    int64_t speed_milli;  /* of one device, by the catalogue; 0 = not known */
+    int64_t watts_milli;  /* of one task, under load; 0 = not known */
+    int64_t price_micro;  /* of one task for an hour, power included */
+    int64_t carbon_ug;    /* of one task for an hour */
+    uint64_t tasks_empty; /* how many tasks fit when nothing else runs */
+    uint32_t nodes_empty; /* on how many nodes at least one does */
+};
+
+struct objective {
+    uint32_t kind;
+    uint32_t weight_time_milli, weight_money_milli, weight_carbon_milli;
+};
+
+struct shape {
+    uint32_t tasks, tasks_per_node, cpus, devices_milli;
+    int64_t memory_bytes, disk_bytes, device_memory_bytes;
+    uint32_t chips_count, needs_count, places_count;
+    const char (*chips)[MODEL_NAME_BYTES]; /* inside the interned bytes */
+    const struct request_need *needs;
+    const struct request_place *places;
+    /* What is known, and of which fleet; remade when that has changed. */
+    struct candidate *candidates; /* those with room for the whole gang when empty, best first */
+    uint32_t candidates_count;
+    uint64_t candidates_version;
+    struct objective sorted_by;
+    uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
+};
+
+struct shapes {
+    struct intern bytes;
+    struct shape *list; /* by the interned number */
+    uint32_t list_cap;
+};
+
+void shapes_fini(struct shapes *shapes);
+uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request);
+void shapes_ref(struct shapes *shapes, uint32_t number);
+void shapes_unref(struct shapes *shapes, uint32_t number);
+struct shape *shapes_at(struct shapes *shapes, uint32_t number);
+void shape_to_request(const struct shape *shape, struct request_shape *out); /* into zeroes */
+
+/* Which of a shape's demands a place does not meet; what `why` names. */
+enum shape_bar {
+    BAR_NONE,
+    BAR_PLACE,
+    BAR_CHIP,
+    BAR_NEED,
+    BAR_DEVICE_MEMORY,
+    BAR_UNHEALTHY /* the device would do, but is sick or cordoned */
+};
+bool shape_allows_site(const struct shape *shape, const struct site_info *site);
+enum shape_bar shape_bar_of_chip(const struct shape *shape, const struct chip_figures *chip,
+                                 int64_t memory_bytes);
+uint32_t shape_preference(const struct shape *shape, const char *kind);
+
+/* The candidates for this objective, best first. Borrowed until the fleet or the shape changes. */
+const struct candidate *shape_candidates(struct shape *shape, const struct fleet *fleet,
+                                         const struct objective *objective, uint32_t *count_out);
