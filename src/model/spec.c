@@ -5,9 +5,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define WARNINGS_BYTES_MAX (64u << 10)
 #define TIME_MS_MAX INT64_C(253402300799999) /* the last of the year 9999 */
 
 static const struct {
@@ -72,6 +75,36 @@ void spec_warnings_fini(struct spec_warnings *warnings)
 {
     buf_fini(&warnings->text);
     warnings->count = 0;
+}
+
+void spec_warn(struct spec_warnings *warnings, const char *fmt, ...)
+{
+    struct err line = { 0 };
+    char text[sizeof(line.text)];
+    va_list args;
+
+    if (!warnings)
+        return;
+    if (!warnings->text.max)
+        warnings->text = buf_init(WARNINGS_BYTES_MAX);
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    err_set(&line, 0, "%s", text); /* one line, whatever it quotes */
+    if (warnings->count++)
+        buf_add_char(&warnings->text, '\n');
+    buf_add_text(&warnings->text, line.text);
+}
+
+const char *spec_make_name(struct arena *arena, const char *text, size_t len)
+{
+    char *name = arena_strndup(arena, text, MIN(len, MODEL_NAME_BYTES - 1));
+
+    for (char *p = name; p && *p; p++)
+        if (!isascii((unsigned char)*p) ||
+            (!isalnum((unsigned char)*p) && (p == name || !strchr("._-", *p))))
+            *p = p == name ? 'x' : '_';
+    return name && name[0] ? name : "job";
 }
 
 const char *spec_env_find(const struct job_spec *spec, const char *name)

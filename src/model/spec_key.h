@@ -108,6 +108,15 @@ int spec_parse_range(const char *text, struct arena *arena, const uint32_t **val
 int spec_signal_find(const char *text);
 const char *spec_signal_name(int number); /* "USR1"; NULL = no name */
 
+void spec_warn(struct spec_warnings *warnings, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* A text with its bad characters made '_', fit to be a name; "job" when nothing is left. */
+const char *spec_make_name(struct arena *arena, const char *text, size_t len);
+
+/* Is it a SkyPilot task, by its keys? */
+bool spec_is_skypilot(const json_t *root);
+int spec_read_skypilot(const json_t *root, const struct spec_locator *locator,
+                       struct job_spec **spec_out, struct spec_warnings *warnings, struct err *err);
+
 /* What must hold across the whole of a spec, whichever reader built it. */
 int spec_finish(struct job_spec *spec, struct spec_reader *reader);
 
