@@ -1,0 +1,105 @@
+/* attempt.h - what agent, spawner and supervisor agree on about one attempt: its order, its folder
+ * and its final record.
+ *
+ * The folder `attempts/<job>.<epoch>` is made by the agent (mkdir is the durable mark "this epoch
+ * was begun here": the same one never runs twice) and flock'd from then on: first through the
+ * agent's descriptor, which travels with the order, then through the supervisor's copy. No lock and
+ * no record means: the supervisor died, the attempt is lost. In it:
+ *     run            "<pid> <started_ms>\n" of the supervisor, once the ranks are being started
+ *     stop           "<grace_ms> <reason>\n": asks the supervisor to stop; SIGUSR1 makes it look
+ *     work/          the private work folder
+ *     stdout, stderr the logs (made at the first byte)
+ *     outputs/       what was collected
+ *     ended.json     the final record, once the controller has it */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "model/inventory.h"
+#include "model/usage.h"
+
+#include <sys/types.h>
+
+#define ATTEMPT_NAME_BYTES 40u
+#define ATTEMPT_REASON_BYTES 160u
+#define ATTEMPT_NOTE_BYTES_MAX 4000u /* one line on the notify FIFO: less than PIPE_BUF */
+#define ATTEMPT_LOG_BYTES_DEFAULT (64LL << 20)
+
+/* The numbers of enum attempt_outcome in grid/event.h, which the agent must not include. */
+enum attempt_end {
+    END_EXITED = 0,
+    END_SIGNALLED = 1,
+    END_TIME_LIMIT = 2,
+    END_MEMORY = 3,
+    END_DISK = 4,
+    END_STOPPED = 5,
+    END_START_FAILED = 6,
+    END_LOST = 7
+};
+
+struct attempt_key {
+    uint64_t job_id;
+    uint32_t epoch;
+};
+void attempt_name(struct attempt_key key, char out[ATTEMPT_NAME_BYTES]);
+bool attempt_parse_name(const char *name, struct attempt_key *key_out);
+
+struct attempt_device {
+    uint32_t index; /* in the node's inventory */
+    uint32_t milli;
+    uint32_t vendor_index;
+    char visibility_env[48], visibility_value[96];
+    char family[32];
+    char chip[MODEL_NAME_BYTES];
+    char device_nodes[192]; /* ';' between paths */
+};
+
+/* Plain bytes: goes as it is from the agent to the spawner, which is a fork of it. */
+struct attempt_order {
+    struct attempt_key key;
+    uint64_t array_id;
+    uint32_t array_index, array_count;
+    uint32_t attempt_number;
+    int64_t duration_ms_max; /* 0 = none */
+    uid_t uid;
+    gid_t gid;
+    bool drop;       /* become uid:gid (the agent is root); else they are its own */
+    bool host_paths; /* may use the host's folders as its unix user */
+    bool sandbox_off_allowed, sandbox_off_forced;
+    char tenant[MODEL_NAME_BYTES], user[MODEL_NAME_BYTES], name[MODEL_NAME_BYTES];
+    char node[MODEL_NAME_BYTES], site[MODEL_NAME_BYTES];
+    uint32_t node_cpus; /* of the whole node: no quota is set for a job that holds all */
+    uint32_t tasks, cpus;
+    int64_t memory_bytes, disk_bytes; /* of this part in all; 0 = no limit */
+    uint32_t devices_count;
+    struct attempt_device devices[NODE_DEVICES_MAX];
+    uint32_t spec_len; /* the spec's JSON follows */
+};
+
+struct attempt_record {
+    struct attempt_key key;
+    uint32_t end; /* enum attempt_end */
+    int32_t exit_code;
+    int64_t started_ms, ended_ms; /* started 0 = never */
+    int64_t checkpoint_ms;
+    struct usage usage;
+    char reason[ATTEMPT_REASON_BYTES];
+    uint32_t devices_count; /* for the energy model, should the agent have started anew */
+    struct {
+        uint32_t index, milli;
+    } devices[NODE_DEVICES_MAX];
+};
+
+/* What a supervisor says on the notify FIFO: one line of JSON each. */
+enum attempt_note_type { NOTE_STARTED, NOTE_PROGRESS, NOTE_ENDED };
+struct attempt_note {
+    enum attempt_note_type type;
+    pid_t pid; /* NOTE_STARTED */
+    struct attempt_record record;
+};
+
+/* One line with '\n', at most ATTEMPT_NOTE_BYTES_MAX. */
+int attempt_note_print(const struct attempt_note *note, struct buf *out);
+/* -EBADMSG when it is none. */
+int attempt_note_parse(const char *line, size_t len, struct attempt_note *note_out,
+                       struct err *err);

@@ -1,0 +1,55 @@
+/* cgroup.h - limits and accounts of an attempt's processes, by what this machine has: cgroup v2,
+ * else v1 controllers (cpu, cpuacct, memory, pids; each may be missing), else nothing (then only
+ * rlimits hold).
+ *
+ * cgroup_root_open finds, once, a place the agent may write; groups are folders `mains-<state>` /
+ * <attempt> below it. All calls are cheap enough for a job that lasts a millisecond. */
+#pragma once
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum cgroup_kind { CGROUP_NONE, CGROUP_V1, CGROUP_V2 };
+enum cgroup_controller { CG_CPU, CG_CPUACCT, CG_MEMORY, CG_PIDS, CG_COUNT };
+
+struct cgroup_root {
+    enum cgroup_kind kind;
+    int fds[CG_COUNT]; /* folders that hold the attempts' groups; -1 = none. v2: all the same */
+};
+struct cgroup {
+    const struct cgroup_root *root;
+    char name[48];
+    int fds[CG_COUNT]; /* -1 = none */
+};
+struct cgroup_limits {
+    uint32_t cpus;        /* weight, and quota unless cpus_unlimited */
+    bool cpus_unlimited;  /* holds every CPU of the node */
+    int64_t memory_bytes; /* 0 = none */
+    uint32_t pids_max;    /* 0 = none */
+};
+struct cgroup_usage {
+    int64_t cpu_us;            /* -1 = not known */
+    int64_t memory_peak_bytes; /* -1 = not known */
+    int64_t oom_kills;
+};
+
+/* `tag` tells agents on one machine apart. Never fails: without a place the kind is NONE. */
+void cgroup_root_open(const char *tag, struct cgroup_root *root_out);
+void cgroup_root_close(struct cgroup_root *root);
+
+int cgroup_create(const struct cgroup_root *root, const char *name,
+                  const struct cgroup_limits *limits, struct cgroup *cgroup_out, struct err *err);
+/* Move the calling process in: only system calls, fit for a child after vfork. -errno. */
+int cgroup_enter(const struct cgroup *cgroup);
+void cgroup_measure(const struct cgroup *cgroup, struct cgroup_usage *usage_out);
+/* A descriptor that becomes readable (POLLPRI or POLLIN) when memory ran out; -1 = not offered. */
+int cgroup_watch_oom(const struct cgroup *cgroup);
+/* SIGKILL everything in it, again and again until it is empty (at most ~2 s). -EBUSY when not. */
+int cgroup_kill(const struct cgroup *cgroup);
+/* Remove the emptied group. */
+void cgroup_remove(struct cgroup *cgroup);
+/* Kill and remove a group by name: what a supervisor that died left behind. */
+void cgroup_sweep(const struct cgroup_root *root, const char *name);

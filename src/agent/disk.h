@@ -1,0 +1,13 @@
+/* disk.h - how much a work folder holds, and its end. */
+#pragma once
+
+#include <stdint.h>
+
+#define DISK_ENTRIES_MAX                                                                           \
+    500000 /* a walk counts no further: more files than that are over a limit */
+
+/* Bytes on disk below an opened folder; follows no link, stays on its file system. More than
+ * DISK_ENTRIES_MAX entries, or folders too deep to walk, count as INT64_MAX. */
+int64_t disk_used_bytes(int folder_fd);
+/* Remove a private work folder and all in it. */
+void disk_remove_work(const char *path);

@@ -1,0 +1,66 @@
+/* executor.h - who runs attempts at a site: this machine itself, or an engine it stands before.
+ *
+ * One table of functions per engine; "local" is the one there is here. An executor belongs to one
+ * thread, never blocks for long, and tells what happened through `told`, from executor_pump,
+ * executor_tick or executor_start only. What it holds survives the agent: executor_open finds
+ * again all that was begun before. */
+#pragma once
+
+#include "agent/attempt.h"
+
+#define EXECUTOR_TICK_MS 2000
+
+enum attempt_state {
+    ATTEMPT_BEGUN, /* ordered; not yet heard that it runs */
+    ATTEMPT_RUNNING,
+    ATTEMPT_ENDED /* its record waits to be acknowledged */
+};
+struct attempt_view {
+    struct attempt_key key;
+    enum attempt_state state;
+    const struct attempt_record *record; /* started_ms when running; all when ended */
+};
+
+typedef void (*executor_told_fn)(void *context, enum attempt_note_type type,
+                                 const struct attempt_record *record);
+
+struct executor;
+struct executor_config {
+    const char *state_dir, *agent_dir;
+    executor_told_fn told;
+    void *context;
+};
+struct executor_ops {
+    const char *name;
+    /* Before any thread exists: it may fork. */
+    int (*open)(const struct executor_config *config, struct executor **executor_out,
+                struct err *err);
+    /* Running attempts go on. */
+    void (*close)(struct executor *executor);
+    /* A descriptor for the loop: readable when executor_pump should be called. */
+    int (*fd)(const struct executor *executor);
+    /* -EPIPE: the engine is gone, start the agent anew. */
+    int (*pump)(struct executor *executor, struct err *err);
+    /* Every EXECUTOR_TICK_MS while it answers true: something has to be looked after. */
+    bool (*tick)(struct executor *executor);
+    /* -EEXIST: this epoch was begun before (find says how it is); -EPIPE as pump. */
+    int (*start)(struct executor *executor, const struct attempt_order *order,
+                 const char *spec_json, struct err *err);
+    /* Ask it to stop; grace -1 = as the job says. -ENOENT: never heard of, or ended. */
+    int (*stop)(struct executor *executor, struct attempt_key key, int64_t grace_ms,
+                const char *reason, struct err *err);
+    bool (*find)(struct executor *executor, struct attempt_key key, struct attempt_view *view_out);
+    /* All it holds, in no order; `visit` may not change the executor. */
+    void (*each)(struct executor *executor, void (*visit)(void *, const struct attempt_view *),
+                 void *context);
+    uint32_t (*count)(const struct executor *executor);
+    /* The controller has the record: it need not be reported again. */
+    void (*acknowledge)(struct executor *executor, struct attempt_key key);
+    /* Nobody will ask for its record again: logs and outputs stay as long as there is room. */
+    void (*forget)(struct executor *executor, struct attempt_key key);
+};
+struct executor { /* an engine's own struct begins with it */
+    const struct executor_ops *ops;
+};
+
+extern const struct executor_ops executor_local_ops;

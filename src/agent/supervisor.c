@@ -1,0 +1,513 @@
+#include "agent/supervisor.h"
+
+#include "agent/disk.h"
+#include "agent/stage.h"
+#include "agent/supervisor_internal.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DISK_PAUSE_MS_MIN 250
+#define DISK_PAUSE_MS_MAX 2000
+#define PROGRESS_MS 30000
+#define NOTIFY_TRIES_MAX 50
+#define RECORD_RETRY_MS 1000
+
+/* ---- telling ---- */
+
+static void notify(const struct supervisor_place *place, const struct buf *line)
+{
+    struct pollfd poll_fd = { .fd = place->notify_fd, .events = POLLOUT };
+
+    for (int i = 0; i < NOTIFY_TRIES_MAX; i++) {
+        ssize_t put = write(place->notify_fd, line->data, line->len);
+
+        if (put >= 0 || (errno != EAGAIN && errno != EINTR))
+            return; /* told, or no agent runs: the next one reads the folders */
+        poll(&poll_fd, 1, 100);
+    }
+}
+
+static void notify_note(const struct supervisor_place *place, enum attempt_note_type type,
+                        const struct attempt_record *record)
+{
+    struct attempt_note note = { .type = type, .record = *record };
+    CLEANUP(buf_fini) struct buf line = buf_init(ATTEMPT_NOTE_BYTES_MAX);
+
+    note.pid = type == NOTE_STARTED ? getpid() : 0;
+    if (attempt_note_print(&note, &line) == 0)
+        notify(place, &line);
+}
+
+static int write_file_at(int folder_fd, const char *name, const char *data, size_t len)
+{
+    int fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int rc = 0;
+
+    if (fd < 0)
+        return -errno;
+    while (len) {
+        ssize_t put = write(fd, data, len);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
+            rc = put < 0 ? -errno : -EIO;
+            break;
+        }
+        data += put;
+        len -= (size_t)put;
+    }
+    close(fd);
+    return rc;
+}
+
+int supervisor_write_record(const struct supervisor_place *place, int folder_fd,
+                            const struct attempt_record *record)
+{
+    struct attempt_note note = { .type = NOTE_ENDED, .record = *record };
+    CLEANUP(buf_fini) struct buf line = buf_init(ATTEMPT_NOTE_BYTES_MAX);
+    char name[ATTEMPT_NAME_BYTES], file[ATTEMPT_NAME_BYTES + 8];
+    int rc = attempt_note_print(&note, &line);
+
+    if (rc < 0)
+        return rc;
+    attempt_name(record->key, name);
+    snprintf(file, sizeof(file), "%s.json", name);
+    rc = write_file_at(folder_fd, "ended.tmp", line.data, line.len);
+    if (rc == 0 && renameat(folder_fd, "ended.tmp", place->ended_fd, file) < 0)
+        rc = -errno;
+    if (place->notify_fd >= 0)
+        notify(place, &line);
+    return rc;
+}
+
+void supervisor_report_unborn(const struct supervisor_place *place,
+                              const struct attempt_order *order, int error)
+{
+    struct attempt_record record = { .key = order->key, .end = END_START_FAILED };
+    char name[ATTEMPT_NAME_BYTES], path[ATTEMPT_NAME_BYTES + 16];
+    int folder;
+
+    attempt_name(order->key, name);
+    snprintf(path, sizeof(path), "attempts/%s", name);
+    snprintf(record.reason, sizeof(record.reason), "no process could be made: %s", strerror(error));
+    record.ended_ms = clock_wall_ms();
+    folder = openat(place->agent_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return;
+    supervisor_write_record(place, folder, &record);
+    close(folder);
+}
+
+/* ---- deciding how it ends ---- */
+
+static void decide(struct supervisor *sup, uint32_t end, int32_t exit_code, const char *reason)
+{
+    if (sup->decided)
+        return;
+    sup->decided = true;
+    sup->record.end = end;
+    sup->record.exit_code = exit_code;
+    snprintf(sup->record.reason, sizeof(sup->record.reason), "%.159s", reason);
+}
+
+static void terminate(struct supervisor *sup, int64_t grace_ms)
+{
+    int64_t at = clock_mono_ms() + MAX(grace_ms, 0);
+
+    if (sup->kill_at == 0)
+        crew_signal(&sup->crew, SIGTERM, true);
+    if (sup->kill_at == 0 || at < sup->kill_at)
+        sup->kill_at = at;
+}
+
+static bool memory_ran_out(const struct supervisor *sup)
+{
+    struct cgroup_usage usage;
+
+    if (!sup->cgroup.root)
+        return false;
+    cgroup_measure(&sup->cgroup, &usage);
+    return usage.oom_kills > 0;
+}
+
+static void decide_memory(struct supervisor *sup)
+{
+    char text[ATTEMPT_REASON_BYTES];
+
+    snprintf(text, sizeof(text), "killed by its memory limit of %" PRId64 " MiB",
+             sup->order->memory_bytes >> 20);
+    decide(sup, END_MEMORY, SIGKILL, text);
+}
+
+static void rank_ended(struct supervisor *sup, int32_t rank, int status)
+{
+    char text[ATTEMPT_REASON_BYTES] = "";
+
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    if (sup->decided)
+        return;
+    if (memory_ran_out(sup)) {
+        decide_memory(sup);
+    } else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ) {
+        decide(sup, END_DISK, SIGXFSZ, "a file grew past the disk limit");
+    } else {
+        if (rank == CREW_SETUP_RANK && sup->spec->setup)
+            snprintf(text, sizeof(text), "setup failed");
+        else if (sup->plan.ranks_count > 1)
+            snprintf(text, sizeof(text), "rank %d ended first", rank);
+        if (WIFEXITED(status))
+            decide(sup, END_EXITED, WEXITSTATUS(status), text);
+        else
+            decide(sup, END_SIGNALLED, WTERMSIG(status), text);
+    }
+    terminate(sup, sup->spec->grace_ms);
+}
+
+static void tell_started(struct supervisor *sup)
+{
+    if (!sup->told_started)
+        notify_note(sup->place, NOTE_STARTED, &sup->record);
+    sup->told_started = true;
+}
+
+static void crew_told(void *context, const struct crew_event *event)
+{
+    struct supervisor *sup = context;
+
+    switch (event->type) {
+    case CREW_STARTED:
+        tell_started(sup);
+        break;
+    case CREW_ENDED:
+        rank_ended(sup, event->rank, event->status);
+        break;
+    case CREW_FAILED:
+        decide(sup, END_START_FAILED, 0, event->text);
+        terminate(sup, 0);
+        break;
+    }
+}
+
+static void look_for_stop(struct supervisor *sup)
+{
+    char reason[ATTEMPT_REASON_BYTES];
+    int64_t grace_ms;
+
+    if (!supervisor_read_stop(sup, &grace_ms, reason))
+        return;
+    decide(sup, END_STOPPED, 0, reason);
+    terminate(sup, grace_ms < 0 ? sup->spec->grace_ms : grace_ms);
+}
+
+/* ---- the loop ---- */
+
+static void reap(struct supervisor *sup)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        crew_reaped(&sup->crew, pid, status, crew_told, sup);
+}
+
+static bool crew_is_over(const struct supervisor *sup)
+{
+    const struct crew *crew = &sup->crew;
+
+    return crew->live == 0 && crew->setup_pid == 0 && crew->init_pid <= 0;
+}
+
+static void read_signals(struct supervisor *sup)
+{
+    struct signalfd_siginfo info;
+
+    while (read(sup->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo == SIGCHLD) {
+            reap(sup);
+        } else if (info.ssi_signo == SIGUSR1) {
+            look_for_stop(sup);
+        } else {
+            /* The machine goes down: not the job's fault, it may run again elsewhere. */
+            decide(sup, END_LOST, 0, "the machine is shutting down");
+            terminate(sup, sup->spec->grace_ms);
+        }
+    }
+}
+
+static void sample_disk(struct supervisor *sup, int64_t now)
+{
+    int64_t bytes = disk_used_bytes(sup->work_fd);
+    char text[ATTEMPT_REASON_BYTES];
+
+    if (bytes > sup->order->disk_bytes) {
+        snprintf(text, sizeof(text),
+                 "wrote %" PRId64 " MiB, past its disk limit of %" PRId64 " MiB", bytes >> 20,
+                 sup->order->disk_bytes >> 20);
+        decide(sup, END_DISK, 0, text);
+        terminate(sup, 0);
+        sup->disk_at = 0;
+        return;
+    }
+    sup->disk_pause_ms = bytes != sup->disk_seen_bytes
+                             ? DISK_PAUSE_MS_MIN
+                             : MIN(sup->disk_pause_ms * 2, DISK_PAUSE_MS_MAX);
+    sup->disk_seen_bytes = bytes;
+    sup->disk_at = now + sup->disk_pause_ms;
+}
+
+static void measure(struct supervisor *sup)
+{
+    struct attempt_record *record = &sup->record;
+    int64_t wall_ms = MAX(clock_mono_ms() - sup->began_mono_ms, 0);
+    struct cgroup_usage usage = { .cpu_us = -1, .memory_peak_bytes = -1 };
+    struct rusage children;
+
+    if (sup->cgroup.root)
+        cgroup_measure(&sup->cgroup, &usage);
+    getrusage(RUSAGE_CHILDREN, &children);
+    if (usage.cpu_us < 0)
+        usage.cpu_us = (children.ru_utime.tv_sec + children.ru_stime.tv_sec) * 1000000LL +
+                       children.ru_utime.tv_usec + children.ru_stime.tv_usec;
+    if (usage.memory_peak_bytes < 0)
+        usage.memory_peak_bytes = children.ru_maxrss * 1024LL;
+    record->usage.wall_ms = wall_ms;
+    record->usage.cpu_ms = (usage.cpu_us + 999) / 1000;
+    record->usage.cpu_held_ms = wall_ms * sup->order->cpus;
+    record->usage.device_milli_ms = 0;
+    for (uint32_t i = 0; i < sup->order->devices_count; i++)
+        record->usage.device_milli_ms += wall_ms * sup->order->devices[i].milli;
+    record->usage.memory_peak_bytes = usage.memory_peak_bytes;
+    if (sup->spec && sup->spec->checkpoint_path && sup->work_fd >= 0)
+        record->checkpoint_ms = stage_newest_ms(sup->work_fd, sup->spec->checkpoint_path);
+}
+
+static void fire_timers(struct supervisor *sup, int64_t now)
+{
+    if (sup->limit_at && now >= sup->limit_at) {
+        sup->limit_at = 0;
+        decide(sup, END_TIME_LIMIT, 0, "reached its duration limit");
+        terminate(sup, sup->spec->grace_ms);
+    }
+    if (sup->warn_at && now >= sup->warn_at) {
+        sup->warn_at = 0;
+        crew_signal(&sup->crew, sup->spec->warn_signal, false);
+    }
+    if (sup->checkpoint_at && now >= sup->checkpoint_at) {
+        sup->checkpoint_at = now + sup->spec->checkpoint_every_ms;
+        crew_signal(&sup->crew, sup->spec->checkpoint_signal, false);
+    }
+    if (sup->disk_at && now >= sup->disk_at)
+        sample_disk(sup, now);
+    if (sup->progress_at && now >= sup->progress_at) {
+        sup->progress_at = now + PROGRESS_MS;
+        measure(sup);
+        notify_note(sup->place, NOTE_PROGRESS, &sup->record);
+    }
+    if (sup->kill_at && now >= sup->kill_at)
+        sup->done = true;
+}
+
+static int poll_timeout(const struct supervisor *sup, int64_t now)
+{
+    const int64_t times[] = { sup->kill_at, sup->limit_at,      sup->warn_at,
+                              sup->disk_at, sup->checkpoint_at, sup->progress_at };
+    int64_t least = INT64_MAX;
+
+    for (size_t i = 0; i < ARRAY_COUNT(times); i++)
+        if (times[i])
+            least = MIN(least, times[i]);
+    return (int)MIN(MAX(least - now, 0), 3600000);
+}
+
+static void supervise(struct supervisor *sup)
+{
+    while (!sup->done && !crew_is_over(sup)) {
+        struct pollfd polls[5] = { { .fd = sup->signal_fd, .events = POLLIN },
+                                   { .fd = sup->logs.streams[0].pipe_fd, .events = POLLIN },
+                                   { .fd = sup->logs.streams[1].pipe_fd, .events = POLLIN },
+                                   { .fd = sup->crew.init_fd, .events = POLLIN },
+                                   { .fd = sup->oom_fd, .events = POLLIN } };
+
+        if (poll(polls, ARRAY_COUNT(polls), poll_timeout(sup, clock_mono_ms())) > 0) {
+            for (int i = 0; i < 2; i++)
+                if (polls[1 + i].revents)
+                    logs_pump(&sup->logs, i);
+            if (polls[3].revents)
+                crew_read(&sup->crew, crew_told, sup);
+            if (polls[4].revents && memory_ran_out(sup)) {
+                decide_memory(sup);
+                sup->done = true;
+            }
+            if (polls[0].revents)
+                read_signals(sup);
+        }
+        fire_timers(sup, clock_mono_ms());
+    }
+}
+
+/* ---- begin and end ---- */
+
+static void open_signals(struct supervisor *sup)
+{
+    sigset_t set;
+
+    for (int i = 1; i < 32; i++)
+        if (i != SIGPIPE)
+            signal(i, SIG_DFL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGUSR1);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    sup->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void arm_timers(struct supervisor *sup)
+{
+    const struct job_spec *spec = sup->spec;
+    int64_t now = sup->began_mono_ms;
+    int64_t limit_ms = sup->order->duration_ms_max;
+
+    if (limit_ms > 0)
+        sup->limit_at = now + limit_ms;
+    if (limit_ms > 0 && spec->warn_signal)
+        sup->warn_at = now + MAX(limit_ms - spec->warn_before_ms, 1);
+    if (spec->checkpoint_signal && spec->checkpoint_every_ms > 0)
+        sup->checkpoint_at = now + spec->checkpoint_every_ms;
+    if (sup->order->disk_bytes > 0 && sup->work_private) {
+        sup->disk_pause_ms = DISK_PAUSE_MS_MIN;
+        sup->disk_at = now + DISK_PAUSE_MS_MIN;
+    }
+    sup->progress_at = now + PROGRESS_MS;
+}
+
+static int begin(struct supervisor *sup, struct err *err)
+{
+    char text[64];
+    int len;
+    int rc = supervisor_prepare(sup, err);
+
+    if (rc < 0)
+        return rc;
+    sup->record.started_ms = clock_wall_ms();
+    sup->began_mono_ms = clock_mono_ms();
+    len = snprintf(text, sizeof(text), "%d %" PRId64 "\n", (int)getpid(), sup->record.started_ms);
+    rc = write_file_at(sup->attempt_fd, "run", text, (size_t)len);
+    if (rc < 0)
+        return err_set(err, rc, "the attempt's folder cannot be written: %s", strerror(-rc));
+    look_for_stop(sup); /* said before we could be signalled */
+    if (sup->decided)
+        return 0;
+    arm_timers(sup);
+    rc = crew_start(&sup->plan, &sup->crew, crew_told, sup, err);
+    sup->crew_on = rc == 0;
+    if (rc == 0 && sup->spec->setup)
+        tell_started(sup);
+    return rc;
+}
+
+static void collect(struct supervisor *sup)
+{
+    struct err err = { 0 };
+
+    if (!sup->spec || sup->spec->outputs_count == 0 || !sup->told_started)
+        return;
+    if (stage_collect(sup, &err) < 0 && sup->record.end == END_EXITED &&
+        sup->record.exit_code == 0 && sup->record.reason[0] == '\0')
+        snprintf(sup->record.reason, sizeof(sup->record.reason), "%.150s", err.text);
+}
+
+static void finish(struct supervisor *sup)
+{
+    if (sup->crew_on)
+        crew_kill(&sup->crew);
+    for (int i = 0; i < 2; i++)
+        logs_pump(&sup->logs, i);
+    if (!sup->decided)
+        decide(sup, END_EXITED, 0, "");
+    sup->record.ended_ms = MAX(clock_wall_ms(), sup->record.started_ms);
+    if (sup->record.started_ms)
+        measure(sup);
+    if (sup->cgroup.root)
+        cgroup_remove(&sup->cgroup);
+    collect(sup);
+    if (sup->record.end == END_START_FAILED)
+        sup->record.started_ms = 0;
+    /* A full disk must not lose the exit: while it cannot be written, it is kept here. */
+    while (supervisor_write_record(sup->place, sup->attempt_fd, &sup->record) < 0)
+        poll(NULL, 0, RECORD_RETRY_MS);
+    if (sup->work_private)
+        disk_remove_work(sup->work_path);
+}
+
+_Noreturn void supervisor_run(const struct supervisor_place *place,
+                              const struct attempt_order *order, const char *spec_json,
+                              int attempt_fd)
+{
+    struct supervisor sup = { .place = place,
+                              .order = order,
+                              .attempt_fd = attempt_fd,
+                              .work_fd = -1,
+                              .oom_fd = -1,
+                              .record = { .key = order->key } };
+    struct err err = { 0 };
+    int rc;
+
+    setsid();
+    umask(022);
+    prctl(PR_SET_NAME, "mains-attempt");
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    attempt_name(order->key, sup.name);
+    sup.arena = arena_init(SUPERVISOR_ARENA_BYTES_MAX);
+    open_signals(&sup);
+    sup.record.devices_count = order->devices_count;
+    for (uint32_t i = 0; i < order->devices_count; i++) {
+        sup.record.devices[i].index = order->devices[i].index;
+        sup.record.devices[i].milli = order->devices[i].milli;
+    }
+    sup.logs.streams[0].pipe_fd = sup.logs.streams[1].pipe_fd = -1;
+    rc = sup.signal_fd < 0 ? err_set(&err, -errno, "signalfd: %s", strerror(errno))
+                           : spec_parse_json_text(spec_json, order->spec_len, &sup.spec, &err);
+    if (rc == 0)
+        rc = begin(&sup, &err);
+    if (rc < 0)
+        decide(&sup, END_START_FAILED, 0, err.text);
+    else if (sup.crew_on)
+        supervise(&sup);
+    finish(&sup);
+    _exit(0);
+}
+
+int supervisor_place_prepare(struct supervisor_place *place, struct err *err)
+{
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+
+    for (const char *p = place->agent_dir; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+    snprintf(place->tag, sizeof(place->tag), "mains-%016" PRIx64, hash);
+    cgroup_root_open(place->tag, &place->cgroups);
+    if (geteuid() != 0)
+        return 0;
+    /* Below a folder of root's, so that no one can take a name first. */
+    snprintf(place->work_base, sizeof(place->work_base), "/var/lib/mains/%s", place->tag);
+    return dir_make(place->work_base, 0711, err);
+}

@@ -1,0 +1,35 @@
+/* supervisor.h - the process that stands over one attempt, from its order to its final record.
+ *
+ * It is forked by the spawner, holds the lock of the attempt's folder while it lives, and needs
+ * neither agent nor controller. One thread, one poll loop; between events it sleeps. It runs as
+ * the agent's user; the ranks are other processes, which die when it dies. Whatever the job does,
+ * in the end no process of it is left and a record stands in ended/. */
+#pragma once
+
+#include "agent/attempt.h"
+#include "agent/cgroup.h"
+
+/* What all supervisors of an agent share; made once, before the spawner is forked. */
+struct supervisor_place {
+    const char *state_dir, *agent_dir;
+    int agent_fd;  /* the folder of the agent */
+    int ended_fd;  /* its ended/ */
+    int notify_fd; /* the FIFO, for writing; -1 in the agent itself */
+    struct cgroup_root cgroups;
+    char tag[24];        /* tells agents on one machine apart */
+    char work_base[256]; /* where dropped, unsandboxed jobs have their work folders; "" = none */
+};
+/* Fill in the cgroups, the tag and the work folders' base; the rest is the caller's. */
+int supervisor_place_prepare(struct supervisor_place *place, struct err *err);
+
+/* Never returns. Takes the descriptor of the attempt's folder, and with it its lock. */
+_Noreturn void supervisor_run(const struct supervisor_place *place,
+                              const struct attempt_order *order, const char *spec_json,
+                              int attempt_fd);
+/* No process could be made for the order: write the record that says so. */
+void supervisor_report_unborn(const struct supervisor_place *place,
+                              const struct attempt_order *order, int error);
+
+/* Write a final record durably enough for kill -9 (rename), and tell the agent. */
+int supervisor_write_record(const struct supervisor_place *place, int folder_fd,
+                            const struct attempt_record *record);

@@ -1,0 +1,55 @@
+/* supervisor_internal.h - the supervisor's own state, shared by its files only. */
+#pragma once
+
+#include "agent/crew.h"
+#include "agent/logs.h"
+#include "agent/sandbox.h"
+#include "agent/supervisor.h"
+#include "base/arena.h"
+#include "model/spec.h"
+
+#include <limits.h>
+
+#define WORK_DEFAULT "work"
+#define SUPERVISOR_ARENA_BYTES_MAX (64u << 20)
+
+struct supervisor {
+    const struct supervisor_place *place;
+    const struct attempt_order *order;
+    int attempt_fd;
+    char name[ATTEMPT_NAME_BYTES];
+    struct job_spec *spec;
+    struct arena arena;
+    struct identity identity;
+    bool sandboxed;
+
+    char work_path[PATH_MAX]; /* on the host */
+    const char *work_seen;    /* as the job sees it */
+    int work_fd;
+    bool work_private; /* ours to bound and remove */
+
+    struct cgroup cgroup; /* root NULL = none */
+    struct sandbox sandbox;
+    struct crew_plan plan;
+    struct crew crew;
+    bool crew_on;
+    struct logs logs;
+    int log_writes[2]; /* open to the end: the ranks may start only after setup */
+    int signal_fd, oom_fd;
+
+    struct attempt_record record;
+    bool decided; /* how it ends is known; the first reason counts */
+    bool done;    /* no rank runs any more */
+    bool told_started;
+    int64_t began_mono_ms;
+    int64_t kill_at, limit_at, warn_at, disk_at, checkpoint_at, progress_at; /* 0 = never */
+    int64_t disk_seen_bytes, disk_pause_ms;
+};
+
+/* supervisor_prepare.c: all that comes before the ranks: folders, inputs, environment, argv. */
+int supervisor_prepare(struct supervisor *sup, struct err *err);
+/* Is there a word to stop in the attempt's folder? */
+bool supervisor_read_stop(struct supervisor *sup, int64_t *grace_ms_out,
+                          char reason_out[ATTEMPT_REASON_BYTES]);
+/* The variant of the job for the devices it got; NULL = none fits. */
+const struct spec_variant *supervisor_find_variant(const struct supervisor *sup);
