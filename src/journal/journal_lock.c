@@ -46,3 +46,10 @@ int journal_lock_take(const char *path, int *fd_out, struct err *err)
     fd = -1;
     return 0;
 }
+
+bool journal_lock_is_held(const char *path)
+{
+    CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}

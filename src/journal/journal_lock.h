@@ -6,5 +6,9 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
+
 /* -EBUSY held (err names the pid); -EROFS, -EACCES, -ENOSPC, ...: cannot be made. */
 int journal_lock_take(const char *path, int *fd_out, struct err *err);
+/* Does a process hold it now? An absent lock is held by none. */
+bool journal_lock_is_held(const char *path);

@@ -5,6 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "journal/journal_lock.h"
+#include "journal/journal_wal.h"
+
 /* 2 MiB of log: copying them into the file holds commits up for a few milliseconds, and little of
  * them is written twice, as records only ever go to the end. */
 #define CHECKPOINT_PAGES 512
@@ -48,6 +52,10 @@ int journal_sqlite_fail(struct journal_sqlite *journal, const char *doing, struc
         return err_set(err, -ENOSPC,
                        "%s: %s: the disk is full: free some space; what was answered is safe", name,
                        doing);
+    if ((code & 0xff) == SQLITE_NOTADB)
+        return err_set(err, -EBADMSG,
+                       "%s: not a journal, or its header is damaged (%s). Nothing was changed",
+                       name, sqlite3_errmsg(journal->db));
     if (cause == EBADMSG)
         return err_set(
             err, -EBADMSG,
@@ -166,9 +174,8 @@ static int sqlite_read(struct journal *base, uint64_t from_seq, journal_record_f
     return 0;
 }
 
-static int sqlite_check(struct journal *base, struct err *err)
+static int check_pages(struct journal_sqlite *journal, struct err *err)
 {
-    struct journal_sqlite *journal = CONTAINER_OF(base, struct journal_sqlite, base);
     sqlite3_stmt *check = NULL;
     const char *said = NULL;
     int rc = 0;
@@ -183,9 +190,23 @@ static int sqlite_check(struct journal *base, struct err *err)
         rc = err_set(err, -EBADMSG,
                      "%s: every record is whole, but the file around them is damaged (%s): export "
                      "them into a new journal with 'mains journal export' and 'import'",
-                     base->name, said);
+                     journal->base.name, said);
     sqlite3_finalize(check);
     return rc;
+}
+
+static int sqlite_check(struct journal *base, struct err *err)
+{
+    struct journal_sqlite *journal = CONTAINER_OF(base, struct journal_sqlite, base);
+    CLEANUP(freep) char *lock = path_format("%s.lock", base->name);
+    int rc = 0;
+
+    if (!lock)
+        return err_set(err, -ENOMEM, "%s: out of memory", base->name);
+    /* The log of a running writer changes under the eye. */
+    if (!base->read_only || !journal_lock_is_held(lock))
+        rc = journal_wal_check(base->name, err);
+    return rc == 0 ? check_pages(journal, err) : rc;
 }
 
 static void sqlite_maintain(struct journal *base, bool idle)

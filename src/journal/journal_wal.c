@@ -76,8 +76,7 @@ static bool read_at(int fd, void *out, size_t len, uint64_t offset)
     return true;
 }
 
-/* Is the log's header whole? `sum_out` seeds the first frame's checksum. A bad one is filled in as
- * far as the frames can still be walked. */
+/* Is the log's header whole? `sum_out` seeds the first frame's checksum. */
 static bool header_load(struct wal *wal, const uint8_t *header, struct sum *sum_out)
 {
     uint32_t magic = load_big(header);
@@ -119,9 +118,9 @@ static int check_frames(const struct wal *wal, struct sum sum, const char *name,
             bad_index = i + 1;
         if (follows && commit_seen)
             return err_set(err, -EBADMSG,
-                           "%s: frame %" PRIu64 " is damaged, and answered records are in the "
-                           "frames after it. Nothing was changed: copy it and the journal aside, "
-                           "then restore a backup, or move the -wal away to go on without them",
+                           "%s: frame %" PRIu64 " is damaged, and answered records follow it. "
+                           "Nothing was changed: copy it and the journal aside, then restore a "
+                           "backup, or save the records before it with 'mains journal export'",
                            name, bad_index);
         if (bad_index && ours && load_big(frame + 4) != 0)
             commit_seen = true;
@@ -147,13 +146,13 @@ int journal_wal_check(const char *path, struct err *err)
         /* No frame: nothing to lose. */
     } else if (header_load(&wal, header, &sum)) {
         rc = check_frames(&wal, sum, name, err);
-    } else if (memcmp(header + WAL_HEADER_BYTES + 8, header + 16, 8) == 0 &&
-               load_big(header + WAL_HEADER_BYTES) != 0) {
-        /* A header is synced before its first frame is written. */
+    } else if (load_big(header + WAL_HEADER_BYTES) != 0 &&
+               load_big(header + WAL_HEADER_BYTES + 8) != 0) {
+        /* A header is synced before its first frame is written, so a crash does not tear it. */
         rc = err_set(err, -EBADMSG,
-                     "%s: its header is damaged, and answered records are after it. Nothing was "
-                     "changed: copy it and the journal aside, then restore a backup, or move the "
-                     "-wal away to go on without them",
+                     "%s: its header is damaged, and answered records follow it. Nothing was "
+                     "changed: copy it and the journal aside, then restore a backup, or save the "
+                     "records before it with 'mains journal export'",
                      name);
     }
     close(wal.fd);

@@ -282,7 +282,7 @@ static void test_torn_log(void **state)
         torn_try(&torn, torn.log_bytes[i] - 1);
         torn_try(&torn, torn.log_bytes[i]);
     }
-    for (size_t cut = 100; cut < torn.log.len; cut += 9973)
+    for (size_t cut = 100; cut < torn.log.len; cut += 14009)
         torn_try(&torn, cut);
     torn_fini(&torn);
 }
@@ -295,7 +295,7 @@ static void test_flipped_log(void **state)
 
     (void)state;
     torn_make(&torn);
-    for (size_t at = 3; at < torn.log.len; at += 1777) {
+    for (size_t at = 0; at < torn.log.len; at += at < 60 ? 3 : 2777) {
         /* Where the last commit but one ends there are frames after the flip to tell by. */
         bool told = at < torn.log_bytes[TORN_GROUPS - 1];
         CLEANUP(buf_fini) struct buf after = buf_init(4 << 20);
@@ -317,6 +317,11 @@ static void test_flipped_log(void **state)
             load(torn.wal, &after);
             assert_int_equal(after.len, torn.log.len);
             assert_memory_equal(after.data, torn.log.data, after.len);
+            /* What is whole can be read, and verify says that there was more. */
+            journal = open_well(torn.path, true);
+            assert_int_equal(journal_verify(journal, NULL, &err), -EBADMSG);
+            assert_non_null(strstr(err.text, "-wal: "));
+            journal_close(journal);
         }
         torn.log.data[at] ^= 0x10;
     }
@@ -364,7 +369,7 @@ static void test_flipped_pages(void **state)
     (void)state;
     make_journal(path, 200);
     load(path, &good);
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < 100; i++) {
         size_t at = i < 30 ? (size_t)i * 4 : (size_t)rng_below(&rng, good.len);
         char flip = (char)(1 << rng_below(&rng, 8));
 
@@ -374,7 +379,7 @@ static void test_flipped_pages(void **state)
         refused += flipped_try(path, at);
         good.data[at] ^= flip;
     }
-    assert_true(refused > 50);
+    assert_true(refused > 30);
     scratch_remove(folder);
 }
 
