@@ -18,7 +18,6 @@ struct controller_config {
     const char *cert_pem, *key_pem; /* paths of PEM files; NULL = plain HTTP (loopback only) */
     enum log_level log_level;
     uint32_t snapshot_records; /* take a snapshot every so many records; 0 = the default */
-    bool sandbox_optional;     /* jobs may say `sandbox: false` */
 };
 #define CONTROLLER_PORT_DEFAULT 7743u
 

@@ -6,7 +6,7 @@
  *          RECONCILE first, then RUN/STOP for what is owed, then commands as they come, PING
  *   agent: POST /api/v1/site-session/reports?site=NAME&session=N  -> 200 {"accepted":K}, durable
  * A fenced session gets 409 `session_stale` on reports and the end of its stream: say HELLO again.
- */
+ * FORGET is sent for each ENDED once it is durable. */
 #pragma once
 
 #include "base/buf.h"
@@ -18,6 +18,7 @@ struct api_call;
 struct sessions; /* one per controller */
 
 struct sessions *sessions_create(struct controller *controller);
+/* Ends the streams; sites are told apart from lost ones by the reconnect. */
 void sessions_destroy(struct sessions *sessions);
 
 void session_handle_stream(struct api_call *call);
@@ -29,3 +30,5 @@ void sessions_take_effect(struct sessions *sessions, uint64_t seq, const struct 
 int sessions_send(struct sessions *sessions, const char *site, const struct wire_command *command);
 bool sessions_is_open(const struct sessions *sessions, const char *site);
 uint32_t sessions_count(const struct sessions *sessions);
+/* The journal can be written again: note the losses that could not be. */
+void sessions_retry(struct sessions *sessions);

@@ -1,0 +1,34 @@
+/* api_handlers.h - what the table of routes points at; docs/openapi.yaml says what each does. */
+#pragma once
+
+#include "controller/api.h"
+
+void api_jobs_submit(struct api_call *call);
+void api_jobs_batch(struct api_call *call);
+void api_plan(struct api_call *call);
+
+void api_jobs_list(struct api_call *call);
+void api_job_get(struct api_call *call);
+void api_job_why(struct api_call *call);
+void api_job_cancel(struct api_call *call);
+void api_job_outputs(struct api_call *call);
+void api_job_output(struct api_call *call);
+
+void api_sites_list(struct api_call *call);
+void api_nodes_list(struct api_call *call);
+void api_devices_list(struct api_call *call);
+void api_node_cordon(struct api_call *call);
+void api_node_uncordon(struct api_call *call);
+
+void api_usage(struct api_call *call);
+void api_tokens_list(struct api_call *call);
+void api_tokens_create(struct api_call *call);
+void api_tokens_revoke(struct api_call *call);
+
+void api_journal_status(struct api_call *call);
+void api_version(struct api_call *call);
+void api_whoami(struct api_call *call);
+void api_openapi(struct api_call *call);
+void api_metrics(struct api_call *call);
+void api_healthz(struct api_call *call);
+void api_readyz(struct api_call *call);

@@ -1,0 +1,34 @@
+/* context.h - what the parts of one controller share. Everything belongs to the loop's thread. */
+#pragma once
+
+#include "controller/controller.h"
+#include "controller/shell.h"
+
+struct auth;
+struct seal;
+struct history;
+struct sessions;
+struct events;
+struct waits;
+struct relays;
+struct metrics;
+struct http_server;
+
+struct controller {
+    struct controller_config config;
+    uv_loop_t loop;
+    struct journal *journal;
+    struct shell *shell;
+    struct auth *auth;
+    struct seal *seal;
+    struct history *history;
+    struct sessions *sessions;
+    struct events *events;
+    struct waits *waits;
+    struct relays *relays;
+    struct metrics *metrics;
+    struct http_server *server;
+    uv_signal_t sigterm, sigint;
+    int64_t started_ms;
+    bool ready, stopping;
+};

@@ -1,0 +1,326 @@
+#include "controller/controller.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "controller/api.h"
+#include "controller/changes.h"
+#include "controller/history.h"
+#include "controller/metrics.h"
+#include "controller/relay.h"
+#include "controller/seal.h"
+#include "controller/session.h"
+#include "controller/waits.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PEM_BYTES_MAX (1u << 20)
+#define REPLAY_STAGED_MAX 20000u
+
+/* --- what the shell tells -----------------------------------------------------------------------
+ */
+
+static void on_effect(void *context, uint64_t seq, const struct effect *effect)
+{
+    struct controller *controller = context;
+    struct change change = { 0 };
+
+    history_add_effect(controller->history, seq, shell_grid(controller->shell), effect);
+    sessions_take_effect(controller->sessions, seq, effect);
+    if (effect->type == EFFECT_USAGE)
+        metrics_count_usage(controller->metrics, &effect->usage);
+    if (change_from_effect(seq, effect, &change))
+        events_note(controller->events, &change);
+}
+
+static void on_durable(void *context, uint64_t seq)
+{
+    struct controller *controller = context;
+
+    history_commit(controller->history, seq, false);
+    events_publish(controller->events, seq);
+}
+
+static void on_writable(void *context, bool writable)
+{
+    struct controller *controller = context;
+
+    if (writable)
+        sessions_retry(controller->sessions);
+}
+
+/* A snapshot may be kept only once the history holds all that led to it: a restart from it does not
+ * see those effects again. */
+static void on_snapshot_ready(void *context, uint64_t seq)
+{
+    struct controller *controller = context;
+
+    history_commit(controller->history, seq, true);
+}
+
+static void on_history_advanced(void *context, uint64_t applied_seq)
+{
+    struct controller *controller = context;
+    uint64_t wanted = controller->shell ? shell_snapshot_seq(controller->shell) : 0;
+
+    if (wanted && applied_seq >= wanted)
+        shell_save_snapshot(controller->shell);
+}
+
+/* --- start --------------------------------------------------------------------------------------
+ */
+
+struct recovery {
+    struct controller *controller;
+    struct replay replay;
+};
+
+static void on_replay_effect(void *context, uint64_t seq, const struct effect *effect)
+{
+    struct recovery *recovery = context;
+    struct history *history = recovery->controller->history;
+
+    history_add_effect(history, seq, recovery->replay.grid, effect);
+    history_commit(history, seq - 1, false);
+    history_throttle(history, REPLAY_STAGED_MAX);
+}
+
+static int open_journal(struct controller *controller, struct err *err)
+{
+    CLEANUP(freep) char *path = path_format("%s/journal.db", controller->config.state_dir);
+    struct journal_open how = { .path = path, .create = true };
+
+    return path ? journal_open_sqlite(&how, &controller->journal, err) : -ENOMEM;
+}
+
+/* The grid as it was, and the history brought up to it. */
+static int recover(struct controller *controller, struct err *err)
+{
+    struct recovery recovery = { .controller = controller };
+    struct shell_config config = { .loop = &controller->loop,
+                                   .journal = controller->journal,
+                                   .snapshot_records = controller->config.snapshot_records,
+                                   .effect = on_effect,
+                                   .durable = on_durable,
+                                   .writable_changed = on_writable,
+                                   .snapshot_ready = on_snapshot_ready,
+                                   .context = controller };
+    int64_t started = clock_mono_ms();
+    uint64_t applied = history_applied_seq(controller->history);
+    int rc;
+
+    recovery.replay = (struct replay){ .journal = controller->journal,
+                                       .use_snapshot = true,
+                                       .history_seq = applied,
+                                       .effect = on_replay_effect,
+                                       .context = &recovery };
+    rc = replay_run(&recovery.replay, err);
+    if (rc < 0)
+        return rc;
+    history_commit(controller->history, recovery.replay.seq, true);
+    config.grid = recovery.replay.grid;
+    config.time_ms = recovery.replay.time_ms;
+    config.snapshot_seq = recovery.replay.snapshot_seq;
+    log_info("journal: %" PRIu64 " records, %" PRIu64 " replayed in %" PRId64 " ms",
+             recovery.replay.seq, recovery.replay.seq - recovery.replay.snapshot_seq,
+             clock_mono_ms() - started);
+    return shell_create(&config, &controller->shell, err);
+}
+
+static int read_pem(const char *path, struct buf *text, struct err *err)
+{
+    return path ? file_read(path, text, err) : 0;
+}
+
+static int start_server(struct controller *controller, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf cert = buf_init(PEM_BYTES_MAX);
+    CLEANUP(buf_fini) struct buf key = buf_init(PEM_BYTES_MAX);
+    struct http_server_config config = { .address = controller->config.address,
+                                         .port = controller->config.port,
+                                         .body_max = api_body_max,
+                                         .handle = api_handle,
+                                         .gone = api_gone,
+                                         .context = controller };
+    int rc = read_pem(controller->config.cert_pem, &cert, err);
+
+    if (rc == 0)
+        rc = read_pem(controller->config.key_pem, &key, err);
+    if (rc < 0)
+        return rc;
+    config.cert_pem = cert.len ? cert.data : NULL;
+    config.key_pem = key.len ? key.data : NULL;
+    if (!config.address)
+        config.address = "127.0.0.1";
+    rc = http_server_start(&controller->loop, &config, &controller->server, err);
+    if (key.data)
+        explicit_bzero(key.data, key.len);
+    return rc;
+}
+
+static int write_endpoint(struct controller *controller, struct err *err)
+{
+    const struct controller_config *config = &controller->config;
+    CLEANUP(freep) char *path = path_format("%s/endpoint.json", config->state_dir);
+    CLEANUP(buf_fini) struct buf text = buf_init(4096);
+    const char *address = config->address ? config->address : "127.0.0.1";
+    bool is_v6 = strchr(address, ':') != NULL;
+
+    buf_printf(&text, "{\"url\":\"%s://%s%s%s:%u\",\"pid\":%d}\n",
+               config->cert_pem ? "https" : "http", is_v6 ? "[" : "", address, is_v6 ? "]" : "",
+               (unsigned)http_server_port(controller->server), (int)getpid());
+    if (!path || text.failed)
+        return err_set(err, -ENOMEM, "out of memory");
+    return file_write(path, text.data, text.len, 0600, false, err);
+}
+
+static int start(struct controller *controller, struct err *err)
+{
+    const char *state_dir = controller->config.state_dir;
+    struct history_config history = { .state_dir = state_dir,
+                                      .loop = &controller->loop,
+                                      .advanced = on_history_advanced,
+                                      .context = controller };
+    int rc = dir_make(state_dir, 0700, err);
+
+    if (rc == 0)
+        rc = open_journal(controller, err); /* first: its lock keeps a second controller out */
+    if (rc == 0)
+        rc = auth_open(state_dir, &controller->auth, err);
+    if (rc == 0)
+        rc = seal_open(state_dir, &controller->seal, err);
+    if (rc == 0)
+        rc = history_open(&history, &controller->history, err);
+    if (rc == 0)
+        rc = recover(controller, err);
+    if (rc < 0)
+        return rc;
+    controller->metrics = metrics_create(api_routes_count());
+    controller->events = events_create(controller);
+    controller->waits = waits_create(controller);
+    controller->relays = relays_create(controller);
+    controller->sessions = sessions_create(controller);
+    if (!controller->metrics || !controller->events || !controller->waits || !controller->relays ||
+        !controller->sessions)
+        return err_set(err, -ENOMEM, "out of memory");
+    rc = start_server(controller, err);
+    if (rc == 0)
+        rc = write_endpoint(controller, err);
+    return rc;
+}
+
+/* --- stop ---------------------------------------------------------------------------------------
+ */
+
+/* What an orderly stop saves the next start: no replay. */
+static void save_last_snapshot(struct controller *controller)
+{
+    struct err err = { 0 };
+    size_t len = 0;
+    CLEANUP(freep) void *data = NULL;
+    uint64_t seq = shell_last_seq(controller->shell);
+
+    if (shell_durable_seq(controller->shell) != seq)
+        return;
+    history_commit(controller->history, seq, true);
+    if (history_throttle(controller->history, 0) < 0)
+        return;
+    data = shell_take_snapshot(controller->shell, &len);
+    if (data &&
+        controller->journal->ops->snapshot_save(controller->journal, seq, data, len, &err) < 0)
+        log_warn("last snapshot: %s", err.text);
+}
+
+static void remove_endpoint(struct controller *controller)
+{
+    CLEANUP(freep) char *path = path_format("%s/endpoint.json", controller->config.state_dir);
+
+    if (path)
+        unlink(path);
+}
+
+static void stop(struct controller *controller)
+{
+    controller->stopping = true;
+    controller->ready = false;
+    remove_endpoint(controller);
+    waits_destroy(TAKE(controller->waits));
+    relays_destroy(TAKE(controller->relays));
+    sessions_destroy(TAKE(controller->sessions));
+    events_destroy(TAKE(controller->events));
+    http_server_stop(TAKE(controller->server));
+    uv_stop(&controller->loop);
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    struct controller *controller = signal->data;
+
+    log_info("%s: stopping", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    if (!controller->stopping)
+        stop(controller);
+}
+
+static void close_walk(uv_handle_t *handle, void *context)
+{
+    (void)context;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void clean_up(struct controller *controller)
+{
+    if (controller->shell) {
+        shell_stop(controller->shell);
+        save_last_snapshot(controller);
+        shell_destroy(controller->shell);
+    }
+    history_close(controller->history);
+    uv_run(&controller->loop, UV_RUN_NOWAIT);
+    journal_close(controller->journal);
+    auth_close(controller->auth);
+    seal_close(controller->seal);
+    metrics_destroy(controller->metrics);
+    uv_walk(&controller->loop, close_walk, NULL);
+    uv_run(&controller->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&controller->loop);
+}
+
+static int exit_code(int rc)
+{
+    return rc == -EBUSY ? 2 : rc == -EBADMSG ? 3 : 1;
+}
+
+int controller_main(const struct controller_config *config)
+{
+    struct controller controller = { .config = *config, .started_ms = clock_wall_ms() };
+    struct err err = { 0 };
+    int rc;
+
+    log_setup("controller", config->log_level);
+    signal(SIGPIPE, SIG_IGN);
+    umask(0077);
+    uv_loop_init(&controller.loop);
+    rc = start(&controller, &err);
+    if (rc < 0) {
+        log_error("%s", err.text[0] ? err.text : strerror(-rc));
+        _exit(exit_code(rc)); /* nothing was accepted: nothing to save */
+    }
+    uv_signal_init(&controller.loop, &controller.sigterm);
+    uv_signal_init(&controller.loop, &controller.sigint);
+    controller.sigterm.data = controller.sigint.data = &controller;
+    uv_signal_start(&controller.sigterm, on_signal, SIGTERM);
+    uv_signal_start(&controller.sigint, on_signal, SIGINT);
+    controller.ready = true;
+    log_info("answers on port %u", (unsigned)http_server_port(controller.server));
+    uv_run(&controller.loop, UV_RUN_DEFAULT);
+    clean_up(&controller);
+    log_info("stopped");
+    return 0;
+}

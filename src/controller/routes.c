@@ -1,0 +1,46 @@
+#include "controller/api.h"
+#include "controller/api_handlers.h"
+#include "controller/changes.h"
+#include "controller/relay.h"
+#include "controller/session.h"
+#include "controller/waits.h"
+
+#define V1 "/api/v1"
+#define BODY_SPEC (1u << 20)
+#define BODY_BATCH (16u << 20)
+#define BODY_SMALL (16u << 10)
+#define BODY_REPORTS (32u << 20)
+
+const struct route api_routes[] = {
+    { "POST", V1 "/jobs", ROLES_USERS, BODY_SPEC, api_jobs_submit },
+    { "GET", V1 "/jobs", ROLES_USERS, 0, api_jobs_list },
+    { "POST", V1 "/jobs/batch", ROLES_USERS, BODY_BATCH, api_jobs_batch },
+    { "GET", V1 "/jobs/{id}", ROLES_USERS, 0, api_job_get },
+    { "DELETE", V1 "/jobs/{id}", ROLES_USERS, 0, api_job_cancel },
+    { "GET", V1 "/jobs/{id}/why", ROLES_USERS, 0, api_job_why },
+    { "GET", V1 "/jobs/{id}/wait", ROLES_USERS, 0, waits_handle },
+    { "GET", V1 "/jobs/{id}/logs", ROLES_USERS, 0, relays_handle },
+    { "GET", V1 "/jobs/{id}/outputs", ROLES_USERS, 0, api_job_outputs },
+    { "GET", V1 "/jobs/{id}/outputs/{path}", ROLES_USERS, 0, api_job_output },
+    { "POST", V1 "/plan", ROLES_USERS, BODY_SPEC, api_plan },
+    { "GET", V1 "/sites", ROLES_USERS, 0, api_sites_list },
+    { "GET", V1 "/nodes", ROLES_USERS, 0, api_nodes_list },
+    { "GET", V1 "/devices", ROLES_USERS, 0, api_devices_list },
+    { "POST", V1 "/nodes/{site}/{node}/cordon", ROLES_OPERATORS, BODY_SMALL, api_node_cordon },
+    { "POST", V1 "/nodes/{site}/{node}/uncordon", ROLES_OPERATORS, BODY_SMALL, api_node_uncordon },
+    { "GET", V1 "/usage", ROLES_USERS, 0, api_usage },
+    { "GET", V1 "/events", ROLES_USERS, 0, events_handle },
+    { "GET", V1 "/journal/status", ROLES_OPERATORS, 0, api_journal_status },
+    { "GET", V1 "/tokens", ROLE_ADMIN, 0, api_tokens_list },
+    { "POST", V1 "/tokens", ROLE_ADMIN, BODY_SMALL, api_tokens_create },
+    { "DELETE", V1 "/tokens/{id}", ROLE_ADMIN, 0, api_tokens_revoke },
+    { "GET", V1 "/version", ROLES_ANY, 0, api_version },
+    { "GET", V1 "/whoami", ROLES_ANY, 0, api_whoami },
+    { "GET", V1 "/site-session", ROLE_SITE, 0, session_handle_stream },
+    { "POST", V1 "/site-session/reports", ROLE_SITE, BODY_REPORTS, session_handle_reports },
+    { "GET", V1 "/openapi.yaml", 0, 0, api_openapi },
+    { "GET", "/metrics", 0, 0, api_metrics },
+    { "GET", "/healthz", 0, 0, api_healthz },
+    { "GET", "/readyz", 0, 0, api_readyz },
+    { 0 },
+};

@@ -1,0 +1,675 @@
+#include "controller/session.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "controller/api.h"
+#include "controller/metrics.h"
+#include "controller/relay.h"
+#include "controller/session_command.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SESSION_LINE_BYTES_MAX ((size_t)WIRE_LINE_BYTES_MAX)
+#define SESSION_REISSUE_BYTES_MAX ((size_t)1 << 30)
+#define SESSION_REPORTS_ARENA_MAX ((size_t)256 << 20)
+
+struct site_session {
+    struct site_session *next;
+    struct sessions *sessions;
+    char site[MODEL_NAME_BYTES];
+    uint64_t number;
+    struct api_call *call; /* the command stream; NULL = not open */
+    bool opened;           /* RECONCILE is out: commands may follow */
+    bool lost_unnoted;     /* SITE_LOST could not be journaled yet */
+    int64_t backlog_since_ms;
+};
+struct sessions {
+    struct controller *controller;
+    struct site_session *list;
+    uint64_t number_last;
+    uv_timer_t ping;
+};
+
+static struct site_session *find(const struct sessions *sessions, const char *site)
+{
+    for (struct site_session *session = sessions->list; session; session = session->next)
+        if (!strcmp(session->site, site))
+            return session;
+    return NULL;
+}
+
+bool sessions_is_open(const struct sessions *sessions, const char *site)
+{
+    const struct site_session *session = find(sessions, site);
+
+    return session && session->call && session->opened;
+}
+
+uint32_t sessions_count(const struct sessions *sessions)
+{
+    uint32_t count = 0;
+
+    for (struct site_session *session = sessions->list; session; session = session->next)
+        count += session->call != NULL;
+    return count;
+}
+
+/* --- lost and found --------------------------------------------------------------------------- */
+
+static void note_lost(struct site_session *session)
+{
+    struct controller *controller = session->sessions->controller;
+    struct event event = { .type = EVENT_SITE_LOST };
+    struct change change = { 0 };
+    uint64_t seq = 0;
+    struct err err = { 0 };
+    int rc;
+
+    event.site_lost.site = session->site;
+    event.site_lost.session = session->number;
+    rc = shell_apply(controller->shell, &event, NULL, &seq, &err);
+    session->lost_unnoted = rc == -EROFS || rc == -ENOBUFS;
+    if (rc < 0)
+        return;
+    if (change_from_event(seq, &event, &change))
+        events_note(controller->events, &change);
+}
+
+void sessions_retry(struct sessions *sessions)
+{
+    for (struct site_session *session = sessions->list; session; session = session->next)
+        if (session->lost_unnoted && !session->call)
+            note_lost(session);
+}
+
+/* The stream ended, whoever ended it. */
+static void stream_over(struct site_session *session, const char *why)
+{
+    struct sessions *sessions = session->sessions;
+
+    log_info("site %s: session %" PRIu64 " is over: %s", session->site, session->number, why);
+    session->call = NULL;
+    session->opened = false;
+    if (!sessions_count(sessions))
+        uv_timer_stop(&sessions->ping);
+    if (!sessions->controller->stopping)
+        note_lost(session);
+}
+
+static void on_stream_gone(struct api_call *call)
+{
+    stream_over(call->kept, "the agent went away");
+}
+
+static void end_stream(struct site_session *session, const char *why)
+{
+    struct api_call *call = session->call;
+
+    if (!call)
+        return;
+    call->gone = NULL;
+    api_stream_end(call);
+    stream_over(session, why);
+}
+
+/* --- sending ---------------------------------------------------------------------------------- */
+
+static int push(struct site_session *session, const void *data, size_t len)
+{
+    int rc = session->call ? http_stream_push(session->call->request, data, len) : -ENOTCONN;
+
+    if (rc == -ENOBUFS)
+        end_stream(session, "it reads too slowly"); /* it reconciles when it is back */
+    return rc;
+}
+
+int sessions_send(struct sessions *sessions, const char *site, const struct wire_command *command)
+{
+    CLEANUP(buf_fini) struct buf line = buf_init(SESSION_LINE_BYTES_MAX);
+    struct site_session *session = find(sessions, site);
+    int rc;
+
+    if (!session || !session->call || !session->opened)
+        return -ENOTCONN;
+    rc = wire_command_print(command, &line);
+    return rc < 0 ? rc : push(session, line.data, line.len);
+}
+
+/* Lines that wait for their seq; for this session only: a later one reconciles from the state. */
+struct queued_lines {
+    struct deferred deferred;
+    struct site_session *session; /* never freed while the controller lives */
+    uint64_t number;
+    bool opens;
+    struct buf lines;
+};
+
+static void send_queued(struct deferred *deferred)
+{
+    struct queued_lines *queued = CONTAINER_OF(deferred, struct queued_lines, deferred);
+    struct site_session *session = queued->session;
+
+    if (session->number == queued->number && session->call) {
+        int rc = push(session, queued->lines.data, queued->lines.len);
+
+        if (rc == 0 && queued->opens) {
+            session->opened = true;
+            relays_site_open(session->sessions->controller->relays, session->site);
+        }
+    }
+    buf_fini(&queued->lines);
+    free(queued);
+}
+
+static void queue_lines(struct site_session *session, uint64_t seq, struct buf *lines, bool opens)
+{
+    struct queued_lines *queued = calloc(1, sizeof(*queued));
+
+    if (!queued) {
+        buf_fini(lines);
+        end_stream(session, "out of memory"); /* the reconnect makes up for what is lost here */
+        return;
+    }
+    queued->deferred.run = send_queued;
+    queued->session = session;
+    queued->number = session->number;
+    queued->opens = opens;
+    queued->lines = *lines;
+    shell_defer(session->sessions->controller->shell, seq, &queued->deferred);
+}
+
+/* A job whose spec cannot be opened any more must not hang as "starting" for ever. */
+struct unstartable {
+    struct deferred deferred;
+    struct controller *controller;
+    uint64_t job_id;
+    uint32_t epoch;
+    char reason[REASON_BYTES];
+};
+
+static void end_unstartable(struct deferred *deferred)
+{
+    struct unstartable *job = CONTAINER_OF(deferred, struct unstartable, deferred);
+    struct event event = { .type = EVENT_ATTEMPT_ENDED };
+    struct err err = { 0 };
+
+    event.attempt_ended.job_id = job->job_id;
+    event.attempt_ended.epoch = job->epoch;
+    event.attempt_ended.outcome = OUTCOME_START_FAILED;
+    event.attempt_ended.reason = job->reason;
+    if (shell_apply(job->controller->shell, &event, NULL, NULL, &err) < 0)
+        log_error("job %" PRIu64 ": %s", job->job_id, err.text);
+    free(job);
+}
+
+static void give_up_start(struct controller *controller, uint64_t seq, const struct effect *effect,
+                          const struct err *err)
+{
+    struct unstartable *job = calloc(1, sizeof(*job));
+
+    log_error("job %" PRIu64 ": cannot be started: %s", effect->job_id, err->text);
+    if (!job)
+        return;
+    job->deferred.run = end_unstartable;
+    job->controller = controller;
+    job->job_id = effect->job_id;
+    job->epoch = effect->epoch;
+    snprintf(job->reason, sizeof(job->reason), "%.150s", err->text);
+    shell_defer(controller->shell, seq, &job->deferred);
+}
+
+void sessions_take_effect(struct sessions *sessions, uint64_t seq, const struct effect *effect)
+{
+    struct controller *controller = sessions->controller;
+    struct site_session *session;
+    struct buf line = buf_init(SESSION_LINE_BYTES_MAX);
+    struct err err = { 0 };
+    int rc;
+
+    if (effect->type != EFFECT_RUN && effect->type != EFFECT_STOP)
+        return;
+    session = find(sessions, effect->view.allocation.site);
+    if (!session || !session->call)
+        return;
+    rc = command_print_effect(shell_grid(controller->shell), controller->auth, controller->seal,
+                              effect, &line, &err);
+    if (rc == 0) {
+        queue_lines(session, seq, &line, false);
+        return;
+    }
+    buf_fini(&line);
+    if (effect->type == EFFECT_RUN)
+        give_up_start(controller, seq, effect, &err);
+}
+
+static void on_ping(uv_timer_t *timer)
+{
+    struct sessions *sessions = timer->data;
+    struct wire_command ping = { .type = WIRE_PING, .time_ms = clock_wall_ms() };
+    struct buf line = buf_init(4096);
+
+    if (wire_command_print(&ping, &line) == 0)
+        for (struct site_session *session = sessions->list; session; session = session->next) {
+            int64_t now = clock_mono_ms();
+
+            if (!session->call)
+                continue;
+            if (!http_stream_backlog(session->call->request))
+                session->backlog_since_ms = now;
+            if (now - session->backlog_since_ms > WIRE_SILENCE_MS_MAX)
+                end_stream(session, "nothing was read for too long");
+            else if (session->opened)
+                push(session, line.data, line.len);
+        }
+    buf_fini(&line);
+}
+
+/* --- GET: the command stream --------------------------------------------------------------------
+ */
+
+struct reissue {
+    struct controller *controller;
+    const char *site;
+    struct buf lines;
+    struct wire_attempt_id *attempts;
+    uint32_t count, cap;
+    uint64_t seq;
+    bool failed;
+};
+
+static void on_reissue(void *context, const struct effect *effect)
+{
+    struct reissue *reissue = context;
+    struct controller *controller = reissue->controller;
+    struct err err = { 0 };
+    size_t before = reissue->lines.len;
+
+    if (effect->type != EFFECT_RUN && effect->type != EFFECT_STOP)
+        return;
+    if (strcmp(effect->view.allocation.site, reissue->site))
+        return;
+    if (reissue->count == reissue->cap) {
+        uint32_t cap = reissue->cap ? reissue->cap * 2 : 64;
+        struct wire_attempt_id *more = realloc(reissue->attempts, cap * sizeof(*more));
+
+        if (!more) {
+            reissue->failed = true;
+            return;
+        }
+        reissue->attempts = more;
+        reissue->cap = cap;
+    }
+    reissue->attempts[reissue->count].job_id = effect->job_id;
+    reissue->attempts[reissue->count++].epoch = effect->epoch;
+    if (command_print_effect(shell_grid(controller->shell), controller->auth, controller->seal,
+                             effect, &reissue->lines, &err) == 0)
+        return;
+    reissue->lines.len = before;
+    if (effect->type == EFFECT_RUN)
+        give_up_start(controller, reissue->seq, effect, &err);
+}
+
+/* RECONCILE and what is owed, from the state after `seq`, sent once that is durable. */
+static void queue_opening(struct site_session *session, uint64_t seq)
+{
+    struct controller *controller = session->sessions->controller;
+    struct reissue reissue = { .controller = controller,
+                               .site = session->site,
+                               .lines = buf_init(SESSION_REISSUE_BYTES_MAX),
+                               .seq = seq };
+    struct wire_command reconcile = { .type = WIRE_RECONCILE };
+    struct buf all = buf_init(SESSION_REISSUE_BYTES_MAX);
+
+    grid_reissue(shell_grid(controller->shell), on_reissue, &reissue);
+    reconcile.attempts_count = reissue.count;
+    reconcile.attempts = reissue.attempts;
+    if (wire_command_print(&reconcile, &all) < 0 || reissue.failed ||
+        buf_add(&all, reissue.lines.data ? reissue.lines.data : "", reissue.lines.len) < 0) {
+        buf_fini(&all);
+        end_stream(session, "out of memory");
+    } else {
+        queue_lines(session, seq, &all, true);
+    }
+    buf_fini(&reissue.lines);
+    free(reissue.attempts);
+}
+
+/* The site this token speaks for; NULL: answered. */
+static const char *site_of(struct api_call *call)
+{
+    const char *site = http_request_query(call->request, "site");
+
+    if (!site || !*site || strlen(site) >= MODEL_NAME_BYTES) {
+        api_error(call, 400, "invalid", "site", "site: the site's name is needed");
+        return NULL;
+    }
+    if (call->who.tenant[0] && strcmp(call->who.tenant, site)) {
+        api_error(call, 403, "forbidden", "site", "this token speaks for site %s, not %s",
+                  call->who.tenant, site);
+        return NULL;
+    }
+    return site;
+}
+
+static bool is_current(struct api_call *call, const struct site_session *session)
+{
+    const char *text = http_request_query(call->request, "session");
+
+    if (session && text && strtoull(text, NULL, 10) == session->number)
+        return true;
+    api_error(call, 409, "session_stale", "session",
+              "this session is over: post a HELLO report to open another");
+    return false;
+}
+
+void session_handle_stream(struct api_call *call)
+{
+    struct controller *controller = call->controller;
+    const char *site = site_of(call);
+    struct event event = { .type = EVENT_SITE_SEEN };
+    struct site_session *session;
+    struct change change = { 0 };
+    struct err err = { 0 };
+    uint64_t seq = 0;
+    int rc;
+
+    if (!site)
+        return;
+    session = find(controller->sessions, site);
+    if (!is_current(call, session))
+        return;
+    end_stream(session, "the agent opened another stream");
+    event.site_seen.site = session->site;
+    event.site_seen.session = session->number;
+    rc = shell_apply(controller->shell, &event, NULL, &seq, &err);
+    if (rc == -EALREADY)
+        seq = shell_last_seq(controller->shell);
+    else if (rc < 0) {
+        api_fail(call, rc, &err);
+        return;
+    } else if (change_from_event(seq, &event, &change)) {
+        events_note(controller->events, &change);
+    }
+    if (api_stream_begin(call, "application/x-ndjson", NULL, 0) < 0)
+        return;
+    session->call = call;
+    session->opened = false;
+    session->lost_unnoted = false;
+    session->backlog_since_ms = clock_mono_ms();
+    call->gone = on_stream_gone;
+    call->kept = session;
+    if (!uv_is_active((uv_handle_t *)&controller->sessions->ping))
+        uv_timer_start(&controller->sessions->ping, on_ping, WIRE_HEARTBEAT_MS, WIRE_HEARTBEAT_MS);
+    log_info("site %s: session %" PRIu64 " is open", session->site, session->number);
+    queue_opening(session, seq);
+}
+
+/* --- POST: reports ------------------------------------------------------------------------------
+ */
+
+struct ended_ack { /* FORGET, once the end is safe */
+    struct deferred deferred;
+    struct sessions *sessions;
+    char site[MODEL_NAME_BYTES];
+    struct wire_attempt_id attempt;
+};
+
+static void send_forget(struct deferred *deferred)
+{
+    struct ended_ack *ack = CONTAINER_OF(deferred, struct ended_ack, deferred);
+    struct wire_command forget = { .type = WIRE_FORGET, .attempt = ack->attempt };
+
+    sessions_send(ack->sessions, ack->site, &forget);
+    free(ack);
+}
+
+static void forget_when_durable(struct site_session *session, uint64_t seq,
+                                struct wire_attempt_id attempt)
+{
+    struct ended_ack *ack = calloc(1, sizeof(*ack));
+
+    if (!ack)
+        return; /* the next HELLO lists it again */
+    ack->deferred.run = send_forget;
+    ack->sessions = session->sessions;
+    memcpy(ack->site, session->site, sizeof(ack->site));
+    ack->attempt = attempt;
+    shell_defer(session->sessions->controller->shell, seq, &ack->deferred);
+}
+
+/* Fill `event` from a report that becomes one; false: it does not. */
+static bool event_from_report(const char *site, const struct wire_report *report,
+                              struct event *event)
+{
+    memset(event, 0, sizeof(*event));
+    switch (report->type) {
+    case REPORT_HELLO:
+    case REPORT_INVENTORY:
+        event->type = EVENT_SITE_JOINED;
+        event->site_joined.site = report->site;
+        return true;
+    case REPORT_STARTED:
+        event->type = EVENT_ATTEMPT_STARTED;
+        event->attempt_started.job_id = report->attempt.job_id;
+        event->attempt_started.epoch = report->attempt.epoch;
+        event->attempt_started.started_ms = report->started_ms;
+        return true;
+    case REPORT_PROGRESS:
+        event->type = EVENT_ATTEMPT_PROGRESS;
+        event->attempt_progress.job_id = report->attempt.job_id;
+        event->attempt_progress.epoch = report->attempt.epoch;
+        event->attempt_progress.usage = report->usage;
+        event->attempt_progress.checkpoint_ms = report->checkpoint_ms;
+        return true;
+    case REPORT_ENDED:
+        event->type = EVENT_ATTEMPT_ENDED;
+        event->attempt_ended = (struct event_attempt_ended){ .job_id = report->attempt.job_id,
+                                                             .epoch = report->attempt.epoch,
+                                                             .outcome = report->outcome,
+                                                             .exit_code = report->exit_code,
+                                                             .started_ms = report->started_ms,
+                                                             .ended_ms = report->ended_ms,
+                                                             .usage = report->usage,
+                                                             .reason = report->reason };
+        return true;
+    case REPORT_UNKNOWN:
+        event->type = EVENT_ATTEMPT_UNKNOWN;
+        event->attempt_unknown.job_id = report->attempt.job_id;
+        event->attempt_unknown.epoch = report->attempt.epoch;
+        return true;
+    case REPORT_NODE:
+        event->type = EVENT_NODE_STATE;
+        event->node_state.site = site;
+        event->node_state.node = report->node;
+        event->node_state.device = report->device;
+        event->node_state.cordoned = report->cordoned;
+        event->node_state.reason = report->reason;
+        return true;
+    case REPORT_LOG:
+        return false;
+    }
+    return false;
+}
+
+/* A report refused for what it says is told once and dropped: repeating it would not help.
+ * Negative: the whole post must come again. */
+static int take_report(struct site_session *session, const struct wire_report *report,
+                       struct err *err)
+{
+    struct controller *controller = session->sessions->controller;
+    struct change change = { 0 };
+    struct event event;
+    uint64_t seq = 0;
+    int rc;
+
+    if (report->type == REPORT_LOG) {
+        relays_take(controller->relays, report);
+        return 0;
+    }
+    if (!event_from_report(session->site, report, &event))
+        return 0;
+    if (event.type == EVENT_SITE_JOINED && strcmp(event.site_joined.site.name, session->site))
+        return err_set(err, -EINVAL, "the inventory names site %s, the session is of %s",
+                       event.site_joined.site.name, session->site);
+    rc = shell_apply(controller->shell, &event, NULL, &seq, err);
+    if (rc == -EROFS || rc == -ENOBUFS || rc == -ENOMEM)
+        return rc;
+    if (rc < 0 && rc != -EALREADY && rc != -ENOENT)
+        log_warn("site %s: a report of %s is refused: %s", session->site,
+                 event_type_name(event.type), err->text);
+    if (rc == 0 && change_from_event(seq, &event, &change))
+        events_note(controller->events, &change);
+    if (report->type == REPORT_ENDED)
+        forget_when_durable(session, shell_last_seq(controller->shell), report->attempt);
+    if (event.type == EVENT_SITE_JOINED && rc < 0 && rc != -EALREADY)
+        return rc;
+    return 0;
+}
+
+static struct site_session *open_session(struct sessions *sessions, const char *site)
+{
+    struct site_session *session = find(sessions, site);
+
+    if (!session) {
+        session = calloc(1, sizeof(*session));
+        if (!session)
+            return NULL;
+        session->sessions = sessions;
+        snprintf(session->site, sizeof(session->site), "%s", site);
+        session->next = sessions->list;
+        sessions->list = session;
+    }
+    end_stream(session, "the agent said HELLO again");
+    /* Grows over restarts as well. */
+    sessions->number_last = MAX(sessions->number_last + 1, (uint64_t)clock_wall_ms());
+    session->number = sessions->number_last;
+    return session;
+}
+
+struct report_line {
+    const char *text;
+    size_t len;
+};
+
+static bool next_line(const char **at, const char *end, struct report_line *line)
+{
+    while (*at < end) {
+        const char *stop = memchr(*at, '\n', (size_t)(end - *at));
+
+        line->text = *at;
+        line->len = (size_t)((stop ? stop : end) - *at);
+        *at = stop ? stop + 1 : end;
+        if (line->len && line->text[line->len - 1] == '\r')
+            line->len--;
+        if (line->len)
+            return true;
+    }
+    return false;
+}
+
+/* 1: a report; 0: one this version does not know; -errno. */
+static int parse_line(const struct report_line *line, struct arena *arena,
+                      struct wire_report *report, struct err *err)
+{
+    int rc = wire_report_parse(line->text, line->len, arena, report, err);
+
+    if (rc == -ENOTSUP)
+        return 0;
+    return rc < 0 ? rc : 1;
+}
+
+static void take_hello(struct api_call *call, const char *site, struct wire_report *report)
+{
+    struct sessions *sessions = call->controller->sessions;
+    struct site_session *session = open_session(sessions, site);
+    struct err err = { 0 };
+    int rc = session ? take_report(session, report, &err) : -ENOMEM;
+
+    if (rc < 0)
+        api_fail(call, rc, &err);
+    else
+        api_reply_durable(call, shell_last_seq(call->controller->shell), 200,
+                          json_pack("{s:I}", "session", (json_int_t)session->number));
+}
+
+void session_handle_reports(struct api_call *call)
+{
+    CLEANUP(arena_fini) struct arena arena = arena_init(SESSION_REPORTS_ARENA_MAX);
+    const char *site = site_of(call);
+    struct site_session *session;
+    struct report_line line;
+    size_t len = 0;
+    const char *at = http_request_body(call->request, &len);
+    const char *end = at ? at + len : NULL;
+    json_int_t accepted = 0;
+    struct err err = { 0 };
+    int rc = 0;
+
+    if (!site)
+        return;
+    while (rc >= 0 && at && next_line(&at, end, &line)) {
+        struct wire_report report = { 0 };
+
+        rc = parse_line(&line, &arena, &report, &err);
+        if (rc > 0 && report.type == REPORT_HELLO) {
+            take_hello(call, site, &report);
+            site_info_fini(&report.site);
+            return;
+        }
+        session = find(call->controller->sessions, site);
+        if (rc > 0 && !is_current(call, session)) {
+            site_info_fini(&report.site);
+            return;
+        }
+        if (rc > 0)
+            rc = take_report(session, &report, &err);
+        site_info_fini(&report.site);
+        accepted++;
+    }
+    if (rc < 0) {
+        api_fail(call, rc, &err);
+        return;
+    }
+    api_reply_durable(call, shell_last_seq(call->controller->shell), 200,
+                      json_pack("{s:I}", "accepted", accepted));
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+struct sessions *sessions_create(struct controller *controller)
+{
+    struct sessions *sessions = calloc(1, sizeof(*sessions));
+
+    if (!sessions)
+        return NULL;
+    sessions->controller = controller;
+    uv_timer_init(&controller->loop, &sessions->ping);
+    sessions->ping.data = sessions;
+    return sessions;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct sessions *sessions = handle->data;
+    struct site_session *next;
+
+    for (struct site_session *session = sessions->list; session; session = next) {
+        next = session->next;
+        free(session);
+    }
+    free(sessions);
+}
+
+void sessions_destroy(struct sessions *sessions)
+{
+    if (!sessions)
+        return;
+    for (struct site_session *session = sessions->list; session; session = session->next)
+        end_stream(session, "the controller stops");
+    uv_close((uv_handle_t *)&sessions->ping, on_closed);
+}
