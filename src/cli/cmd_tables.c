@@ -1,0 +1,171 @@
+/* nodes, devices and sites: one GET and one table each. */
+#include "cli/commands.h"
+#include "cli/job_show.h"
+#include "model/units.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The rows of {"nodes":[...]} or of a bare list. */
+static const json_t *rows_of(const json_t *answer, const char *key)
+{
+    return json_is_array(answer) ? answer : json_object_get(answer, key);
+}
+
+static int show_table(struct table *table, const char *none)
+{
+    int rc = 0;
+
+    if (table->rows_count == 0)
+        printf("%s\n", none);
+    else
+        rc = table_show(table);
+    table_fini(table);
+    return rc < 0 ? CLI_FAILED : CLI_OK;
+}
+
+static int show_nodes(const json_t *answer)
+{
+    static const struct table_column columns[] = {
+        { "NODE", false, 10 },    { "SITE", false, 8 },       { "STATE", false, 0 },
+        { "CPUS FREE", true, 0 }, { "MEMORY FREE", true, 0 }, { "DEVICES FREE", true, 0 },
+        { "JOBS", true, 0 },      { "CPU", false, 12 },       { 0 },
+    };
+    struct table table = table_init(columns);
+    const json_t *rows = rows_of(answer, "nodes");
+    size_t index;
+    json_t *node;
+
+    json_array_foreach (rows, index, node) {
+        const char *state = reply_text(node, "state");
+        char free_text[32];
+        char all_text[32];
+        char devices[32];
+
+        units_print_bytes(reply_number(node, "memory_free_bytes"), free_text, sizeof(free_text));
+        units_print_bytes(reply_number(node, "memory_bytes"), all_text, sizeof(all_text));
+        units_print_milli(reply_number(node, "devices_free_milli"), devices, sizeof(devices));
+        table_add_color(&table, reply_text(node, "name"), TERM_CYAN);
+        table_add(&table, reply_text(node, "site"));
+        table_add_color(&table, state, strcmp(state, "ok") == 0 ? TERM_GREEN : TERM_YELLOW);
+        table_addf(&table, "%" PRId64 " of %" PRId64, reply_number(node, "cpus_free"),
+                   reply_number(node, "cpus"));
+        table_addf(&table, "%s of %s", free_text, all_text);
+        table_addf(&table, "%s of %" PRId64, devices, reply_number(node, "devices_count"));
+        table_addf(&table, "%" PRId64, reply_number(node, "jobs_count"));
+        table_add(&table, reply_text(node, "cpu_model"));
+    }
+    return show_table(&table, "No nodes: no site has joined yet (`mains doctor` tells why).");
+}
+
+static int show_devices(const json_t *answer)
+{
+    static const struct table_column columns[] = {
+        { "NODE", false, 10 }, { "DEVICE", true, 0 }, { "CHIP", false, 10 },  { "MEMORY", true, 0 },
+        { "FREE", true, 0 },   { "STATE", false, 0 }, { "DRIVER", false, 8 }, { 0 },
+    };
+    struct table table = table_init(columns);
+    const json_t *rows = rows_of(answer, "devices");
+    size_t index;
+    json_t *device;
+
+    json_array_foreach (rows, index, device) {
+        const char *state = reply_text(device, "state");
+        char memory[32];
+        char share[32];
+
+        units_print_bytes(reply_number(device, "memory_bytes"), memory, sizeof(memory));
+        units_print_milli(reply_number(device, "free_milli"), share, sizeof(share));
+        table_add_color(&table, reply_text(device, "node"), TERM_CYAN);
+        table_addf(&table, "%" PRId64, reply_number(device, "index"));
+        table_add(&table, reply_text(device, "chip"));
+        table_add(&table, memory);
+        table_add(&table, share);
+        table_add_color(&table, state, strcmp(state, "ok") == 0 ? TERM_GREEN : TERM_YELLOW);
+        table_add(&table, reply_text(device, "driver"));
+    }
+    return show_table(&table, "No accelerators here; jobs run on CPUs (`mains nodes`).");
+}
+
+static int show_sites(const json_t *answer)
+{
+    static const struct table_column columns[] = {
+        { "SITE", false, 10 },   { "OWNER", false, 8 },      { "REGION", false, 8 },
+        { "STATE", false, 0 },   { "NODES", true, 0 },       { "g CO2/kWh", true, 0 },
+        { "CPU-HOUR", true, 0 }, { "DEVICE-HOUR", true, 0 }, { 0 },
+    };
+    struct table table = table_init(columns);
+    const json_t *rows = rows_of(answer, "sites");
+    size_t index;
+    json_t *site;
+
+    json_array_foreach (rows, index, site) {
+        const json_t *tariff = json_object_get(site, "tariff");
+        bool reachable = reply_flag(site, "reachable");
+        char text[48];
+
+        table_add_color(&table, reply_text(site, "name"), TERM_CYAN);
+        table_add(&table, reply_text(site, "owner"));
+        table_add(&table, reply_text(site, "region"));
+        table_add_color(&table, reachable ? "reachable" : "unreachable",
+                        reachable ? TERM_GREEN : TERM_YELLOW);
+        table_addf(&table, "%" PRId64, reply_number(site, "nodes_count"));
+        units_print_milli(reply_number(tariff, "carbon_g_per_kwh_milli"), text, sizeof(text));
+        table_addf(&table, "%s%s", text, reply_flag(tariff, "carbon_assumed") ? "*" : "");
+        units_print_micro(reply_number(tariff, "cpu_price_micro_per_hour"), text, sizeof(text));
+        table_addf(&table, "%s %s%s", text, reply_text(tariff, "currency"),
+                   reply_flag(tariff, "price_assumed") ? "*" : "");
+        units_print_micro(reply_number(tariff, "device_price_micro_per_hour"), text, sizeof(text));
+        table_addf(&table, "%s %s%s", text, reply_text(tariff, "currency"),
+                   reply_flag(tariff, "price_assumed") ? "*" : "");
+    }
+    return show_table(&table, "No sites have joined yet (`mains doctor` tells why).");
+}
+
+static int run_nodes(const struct cli_args *args)
+{
+    return remote_show(args, "/nodes", show_nodes);
+}
+
+static int run_devices(const struct cli_args *args)
+{
+    return remote_show(args, "/devices", show_devices);
+}
+
+static int run_sites(const struct cli_args *args)
+{
+    return remote_show(args, "/sites", show_sites);
+}
+
+const struct cli_command cmd_nodes = {
+    .name = "nodes",
+    .summary = "the machines of the network, and what is free on them",
+    .usage = "[OPTION...]",
+    .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
+    .text = "",
+    .examples = { { "mains nodes", "One line a machine." } },
+    .run = run_nodes,
+};
+
+const struct cli_command cmd_devices = {
+    .name = "devices",
+    .summary = "the accelerators of the network, and what is free of them",
+    .usage = "[OPTION...]",
+    .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
+    .text = "CHIP is the kind, as a job's `chips` names it. A job may take a share of a device, as "
+            "--devices 0.25.",
+    .examples = { { "mains devices --json", "All that is known of each." } },
+    .run = run_devices,
+};
+
+const struct cli_command cmd_sites = {
+    .name = "sites",
+    .summary = "the sites of the network, their owners and tariffs",
+    .usage = "[OPTION...]",
+    .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
+    .text = "A figure marked * is a default; the owner has not told it (site.json in the state "
+            "folder).",
+    .examples = { { "mains sites", "One line a site." } },
+    .run = run_sites,
+};

@@ -1,0 +1,395 @@
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/family.h"
+#include "cli/listen.h"
+#include "cli/place.h"
+#include "cli/remote.h"
+#include "cli/text.h"
+#include "controller/controller.h"
+#include "net/http_client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define READY_MS_MAX 120000
+#define JOIN_MS_MAX 20000
+#define STOP_MS 10000
+
+static const struct cli_option options[] = {
+    { "detach", 'd', NULL, NULL,
+      "Go into the background once the network is ready; the log is DIR/up.log." },
+    { "listen", 'l', "ADDR:PORT", NULL,
+      "Where the API answers (127.0.0.1:7743; port 0 = any free one). Other addresses than "
+      "loopback need --cert and --key." },
+    { "cert", 0, "FILE", NULL, "TLS certificate (PEM)." },
+    { "key", 0, "FILE", NULL, "Its key (PEM)." },
+    { "site", 0, "NAME", NULL, "The name of the site here (this machine's)." },
+    { "owner", 0, "NAME", NULL, "Its owner (local)." },
+    { "region", 0, "NAME", NULL, "Its region." },
+    { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
+    { "sandbox-off", 0, NULL, NULL,
+      "Run every job outside the sandbox: for machines without bubblewrap." },
+    { "verbose", 'v', NULL, NULL, "Log more." },
+    { 0 },
+};
+
+struct up {
+    struct family family;
+    struct place_endpoint endpoint;
+    char *state, *cert, *key; /* absolute: it works in / */
+    char listen[96];
+    int ready_fd; /* --detach: where the waiting shell is told; -1 = none */
+    bool joined;
+};
+
+static void add_arg(struct family_child *child, const char *word)
+{
+    uint32_t count = 0;
+
+    while (child->argv[count])
+        count++;
+    if (count < FAMILY_ARGV_MAX)
+        child->argv[count] = word;
+}
+
+static void add_pair(struct family_child *child, const char *option, const char *value)
+{
+    if (!value)
+        return;
+    add_arg(child, option);
+    add_arg(child, value);
+}
+
+static void describe_children(struct up *up, const struct cli_args *args)
+{
+    struct family_child *controller = &up->family.children[FAMILY_CONTROLLER];
+    struct family_child *agent = &up->family.children[FAMILY_AGENT];
+    const char *level = cli_args_has(args, "verbose")  ? "debug"
+                        : cli_args_has(args, "detach") ? "info"
+                                                       : "warn";
+
+    for (int i = 0; i < FAMILY_COUNT; i++) {
+        struct family_child *child = &up->family.children[i];
+
+        add_arg(child, "mains");
+        add_arg(child, child->name);
+        add_arg(child, "--state");
+        add_arg(child, up->state);
+        add_arg(child, "--log");
+        add_arg(child, level);
+    }
+    if (cli_args_has(args, "allow-no-sandbox"))
+        add_arg(agent, "--allow-no-sandbox");
+    if (cli_args_has(args, "sandbox-off"))
+        add_arg(agent, "--sandbox-off");
+    add_arg(controller, "--listen");
+    add_arg(controller, up->listen);
+    add_pair(controller, "--cert", up->cert);
+    add_pair(controller, "--key", up->key);
+    add_pair(agent, "--site", cli_args_get(args, "site"));
+    add_pair(agent, "--owner", cli_args_get(args, "owner"));
+    add_pair(agent, "--region", cli_args_get(args, "region"));
+}
+
+static int lock_state(struct up *up, int *fd_out)
+{
+    struct place_holder holder = { 0 };
+    struct place_endpoint endpoint = { .url = "not answering yet" };
+    char since[32];
+    struct err err;
+    int rc = dir_make(up->state, 0700, &err);
+
+    if (rc == 0)
+        rc = place_lock(up->state, fd_out, &holder, &err);
+    if (rc == -EBUSY) {
+        place_read_endpoint(up->state, &endpoint, NULL);
+        text_print_relative(holder.since_ms, clock_wall_ms(), since, sizeof(since));
+        return cli_fail_text(CLI_FAILED,
+                             "%s is held by process %jd (`mains up`, started %s, at %s): use it, "
+                             "or stop it with `mains down --state %s`",
+                             up->state, (intmax_t)holder.pid, since, endpoint.url, up->state);
+    }
+    return rc < 0 ? cli_fail(CLI_FAILED, &err) : CLI_OK;
+}
+
+/* Does the site of this family speak with the controller? */
+static bool site_has_joined(struct remote *remote)
+{
+    json_t *answer = NULL;
+    const json_t *sites;
+    bool joined = false;
+    size_t index;
+    json_t *site;
+
+    if (remote_get(remote, "/sites", &answer, NULL) < 0)
+        return false;
+    sites = json_is_array(answer) ? answer : json_object_get(answer, "sites");
+    json_array_foreach (sites, index, site)
+        joined = joined || reply_flag(site, "reachable");
+    json_decref(answer);
+    return joined;
+}
+
+static bool controller_is_ready(struct up *up, struct remote *remote)
+{
+    struct remote_request request = {
+        .method = "GET", .path = "/readyz", .at_root = true, .timeout_ms = 2000
+    };
+    pid_t pid = up->family.children[FAMILY_CONTROLLER].pid;
+    int status = 0;
+
+    if (place_read_endpoint(up->state, &up->endpoint, NULL) < 0 || up->endpoint.pid != pid)
+        return false;
+    if (!remote->easy) {
+        remote->state = strdup(up->state);
+        remote->url = strdup(up->endpoint.url);
+        remote->easy = http_easy_create();
+        if (!remote->state || !remote->url || !remote->easy)
+            return false;
+    }
+    remote_send(remote, &request, NULL, &status, NULL);
+    return status == 200;
+}
+
+static int explain_early_end(const struct up *up)
+{
+    int status = up->family.children[FAMILY_CONTROLLER].exit_status;
+
+    if (WIFSIGNALED(status))
+        return cli_fail_text(CLI_FAILED, "the controller was killed by signal %d while it started",
+                             WTERMSIG(status));
+    return cli_fail_text(CLI_FAILED,
+                         "the controller did not start (exit status %d; its reason "
+                         "stands above)",
+                         WEXITSTATUS(status));
+}
+
+/* Start both, in order, and wait until work can be taken. */
+static int bring_up(struct up *up, struct remote *remote)
+{
+    struct family_child *controller = &up->family.children[FAMILY_CONTROLLER];
+    int64_t until_ms = clock_mono_ms() + READY_MS_MAX;
+    struct err err;
+
+    if (family_start(&up->family, FAMILY_CONTROLLER, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    while (!controller_is_ready(up, remote)) {
+        bool held = !controller->pid && WIFEXITED(controller->exit_status) &&
+                    WEXITSTATUS(controller->exit_status) == 2;
+
+        /* The controller of a parent that was just killed may need a moment to go. */
+        if (held && controller->failures < 8 && clock_mono_ms() >= controller->start_at_ms)
+            family_start(&up->family, FAMILY_CONTROLLER, &err);
+        else if (!controller->pid && !(held && controller->failures < 8))
+            return explain_early_end(up);
+        if (up->family.stop)
+            return CLI_DETACHED;
+        if (clock_mono_ms() > until_ms)
+            return cli_fail_text(CLI_FAILED, "the controller did not become ready in %d s",
+                                 READY_MS_MAX / 1000);
+        family_wait(&up->family, 10);
+    }
+    controller->failures = 0;
+    if (family_start(&up->family, FAMILY_AGENT, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    if (!remote->token) {
+        CLEANUP(freep) char *path = path_format("%s/admin.token", up->state);
+
+        if (!path || place_read_token(path, &remote->token, &err) < 0)
+            return cli_fail(CLI_FAILED, &err);
+    }
+    until_ms = clock_mono_ms() + JOIN_MS_MAX;
+    while (!up->family.stop && !(up->joined = site_has_joined(remote)) &&
+           up->family.children[FAMILY_AGENT].failures < 5 && clock_mono_ms() < until_ms)
+        family_wait(&up->family, 20);
+    return up->family.stop ? CLI_DETACHED : CLI_OK;
+}
+
+/* A controller that was given any free port keeps it when it is started again. */
+static void keep_port(struct up *up)
+{
+    const char *colon = strrchr(up->endpoint.url, ':');
+    char *own = strrchr(up->listen, ':');
+
+    if (colon && own && strspn(colon + 1, "0123456789") == strlen(colon + 1))
+        snprintf(own, sizeof(up->listen) - (size_t)(own - up->listen), "%s", colon);
+}
+
+static void greet(const struct up *up, const struct cli_args *args)
+{
+    printf("mains is up at %s (state %s)\n", up->endpoint.url, up->state);
+    if (!up->joined)
+        printf("The site here has not joined yet: `mains doctor` tells why.\n");
+    if (!cli_args_has(args, "state"))
+        printf("Try: mains run -- echo hello     Stop: mains down\n");
+    else
+        printf("Try: mains run --state %s -- echo hello     Stop: mains down --state %s\n",
+               up->state, up->state);
+    fflush(stdout);
+}
+
+/* --- --detach --------------------------------------------------------------------------------- */
+
+/* In the process that stays with the shell: hand on what the other says until it is ready. */
+static int wait_for_ready(int fd, pid_t pid)
+{
+    char text[4096];
+    ssize_t got;
+    int status = 0;
+    char code = CLI_FAILED;
+    bool told = false;
+
+    while ((got = read(fd, text, sizeof(text))) > 0 || (got < 0 && errno == EINTR))
+        if (got > 0) {
+            /* The last byte is the status. */
+            told = true;
+            code = text[got - 1];
+        }
+    if (!told && waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+        code = (char)WEXITSTATUS(status);
+    return code;
+}
+
+/* Gives 1 in the process that goes on, else the exit status of the one that stays. */
+static int detach(struct up *up)
+{
+    int ends[2];
+    pid_t pid;
+    int fd;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return cli_fail_text(CLI_FAILED, "pipe: %s", strerror(errno));
+    fflush(stdout);
+    pid = fork();
+    if (pid < 0)
+        return cli_fail_text(CLI_FAILED, "fork: %s", strerror(errno));
+    if (pid > 0) {
+        close(ends[1]);
+        /* _exit: buffers and handlers are the other's now. */
+        _exit(wait_for_ready(ends[0], pid));
+    }
+    close(ends[0]);
+    up->ready_fd = ends[1];
+    setsid();
+    up->family.log_path = path_format("%s/up.log", up->state);
+    fd = up->family.log_path
+             ? open(up->family.log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
+             : -1;
+    if (fd < 0)
+        return cli_fail_text(CLI_FAILED, "%s/up.log: %s", up->state, strerror(errno));
+    up->family.log_fd = fd;
+    if (chdir("/") < 0)
+        return cli_fail_text(CLI_FAILED, "/: %s", strerror(errno));
+    return 1;
+}
+
+/* From here on all that is said goes to the log. */
+static void leave_terminal(struct up *up)
+{
+    char code = CLI_OK;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    fflush(stdout);
+    if (null >= 0)
+        dup2(null, STDIN_FILENO);
+    dup2(up->family.log_fd, STDOUT_FILENO);
+    dup2(up->family.log_fd, STDERR_FILENO);
+    if (write(up->ready_fd, &code, 1) != 1)
+        log_warn("the shell that started this is gone");
+    close(up->ready_fd);
+    up->ready_fd = -1;
+}
+
+static int run_family(struct up *up, const struct cli_args *args)
+{
+    struct remote remote = { 0 };
+    struct err err = { .text = "" };
+    int code;
+
+    family_prepare(&up->family);
+    describe_children(up, args);
+    code = bring_up(up, &remote);
+    remote_fini(&remote);
+    if (code == CLI_OK) {
+        keep_port(up);
+        greet(up, args);
+        if (up->ready_fd >= 0)
+            leave_terminal(up);
+        if (family_run(&up->family, &err) < 0)
+            code = cli_fail(CLI_FAILED, &err);
+    }
+    family_stop(&up->family, STOP_MS);
+    return code == CLI_DETACHED ? CLI_OK : code;
+}
+
+static int find_pem(const struct cli_args *args, const char *option, char **path_out)
+{
+    const char *path = cli_args_get(args, option);
+
+    if (path && !(*path_out = realpath(path, NULL)))
+        return cli_fail_text(CLI_FAILED, "--%s %s: %s", option, path, strerror(errno));
+    return CLI_OK;
+}
+
+static int run(const struct cli_args *args)
+{
+    const char *listen = cli_args_get(args, "listen");
+    struct up up = { .family = { .log_fd = -1 }, .ready_fd = -1 };
+    struct listen_place place;
+    struct err err;
+    int lock_fd = -1;
+    int code;
+
+    if (listen_parse(listen ? listen : "127.0.0.1", CONTROLLER_PORT_DEFAULT, &place, &err) < 0)
+        return cli_fail_text(CLI_USAGE, "--listen: %s", err.text);
+    snprintf(up.listen, sizeof(up.listen), strchr(place.address, ':') ? "[%s]:%u" : "%s:%u",
+             place.address, place.port);
+    if (place_find_state(args, &up.state, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    code = find_pem(args, "cert", &up.cert);
+    if (code == CLI_OK)
+        code = find_pem(args, "key", &up.key);
+    if (code != CLI_OK)
+        return code;
+    log_setup("up", LOG_INFO);
+    /* Asked before it detaches as well, so that the refusal is said in the shell; the lock itself
+     * is taken by the process that stays. */
+    code = cli_args_has(args, "detach") ? detach(&up) : 1;
+    if (code == 1)
+        code = lock_state(&up, &lock_fd) == CLI_OK ? run_family(&up, args) : CLI_FAILED;
+    if (lock_fd >= 0)
+        close(lock_fd);
+    free(up.state);
+    free(up.cert);
+    free(up.key);
+    free(up.family.log_path);
+    return code;
+}
+
+const struct cli_command cmd_up = {
+    .name = "up",
+    .summary = "start the network on this machine",
+    .usage = "[OPTION...]",
+    .flags = CLI_TAKES_STATE,
+    .options = { options },
+    .text =
+        "Starts a controller and a site for this machine as one process tree, waits until the site "
+        "has joined, and keeps both running. Everything is kept in the state folder; nothing else "
+        "is needed. A state folder is held by one `mains up` at a time; a second one says by "
+        "whom.\n\n"
+        "Ctrl-C or `mains down` stops the network. Jobs that run go on under their supervisors, "
+        "and the next `mains up` finds them again. Started by root, each job runs as the user its "
+        "token stands for.",
+    .examples = { { "mains up --detach", "In the background; state in ~/.local/state/mains." },
+                  { "mains up --state /srv/mains --listen 127.0.0.1:0",
+                    "Another folder, any free port." } },
+    .run = run,
+};

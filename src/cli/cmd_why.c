@@ -1,0 +1,45 @@
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/remote.h"
+#include "cli/text.h"
+
+#include <inttypes.h>
+
+static int show(const json_t *why)
+{
+    CLEANUP(freep) char *safe = text_safe(reply_text(why, "text"));
+    int64_t start = reply_time_ms(why, "start_estimate_at");
+    int64_t ahead = reply_number(why, "ahead");
+    char when[32];
+
+    printf("%s", safe ? safe : "");
+    if (ahead > 0)
+        printf(" (%" PRId64 " job%s ahead)", ahead, ahead == 1 ? "" : "s");
+    if (start) {
+        text_print_relative(start, clock_wall_ms(), when, sizeof(when));
+        printf("; starts %s, by what is known now", when);
+    }
+    putchar('\n');
+    return CLI_OK;
+}
+
+static int run(const struct cli_args *args)
+{
+    CLEANUP(freep) char *path = NULL;
+    struct err err;
+
+    if (remote_job_path(args->rest[0], "/why", &path, &err) < 0)
+        return cli_fail(CLI_USAGE, &err);
+    return remote_show(args, path, show);
+}
+
+const struct cli_command cmd_why = {
+    .name = "why",
+    .summary = "why a job is where it is, in one line to act on",
+    .usage = "[OPTION...] JOB",
+    .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
+    .arguments = { { "JOB", NULL, false, false } },
+    .text = "",
+    .examples = { { "mains why 12", "What job 12 waits for." } },
+    .run = run,
+};

@@ -1,0 +1,46 @@
+/* family.h - the processes of `mains up`: a parent that starts the controller and the agent, starts
+ * them again when they die, and stops them in order.
+ *
+ * One thread, no loop library: it waits for signals. The children die with the parent (they get
+ * SIGTERM from the kernel); the attempts of jobs do not: they belong to their supervisors. */
+#pragma once
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define FAMILY_ARGV_MAX 24u
+
+enum family_member { FAMILY_CONTROLLER, FAMILY_AGENT, FAMILY_COUNT };
+
+struct family_child {
+    const char *name;
+    const char *argv[FAMILY_ARGV_MAX + 1]; /* borrowed */
+    pid_t pid;                             /* 0 = not running */
+    int64_t started_ms;
+    int64_t start_at_ms; /* when to start it again; 0 = not asked for */
+    uint32_t failures;   /* in a row */
+    int exit_status;     /* of waitpid, of its last end */
+};
+
+struct family {
+    struct family_child children[FAMILY_COUNT];
+    int log_fd; /* -1 = not bounded here */
+    char *log_path;
+    bool stop; /* asked to by a signal */
+};
+
+/* How long to wait before the next start of a child that failed so often in a row. */
+int64_t family_delay_ms(uint32_t failures);
+/* Block the signals that family_wait takes. */
+void family_prepare(struct family *family);
+int family_start(struct family *family, enum family_member member, struct err *err);
+/* Wait at most `timeout_ms` for a signal and do what it asks: reap children, note a stop. */
+void family_wait(struct family *family, int64_t timeout_ms);
+/* Restart what is due, until a stop is asked for. A child that ended with a status which starting
+ * again cannot mend ends it: -ECHILD. */
+int family_run(struct family *family, struct err *err);
+/* SIGTERM to the agent, then the controller; SIGKILL to what is still there after `grace_ms`. */
+void family_stop(struct family *family, int64_t grace_ms);
