@@ -1,6 +1,7 @@
 /* http_internal.h - shared by the files of the HTTP server; nobody else includes it.
  *
  * http_server.c   starts, stops, and drives libmicrohttpd from the loop
+ * http_wait.c     requests and connections that wait, outside of the library's epoll set
  * http_serve.c    what libmicrohttpd calls: a request's life from its first byte to its last
  * http_request.c  what handlers call: reading a request, answering it
  *
@@ -19,7 +20,7 @@
 #define HTTP_WATCH_AFTER_MS 250
 #define HTTP_SWEEP_MS 15000u
 #define HTTP_METHOD_BYTES 16u
-#define HTTP_CONNECTION_MEMORY_BYTES (32u << 10) /* all of a request's head must fit half of it */
+#define HTTP_CONNECTION_MEMORY_BYTES (16u << 10) /* all of a request's head must fit half of it */
 
 enum http_request_state {
     HTTP_READING,   /* head or body still coming */
@@ -29,10 +30,17 @@ enum http_request_state {
     HTTP_DONE       /* answered, ended or gone: not the handler's any more */
 };
 
-/* One TCP connection, while it is open. */
+/* One TCP connection, while it is open.
+ *
+ * The library polls a TLS connection without end while its handshake waits for the client. So each
+ * one is parked (suspended, its socket watched by us) whenever it waits, until its first request.
+ */
 struct http_peer {
     TAILQ_ENTRY(http_peer) peers_node;
+    TAILQ_ENTRY(http_peer) greeting_node; /* server->greeting: TLS, no request yet, not parked */
+    struct MHD_Connection *connection;
     struct http_request *request; /* in progress; NULL between two */
+    bool greeting, parked;
     int fd;
     int64_t since_ms; /* connected, or last request ended */
     bool verified;    /* client certificate, where one is asked for */
@@ -70,16 +78,18 @@ struct http_request {
 };
 
 TAILQ_HEAD(http_request_list, http_request);
+TAILQ_HEAD(http_peer_list, http_peer);
 
 struct http_server {
     struct http_server_config config; /* its texts are not kept */
     bool is_tls, wants_client_cert;
     struct MHD_Daemon *daemon;
     uint16_t port;
-    int watch_fd; /* epoll set of kept requests' sockets */
+    int watch_fd; /* epoll set of the sockets of kept requests and parked peers; data: http_peer */
     uint32_t handles_open;
     bool running; /* inside MHD_run */
     bool stopping;
+    bool run_again; /* the library must run once more, though it does not say so */
     uint32_t idle_timeout_s, sweep_ms;
     int64_t swept_ms;
     size_t bodies_bytes; /* of all requests */
@@ -89,15 +99,22 @@ struct http_server {
     uv_idle_t again;
     uv_timer_t timer, watch_timer;
     uv_loop_t *loop;
-    TAILQ_HEAD(, http_peer) peers;
+    struct http_peer_list peers, greeting;
     struct http_request_list requests, kept, watched, resuming;
 };
 
-/* http_server.c: put a suspended request on the list that is resumed at the end of this turn. */
-void http_server_resume(struct http_request *request);
+/* http_wait.c: put a suspended request on the list that is resumed at the end of this turn. */
+void http_wait_resume(struct http_request *request);
+void http_wait_resume_all(struct http_server *server);
 /* Suspend it in the library, and begin to watch for its client after a while. */
-void http_server_suspend(struct http_request *request);
-void http_server_forget(struct http_request *request); /* leave all lists */
+void http_wait_suspend(struct http_request *request);
+void http_wait_forget(struct http_request *request); /* leave all lists */
+/* Begin and end of the time before a TLS connection's first request; parking in between. */
+void http_wait_greet(struct http_server *server, struct http_peer *peer);
+void http_wait_greeted(struct http_server *server, struct http_peer *peer);
+void http_wait_park_all(struct http_server *server);
+void http_wait_unpark(struct http_server *server, struct http_peer *peer);
+void http_wait_on_watch(uv_poll_t *poll, int status, int events); /* of server->watch_fd */
 
 /* http_serve.c: the client is gone (or memory is): tell the handler, once. */
 void http_request_lose(struct http_request *request);

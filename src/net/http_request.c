@@ -72,7 +72,7 @@ static void response_give(struct http_request *request, struct MHD_Response *res
         for (uint32_t i = 0; i < headers_count; i++)
             MHD_add_response_header(response, headers[i].name, headers[i].value);
     }
-    http_server_resume(request);
+    http_wait_resume(request);
 }
 
 void http_reply(struct http_request *request, int status, const char *content_type,
@@ -124,7 +124,7 @@ int http_stream_push(struct http_request *request, const void *data, size_t len)
     }
     if (rc < 0)
         return -ENOBUFS;
-    http_server_resume(request);
+    http_wait_resume(request);
     return 0;
 }
 
@@ -138,7 +138,7 @@ void http_stream_end(struct http_request *request)
     assert(request->state == HTTP_STREAMING);
     request->state = HTTP_DONE;
     request->stream_ended = true;
-    http_server_resume(request);
+    http_wait_resume(request);
 }
 
 ssize_t http_stream_read(void *context, uint64_t offset, char *out, size_t out_bytes)
@@ -152,7 +152,7 @@ ssize_t http_stream_read(void *context, uint64_t offset, char *out, size_t out_b
     if (!len && request->stream_ended)
         return MHD_CONTENT_READER_END_OF_STREAM;
     if (!len) {
-        http_server_suspend(request);
+        http_wait_suspend(request);
         return 0;
     }
     len = MIN(len, out_bytes);

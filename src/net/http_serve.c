@@ -16,7 +16,9 @@ void http_on_connection(void *context, struct MHD_Connection *connection, void *
     struct http_peer *peer = *peer_inout;
 
     if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        server->run_again = true; /* at its limit the library listens again only in the next run */
         if (peer) {
+            http_wait_greeted(server, peer);
             TAILQ_REMOVE(&server->peers, peer, peers_node);
             free(peer);
             *peer_inout = NULL;
@@ -27,8 +29,11 @@ void http_on_connection(void *context, struct MHD_Connection *connection, void *
     if (!peer)
         return; /* its requests are refused */
     peer->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    peer->connection = connection;
     peer->since_ms = (int64_t)uv_now(server->loop);
     TAILQ_INSERT_TAIL(&server->peers, peer, peers_node);
+    if (server->is_tls)
+        http_wait_greet(server, peer);
     *peer_inout = peer;
 }
 
@@ -43,6 +48,7 @@ void *http_on_uri(void *context, const char *uri, struct MHD_Connection *connect
 
     if (!peer)
         return NULL;
+    http_wait_greeted(server, peer);
     request = malloc(sizeof(*request) + len + 1);
     if (!request)
         return NULL;
@@ -89,7 +95,7 @@ void http_on_completed(void *context, struct MHD_Connection *connection, void **
         return;
     *request_inout = NULL;
     http_request_lose(request);
-    http_server_forget(request);
+    http_wait_forget(request);
     TAILQ_REMOVE(&server->requests, request, requests_node);
     request->peer->request = NULL;
     request->peer->since_ms = (int64_t)uv_now(server->loop);
@@ -229,7 +235,7 @@ static enum MHD_Result answer(struct http_request *request)
     if (request->lost)
         return MHD_NO;
     if (!request->response) {
-        http_server_suspend(request);
+        http_wait_suspend(request);
         return MHD_YES;
     }
     rc = MHD_queue_response(request->connection, (unsigned)request->status, request->response);

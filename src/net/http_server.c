@@ -14,114 +14,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define WATCH_EVENTS_MAX 64
 #define LISTEN_BACKLOG 1024
 /* An answer takes up to three passes of the library: handler, write, read of what follows. */
 #define RUNS_MAX 4
 #define TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
-
-/* Lists of suspended requests. */
-
-void http_server_resume(struct http_request *request)
-{
-    if (!request->suspended || request->resuming)
-        return;
-    request->resuming = true;
-    TAILQ_INSERT_TAIL(&request->server->resuming, request, resume_node);
-}
-
-static void on_watch_timer(uv_timer_t *timer);
-
-void http_server_suspend(struct http_request *request)
-{
-    struct http_server *server = request->server;
-
-    assert(!request->suspended);
-    MHD_suspend_connection(request->connection);
-    request->suspended = true;
-    request->watched = false;
-    request->kept_ms = (int64_t)uv_now(server->loop);
-    TAILQ_INSERT_TAIL(&server->kept, request, wait_node);
-    if (!uv_is_active((uv_handle_t *)&server->watch_timer) && !server->stopping)
-        uv_timer_start(&server->watch_timer, on_watch_timer, HTTP_WATCH_AFTER_MS, 0);
-}
-
-static void wait_end(struct http_request *request)
-{
-    struct http_server *server = request->server;
-
-    if (!request->suspended)
-        return;
-    request->suspended = false;
-    if (!request->watched) {
-        TAILQ_REMOVE(&server->kept, request, wait_node);
-        return;
-    }
-    request->watched = false;
-    TAILQ_REMOVE(&server->watched, request, wait_node);
-    epoll_ctl(server->watch_fd, EPOLL_CTL_DEL, request->peer->fd, NULL);
-}
-
-void http_server_forget(struct http_request *request)
-{
-    wait_end(request);
-    if (request->resuming)
-        TAILQ_REMOVE(&request->server->resuming, request, resume_node);
-    request->resuming = false;
-}
-
-static void resume_all(struct http_server *server)
-{
-    struct http_request *request;
-
-    while ((request = TAILQ_FIRST(&server->resuming)) != NULL) {
-        http_server_forget(request);
-        MHD_resume_connection(request->connection);
-    }
-}
-
-/* Watch the clients of requests that have been kept for a while. Most are answered within
- * milliseconds and never get here, which saves two system calls each. */
-static void on_watch_timer(uv_timer_t *timer)
-{
-    struct http_server *server = timer->data;
-    int64_t now = (int64_t)uv_now(server->loop);
-    struct http_request *request;
-
-    while ((request = TAILQ_FIRST(&server->kept)) != NULL) {
-        struct epoll_event event = { .events = EPOLLRDHUP, .data.ptr = request };
-        int64_t left = request->kept_ms + HTTP_WATCH_AFTER_MS - now;
-
-        if (left > 0) {
-            uv_timer_start(timer, on_watch_timer, (uint64_t)left, 0);
-            return;
-        }
-        TAILQ_REMOVE(&server->kept, request, wait_node);
-        TAILQ_INSERT_TAIL(&server->watched, request, wait_node);
-        request->watched = true;
-        /* Where it cannot be watched (ENOSPC of watches) its end shows when it is answered. */
-        epoll_ctl(server->watch_fd, EPOLL_CTL_ADD, request->peer->fd, &event);
-    }
-}
-
-static void on_watch(uv_poll_t *poll, int status, int events)
-{
-    struct http_server *server = poll->data;
-    struct epoll_event found[WATCH_EVENTS_MAX];
-    int count;
-
-    (void)status;
-    (void)events;
-    /* No request is freed in here: that happens in MHD_run only. */
-    count = epoll_wait(server->watch_fd, found, WATCH_EVENTS_MAX, 0);
-    for (int i = 0; i < count; i++) {
-        struct http_request *request = found[i].data.ptr;
-
-        epoll_ctl(server->watch_fd, EPOLL_CTL_DEL, request->peer->fd, NULL);
-        http_request_lose(request);
-        http_server_resume(request);
-    }
-}
 
 /* Driving the library. */
 
@@ -155,7 +51,8 @@ static void plan_next(struct http_server *server)
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
     enum MHD_Result waits = MHD_get_timeout(server->daemon, &wait_ms);
 
-    if ((waits == MHD_YES && wait_ms == 0) || !TAILQ_EMPTY(&server->resuming)) {
+    if ((waits == MHD_YES && wait_ms == 0) || !TAILQ_EMPTY(&server->resuming) ||
+        server->run_again) {
         uv_idle_start(&server->again, on_again);
         return;
     }
@@ -178,9 +75,11 @@ static void server_run(struct http_server *server)
     for (int i = 0; i < RUNS_MAX; i++) {
         MHD_UNSIGNED_LONG_LONG wait_ms = 0;
 
-        resume_all(server);
+        server->run_again = false;
+        http_wait_resume_all(server);
         MHD_run(server->daemon);
-        if (TAILQ_EMPTY(&server->resuming) &&
+        http_wait_park_all(server);
+        if (!server->run_again && TAILQ_EMPTY(&server->resuming) &&
             (MHD_get_timeout(server->daemon, &wait_ms) != MHD_YES || wait_ms > 0))
             break;
     }
@@ -208,7 +107,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 /* Before and after the loop sleeps: what was answered in this turn goes out together. */
 static void turn(struct http_server *server)
 {
-    if (!TAILQ_EMPTY(&server->resuming) || uv_is_active((uv_handle_t *)&server->again))
+    if (!TAILQ_EMPTY(&server->resuming) || server->run_again ||
+        uv_is_active((uv_handle_t *)&server->again))
         server_run(server);
 }
 
@@ -396,7 +296,7 @@ static int loop_enter(struct http_server *server, int epoll_fd)
         server->again.data = server->timer.data = server->watch_timer.data = server;
     server->handles_open = 7;
     uv_poll_start(&server->poll, UV_READABLE, on_poll);
-    uv_poll_start(&server->watch_poll, UV_READABLE, on_watch);
+    uv_poll_start(&server->watch_poll, UV_READABLE, http_wait_on_watch);
     uv_prepare_start(&server->prepare, on_prepare);
     uv_check_start(&server->check, on_check);
     uv_unref((uv_handle_t *)&server->watch_poll);
@@ -421,12 +321,14 @@ int http_server_start(uv_loop_t *loop, const struct http_server_config *config,
     server->config = *config;
     server->config.cert_pem = server->config.key_pem = server->config.client_ca_pem = NULL;
     server->config.address = NULL;
+    server->is_tls = config->cert_pem != NULL;
     server->wants_client_cert = config->client_ca_pem != NULL;
     server->idle_timeout_s = config->idle_timeout_s ? config->idle_timeout_s : HTTP_IDLE_TIMEOUT_S;
     server->sweep_ms = MIN(HTTP_SWEEP_MS, 1000u * server->idle_timeout_s);
     server->loop = loop;
     server->watch_fd = watch_fd;
     TAILQ_INIT(&server->peers);
+    TAILQ_INIT(&server->greeting);
     TAILQ_INIT(&server->requests);
     TAILQ_INIT(&server->kept);
     TAILQ_INIT(&server->watched);
@@ -463,6 +365,7 @@ uint16_t http_server_port(const struct http_server *server)
 void http_server_stop(struct http_server *server)
 {
     struct http_request *request;
+    struct http_peer *peer;
     MHD_socket listen_fd;
 
     assert(!server->running);
@@ -474,10 +377,13 @@ void http_server_stop(struct http_server *server)
     {
         http_request_lose(request);
         if (request->suspended) {
-            http_server_forget(request);
+            http_wait_forget(request);
             MHD_resume_connection(request->connection);
         }
     }
+    TAILQ_FOREACH(peer, &server->peers, peers_node)
+    if (peer->parked)
+        http_wait_unpark(server, peer);
     MHD_stop_daemon(server->daemon);
     if (listen_fd != MHD_INVALID_SOCKET)
         close(listen_fd);
