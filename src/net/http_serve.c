@@ -162,7 +162,8 @@ static bool method_set(struct http_request *request, const char *method)
 
     if (!len || method[len] || len >= sizeof(request->method))
         return false;
-    memcpy(request->method, strcmp(method, "HEAD") == 0 ? "GET" : method, len + 1);
+    snprintf(request->method, sizeof(request->method), "%s",
+             strcmp(method, "HEAD") == 0 ? "GET" : method);
     return true;
 }
 
