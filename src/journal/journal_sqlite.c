@@ -39,16 +39,19 @@ int journal_sqlite_fail(struct journal_sqlite *journal, const char *doing, struc
         cause = EBADMSG;
         break;
     case SQLITE_CANTOPEN:
+        cause = cause ? cause : EIO;
+        break;
     case SQLITE_IOERR:
+        /* The errno may be left over from a call before; these fit. */
         if (code == SQLITE_IOERR_CORRUPTFS)
             cause = EBADMSG;
-        else if (cause == 0)
+        else if (cause != ENOSPC && cause != EDQUOT && cause != EROFS)
             cause = EIO;
         break;
     default:
         cause = EIO;
     }
-    if (cause == ENOSPC)
+    if (cause == ENOSPC || cause == EDQUOT)
         return err_set(err, -ENOSPC,
                        "%s: %s: the disk is full: free some space; what was answered is safe", name,
                        doing);

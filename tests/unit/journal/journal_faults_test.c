@@ -698,6 +698,34 @@ static void test_read_only_folder(void **state)
     scratch_remove(folder);
 }
 
+/* A folder of somebody else: as nobody, where this runs as root. */
+static void test_folder_of_another(void **state)
+{
+    char *folder = scratch_make();
+    CLEANUP(freep) char *path = path_format("%s/j.db", folder);
+    int status = 0;
+    pid_t child;
+
+    (void)state;
+    assert_int_equal(chmod(folder, 0555), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct journal *journal = NULL;
+        struct err err = { 0 };
+
+        if (geteuid() == 0 && setuid(65534) < 0)
+            _exit(2);
+        if (open_at(path, false, &journal, &err) != -EACCES)
+            _exit(3);
+        _exit(strstr(err.text, "cannot be written (Permission denied)") ? 0 : 4);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    scratch_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -712,6 +740,7 @@ int main(void)
         cmocka_unit_test(test_kill),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_read_only_folder),
+        cmocka_unit_test(test_folder_of_another),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
