@@ -7,7 +7,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
 #define REQUEST_TASKS_MAX 65536u
 #define REQUEST_CHIPS_MAX 16u  /* chip kinds a job may list */
@@ -99,10 +98,4 @@ struct job_request {
 /* Is a device of catalogue kind `kind` what `wanted` asks for: the kind itself, or its beginning up
  * to a hyphen ("a100" is every A100, "a100-sxm4" those with that connector). Case does not count.
  */
-static inline bool request_chip_is_match(const char *wanted, const char *kind)
-{
-    size_t len = strlen(wanted);
-
-    return len > 0 && strncasecmp(wanted, kind, len) == 0 &&
-           (kind[len] == '\0' || kind[len] == '-');
-}
+bool request_chip_is_match(const char *wanted, const char *kind);

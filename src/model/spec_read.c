@@ -275,11 +275,13 @@ static int read_text(struct spec_reader *reader, const struct spec_step *step,
                      const struct spec_key *key, const json_t *value, const char **out)
 {
     const char *text = json_string_value(value);
-    char id[24];
 
-    if (key->type == KEY_NAME && key->bare && json_is_integer(value)) {
-        snprintf(id, sizeof(id), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        text = id;
+    if (key->type == KEY_NAME && key->bare && json_is_number(value) &&
+        (json_is_integer(value) || reader->locator)) {
+        /* An id: 12, or 12.3 where the file still knows how it was written. */
+        int rc = spec_read_scalar_text(reader, step, value, out);
+
+        return rc < 0 ? rc : spec_read_name(reader, step, *out, "a name");
     }
     if (!text)
         return spec_expected(reader, step, value, "text%s",

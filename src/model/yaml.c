@@ -305,7 +305,17 @@ static int on_scalar(struct yaml_builder *builder, struct fy_event *event)
 
     if (rc < 0)
         return rc;
+    if (!frame && builder->depth) { /* what is not written stands where its key or list does */
+        const struct yaml_frame *up = &builder->frames[builder->depth - 1];
+
+        line = up->key ? up->key_line : up->node->line;
+        column = up->key ? up->key_column : up->node->column;
+    }
     token_place(token, &line, &column);
+    if (token && column > 1 &&
+        (fy_scalar_token_get_style(token) == FYSS_SINGLE_QUOTED ||
+         fy_scalar_token_get_style(token) == FYSS_DOUBLE_QUOTED))
+        column--; /* the quote, not what follows it */
     if (memchr(text, '\0', len))
         return refuse_at(builder, -EINVAL, line, column, "text with a NUL (\\0) in it");
     if (!spec_text_is_utf8(text, len))
@@ -386,6 +396,7 @@ static int on_alias(struct yaml_builder *builder, struct fy_event *event)
     uint32_t line = 1, column = 1;
 
     token_place(event->alias.anchor, &line, &column);
+    column -= column > 1; /* the star */
     if (!node)
         return refuse_at(builder, -EINVAL, line, column, "no anchor \"%.*s\" before this",
                          (int)MIN(len, 60), name);
