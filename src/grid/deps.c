@@ -6,19 +6,8 @@
 
 /* --- who waits for whom --------------------------------------------------------------------- */
 
-enum dep_status dep_status(const struct grid *grid, uint64_t id, uint32_t kind)
+static enum dep_status status_of(unsigned outcome, uint32_t kind)
 {
-    const struct array *array = grid_array(grid, id);
-    int outcome = grid_outcome(grid, id);
-
-    if (array) {
-        /* One element that did not end well decides; else all must have ended. */
-        if (kind == DEP_OK && array->failed + array->cancelled)
-            return DEP_UNMEETABLE;
-        return DEP_WAITING;
-    }
-    if (grid_job(grid, id))
-        return DEP_WAITING;
     switch ((enum dep_kind)kind) {
     case DEP_OK:
         return outcome == 1 ? DEP_MET : DEP_UNMEETABLE;
@@ -28,6 +17,21 @@ enum dep_status dep_status(const struct grid *grid, uint64_t id, uint32_t kind)
         break;
     }
     return DEP_MET;
+}
+
+enum dep_status dep_status(const struct grid *grid, uint64_t id, uint32_t kind)
+{
+    const struct array *array = grid_array(grid, id);
+
+    if (array) {
+        /* One element that did not end well decides; else all must have ended. */
+        if (kind == DEP_OK && array->failed + array->cancelled)
+            return DEP_UNMEETABLE;
+        return DEP_WAITING;
+    }
+    if (grid_job(grid, id))
+        return DEP_WAITING;
+    return status_of((unsigned)grid_outcome(grid, id), kind);
 }
 
 static void wait_for(struct grid *grid, uint64_t id, uint64_t waiter)
@@ -103,8 +107,8 @@ void deps_leave(struct grid *grid, struct job *job)
             leave(grid, job->deps->list[i].id, job->item.id);
 }
 
-/* Look at one waiter again after `id` changed. */
-static void wake(struct grid *grid, struct job *job, uint64_t id)
+/* Look at one waiter again: `id` ended so, or (0) changed otherwise. */
+static void wake(struct grid *grid, struct job *job, uint64_t id, unsigned outcome)
 {
     struct job_deps *deps = job->deps;
 
@@ -113,7 +117,7 @@ static void wake(struct grid *grid, struct job *job, uint64_t id)
 
         if (dep->id != id || dep->met)
             continue;
-        switch (dep_status(grid, id, dep->kind)) {
+        switch (outcome ? status_of(outcome, dep->kind) : dep_status(grid, id, dep->kind)) {
         case DEP_WAITING:
             break;
         case DEP_MET:
@@ -132,16 +136,15 @@ static void wake(struct grid *grid, struct job *job, uint64_t id)
     }
 }
 
-void deps_told(struct grid *grid, uint64_t id)
+static void tell_waiters(struct grid *grid, uint64_t id, unsigned outcome)
 {
     uint32_t number = intern_find(&grid->waited, &id, sizeof(id));
-    bool is_over = !grid_job(grid, id) && !grid_array(grid, id);
     struct waiters list;
 
     if (!number)
         return;
     list = grid->waiters[number];
-    if (is_over) { /* its list goes; nobody can join it any more */
+    if (outcome) { /* its list goes; nobody can join it any more */
         grid->waiters[number] = (struct waiters){ 0 };
         intern_unref(&grid->waited, number);
     } else { /* ends of waiters sweep the list: walk a copy */
@@ -151,7 +154,7 @@ void deps_told(struct grid *grid, uint64_t id)
         struct job *job = grid_job(grid, list.ids[i]);
 
         if (job && job->deps && job->deps->waiting)
-            wake(grid, job, id);
+            wake(grid, job, id, outcome);
     }
     free(list.ids);
 }
@@ -160,7 +163,7 @@ void deps_settle(struct grid *grid)
 {
     /* Those that end while others are told queue up behind: no recursion, however long a chain. */
     for (uint32_t i = 0; i < grid->settle_count; i++)
-        deps_told(grid, grid->settle[i]);
+        tell_waiters(grid, grid->settle[i].id, grid->settle[i].outcome);
     grid->settle_count = 0;
 }
 

@@ -77,7 +77,7 @@ static const struct field shape_list[] = {
     ARRAY(struct request_shape, needs, needs_count, fields_of_need),
     ARRAY(struct request_shape, places, places_count, fields_of_place),
 };
-static TABLE(fields_of_shape, shape_list);
+TABLE(fields_of_shape, shape_list);
 
 static const struct field request_list[] = {
     NUMBER(U32, struct job_request, job_class),

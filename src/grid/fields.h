@@ -74,6 +74,7 @@ int get_text(struct cursor *in, const char **out, size_t *len_out);
 
 /* Tables of the model's structs (event_fields.c). */
 extern const struct fields fields_of_request; /* struct job_request */
+extern const struct fields fields_of_shape;   /* struct request_shape */
 extern const struct fields fields_of_usage;
 extern const struct fields fields_of_site;  /* struct site_info */
 extern const struct fields fields_of_chips; /* struct chip_figures */

@@ -58,6 +58,32 @@ struct job *grid_job_after(const struct grid *grid, uint64_t id)
     return NULL;
 }
 
+struct array *grid_array_after(const struct grid *grid, uint64_t id)
+{
+    uint64_t next = MAX(id + 1, grid->pages_base * JOB_PAGE_IDS);
+    uint64_t end = (grid->pages_base + grid->pages_count) * JOB_PAGE_IDS;
+
+    for (; next < end; next++) {
+        const uintptr_t *slot = slot_of(grid, next);
+
+        if (!slot)
+            next |= JOB_PAGE_IDS - 1;
+        else if (*slot & TAG_ARRAY)
+            return (struct array *)(*slot & ~(uintptr_t)TAG_ARRAY);
+    }
+    return NULL;
+}
+
+void grid_begin_ids(struct grid *grid, uint64_t first_id)
+{
+    assert(!grid->pages_count);
+    MEM_GROW(grid->pages, grid->pages_cap, 1);
+    grid->pages_live = mem_alloc(grid->pages_cap, sizeof(*grid->pages_live));
+    grid->pages[0] = NULL;
+    grid->pages_base = first_id / JOB_PAGE_IDS;
+    grid->pages_count = 1;
+}
+
 static void put(struct grid *grid, uint64_t id, uintptr_t value)
 {
     uint64_t page = id / JOB_PAGE_IDS;
@@ -276,7 +302,8 @@ int grid_outcome(const struct grid *grid, uint64_t id)
 {
     uint64_t page = id / OUTCOME_PAGE_IDS, at = id % OUTCOME_PAGE_IDS;
 
-    if (page < grid->outcome_base || page - grid->outcome_base >= grid->outcome_count ||
+    if (id < grid_outcomes_from(grid) || page < grid->outcome_base ||
+        page - grid->outcome_base >= grid->outcome_count ||
         !grid->outcome_pages[page - grid->outcome_base])
         return 0;
     return grid->outcome_pages[page - grid->outcome_base][at / 4] >> (at % 4 * 2) & 3;
@@ -323,10 +350,19 @@ static unsigned outcome_of(enum job_state state)
     return state == JOB_DONE ? 1 : state == JOB_FAILED ? 2 : 3;
 }
 
-static void tell(struct grid *grid, uint64_t id)
+static void tell(struct grid *grid, uint64_t id, unsigned outcome)
 {
     MEM_GROW(grid->settle, grid->settle_cap, grid->settle_count + 1);
-    grid->settle[grid->settle_count++] = id;
+    grid->settle[grid->settle_count++] = (struct news){ id, outcome };
+}
+
+void array_end(struct grid *grid, struct array *array)
+{
+    unsigned outcome = array->failed ? 2 : array->cancelled ? 3 : 1;
+
+    grid_set_outcome(grid, array->id, outcome);
+    tell(grid, array->id, outcome);
+    grid_free_array(grid, array);
 }
 
 static void array_element_ended(struct grid *grid, struct array *array, enum job_state state)
@@ -335,14 +371,12 @@ static void array_element_ended(struct grid *grid, struct array *array, enum job
     array->done += state == JOB_DONE;
     array->failed += state == JOB_FAILED;
     array->cancelled += state == JOB_CANCELLED;
-    if (array->live && (state == JOB_DONE || array->failure_told))
-        return;
-    array->failure_told = true;
-    tell(grid, array->id);
-    if (array->live)
-        return;
-    grid_set_outcome(grid, array->id, array->failed ? 2 : array->cancelled ? 3 : 1);
-    grid_free_array(grid, array);
+    if (!array->live) {
+        array_end(grid, array);
+    } else if (state != JOB_DONE && !array->failure_told) {
+        array->failure_told = true;
+        tell(grid, array->id, 0);
+    }
 }
 
 void job_free(struct grid *grid, struct job *job)
@@ -373,7 +407,7 @@ void job_end(struct grid *grid, struct job *job, enum job_state state)
     grid_set_outcome(grid, id, outcome_of(state));
     grid_emit(grid, EFFECT_JOB_ENDED, job);
     job_free(grid, job);
-    tell(grid, id);
+    tell(grid, id, outcome_of(state));
     if (array)
         array_element_ended(grid, array, state);
 }

@@ -83,6 +83,11 @@ struct waiters { /* who waits for one id; ids of jobs, ascending; some may have 
     uint32_t count, cap, gone;
 };
 
+struct news { /* outcome 0: an element of this array did not end well, others still run */
+    uint64_t id;
+    unsigned outcome;
+};
+
 struct key { /* by the number of "tenant\0key" in grid.key_texts */
     uint64_t job_id;
     uint32_t jobs_count;
@@ -120,7 +125,7 @@ struct grid {
     struct intern waited; /* 8 bytes of an id -> waiters */
     struct waiters *waiters;
     uint32_t waiters_cap;
-    uint64_t *settle; /* ids that ended in this step and whose waiters must be told */
+    struct news *settle; /* what ended in this step: its waiters must be told */
     uint32_t settle_count, settle_cap;
 
     struct intern key_texts;
@@ -157,7 +162,11 @@ struct array *grid_array(const struct grid *grid, uint64_t id);
 struct job *grid_job_after(const struct grid *grid, uint64_t id);
 struct job *grid_add_job(struct grid *grid, uint64_t id); /* zeroed, in the table */
 struct array *grid_add_array(struct grid *grid, uint64_t id);
+struct array *grid_array_after(const struct grid *grid, uint64_t id);
 void grid_free_array(struct grid *grid, struct array *array);
+void array_end(struct grid *grid, struct array *array); /* no element lives: tells, frees */
+/* Of a fresh grid: no id below this one will be added. */
+void grid_begin_ids(struct grid *grid, uint64_t first_id);
 void grid_jobs_fini(struct grid *grid);
 const struct terms *job_terms(const struct grid *grid, const struct job *job);
 struct shape *job_shape(const struct grid *grid, const struct job *job);
@@ -200,7 +209,6 @@ enum dep_status dep_status(const struct grid *grid, uint64_t id, uint32_t kind);
 void deps_wait(struct grid *grid, struct job *job);
 void deps_leave(struct grid *grid, struct job *job); /* it ends while waiting */
 void deps_settle(struct grid *grid);                 /* tell the waiters of all that ended */
-void deps_told(struct grid *grid, uint64_t id);      /* this id's state changed for waiters */
 void deps_fini(struct grid *grid);
 /* Held until its begin, or straight to the queue. Its deps are met. */
 void job_become_ready(struct grid *grid, struct job *job);

@@ -199,6 +199,8 @@ int submit_check(const struct grid *grid, const struct event_job_submitted *subm
         return err_field(err, -EINVAL, "array", "array: at most %u elements", GRID_ELEMENTS_MAX);
     if (submit->spec_len > EVENT_BYTES_MAX || (submit->spec_len && !submit->spec_json))
         return err_set(err, -EINVAL, "spec of %u bytes", submit->spec_len);
+    if (submit->spec_len && memchr(submit->spec_json, '\0', submit->spec_len))
+        return err_set(err, -EINVAL, "spec with a NUL byte");
     for (uint32_t i = 0; rc == 0 && i < submit->request.deps_count; i++)
         rc = check_dep(grid, submit, &submit->request.deps[i], err);
     return rc < 0 ? rc : check_room(grid, submit, err);
@@ -318,13 +320,8 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
     array->live = 1; /* kept while elements that can never run end at once */
     for (uint32_t i = 0; i < submit->elements_count; i++)
         add_job(grid, submit, result->job_id + 1 + i, array, i, &terms);
-    if (--array->live == 0) {
-        uint64_t id = array->id;
-
-        grid_set_outcome(grid, id, array->failed ? 2 : array->cancelled ? 3 : 1);
-        grid_free_array(grid, array);
-        deps_told(grid, id);
-    }
+    if (--array->live == 0)
+        array_end(grid, array);
 }
 
 /* --- cancel ---------------------------------------------------------------------------------- */

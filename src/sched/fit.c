@@ -18,8 +18,11 @@ static inline uint32_t device_room(const struct shape *shape, const struct fleet
     const struct fleet_device *device = &node->devices[index];
     uint32_t room;
 
-    if (device->chip != chip || !device_is_usable(device) ||
-        device->memory_bytes < shape->device_memory_bytes)
+    if (device->chip != chip || device->memory_bytes < shape->device_memory_bytes)
+        return 0;
+    if (when == FIT_EVER)
+        return 1000;
+    if (!device_is_usable(device))
         return 0;
     if (when == FIT_EMPTY)
         return 1000;
@@ -65,9 +68,9 @@ uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
 {
     int64_t cpus = node->cpus, memory = node->memory_bytes, disk = node->disk_bytes, tasks;
 
-    if (!node_is_open(node))
+    if (when != FIT_EVER && !node_is_open(node))
         return 0;
-    if (when != FIT_EMPTY) {
+    if (when != FIT_EMPTY && when != FIT_EVER) {
         cpus -= node->cpus_used;
         memory -= node->memory_used;
         disk -= node->disk_used;

@@ -14,7 +14,8 @@
 enum fit_when {
     FIT_NOW,     /* beside all that is held */
     FIT_LIMITED, /* and outside what is promised to the head of the line */
-    FIT_EMPTY    /* if nothing were held */
+    FIT_EMPTY,   /* if nothing were held */
+    FIT_EVER     /* if besides every node and device were there, well and open */
 };
 
 /* How many tasks of the shape fit on the node. */

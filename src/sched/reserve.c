@@ -23,13 +23,13 @@ void reserve_clear(struct reserve *reserve, struct fleet *fleet)
 
 static int compare_ends(const void *a, const void *b)
 {
-    const struct grant *x = *(struct grant *const *)a, *y = *(struct grant *const *)b;
+    const struct reserve_end *x = a, *y = b;
 
     if (x->end_ms != y->end_ms)
         return x->end_ms < y->end_ms ? -1 : 1;
-    if (x->granted_ms != y->granted_ms)
-        return x->granted_ms < y->granted_ms ? -1 : 1;
-    return x->job_id < y->job_id ? -1 : 1;
+    if (x->grant->granted_ms != y->grant->granted_ms)
+        return x->grant->granted_ms < y->grant->granted_ms ? -1 : 1;
+    return x->grant->job_id < y->grant->job_id ? -1 : 1;
 }
 
 struct shadow { /* one candidate's answer */
@@ -40,7 +40,7 @@ struct shadow { /* one candidate's answer */
 /* Release grants of the site in the order of their ends until the gang fits. The fleet is left as
  * it then is; `released` of `order` must be taken again. */
 static struct shadow run_ahead(struct shape *shape, struct fleet *fleet, uint32_t site,
-                               uint16_t chip, struct grant ***order, uint32_t *order_cap,
+                               uint16_t chip, struct reserve_end **order, uint32_t *order_cap,
                                struct fit *fit, int64_t now_ms)
 {
     const struct fleet_site *at = &fleet->sites[site];
@@ -51,14 +51,18 @@ static struct shadow run_ahead(struct shape *shape, struct fleet *fleet, uint32_
     for (uint32_t i = 0; i < fleet->grants_count; i++)
         if (fleet->grants[i]->site == site) {
             MEM_GROW(*order, *order_cap, count + 1);
-            (*order)[count++] = fleet->grants[i];
+            /* One that is past its bound and not yet reported: nobody knows. */
+            (*order)[count++] = (struct reserve_end){
+                .end_ms = fleet->grants[i]->end_ms > now_ms ? fleet->grants[i]->end_ms : INT64_MAX,
+                .grant = fleet->grants[i],
+            };
         }
     if (count)
         qsort(*order, count, sizeof(**order), compare_ends);
     for (uint32_t i = 0; i < at->info.nodes_count; i++)
         sum += fit_tasks(shape, at, &at->nodes[i], chip, FIT_NOW);
     while (shadow.released < count) {
-        const struct grant *grant = (*order)[shadow.released];
+        const struct grant *grant = (*order)[shadow.released].grant;
 
         if (sum >= shape->tasks && fit_candidate(shape, fleet, site, chip, FIT_NOW, fit))
             return shadow;
@@ -67,25 +71,23 @@ static struct shadow run_ahead(struct shape *shape, struct fleet *fleet, uint32_
         fleet_take(fleet, grant, true);
         for (uint32_t i = 0; i < grant->parts_count; i++)
             sum += fit_tasks(shape, at, &at->nodes[grant->parts[i].node], chip, FIT_NOW);
-        shadow.released++;
-        /* One that is past its bound and not yet reported: nobody knows. */
-        shadow.start_ms = grant->end_ms > now_ms ? MAX(shadow.start_ms, grant->end_ms) : INT64_MAX;
+        shadow.start_ms = (*order)[shadow.released++].end_ms;
     }
     if (!fit_candidate(shape, fleet, site, chip, FIT_NOW, fit))
         shadow.start_ms = -1;
     return shadow;
 }
 
-static void take_again(struct fleet *fleet, struct grant *const *order, uint32_t count)
+static void take_again(struct fleet *fleet, const struct reserve_end *order, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        fleet_take(fleet, order[i], false);
+        fleet_take(fleet, order[i].grant, false);
 }
 
 int64_t reserve_estimate(struct shape *shape, struct fleet *fleet, uint32_t site, uint16_t chip,
                          struct fit *fit, int64_t now_ms)
 {
-    struct grant **order = NULL;
+    struct reserve_end *order = NULL;
     uint32_t cap = 0;
     struct shadow shadow = run_ahead(shape, fleet, site, chip, &order, &cap, fit, now_ms);
 

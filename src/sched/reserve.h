@@ -8,13 +8,17 @@
 
 #include "sched/fit.h"
 
+struct reserve_end {
+    int64_t end_ms;
+    struct grant *grant;
+};
 struct reserve {
     bool is_planned;
     int64_t start_ms; /* INT64_MAX = not known */
     uint32_t site;
     struct fleet_limit *limits; /* one per node that is promised; nodes point here */
     uint32_t limits_count, limits_cap;
-    struct grant **order; /* scratch */
+    struct reserve_end *order; /* scratch */
     uint32_t order_cap;
 };
 

@@ -296,16 +296,13 @@ static double candidate_score(const struct candidate *candidate, const struct ob
 }
 
 static bool is_before(const struct candidate *a, const struct candidate *b,
-                      const struct objective *objective, const struct scale *scale)
+                      const struct objective *objective)
 {
-    double score_a = candidate_score(a, objective, scale);
-    double score_b = candidate_score(b, objective, scale);
-
     /* The job's own order of chips says what it takes to be fast. */
     if (objective->kind == OBJECTIVE_FASTEST && a->preference != b->preference)
         return a->preference < b->preference;
-    if (score_a != score_b)
-        return score_a < score_b;
+    if (a->score != b->score)
+        return a->score < b->score;
     if (a->preference != b->preference)
         return a->preference < b->preference;
     return a->site != b->site ? a->site < b->site : a->chip < b->chip;
@@ -325,11 +322,13 @@ static void sort_candidates(struct shape *shape, const struct objective *objecti
         if (c->carbon_ug > 0 && (scale.carbon <= 0 || (double)c->carbon_ug < scale.carbon))
             scale.carbon = (double)c->carbon_ug;
     }
+    for (uint32_t i = 0; i < shape->candidates_count; i++)
+        shape->candidates[i].score = candidate_score(&shape->candidates[i], objective, &scale);
     for (uint32_t i = 1; i < shape->candidates_count; i++) { /* few, and mostly in order */
         struct candidate moved = shape->candidates[i];
         uint32_t at = i;
 
-        for (; at && is_before(&moved, &shape->candidates[at - 1], objective, &scale); at--)
+        for (; at && is_before(&moved, &shape->candidates[at - 1], objective); at--)
             shape->candidates[at] = shape->candidates[at - 1];
         shape->candidates[at] = moved;
     }

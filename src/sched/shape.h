@@ -19,6 +19,7 @@ struct candidate {
     int64_t carbon_ug;    /* of one task for an hour */
     uint64_t tasks_empty; /* how many tasks fit when nothing else runs */
     uint32_t nodes_empty; /* on how many nodes at least one does */
+    double score;         /* by the objective it was sorted by; less is better */
 };
 
 struct objective {

@@ -1,0 +1,114 @@
+/* What would happen to a request now: the same candidates and the same fit as a pass uses. */
+#include "grid/state.h"
+#include "model/units.h"
+#include "sched/explain.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HOUR_MS 3600000LL
+
+static int64_t over_time(int64_t per_hour, uint32_t tasks, int64_t duration_ms)
+{
+    __int128 sum = (__int128)per_hour * tasks * duration_ms / HOUR_MS;
+
+    return sum > INT64_MAX ? INT64_MAX : (int64_t)sum;
+}
+
+static void set_name(char out[MODEL_NAME_BYTES], const char *name)
+{
+    memset(out, 0, MODEL_NAME_BYTES);
+    memcpy(out, name, strnlen(name, MODEL_NAME_BYTES - 1));
+}
+
+static void fill(struct grid *grid, struct shape *shape, const struct candidate *from,
+                 const struct job_request *request, int64_t now_ms, struct plan_candidate *out)
+{
+    const struct fleet_site *site = &grid->fleet.sites[from->site];
+    int64_t billed_ms = request->duration_ms_max ? request->duration_ms_max : HOUR_MS;
+    struct fit *fit = &grid->fit;
+    int64_t start_ms;
+
+    memset(out, 0, sizeof(*out));
+    set_name(out->site, site->info.name);
+    if (from->chip != FLEET_NO_CHIP)
+        set_name(out->chip, site->chips[from->chip].kind);
+    out->fits_ever = true;
+    out->fits_now = fit_candidate(shape, &grid->fleet, from->site, from->chip, FIT_NOW, fit);
+    start_ms = out->fits_now
+                   ? now_ms
+                   : reserve_estimate(shape, &grid->fleet, from->site, from->chip, fit, now_ms);
+    out->start_estimate_ms = start_ms > 0 && start_ms < INT64_MAX ? start_ms : 0;
+    if (fit->parts_count) {
+        set_name(out->node, site->info.nodes[fit->parts[0].node].name);
+        out->nodes_count = fit->parts_count;
+    }
+    out->duration_ms = request->duration_ms_max;
+    out->price_micro = over_time(from->price_micro, shape->tasks, billed_ms);
+    out->carbon_ug = over_time(from->carbon_ug, shape->tasks, billed_ms);
+    out->energy_mj = over_time(from->watts_milli * 3600, shape->tasks, billed_ms);
+    out->score = from->score;
+    snprintf(out->reason, sizeof(out->reason), "%s%s",
+             out->fits_now                ? "fits now"
+             : out->start_estimate_ms > 0 ? "fits when running work has ended"
+                                          : "fits when running work has ended; no limit says when",
+             request->duration_ms_max ? "" : "; figures are for one hour: no duration is given");
+}
+
+static void fill_never(struct grid *grid, uint32_t site, const struct verdict *is,
+                       struct plan_candidate *out)
+{
+    memset(out, 0, sizeof(*out));
+    set_name(out->site, grid->fleet.sites[site].info.name);
+    snprintf(out->reason, sizeof(out->reason), "does not fit: %s", verdict_name(is->code));
+    if (is->needed)
+        snprintf(out->reason, sizeof(out->reason),
+                 "does not fit: %s: needs %" PRId64 ", has %" PRId64, verdict_name(is->code),
+                 is->needed, is->most);
+}
+
+int grid_plan(struct grid *grid, const struct job_request *request, const char *tenant,
+              int64_t now_ms, struct plan_candidate *candidates_out, uint32_t *count_out,
+              struct err *err)
+{
+    struct plan_candidate later[PLAN_CANDIDATES_MAX];
+    uint32_t number, count = 0, later_count = 0, found;
+    const struct candidate *candidates;
+    struct objective objective;
+    struct shape *shape;
+    struct terms terms;
+    int rc = request_check(request, err);
+
+    (void)tenant;
+    if (rc < 0)
+        return rc;
+    if (now_ms < grid->now_ms)
+        now_ms = grid->now_ms;
+    terms_of_request(request, &terms);
+    objective = terms.objective;
+    number = shapes_get(&grid->shapes, &request->shape);
+    shape = shapes_at(&grid->shapes, number);
+    candidates = shape_candidates(shape, &grid->fleet, &objective, &found);
+    /* As a pass takes them: the first in order that fits now; else whichever comes free. */
+    for (uint32_t i = 0; i < found && count + later_count < PLAN_CANDIDATES_MAX; i++) {
+        struct plan_candidate one;
+
+        fill(grid, shape, &candidates[i], request, now_ms, &one);
+        if (one.fits_now)
+            candidates_out[count++] = one;
+        else
+            later[later_count++] = one;
+    }
+    memcpy(candidates_out + count, later, later_count * sizeof(later[0]));
+    count += later_count;
+    for (uint32_t i = 0; i < grid->fleet.sites_count && count < PLAN_CANDIDATES_MAX; i++) {
+        struct verdict is = explain_shape(shape, &grid->fleet, i);
+
+        if (is.code != VERDICT_BUSY)
+            fill_never(grid, i, &is, &candidates_out[count++]);
+    }
+    *count_out = count;
+    shapes_unref(&grid->shapes, number);
+    return 0;
+}

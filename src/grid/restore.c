@@ -1,0 +1,661 @@
+/* A snapshot read back. It may be damaged or made up: every number is checked before it is used,
+ * and what was read must hold the grid's invariants. */
+#include "grid/fields.h"
+#include "grid/snapshot.h"
+#include "grid/state.h"
+#include "sched/mem.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct places { /* interned numbers by order of first mention, from 1 */
+    uint32_t *numbers;
+    uint32_t count, cap;
+};
+
+struct reader {
+    struct grid *grid;
+    struct cursor in;
+    struct arena arena;
+    struct places strings, specs, terms, shapes, tenants;
+    uint64_t first_id; /* no job or array that lives has a lower id */
+    bool failed;
+};
+
+static uint64_t take(struct reader *reader, uint64_t max)
+{
+    uint64_t value = 0;
+
+    if (reader->failed || get_u64(&reader->in, &value) < 0 || value > max) {
+        reader->failed = true;
+        return 0;
+    }
+    return value;
+}
+
+static int64_t take_signed(struct reader *reader, int64_t min, int64_t max)
+{
+    int64_t value = 0;
+
+    if (reader->failed || get_i64(&reader->in, &value) < 0 || value < min || value > max) {
+        reader->failed = true;
+        return 0;
+    }
+    return value;
+}
+
+static int64_t take_past_time(struct reader *reader)
+{
+    return take_signed(reader, 0, reader->grid->now_ms);
+}
+
+static const char *take_text(struct reader *reader, size_t max)
+{
+    const char *text = "";
+    size_t len = 0;
+
+    if (reader->failed || get_text(&reader->in, &text, &len) < 0 || len > max) {
+        reader->failed = true;
+        return "";
+    }
+    return text;
+}
+
+/* Into zeroes. Struct bytes hold NULs, so they are not text. */
+static void take_struct(struct reader *reader, const struct fields *fields, void *base)
+{
+    uint64_t len = take(reader, UINT32_MAX);
+
+    if (reader->failed || len >= (uint64_t)(reader->in.end - reader->in.at) ||
+        reader->in.at[len] != '\0' ||
+        fields_decode(fields, reader->in.at, len, &reader->arena, base, NULL) < 0) {
+        reader->failed = true;
+        return;
+    }
+    reader->in.at += len + 1;
+}
+
+/* The number of something mentioned before; 0 = new, its content follows. */
+static uint32_t take_place(struct reader *reader, const struct places *places)
+{
+    uint64_t place = take(reader, places->count);
+
+    return place ? places->numbers[place - 1] : 0;
+}
+
+static uint32_t keep_place(struct places *places, uint32_t number)
+{
+    MEM_GROW(places->numbers, places->cap, places->count + 1);
+    places->numbers[places->count++] = number;
+    return number;
+}
+
+/* --- parts ------------------------------------------------------------------------------------ */
+
+static void read_head(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+
+    if (strcmp(take_text(reader, 32), SNAPSHOT_MAGIC) != 0 ||
+        take(reader, UINT32_MAX) != SNAPSHOT_VERSION)
+        reader->failed = true;
+    grid->now_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
+    grid->next_id = take(reader, UINT64_MAX / 2);
+    reader->first_id = take(reader, grid->next_id);
+    grid->wants_pass = take(reader, 1);
+    grid->counts.submitted_total = take(reader, UINT64_MAX);
+    grid->counts.done_total = take(reader, UINT64_MAX);
+    grid->counts.failed_total = take(reader, UINT64_MAX);
+    grid->counts.cancelled_total = take(reader, UINT64_MAX);
+    grid->counts.attempts_total = take(reader, UINT64_MAX);
+    grid->counts.passes_total = take(reader, UINT64_MAX);
+    grid->cpu_ms_held = take(reader, UINT64_MAX);
+    grid->device_milli_ms_held = take(reader, UINT64_MAX);
+    grid->cpu_ms_billed = take(reader, UINT64_MAX);
+    grid->device_milli_ms_billed = take(reader, UINT64_MAX);
+    if (!grid->next_id || !reader->first_id)
+        reader->failed = true;
+    if (!reader->failed)
+        grid_begin_ids(grid, reader->first_id);
+}
+
+static void read_nodes(struct reader *reader, struct fleet_site *site)
+{
+    for (uint32_t i = 0; i < site->info.nodes_count && !reader->failed; i++) {
+        struct fleet_node *node = &site->nodes[i];
+        uint64_t flags = take(reader, 3);
+        const char *reason = take_text(reader, EVENT_TEXT_BYTES_MAX);
+
+        node->present = flags & 1;
+        node->cordoned = flags >> 1;
+        if (*reason)
+            node->cordon_reason = mem_copy(reason, strlen(reason));
+        for (uint32_t d = 0; d < node->devices_count; d++)
+            node->devices[d].cordoned = take(reader, 1);
+    }
+}
+
+static void read_site(struct reader *reader)
+{
+    struct fleet *fleet = &reader->grid->fleet;
+    struct site_info info = { 0 };
+    struct chip_figures *chips;
+    uint64_t chips_count;
+    uint32_t index;
+
+    reader->arena = arena_init((size_t)1 << 30);
+    take_struct(reader, &fields_of_site, &info);
+    chips_count = take(reader, FLEET_NO_CHIP);
+    if (chips_count > (uint64_t)(reader->in.end - reader->in.at))
+        reader->failed = true;
+    chips = mem_alloc(reader->failed ? 0 : chips_count, sizeof(*chips));
+    for (uint64_t i = 0; i < chips_count && !reader->failed; i++)
+        take_struct(reader, &fields_of_chips, &chips[i]);
+    if (!reader->failed && (fleet_check_site(fleet, &info, GRID_SITES_MAX, NULL) < 0 ||
+                            fleet_find_site(fleet, info.name) >= 0))
+        reader->failed = true;
+    if (!reader->failed) {
+        index = fleet_set_site(fleet, &info, chips, (uint32_t)chips_count);
+        if (fleet->sites[index].chips_count != chips_count)
+            reader->failed = true; /* a kind that nobody told, or told twice */
+        fleet->sites[index].reachable = take(reader, 1);
+        fleet->sites[index].session = take(reader, UINT64_MAX);
+        read_nodes(reader, &fleet->sites[index]);
+    }
+    free(chips);
+    arena_fini(&reader->arena);
+}
+
+static void read_tenants(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    uint64_t count = take(reader, TENANTS_MAX);
+
+    for (uint64_t i = 0; i < count && !reader->failed; i++) {
+        const char *name = take_text(reader, MODEL_NAME_BYTES - 1);
+        struct tenant *tenant;
+        uint32_t number;
+
+        if (!*name || intern_find(&grid->tenant_names, name, (uint32_t)strlen(name))) {
+            reader->failed = true;
+            return;
+        }
+        number = grid_tenant(grid, name);
+        tenant = &grid->tenants[number];
+        tenant->has_limits = true;
+        tenant->cpus_max = take_signed(reader, -1, INT64_MAX);
+        tenant->devices_milli_max = take_signed(reader, -1, INT64_MAX);
+        tenant->jobs_max = take_signed(reader, -1, INT64_MAX);
+    }
+}
+
+static void read_outcomes(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    uint64_t pages = take(reader, GRID_OUTCOMES_KEPT / OUTCOME_PAGE_IDS + 1), next = 0;
+
+    for (uint64_t i = 0; i < pages && !reader->failed; i++) {
+        uint64_t page = take(reader, grid->next_id / OUTCOME_PAGE_IDS);
+        uint32_t at = 0;
+
+        if (page < next || page * OUTCOME_PAGE_IDS < grid_outcomes_from(grid))
+            reader->failed = true;
+        next = page + 1;
+        if (!reader->failed)
+            grid_set_outcome(grid, page * OUTCOME_PAGE_IDS, 0); /* makes the page */
+        while (at < OUTCOME_PAGE_IDS / 4 && !reader->failed) {
+            uint64_t run = take(reader, OUTCOME_PAGE_IDS / 4 - at), value = take(reader, 255);
+
+            if (!run)
+                reader->failed = true;
+            if (!reader->failed)
+                memset(grid->outcome_pages[page - grid->outcome_base] + at, (int)value, run);
+            at += (uint32_t)run;
+        }
+    }
+}
+
+/* New, not ended, and not so far from the rest that the table in between would be huge. */
+static bool id_is_sound(const struct reader *reader, uint64_t id)
+{
+    const struct grid *grid = reader->grid;
+
+    return id >= reader->first_id && id - reader->first_id <= UINT32_MAX && id < grid->next_id &&
+           !grid_array(grid, id) && !grid_job(grid, id) && !grid_outcome(grid, id);
+}
+
+static void read_arrays(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    uint64_t count = take(reader, GRID_JOBS_MAX), last = 0;
+
+    for (uint64_t i = 0; i < count && !reader->failed; i++) {
+        uint64_t id = take(reader, grid->next_id - 1);
+        struct array *array;
+
+        if (id <= last || !id_is_sound(reader, id)) {
+            reader->failed = true;
+            return;
+        }
+        last = id;
+        array = grid_add_array(grid, id);
+        array->count = (uint32_t)take(reader, GRID_ELEMENTS_MAX);
+        array->parallel_max = (uint32_t)take(reader, UINT32_MAX);
+        array->done = (uint32_t)take(reader, GRID_ELEMENTS_MAX);
+        array->failed = (uint32_t)take(reader, GRID_ELEMENTS_MAX);
+        array->cancelled = (uint32_t)take(reader, GRID_ELEMENTS_MAX);
+        array->failure_told = take(reader, 1);
+        if (id + array->count >= grid->next_id)
+            reader->failed = true;
+    }
+}
+
+/* --- jobs ------------------------------------------------------------------------------------- */
+
+static uint32_t read_shape(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    uint32_t number = take_place(reader, &reader->shapes);
+    struct job_request *request;
+
+    if (number || reader->failed) {
+        shapes_ref(&grid->shapes, number);
+        return number;
+    }
+    request = &grid->request_out;
+    memset(request, 0, sizeof(*request));
+    take_struct(reader, &fields_of_shape, &request->shape);
+    if (!reader->failed && request_check(request, NULL) < 0)
+        reader->failed = true;
+    return reader->failed ? 0
+                          : keep_place(&reader->shapes, shapes_get(&grid->shapes, &request->shape));
+}
+
+static uint32_t read_terms(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    uint32_t number = take_place(reader, &reader->terms);
+    struct job_request *request = &grid->request_out;
+    struct terms terms;
+
+    if (number || reader->failed) {
+        intern_ref(&grid->terms, number);
+        return number;
+    }
+    memset(request, 0, sizeof(*request));
+    request->shape.tasks = request->shape.cpus = 1;
+    request->job_class = (uint32_t)take(reader, UINT32_MAX);
+    request->on_unreachable = (uint32_t)take(reader, UINT32_MAX);
+    request->objective = (uint32_t)take(reader, UINT32_MAX);
+    request->weight_time_milli = (uint32_t)take(reader, UINT32_MAX);
+    request->weight_money_milli = (uint32_t)take(reader, UINT32_MAX);
+    request->weight_carbon_milli = (uint32_t)take(reader, UINT32_MAX);
+    request->duration_ms_max = take_signed(reader, 0, INT64_MAX);
+    request->deadline_ms = take_signed(reader, 0, INT64_MAX);
+    request->begin_ms = take_signed(reader, 0, INT64_MAX);
+    request->retries_max = (uint32_t)take(reader, UINT32_MAX);
+    request->requeue_on_loss = (uint32_t)take(reader, UINT32_MAX);
+    request->retry_codes_count = (uint32_t)take(reader, REQUEST_RETRY_CODES_MAX);
+    for (uint32_t i = 0; i < request->retry_codes_count; i++)
+        request->retry_codes[i] = (uint8_t)take(reader, UINT8_MAX);
+    if (reader->failed || request_check(request, NULL) < 0) {
+        reader->failed = true;
+        return 0;
+    }
+    terms_of_request(request, &terms);
+    return keep_place(&reader->terms, intern_get(&grid->terms, &terms, sizeof(terms), NULL));
+}
+
+static uint32_t read_string(struct reader *reader, size_t max)
+{
+    struct grid *grid = reader->grid;
+    uint64_t place;
+    uint32_t number;
+
+    if (!reader->strings.count)
+        keep_place(&reader->strings, 0); /* "" is always place 1 */
+    place = take(reader, reader->strings.count);
+    if (place) {
+        number = reader->strings.numbers[place - 1];
+        if (intern_len(&grid->strings, number) > max)
+            reader->failed = true;
+        intern_ref(&grid->strings, number);
+        return number;
+    }
+    number = intern_text(&grid->strings, take_text(reader, max));
+    if (!number)
+        reader->failed = true;
+    return reader->failed ? number : keep_place(&reader->strings, number);
+}
+
+static uint32_t read_spec(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    const char *spec;
+    uint64_t place;
+
+    if (!reader->specs.count)
+        keep_place(&reader->specs, 0); /* none is always place 1 */
+    place = take(reader, reader->specs.count);
+    if (place || reader->failed) {
+        uint32_t number = place ? reader->specs.numbers[place - 1] : 0;
+
+        intern_ref(&grid->specs, number);
+        return number;
+    }
+    spec = take_text(reader, EVENT_BYTES_MAX);
+    if (!*spec)
+        reader->failed = true;
+    return reader->failed ? 0
+                          : keep_place(&reader->specs, intern_get(&grid->specs, spec,
+                                                                  (uint32_t)strlen(spec), NULL));
+}
+
+static void read_refs(struct reader *reader, struct job *job)
+{
+    struct grid *grid = reader->grid;
+
+    job->shape = read_shape(reader);
+    job->terms = read_terms(reader);
+    job->tenant = take_place(reader, &reader->tenants);
+    if (job->tenant) {
+        intern_ref(&grid->tenant_names, job->tenant);
+    } else if (!reader->failed) {
+        const char *name = take_text(reader, MODEL_NAME_BYTES - 1);
+
+        if (!*name)
+            reader->failed = true;
+        else
+            job->tenant = keep_place(&reader->tenants, grid_tenant(grid, name));
+    }
+    job->user = read_string(reader, MODEL_NAME_BYTES - 1);
+    job->name = read_string(reader, MODEL_NAME_BYTES - 1);
+    job->reason = read_string(reader, REASON_BYTES - 1);
+    job->spec = read_spec(reader);
+}
+
+static void read_deps(struct reader *reader, struct job *job)
+{
+    uint64_t count = take(reader, REQUEST_DEPS_MAX);
+
+    if (!count || reader->failed) {
+        reader->failed = true;
+        return;
+    }
+    job->deps = mem_alloc(1, sizeof(*job->deps) + count * sizeof(job->deps->list[0]));
+    job->deps->count = (uint32_t)count;
+    for (uint64_t i = 0; i < count; i++) {
+        struct job_dep *dep = &job->deps->list[i];
+
+        dep->id = take(reader, job->item.id - 1);
+        dep->kind = (uint32_t)take(reader, DEP_FAILED);
+        dep->met = (uint32_t)take(reader, 1);
+        if (reader->failed || !dep->id ||
+            (!dep->met && (job->state != JOB_HELD ||
+                           dep_status(reader->grid, dep->id, dep->kind) != DEP_WAITING))) {
+            reader->failed = true;
+            dep->met = 1; /* it waits for nothing, so that it can be freed */
+        }
+    }
+    deps_wait(reader->grid, job);
+}
+
+/* Sums stay in range, so that what is held can be added up. */
+static bool part_is_sound(const struct fleet_site *site, const struct grant_part *part)
+{
+    const struct fleet_node *node = &site->nodes[part->node];
+    int64_t sum;
+
+    if ((uint64_t)node->cpus_used + part->cpus > UINT32_MAX ||
+        __builtin_add_overflow(node->memory_used, part->memory_bytes, &sum) ||
+        __builtin_add_overflow(node->disk_used, part->disk_bytes, &sum))
+        return false;
+    for (uint32_t d = 0; d < part->devices_count; d++) {
+        const struct grant_device *device = &part->devices[d];
+
+        if (device->index == FLEET_DEVICE_GONE)
+            continue;
+        if (device->index >= node->devices_count ||
+            node->devices[device->index].used_milli + device->milli > 1000)
+            return false;
+        for (uint32_t k = 0; k < d; k++)
+            if (part->devices[k].index == device->index)
+                return false;
+    }
+    return true;
+}
+
+static void read_parts(struct reader *reader, struct grant *grant, struct grant_device *devices,
+                       uint64_t devices_count)
+{
+    const struct fleet_site *site = &reader->grid->fleet.sites[grant->site];
+    uint64_t used = 0;
+
+    for (uint32_t i = 0; i < grant->parts_count && !reader->failed; i++) {
+        struct grant_part *part = &grant->parts[i];
+
+        if (!site->info.nodes_count) {
+            reader->failed = true;
+            return;
+        }
+        part->node = (uint32_t)take(reader, site->info.nodes_count - 1);
+        part->tasks = (uint32_t)take(reader, REQUEST_TASKS_MAX);
+        part->cpus = (uint32_t)take(reader, UINT32_MAX);
+        part->memory_bytes = take_signed(reader, 0, 1LL << 62);
+        part->disk_bytes = take_signed(reader, 0, 1LL << 62);
+        part->devices_count = (uint32_t)take(reader, NODE_DEVICES_MAX);
+        part->devices = devices + used;
+        used += part->devices_count;
+        if (used > devices_count) {
+            reader->failed = true;
+            return;
+        }
+        for (uint32_t d = 0; d < part->devices_count; d++) {
+            part->devices[d].index = (uint32_t)take(reader, UINT32_MAX);
+            part->devices[d].milli = (uint32_t)take(reader, 1000);
+            grant->devices_milli += part->devices[d].milli;
+        }
+        grant->cpus += part->cpus;
+        for (uint32_t k = 0; k < i; k++)
+            if (grant->parts[k].node == part->node)
+                reader->failed = true;
+        if (!reader->failed && !part_is_sound(site, part))
+            reader->failed = true;
+    }
+    if (used != devices_count)
+        reader->failed = true;
+}
+
+static struct grant *read_grant(struct reader *reader, const struct job *job)
+{
+    struct grid *grid = reader->grid;
+    uint64_t site = take(reader, UINT32_MAX);
+    int64_t granted_ms = take_past_time(reader);
+    int64_t end_ms = take_signed(reader, 0, INT64_MAX);
+    uint64_t parts = take(reader, GRANT_PARTS_MAX);
+    uint64_t devices_count = take(reader, parts * NODE_DEVICES_MAX);
+    struct grant_device *devices;
+    struct grant *grant;
+
+    if (reader->failed || site >= grid->fleet.sites_count || !parts || !job->epoch) {
+        reader->failed = true;
+        return NULL;
+    }
+    grant = grant_create((uint32_t)parts, (uint32_t)devices_count, &devices);
+    grant->job_id = job->item.id;
+    grant->epoch = job->epoch;
+    grant->site = (uint32_t)site;
+    grant->granted_ms = granted_ms;
+    grant->end_ms = end_ms;
+    read_parts(reader, grant, devices, devices_count);
+    if (reader->failed) {
+        grant_destroy(grant);
+        return NULL;
+    }
+    return grant;
+}
+
+/* The counters that follow from a job. */
+static void count_job(struct grid *grid, struct job *job)
+{
+    struct tenant *tenant = job_tenant(grid, job);
+    struct grant *grant = job->grant;
+
+    tenant->jobs_live++;
+    if (job->array)
+        job->array->live++;
+    if (!grant)
+        return;
+    fleet_hold(&grid->fleet, grant);
+    tenant->cpus_held += grant->cpus;
+    tenant->devices_milli_held += grant->devices_milli;
+    grid->cpus_held += grant->cpus;
+    grid->devices_milli_held += grant->devices_milli;
+    if (job->array)
+        job->array->active++;
+}
+
+static void place_job(struct reader *reader, struct job *job)
+{
+    struct grid *grid = reader->grid;
+    uint64_t *counts[] = { &grid->counts.held, &grid->counts.queued, &grid->counts.starting,
+                           &grid->counts.running, &grid->counts.stopping };
+    struct queue_key key;
+
+    if ((job->grant != NULL) != (job->state >= JOB_STARTING)) {
+        reader->failed = true;
+        return;
+    }
+    (*counts[job->state])++;
+    if (job->state == JOB_HELD && !(job->deps && job->deps->waiting))
+        timers_add(grid, job_terms(grid, job)->begin_ms, job->item.id);
+    if (job->state != JOB_QUEUED)
+        return;
+    key = job_queue_key(grid, job);
+    queue_add(&grid->queue, &key, &job->item);
+    if (job->array)
+        job->array->queued++;
+}
+
+static void read_job(struct reader *reader, uint64_t *last_id)
+{
+    struct grid *grid = reader->grid;
+    uint64_t id = *last_id + take(reader, grid->next_id), flags = take(reader, 31);
+    struct job *job;
+
+    if (reader->failed || id <= *last_id || !id_is_sound(reader, id)) {
+        reader->failed = true;
+        return;
+    }
+    *last_id = id;
+    job = grid_add_job(grid, id);
+    job->state = (uint8_t)take(reader, JOB_STOPPING);
+    job->cancel_requested = flags & JOB_CANCEL_REQUESTED;
+    job->submitted_ms = take_past_time(reader);
+    job->item.eligible_ms = take_past_time(reader);
+    job->started_ms = take_past_time(reader);
+    job->epoch = (uint32_t)take(reader, UINT32_MAX);
+    job->attempts_failed = (uint16_t)take(reader, UINT16_MAX);
+    job->attempts_lost = (uint16_t)take(reader, UINT16_MAX);
+    job->outcome = (uint8_t)take(reader, OUTCOME_LOST);
+    job->exit_code = (int32_t)take_signed(reader, INT32_MIN, INT32_MAX);
+    read_refs(reader, job);
+    if (flags & JOB_HAS_ARRAY) {
+        job->array_index = (uint32_t)take(reader, GRID_ELEMENTS_MAX);
+        job->array =
+            id > job->array_index + 1ull ? grid_array(grid, id - 1 - job->array_index) : NULL;
+        if (!job->array || job->array_index >= job->array->count)
+            reader->failed = true;
+    }
+    if (!reader->failed && (flags & JOB_HAS_DEPS))
+        read_deps(reader, job);
+    if (!reader->failed && (flags & JOB_HAS_PAST)) {
+        job->past = mem_alloc(1, sizeof(*job->past));
+        take_struct(reader, &fields_of_usage, &job->past->ended);
+        take_struct(reader, &fields_of_usage, &job->past->running);
+        job->past->checkpoint_ms = take_signed(reader, 0, INT64_MAX);
+    }
+    if (!reader->failed && (flags & JOB_HAS_GRANT))
+        job->grant = read_grant(reader, job);
+    if (reader->failed)
+        return;
+    count_job(grid, job);
+    place_job(reader, job);
+}
+
+static void read_keys(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    uint64_t count = take(reader, UINT32_MAX);
+    char text[MODEL_NAME_BYTES + EVENT_TEXT_BYTES_MAX + 1];
+    int64_t last_ms = 0;
+
+    for (uint64_t i = 0; i < count && !reader->failed; i++) {
+        const char *tenant = take_text(reader, MODEL_NAME_BYTES - 1);
+        const char *name = take_text(reader, EVENT_TEXT_BYTES_MAX);
+        size_t tenant_len = strlen(tenant), name_len = strlen(name);
+        uint32_t len = (uint32_t)(tenant_len + 1 + name_len);
+        struct key key = { 0 };
+
+        key.job_id = take(reader, grid->next_id - 1);
+        key.jobs_count = (uint32_t)take(reader, GRID_ELEMENTS_MAX);
+        key.time_ms = take_signed(reader, last_ms, grid->now_ms);
+        last_ms = key.time_ms;
+        memcpy(text, tenant, tenant_len + 1);
+        memcpy(text + tenant_len + 1, name, name_len);
+        if (reader->failed || intern_find(&grid->key_texts, text, len)) {
+            reader->failed = true;
+            return;
+        }
+        keys_add(grid, text, len, key);
+    }
+}
+
+static void read_all(struct reader *reader)
+{
+    uint64_t count, last_id = 0;
+
+    read_head(reader);
+    count = take(reader, GRID_SITES_MAX);
+    for (uint64_t i = 0; i < count && !reader->failed; i++)
+        read_site(reader);
+    read_tenants(reader);
+    read_outcomes(reader);
+    read_arrays(reader);
+    reader->arena = arena_init(1 << 20);
+    count = take(reader, GRID_JOBS_MAX);
+    for (uint64_t i = 0; i < count && !reader->failed; i++)
+        read_job(reader, &last_id);
+    if (!reader->failed)
+        read_keys(reader);
+    if (reader->in.at != reader->in.end)
+        reader->failed = true;
+    arena_fini(&reader->arena);
+}
+
+int grid_restore(const void *data, size_t len, struct grid **grid_out, struct err *err)
+{
+    struct reader reader = { .grid = grid_create(), .in = { data, (const uint8_t *)data + len } };
+    int rc = 0;
+
+    if (!reader.grid)
+        return err_set(err, -ENOMEM, "snapshot: out of memory");
+    read_all(&reader);
+    if (reader.failed)
+        rc = err_set(err, -EBADMSG, "snapshot of %zu bytes is damaged near byte %zu", len,
+                     (size_t)(reader.in.at - (const uint8_t *)data));
+    else
+        rc = grid_check_invariants(reader.grid, err);
+    free(reader.strings.numbers);
+    free(reader.specs.numbers);
+    free(reader.terms.numbers);
+    free(reader.shapes.numbers);
+    free(reader.tenants.numbers);
+    if (rc < 0) {
+        grid_destroy(reader.grid);
+        return rc == -EBADMSG ? rc : err_prefix(err, -EBADMSG, "snapshot");
+    }
+    *grid_out = reader.grid;
+    return 0;
+}

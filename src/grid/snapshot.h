@@ -1,0 +1,17 @@
+/* snapshot.h - the order of a snapshot, shared by its writer and its reader.
+ *
+ * Handles (interned numbers, queue buckets, slots) are not written: what they name is written where
+ * it is first met and called by its place in that order afterwards. So equal states give equal
+ * bytes, whatever way they came about. Caches and indexes are rebuilt. */
+#pragma once
+
+#define SNAPSHOT_MAGIC "mains grid"
+#define SNAPSHOT_VERSION 1u
+#define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
+
+/* What a live job has beside the plain fields. */
+#define JOB_HAS_ARRAY 1u
+#define JOB_HAS_DEPS 2u
+#define JOB_HAS_PAST 4u
+#define JOB_HAS_GRANT 8u
+#define JOB_CANCEL_REQUESTED 16u

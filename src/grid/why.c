@@ -1,0 +1,305 @@
+/* Why a job is where it is, in one line that a person can act on. */
+#include "grid/state.h"
+#include "model/chip.h"
+#include "model/units.h"
+#include "sched/explain.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AHEAD_STEPS_MAX 4096u /* beyond, "about" */
+#define ESTIMATE_GRANTS_MAX 20000u
+
+static void say(struct why *why, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+static void say(struct why *why, const char *code, const char *fmt, ...)
+{
+    va_list args;
+
+    snprintf(why->code, sizeof(why->code), "%s", code);
+    va_start(args, fmt);
+    vsnprintf(why->text, sizeof(why->text), fmt, args);
+    va_end(args);
+}
+
+/* "14:05 UTC" within a day, else the whole date. */
+static void print_clock(int64_t ms, int64_t now_ms, char *out, size_t bytes)
+{
+    int64_t minutes = ms / 60000 % 1440;
+
+    if (ms - now_ms < 24 * 3600000LL)
+        snprintf(out, bytes, "%02d:%02d UTC", (int)(minutes / 60), (int)(minutes % 60));
+    else
+        units_print_time(ms, out, bytes);
+}
+
+static void print_dep(const struct grid *grid, const struct job_dep *dep, char *out, size_t bytes)
+{
+    const struct job *job = grid_job(grid, dep->id);
+    const struct array *array = grid_array(grid, dep->id);
+
+    if (array)
+        snprintf(out, bytes, "array %" PRIu64 " (%u of %u elements have not ended)", dep->id,
+                 array->live, array->count);
+    else
+        snprintf(out, bytes, "job %" PRIu64 " (%s)", dep->id,
+                 job ? job_state_name((enum job_state)job->state) : "ended");
+}
+
+static void why_held(const struct grid *grid, const struct job *job, struct why *why)
+{
+    char when[64], other[80];
+
+    for (uint32_t i = 0; job->deps && i < job->deps->count; i++) {
+        const struct job_dep *dep = &job->deps->list[i];
+
+        if (dep->met)
+            continue;
+        print_dep(grid, dep, other, sizeof(other));
+        if (job->deps->waiting > 1)
+            say(why, "dependency", "waits for %s and %u more", other, job->deps->waiting - 1);
+        else
+            say(why, "dependency", "waits for %s%s", other,
+                dep->kind == DEP_FAILED ? " to fail" : "");
+        return;
+    }
+    units_print_time(job_terms(grid, job)->begin_ms, when, sizeof(when));
+    why->start_estimate_ms = job_terms(grid, job)->begin_ms;
+    say(why, "begin", "begins at %s or later, as it asks", when);
+}
+
+static const char *node_name(const struct grid *grid, const struct verdict *is)
+{
+    return grid->fleet.sites[is->site].info.nodes[is->node].name;
+}
+
+static void why_devices(const struct grid *grid, const struct shape *shape,
+                        const struct verdict *is, struct why *why)
+{
+    char needed[32], most[32];
+
+    switch (is->code) {
+    case VERDICT_CHIP:
+        if (shape->chips_count)
+            say(why, "chip", "no node has a %s%s: widen resources.chips or add one",
+                shape->chips[0], shape->chips_count > 1 ? " or another chip it lists" : "");
+        else
+            say(why, "chip",
+                "no node has an accelerator that meets it: lower resources.devices "
+                "or add one");
+        break;
+    case VERDICT_NEED:
+        units_print_milli(is->needed, needed, sizeof(needed));
+        units_print_milli(is->most, most, sizeof(most));
+        if (is->most < 0)
+            say(why, "need", "needs %s >= %s, not known of any chip here: name chips instead",
+                chip_metric_name((enum chip_metric)is->metric), needed);
+        else
+            say(why, "need", "needs %s >= %s, the best chip has %s: lower resources.needs",
+                chip_metric_name((enum chip_metric)is->metric), needed, most);
+        break;
+    case VERDICT_DEVICE_MEMORY:
+        units_print_bytes(is->needed, needed, sizeof(needed));
+        units_print_bytes(is->most, most, sizeof(most));
+        say(why, "device_memory",
+            "needs %s on each device, the largest has %s: lower resources.device_memory", needed,
+            most);
+        break;
+    default:
+        say(why, "devices",
+            "needs %" PRId64 " devices per task, the most on one node (%s) is %" PRId64
+            ": lower resources.devices",
+            is->needed, node_name(grid, is), is->most);
+    }
+}
+
+static void why_never(const struct grid *grid, const struct shape *shape, const struct verdict *is,
+                      struct why *why)
+{
+    char needed[32], most[32];
+
+    switch (is->code) {
+    case VERDICT_NO_SITE:
+        say(why, "no_site", "no site has joined the network: start an agent (mains up)");
+        break;
+    case VERDICT_PLACE:
+        say(why, "where", "its `where` leaves no site of the network's %u: widen it",
+            grid->fleet.sites_count);
+        break;
+    case VERDICT_CPUS:
+        say(why, "cpus",
+            "needs %" PRId64 " CPUs per task, the largest node (%s) has %" PRId64
+            ": lower resources.cpus or add a bigger node",
+            is->needed, node_name(grid, is), is->most);
+        break;
+    case VERDICT_MEMORY:
+    case VERDICT_DISK:
+        units_print_bytes(is->needed, needed, sizeof(needed));
+        units_print_bytes(is->most, most, sizeof(most));
+        say(why, verdict_name(is->code),
+            "needs %s of %s per task, the largest node (%s) has %s: lower resources.%s or add a "
+            "bigger node",
+            needed, verdict_name(is->code), node_name(grid, is), most, verdict_name(is->code));
+        break;
+    case VERDICT_TOGETHER:
+        say(why, "together",
+            "no one node has all that a task needs together (%u CPUs, memory, "
+            "disk, devices): lower one of them",
+            shape->cpus);
+        break;
+    case VERDICT_GANG:
+        say(why, "tasks",
+            "its %" PRId64 " tasks start together at one site and on one kind of chip; the most "
+            "that fit is %" PRId64 " (%s): lower tasks or what each needs",
+            is->needed, is->most, grid->fleet.sites[is->site].info.name);
+        break;
+    case VERDICT_CLOSED:
+        say(why, "cordoned",
+            "the nodes or devices at %s that it needs are cordoned, sick or "
+            "gone: see `mains nodes`",
+            grid->fleet.sites[is->site].info.name);
+        break;
+    case VERDICT_UNREACHABLE:
+        say(why, "unreachable",
+            "site %s, where it fits, is not reachable: see `mains doctor` there",
+            grid->fleet.sites[is->site].info.name);
+        break;
+    default:
+        why_devices(grid, shape, is, why);
+    }
+}
+
+/* "2 of 2 CPUs are busy until about 14:05 UTC": of what its best place has. */
+static void print_busy(struct grid *grid, struct shape *shape, const struct candidate *at,
+                       int64_t until_ms, char *out, size_t bytes)
+{
+    const struct fleet_site *site = &grid->fleet.sites[at->site];
+    uint64_t total = 0, busy = 0;
+    char when[64] = "";
+
+    for (uint32_t i = 0; i < site->info.nodes_count; i++) {
+        const struct fleet_node *node = &site->nodes[i];
+
+        if (!node_is_open(node))
+            continue;
+        for (uint32_t d = 0; shape->devices_milli && d < node->devices_count; d++)
+            if (node->devices[d].chip == at->chip && device_is_usable(&node->devices[d])) {
+                total++;
+                busy += node->devices[d].used_milli > 0;
+            }
+        if (!shape->devices_milli) {
+            total += node->cpus;
+            busy += node->cpus_used;
+        }
+    }
+    if (until_ms > 0)
+        print_clock(until_ms, grid->now_ms, when, sizeof(when));
+    snprintf(out, bytes, "%" PRIu64 " of %" PRIu64 " %s at %s are busy%s%s", busy, total,
+             at->chip == FLEET_NO_CHIP ? "CPUs" : site->chips[at->chip].kind, site->info.name,
+             when[0] ? "; room by " : "", when);
+}
+
+static void why_busy(struct grid *grid, const struct job *job, struct why *why)
+{
+    struct shape *shape = job_shape(grid, job);
+    const struct candidate *candidates;
+    int64_t until_ms = 0;
+    uint32_t count = 0;
+    bool is_exact;
+    char busy[160] = "";
+
+    why->ahead = queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, &is_exact);
+    candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
+    if (count && grid->fleet.grants_count <= ESTIMATE_GRANTS_MAX) {
+        until_ms = reserve_estimate(shape, &grid->fleet, candidates[0].site, candidates[0].chip,
+                                    &grid->fit, grid->now_ms);
+        if (until_ms == INT64_MAX || until_ms <= grid->now_ms)
+            until_ms = 0;
+    }
+    if (count)
+        print_busy(grid, shape, &candidates[0], until_ms, busy, sizeof(busy));
+    if (why->ahead) {
+        say(why, "priority", "%s%" PRIu64 " job%s ahead of it; %s", is_exact ? "" : "about ",
+            why->ahead, why->ahead == 1 ? " is" : "s are", busy);
+    } else {
+        why->start_estimate_ms = until_ms;
+        say(why, "busy", "it is next; %s", busy);
+    }
+}
+
+static void why_queued(struct grid *grid, const struct job *job, struct why *why)
+{
+    const struct tenant *tenant = job_tenant(grid, job);
+    const char *name = intern_data(&grid->tenant_names, job->tenant);
+    struct shape *shape = job_shape(grid, job);
+    struct verdict is = explain_shape(shape, &grid->fleet, EXPLAIN_ALL_SITES);
+    char held[32], most[32];
+
+    if (is.code != VERDICT_BUSY) {
+        why_never(grid, shape, &is, why);
+        return;
+    }
+    switch (pass_hold(grid, job)) {
+    case HOLD_PARALLEL:
+        say(why, "parallel", "array %" PRIu64 " runs %u elements at once, as it asks; %u wait",
+            job->array->id, job->array->parallel_max, job->array->queued);
+        break;
+    case HOLD_QUOTA_CPUS:
+        say(why, "quota",
+            "tenant %s holds %" PRIu64 " CPUs, this needs %" PRIu64 " more, its limit is %" PRId64,
+            name, tenant->cpus_held, (uint64_t)shape->tasks * shape->cpus, tenant->cpus_max);
+        break;
+    case HOLD_QUOTA_DEVICES:
+        units_print_milli((int64_t)tenant->devices_milli_held, held, sizeof(held));
+        units_print_milli(tenant->devices_milli_max, most, sizeof(most));
+        say(why, "quota", "tenant %s holds %s devices and its limit is %s", name, held, most);
+        break;
+    case HOLD_NONE:
+        if (grid->wants_pass &&
+            fit_find(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW, &grid->fit))
+            say(why, "pass", "starts with the next scheduling pass");
+        else
+            why_busy(grid, job, why);
+        break;
+    }
+}
+
+int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
+{
+    const struct job *job = grid_job(grid, job_id);
+    const char *site;
+
+    memset(why_out, 0, sizeof(*why_out));
+    if (!job)
+        return -ENOENT;
+    site = job->grant ? grid->fleet.sites[job->grant->site].info.name : "";
+    switch ((enum job_state)job->state) {
+    case JOB_HELD:
+        why_held(grid, job, why_out);
+        break;
+    case JOB_QUEUED:
+        why_queued(grid, job, why_out);
+        break;
+    case JOB_STARTING:
+        say(why_out, "starting", "is being started at %s (attempt %u)%s", site, job->epoch,
+            grid->fleet.sites[job->grant->site].reachable ? "" : ", which is not reachable now");
+        break;
+    case JOB_RUNNING:
+        say(why_out, "running", "runs at %s (attempt %u)%s", site, job->epoch,
+            grid->fleet.sites[job->grant->site].reachable
+                ? ""
+                : ", which is not reachable now: it goes on there");
+        break;
+    case JOB_STOPPING:
+        say(why_out, "stopping", "is being stopped at %s%s", site,
+            grid->fleet.sites[job->grant->site].reachable ? "" : ", which is not reachable now");
+        break;
+    case JOB_DONE:
+    case JOB_FAILED:
+    case JOB_CANCELLED:
+        break;
+    }
+    return 0;
+}

@@ -1,0 +1,168 @@
+#include "sched/explain.h"
+
+const char *verdict_name(enum verdict_code code)
+{
+    static const char *const names[] = {
+        [VERDICT_BUSY] = "busy",         [VERDICT_NO_SITE] = "no_site",
+        [VERDICT_PLACE] = "where",       [VERDICT_CHIP] = "chip",
+        [VERDICT_NEED] = "need",         [VERDICT_DEVICE_MEMORY] = "device_memory",
+        [VERDICT_DEVICES] = "devices",   [VERDICT_CPUS] = "cpus",
+        [VERDICT_MEMORY] = "memory",     [VERDICT_DISK] = "disk",
+        [VERDICT_TOGETHER] = "together", [VERDICT_GANG] = "tasks",
+        [VERDICT_CLOSED] = "cordoned",   [VERDICT_UNREACHABLE] = "unreachable",
+    };
+
+    return names[code];
+}
+
+struct most { /* the best there is of one thing, and where */
+    int64_t value;
+    uint32_t site, node;
+    bool any;
+};
+
+struct survey {
+    struct most cpus, memory, disk, devices, device_memory, tasks;
+    struct most needs[REQUEST_NEEDS_MAX];
+    uint32_t sites_allowed, chips_fit, needs_fit, memory_fit, nodes_fit;
+    bool any_reachable;
+};
+
+static void keep_most(struct most *most, int64_t value, uint32_t site, uint32_t node)
+{
+    if (most->any && value <= most->value)
+        return;
+    *most = (struct most){ .value = value, .site = site, .node = node, .any = true };
+}
+
+static void survey_devices(struct survey *survey, const struct shape *shape,
+                           const struct fleet_site *site, uint32_t s, uint32_t n)
+{
+    const struct fleet_node *node = &site->nodes[n];
+    uint32_t fit = 0;
+
+    for (uint32_t d = 0; d < node->devices_count; d++) {
+        const struct chip_figures *chip = &site->chips[node->devices[d].chip];
+        int64_t memory = node->devices[d].memory_bytes;
+        enum shape_bar bar = shape_bar_of_chip(shape, chip, memory);
+
+        if (bar == BAR_CHIP)
+            continue;
+        survey->chips_fit++;
+        for (uint32_t i = 0; i < shape->needs_count; i++)
+            keep_most(&survey->needs[i], chip->metric_milli[shape->needs[i].metric], s, n);
+        if (bar == BAR_NEED)
+            continue;
+        survey->needs_fit++;
+        keep_most(&survey->device_memory, memory, s, n);
+        if (bar == BAR_DEVICE_MEMORY)
+            continue;
+        survey->memory_fit++;
+        fit++;
+    }
+    keep_most(&survey->devices, fit, s, n);
+}
+
+static void survey_site(struct survey *survey, const struct shape *shape, const struct fleet *fleet,
+                        uint32_t s)
+{
+    const struct fleet_site *site = &fleet->sites[s];
+    uint32_t kinds = shape->devices_milli ? site->chips_count : 1;
+
+    survey->sites_allowed++;
+    for (uint32_t n = 0; n < site->info.nodes_count; n++) {
+        const struct fleet_node *node = &site->nodes[n];
+
+        keep_most(&survey->cpus, node->cpus, s, n);
+        keep_most(&survey->memory, node->memory_bytes, s, n);
+        keep_most(&survey->disk, node->disk_bytes, s, n);
+        if (shape->devices_milli)
+            survey_devices(survey, shape, site, s, n);
+    }
+    for (uint32_t c = 0; c < kinds; c++) {
+        int64_t tasks = 0;
+
+        if (shape->devices_milli &&
+            shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) != BAR_NONE)
+            continue;
+        for (uint32_t n = 0; n < site->info.nodes_count; n++) {
+            uint32_t fit = fit_tasks(shape, site, &site->nodes[n],
+                                     shape->devices_milli ? (uint16_t)c : FLEET_NO_CHIP, FIT_EVER);
+
+            survey->nodes_fit += fit > 0;
+            tasks += fit;
+        }
+        keep_most(&survey->tasks, tasks, s, 0);
+        if (tasks >= shape->tasks && site->reachable)
+            survey->any_reachable = true;
+    }
+}
+
+static struct verdict verdict(enum verdict_code code, int64_t needed, const struct most *most)
+{
+    return (struct verdict){
+        .code = code, .needed = needed, .most = most->value, .site = most->site, .node = most->node
+    };
+}
+
+static struct verdict of_devices(const struct survey *survey, const struct shape *shape)
+{
+    uint32_t whole = (shape->devices_milli + 999) / 1000;
+
+    if (!survey->chips_fit)
+        return (struct verdict){ .code = VERDICT_CHIP };
+    for (uint32_t i = 0; !survey->needs_fit && i < shape->needs_count; i++)
+        if (survey->needs[i].value < shape->needs[i].least_milli) {
+            struct verdict is =
+                verdict(VERDICT_NEED, shape->needs[i].least_milli, &survey->needs[i]);
+
+            is.metric = shape->needs[i].metric;
+            return is;
+        }
+    if (!survey->needs_fit)
+        return (struct verdict){ .code = VERDICT_CHIP };
+    if (!survey->memory_fit)
+        return verdict(VERDICT_DEVICE_MEMORY, shape->device_memory_bytes, &survey->device_memory);
+    if (survey->devices.value < whole)
+        return verdict(VERDICT_DEVICES, whole, &survey->devices);
+    return (struct verdict){ .code = VERDICT_BUSY };
+}
+
+struct verdict explain_shape(struct shape *shape, const struct fleet *fleet, uint32_t only_site)
+{
+    const struct objective any = { .kind = OBJECTIVE_FASTEST };
+    struct verdict is = { .code = VERDICT_BUSY };
+    const struct candidate *list;
+    struct survey survey = { 0 };
+    uint32_t count;
+
+    if (!fleet->sites_count)
+        return (struct verdict){ .code = VERDICT_NO_SITE };
+    for (uint32_t i = 0; i < fleet->sites_count; i++)
+        if ((only_site == EXPLAIN_ALL_SITES || only_site == i) &&
+            shape_allows_site(shape, &fleet->sites[i].info))
+            survey_site(&survey, shape, fleet, i);
+    if (!survey.sites_allowed)
+        return (struct verdict){ .code = VERDICT_PLACE };
+    if (shape->devices_milli)
+        is = of_devices(&survey, shape);
+    if (is.code != VERDICT_BUSY)
+        return is;
+    if (survey.cpus.value < shape->cpus)
+        return verdict(VERDICT_CPUS, shape->cpus, &survey.cpus);
+    if (survey.memory.value < shape->memory_bytes)
+        return verdict(VERDICT_MEMORY, shape->memory_bytes, &survey.memory);
+    if (survey.disk.value < shape->disk_bytes)
+        return verdict(VERDICT_DISK, shape->disk_bytes, &survey.disk);
+    if (!survey.nodes_fit)
+        return (struct verdict){ .code = VERDICT_TOGETHER };
+    if (survey.tasks.value < shape->tasks)
+        return verdict(VERDICT_GANG, shape->tasks, &survey.tasks);
+    list = shape_candidates(shape, fleet, &any, &count);
+    for (uint32_t k = 0; k < count; k++)
+        if (only_site == EXPLAIN_ALL_SITES || list[k].site == only_site)
+            return is;
+    is.code = survey.any_reachable ? VERDICT_CLOSED : VERDICT_UNREACHABLE;
+    is.site = survey.tasks.site;
+    return is;
+}
