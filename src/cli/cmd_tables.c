@@ -48,12 +48,12 @@ static int show_nodes(const json_t *answer)
         units_print_milli(reply_number(node, "devices_free_milli"), devices, sizeof(devices));
         table_add_color(&table, reply_text(node, "name"), TERM_CYAN);
         table_add(&table, reply_text(node, "site"));
-        table_add_color(&table, state, strcmp(state, "ok") == 0 ? TERM_GREEN : TERM_YELLOW);
+        table_add_color(&table, state, strcmp(state, "ready") == 0 ? TERM_GREEN : TERM_YELLOW);
         table_addf(&table, "%" PRId64 " of %" PRId64, reply_number(node, "cpus_free"),
                    reply_number(node, "cpus"));
         table_addf(&table, "%s of %s", free_text, all_text);
-        table_addf(&table, "%s of %" PRId64, devices, reply_number(node, "devices_count"));
-        table_addf(&table, "%" PRId64, reply_number(node, "jobs_count"));
+        table_addf(&table, "%s of %" PRId64, devices, reply_number(node, "devices"));
+        table_addf(&table, "%" PRId64, reply_number(node, "jobs"));
         table_add(&table, reply_text(node, "cpu_model"));
     }
     return show_table(&table, "No nodes: no site has joined yet (`mains doctor` tells why).");
@@ -82,7 +82,7 @@ static int show_devices(const json_t *answer)
         table_add(&table, reply_text(device, "chip"));
         table_add(&table, memory);
         table_add(&table, share);
-        table_add_color(&table, state, strcmp(state, "ok") == 0 ? TERM_GREEN : TERM_YELLOW);
+        table_add_color(&table, state, strcmp(state, "ready") == 0 ? TERM_GREEN : TERM_YELLOW);
         table_add(&table, reply_text(device, "driver"));
     }
     return show_table(&table, "No accelerators here; jobs run on CPUs (`mains nodes`).");
@@ -110,7 +110,7 @@ static int show_sites(const json_t *answer)
         table_add(&table, reply_text(site, "region"));
         table_add_color(&table, reachable ? "reachable" : "unreachable",
                         reachable ? TERM_GREEN : TERM_YELLOW);
-        table_addf(&table, "%" PRId64, reply_number(site, "nodes_count"));
+        table_addf(&table, "%" PRId64, reply_number(site, "nodes"));
         units_print_milli(reply_number(tariff, "carbon_g_per_kwh_milli"), text, sizeof(text));
         table_addf(&table, "%s%s", text, reply_flag(tariff, "carbon_assumed") ? "*" : "");
         units_print_micro(reply_number(tariff, "cpu_price_micro_per_hour"), text, sizeof(text));

@@ -42,6 +42,7 @@ static int show_list(const json_t *answer)
         else
             table_add(&table, "");
         table_add(&table, reply_text(row, "created_at"));
+        table_add(&table, reply_text(row, "revoked_at"));
         table_add(&table, reply_text(row, "note"));
     }
     rc = table_show(&table);

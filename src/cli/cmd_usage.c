@@ -31,14 +31,14 @@ static const struct table_column columns[] = {
 static const char *energy_kind(const json_t *row, const json_t *usage)
 {
     int64_t attempts = reply_number(row, "attempts");
-    int64_t measured = reply_number(row, "measured");
+    int64_t measured = reply_number(row, "attempts_measured");
 
-    if (json_object_get(row, "measured"))
+    if (json_object_get(row, "attempts_measured"))
         return measured == 0 ? "modelled" : measured >= attempts ? "measured" : "partly measured";
     return reply_flag(usage, "energy_measured") ? "measured" : "modelled";
 }
 
-static void add_row(struct table *table, const json_t *row, const char *title)
+static void add_row(struct table *table, const json_t *row, const char *title, const char *currency)
 {
     const json_t *usage = json_object_get(row, "usage") ? json_object_get(row, "usage") : row;
     char text[64];
@@ -54,14 +54,14 @@ static void add_row(struct table *table, const json_t *row, const char *title)
     usage_print_carbon(usage, text, sizeof(text));
     table_add(table, text);
     usage_print_price(usage, text, sizeof(text));
-    table_add(table, text);
+    table_addf(table, "%s %s", text, currency);
     table_add(table, energy_kind(row, usage));
 }
 
 static int show(const json_t *answer)
 {
     const json_t *rows = json_object_get(answer, "rows");
-    const json_t *totals = json_object_get(answer, "totals");
+    const json_t *total = json_object_get(answer, "total");
     struct table table = table_init(columns);
     size_t index;
     json_t *row;
@@ -70,10 +70,10 @@ static int show(const json_t *answer)
     json_array_foreach (rows, index, row) {
         const char *key = reply_text(row, "key");
 
-        add_row(&table, row, *key ? key : "-");
+        add_row(&table, row, *key ? key : "-", reply_text(answer, "currency"));
     }
-    if (json_is_object(totals))
-        add_row(&table, totals, "total");
+    if (json_is_object(total))
+        add_row(&table, total, "total", reply_text(answer, "currency"));
     if (json_array_size(rows) == 0)
         printf("Nothing was used.\n");
     else

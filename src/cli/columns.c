@@ -28,30 +28,32 @@ static char separator_of(const char *line, size_t len)
     return memchr(line, ';', len) ? ';' : ' ';
 }
 
-/* One cell from `at`; quotes may hold the separator, a doubled quote is one. */
+/* One cell from `at`; quotes may hold the separator, a doubled quote inside them is one. */
 static size_t take_cell(const char *at, const char *end, char separator, char out[CELL_BYTES])
 {
     const char *start = at;
-    bool quoted = false;
+    bool quoted;
+    bool inside;
     size_t len = 0;
 
     while (at < end && is_blank(*at) && *at != separator)
         at++;
-    if (at < end && *at == '"') {
-        quoted = true;
-        at++;
-    }
-    for (; at < end; at++) {
-        if (quoted && *at == '"' && at + 1 < end && at[1] == '"')
+    quoted = inside = at < end && *at == '"';
+    for (at += quoted; at < end; at++) {
+        char c = *at;
+
+        if (inside && c == '"' && at + 1 < end && at[1] == '"') {
             at++;
-        else if (quoted && *at == '"')
-            quoted = false;
-        else if (!quoted && (*at == separator || (separator == ' ' && is_blank(*at))))
+        } else if (inside && c == '"') {
+            inside = false;
+            continue;
+        } else if (!inside && (c == separator || (separator == ' ' && is_blank(c)))) {
             break;
-        if (len + 1 < CELL_BYTES && !(*at == '"' && !quoted && at[-1] != '"'))
-            out[len++] = *at;
+        }
+        if (len + 1 < CELL_BYTES)
+            out[len++] = c;
     }
-    while (len && is_blank(out[len - 1]))
+    while (len && !quoted && is_blank(out[len - 1]))
         len--;
     out[len] = '\0';
     return (size_t)(at - start);
@@ -63,6 +65,8 @@ static int split(const char *text, size_t len, uint64_t number, struct line *lin
     char separator = separator_of(text, len);
 
     line->count = 0;
+    while (text < end && separator == ' ' && is_blank(*text))
+        text++;
     for (const char *at = text;;) {
         if (line->count == COLUMNS_MAX)
             return err_set(err, -E2BIG, "line %" PRIu64 ": more than %u columns", number,

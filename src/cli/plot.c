@@ -40,6 +40,19 @@ uint32_t plot_find_ticks(double min, double max, uint32_t want, double ticks_out
     return count;
 }
 
+/* With the decimals that tell neighbours apart. */
+static void print_tick(double value, const double *ticks, uint32_t count, char *out,
+                       size_t out_bytes)
+{
+    double step = count > 1 ? ticks[1] - ticks[0] : 0;
+    int decimals = step > 0 ? (int)ceil(-log10(step) - 1e-9) : 2;
+
+    if (fabs(value) >= 1e7 || decimals > 6)
+        snprintf(out, out_bytes, "%.4g", value);
+    else
+        snprintf(out, out_bytes, "%.*f", MAX(decimals, 0), value);
+}
+
 static struct range find_range(const struct plot *plot, bool is_y)
 {
     struct range range = { INFINITY, -INFINITY };
@@ -158,7 +171,7 @@ static void print_x_axis(const struct plot *plot, const struct canvas *canvas, s
         uint32_t len;
         uint32_t from;
 
-        text_print_number(ticks[i], text, sizeof(text));
+        print_tick(ticks[i], ticks, count, text, sizeof(text));
         len = (uint32_t)strlen(text);
         from = at > len / 2 ? at - len / 2 : 0;
         marks[MIN(at, canvas->columns - 1)] = '+';
@@ -219,7 +232,7 @@ void plot_print_text(const struct plot *plot, uint32_t width, uint32_t height, b
 
         for (uint32_t t = 0; t < count; t++)
             if (llround((canvas.rows - 1) - place(ticks[t], y_range, canvas.rows - 1)) == r)
-                text_print_number(ticks[t], figure, sizeof(figure));
+                print_tick(ticks[t], ticks, count, figure, sizeof(figure));
         buf_printf(out, "%*s %s", (int)MARGIN_LEFT - 2, figure,
                    utf8 ? (*figure ? "\u2524" : "\u2502") : (*figure ? "+" : "|"));
         for (uint32_t c = 0; c < canvas.columns; c++)
@@ -281,14 +294,14 @@ static void add_axes(struct buf *out, const struct frame *frame)
     }
     buf_add_text(out, "</g>\n<g fill=\"#3c4650\" font-size=\"12\">\n");
     for (uint32_t i = 0; i < count; i++) {
-        text_print_number(ticks[i], figure, sizeof(figure));
+        print_tick(ticks[i], ticks, count, figure, sizeof(figure));
         add_text(out, frame->left - 8,
                  frame->top + frame->high - place(ticks[i], frame->y, frame->high) + 4,
                  "text-anchor=\"end\"", figure);
     }
     count = plot_find_ticks(frame->x.min, frame->x.max, 7, ticks);
     for (uint32_t i = 0; i < count; i++) {
-        text_print_number(ticks[i], figure, sizeof(figure));
+        print_tick(ticks[i], ticks, count, figure, sizeof(figure));
         add_text(out, frame->left + place(ticks[i], frame->x, frame->wide),
                  frame->top + frame->high + 18, "text-anchor=\"middle\"", figure);
     }
