@@ -1,8 +1,8 @@
 /* executor.h - who runs attempts at a site: this machine itself, or an engine it stands before.
  *
  * One table of functions per engine; "local" is the one there is here. An executor belongs to one
- * thread, never blocks for long, and tells what happened through `told`, from executor_pump,
- * executor_tick or executor_start only. What it holds survives the agent: executor_open finds
+ * thread, never blocks for long, and tells what happened through `told`, from open, pump and tick
+ * only. What it holds survives the agent: executor_open finds
  * again all that was begun before. */
 #pragma once
 
@@ -43,7 +43,7 @@ struct executor_ops {
     int (*pump)(struct executor *executor, struct err *err);
     /* Every EXECUTOR_TICK_MS while it answers true: something has to be looked after. */
     bool (*tick)(struct executor *executor);
-    /* -EEXIST: this epoch was begun before (find says how it is); -EPIPE as pump. */
+    /* -EEXIST: this epoch was begun before (find or recall says how it is); -EPIPE as pump. */
     int (*start)(struct executor *executor, const struct attempt_order *order,
                  const char *spec_json, struct err *err);
     /* Ask it to stop; grace -1 = as the job says. -ENOENT: never heard of, or ended. */
@@ -54,6 +54,9 @@ struct executor_ops {
     void (*each)(struct executor *executor, void (*visit)(void *, const struct attempt_view *),
                  void *context);
     uint32_t (*count)(const struct executor *executor);
+    /* The record of an attempt that was acknowledged before. */
+    bool (*recall)(struct executor *executor, struct attempt_key key,
+                   struct attempt_record *record_out);
     /* The controller has the record: it need not be reported again. */
     void (*acknowledge)(struct executor *executor, struct attempt_key key);
     /* Nobody will ask for its record again: logs and outputs stay as long as there is room. */

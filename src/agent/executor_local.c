@@ -310,19 +310,8 @@ static int local_start(struct executor *executor, const struct attempt_order *or
     if (find_attempt(local, order->key))
         return -EEXIST;
     attempt_name(order->key, name);
-    if (mkdirat(local->attempts_fd, name, 0700) < 0) {
-        struct attempt_record record;
-        char file[ATTEMPT_NAME_BYTES + 16];
-
-        if (errno != EEXIST)
-            return err_set(err, -errno, "attempt %s: %s", name, strerror(errno));
-        snprintf(file, sizeof(file), "%s/ended.json", name);
-        if (read_record(local->attempts_fd, file, &record) == 0) {
-            local->config.told(local->config.context, NOTE_ENDED, &record);
-            return -EEXIST;
-        }
-        return err_set(err, -EEXIST, "attempt %s: was begun and forgotten", name);
-    }
+    if (mkdirat(local->attempts_fd, name, 0700) < 0)
+        return err_set(err, -errno, "attempt %s: %s", name, strerror(errno));
     fd = openat(local->attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
         rc = -errno;
@@ -437,6 +426,16 @@ static void local_acknowledge(struct executor *executor, struct attempt_key key)
     if (renameat(local->ended_fd, file, local->attempts_fd, to) < 0)
         unlinkat(local->ended_fd, file, 0);
     drop_attempt(local, attempt);
+}
+
+static bool local_recall(struct executor *executor, struct attempt_key key,
+                         struct attempt_record *record_out)
+{
+    char name[ATTEMPT_NAME_BYTES], path[ATTEMPT_NAME_BYTES + 16];
+
+    attempt_name(key, name);
+    snprintf(path, sizeof(path), "%s/ended.json", name);
+    return read_record(local_of(executor)->attempts_fd, path, record_out) == 0;
 }
 
 static void local_forget(struct executor *executor, struct attempt_key key)
@@ -650,6 +649,7 @@ const struct executor_ops executor_local_ops = {
     .find = local_find,
     .each = local_each,
     .count = local_count,
+    .recall = local_recall,
     .acknowledge = local_acknowledge,
     .forget = local_forget,
 };

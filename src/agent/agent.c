@@ -1,0 +1,304 @@
+#include "agent/agent.h"
+
+#include "agent/agent_internal.h"
+#include "agent/retain.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MINUTE_MS 60000
+#define METER_TICK_MS 30000
+
+/* ---- one agent a folder, and how often it began ---- */
+
+static int take_lock(struct agent *agent, struct err *err)
+{
+    CLEANUP(freep) char *path = path_format("%s/lock", agent->agent_dir);
+    int rc = dir_make(agent->agent_dir, 0700, err);
+
+    if (rc < 0)
+        return rc;
+    if (!path)
+        return err_set(err, -ENOMEM, "lock: out of memory");
+    agent->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (agent->lock_fd < 0)
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
+    if (flock(agent->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_set(err, -errno, "%s: another agent holds this folder", path);
+    return 0;
+}
+
+static int count_incarnation(struct agent *agent, struct err *err)
+{
+    CLEANUP(freep) char *path = path_format("%s/incarnation", agent->agent_dir);
+    struct buf text = buf_init(64);
+    char line[32];
+
+    if (!path)
+        return err_set(err, -ENOMEM, "incarnation: out of memory");
+    if (file_read(path, &text, NULL) == 0 && text.data)
+        agent->incarnation = strtoull(text.data, NULL, 10);
+    buf_fini(&text);
+    agent->incarnation++;
+    snprintf(line, sizeof(line), "%" PRIu64 "\n", agent->incarnation);
+    return file_write(path, line, strlen(line), 0600, false, err);
+}
+
+/* ---- the session's questions ---- */
+
+struct listing {
+    struct wire_attempt_id *ids;
+    uint32_t count;
+};
+
+static void list_one(void *context, const struct attempt_view *view)
+{
+    struct listing *listing = context;
+
+    listing->ids[listing->count++] = (struct wire_attempt_id){ view->key.job_id, view->key.epoch };
+}
+
+static void on_hello(void *context, struct wire_report *report)
+{
+    struct agent *agent = context;
+    struct listing listing = { 0 };
+
+    free(agent->held);
+    agent->held = calloc(agent->executor->ops->count(agent->executor) + 1u, sizeof(*agent->held));
+    listing.ids = agent->held;
+    if (agent->held)
+        agent->executor->ops->each(agent->executor, list_one, &listing);
+    report->site = agent->site.info;
+    snprintf(report->version, sizeof(report->version), "%s", MAINS_VERSION);
+    report->attempts = agent->held;
+    report->attempts_count = MIN(listing.count, WIRE_ATTEMPTS_MAX);
+}
+
+static void on_drained(void *context)
+{
+    struct agent *agent = context;
+
+    logread_resume(agent->logread);
+}
+
+static void on_closed(void *context)
+{
+    struct agent *agent = context;
+
+    logread_drop_all(agent->logread);
+    agent->unknown_count = 0;
+    uv_timer_stop(&agent->unknown_timer);
+}
+
+/* ---- the loop's events ---- */
+
+static void on_executor(uv_poll_t *poll, int status, int events)
+{
+    struct agent *agent = poll->data;
+    struct err err = { 0 };
+
+    (void)status;
+    (void)events;
+    if (agent->executor->ops->pump(agent->executor, &err) < 0) {
+        log_error("%s: starting anew", err.text);
+        agent->exit_code = 1;
+        uv_stop(&agent->loop);
+    }
+    session_flush(agent->session);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct agent *agent = handle->data;
+
+    log_info("%s: stopping; what runs goes on", strsignal(number));
+    uv_stop(&agent->loop);
+}
+
+static void do_chores(uv_work_t *work)
+{
+    struct agent *agent = work->data;
+    const struct retain_limits limits = { RETAIN_ATTEMPTS_MAX, RETAIN_AGE_MS, RETAIN_BYTES_MAX };
+    struct err err;
+
+    while (retain_run(agent->agent_dir, clock_wall_ms(), &limits) == RETAIN_BATCH_MAX)
+        ;
+    if (agent->node_looked_over->devices_count)
+        discover_devices(&agent->site.discover, agent->node_looked_over, NULL, &err);
+}
+
+static void chores_done(uv_work_t *work, int status)
+{
+    struct agent *agent = work->data;
+    struct node_info *node = &agent->site.info.nodes[0];
+
+    agent->chores_running = false;
+    if (status < 0 || node_info_is_equal(node, agent->node_looked_over))
+        return;
+    *node = *agent->node_looked_over;
+    meter_set_node(agent->meter, node, agent->site.catalogue);
+    log_warn("the devices of this node changed");
+    session_report(agent->session, &(struct wire_report){ .type = REPORT_INVENTORY,
+                                                          .site = agent->site.info,
+                                                          .incarnation = agent->incarnation });
+    session_flush(agent->session);
+}
+
+static void on_minute(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    meter_tick(agent->meter);
+    if (agent->chores_running)
+        return;
+    *agent->node_looked_over = agent->site.info.nodes[0];
+    agent->chores.data = agent;
+    agent->chores_running =
+        uv_queue_work(&agent->loop, &agent->chores, do_chores, chores_done) == 0;
+}
+
+/* ---- begin, run, end ---- */
+
+static int open_parts(struct agent *agent, struct err *err)
+{
+    struct executor_config config = { .state_dir = agent->config->state_dir,
+                                      .agent_dir = agent->agent_dir,
+                                      .told = agent_on_note,
+                                      .context = agent };
+    int rc = take_lock(agent, err);
+
+    if (rc == 0)
+        rc = count_incarnation(agent, err);
+    if (rc == 0) /* forks: before anything else has grown this process */
+        rc = executor_local_ops.open(&config, &agent->executor, err);
+    if (rc == 0 && geteuid() == 0)
+        rc = tenants_open(agent->agent_dir, &agent->tenants, err);
+    if (rc == 0)
+        rc = site_open(agent->config, &agent->site, err);
+    if (rc == 0)
+        rc = meter_create(&agent->site.info.nodes[0], agent->site.catalogue, &agent->meter, err);
+    agent->node_looked_over = calloc(1, sizeof(*agent->node_looked_over));
+    if (rc == 0 && !agent->node_looked_over)
+        rc = err_set(err, -ENOMEM, "agent: out of memory");
+    return rc;
+}
+
+static int open_session(struct agent *agent, struct err *err)
+{
+    struct session_config config = { .loop = &agent->loop,
+                                     .state_dir = agent->config->state_dir,
+                                     .controller_url = agent->config->controller_url,
+                                     .token_file = agent->config->token_file,
+                                     .site = agent->site.info.name,
+                                     .incarnation = agent->incarnation,
+                                     .hello = on_hello,
+                                     .command = agent_on_command,
+                                     .drained = on_drained,
+                                     .closed = on_closed,
+                                     .context = agent };
+    int rc = session_create(&config, &agent->session, err);
+
+    return rc < 0 ? rc
+                  : logread_create(&agent->loop, agent->agent_dir, agent->executor, agent->session,
+                                   &agent->logread, err);
+}
+
+/* On an initialised loop. */
+static int open_handles(struct agent *agent, struct err *err)
+{
+    static const int numbers[] = { SIGTERM, SIGINT };
+    uv_timer_t *timers[] = { &agent->tick, &agent->unknown_timer, &agent->minute };
+
+    uv_poll_init(&agent->loop, &agent->executor_poll, agent->executor->ops->fd(agent->executor));
+    agent->executor_poll.data = agent;
+    for (size_t i = 0; i < ARRAY_COUNT(timers); i++) {
+        uv_timer_init(&agent->loop, timers[i]);
+        timers[i]->data = agent;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(numbers); i++) {
+        uv_signal_init(&agent->loop, &agent->signals[i]);
+        agent->signals[i].data = agent;
+        uv_signal_start(&agent->signals[i], on_signal, numbers[i]);
+    }
+    uv_poll_start(&agent->executor_poll, UV_READABLE, on_executor);
+    uv_timer_start(&agent->minute, on_minute, METER_TICK_MS, METER_TICK_MS);
+    return open_session(agent, err);
+}
+
+static void close_handle(uv_handle_t *handle, void *context)
+{
+    (void)context;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void close_loop(struct agent *agent)
+{
+    logread_destroy(agent->logread);
+    session_destroy(agent->session);
+    uv_run(&agent->loop, UV_RUN_NOWAIT); /* lets those who free their own handles do it */
+    uv_walk(&agent->loop, close_handle, NULL);
+    while (uv_run(&agent->loop, UV_RUN_DEFAULT) != 0)
+        ;
+    uv_loop_close(&agent->loop);
+}
+
+static void close_parts(struct agent *agent)
+{
+    if (agent->executor)
+        agent->executor->ops->close(agent->executor);
+    tenants_close(agent->tenants);
+    meter_destroy(agent->meter);
+    site_close(&agent->site);
+    free(agent->node_looked_over);
+    free(agent->unknown);
+    free(agent->held);
+    free(agent->agent_dir);
+    if (agent->lock_fd >= 0)
+        close(agent->lock_fd);
+}
+
+int agent_main(const struct agent_config *config)
+{
+    struct agent agent = { .config = config, .lock_fd = -1 };
+    struct err err = { 0 };
+    int rc;
+
+    log_setup("agent", config->log_level);
+    signal(SIGPIPE, SIG_IGN);
+    umask(077);
+    agent.agent_dir = path_format("%s/agent", config->state_dir);
+    rc = agent.agent_dir ? open_parts(&agent, &err) : err_set(&err, -ENOMEM, "out of memory");
+    if (rc == 0) {
+        rc = uv_loop_init(&agent.loop);
+        if (rc < 0)
+            err_set(&err, rc, "loop: %s", uv_strerror(rc));
+    }
+    if (rc == 0) {
+        rc = open_handles(&agent, &err);
+        if (rc == 0) {
+            log_info("site %s: %" PRIu32 " CPUs, %" PRIu32 " devices, %" PRIu32 " attempts held",
+                     agent.site.info.name, agent.site.info.nodes[0].cpus,
+                     agent.site.info.nodes[0].devices_count,
+                     agent.executor->ops->count(agent.executor));
+            uv_run(&agent.loop, UV_RUN_DEFAULT);
+        }
+        close_loop(&agent);
+    }
+    if (rc < 0) {
+        log_error("%s", err.text);
+        agent.exit_code = 1;
+    }
+    close_parts(&agent);
+    return agent.exit_code;
+}

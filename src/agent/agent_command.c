@@ -1,0 +1,348 @@
+#include "agent/agent_internal.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define UNKNOWN_AFTER_MS 1000
+
+static struct attempt_key key_of(struct wire_attempt_id id)
+{
+    return (struct attempt_key){ id.job_id, id.epoch };
+}
+
+/* ---- telling ---- */
+
+static void tell_record(struct agent *agent, enum wire_report_type type,
+                        const struct attempt_record *record)
+{
+    struct wire_report report = { .type = type,
+                                  .attempt = { record->key.job_id, record->key.epoch },
+                                  .started_ms = record->started_ms,
+                                  .ended_ms = record->ended_ms,
+                                  .checkpoint_ms = record->checkpoint_ms,
+                                  .usage = record->usage,
+                                  .outcome = record->end,
+                                  .exit_code = record->exit_code };
+
+    snprintf(report.reason, sizeof(report.reason), "%s", record->reason);
+    session_report(agent->session, &report);
+}
+
+static void tell_metered(struct agent *agent, enum wire_report_type type,
+                         const struct attempt_record *record)
+{
+    struct attempt_record metered = *record;
+
+    meter_read(agent->meter, &metered, type == REPORT_ENDED);
+    tell_record(agent, type, &metered);
+}
+
+void agent_on_note(void *context, enum attempt_note_type type, const struct attempt_record *record)
+{
+    struct agent *agent = context;
+
+    if (!agent->session)
+        return; /* found at the start: RECONCILE will ask for it */
+    switch (type) {
+    case NOTE_STARTED:
+        meter_begin(agent->meter, record->key);
+        tell_record(agent, REPORT_STARTED, record);
+        break;
+    case NOTE_PROGRESS:
+        tell_metered(agent, REPORT_PROGRESS, record);
+        break;
+    case NOTE_ENDED:
+        tell_metered(agent, REPORT_ENDED, record);
+        logread_ended(agent->logread, record->key);
+        break;
+    }
+}
+
+static void tell_not_started(struct agent *agent, const struct wire_command *command,
+                             const struct err *err)
+{
+    struct attempt_record record = { .key = key_of(command->attempt), .end = END_START_FAILED };
+
+    log_warn("job %" PRIu64 ": %s", command->attempt.job_id, err->text);
+    snprintf(record.reason, sizeof(record.reason), "%.159s", err->text);
+    tell_record(agent, REPORT_ENDED, &record);
+}
+
+/* How an attempt stands that was begun before. False: never heard of. */
+static bool tell_known(struct agent *agent, struct attempt_key key)
+{
+    struct attempt_record record;
+    struct attempt_view view;
+
+    if (agent->executor->ops->find(agent->executor, key, &view)) {
+        if (view.state == ATTEMPT_RUNNING)
+            tell_record(agent, REPORT_STARTED, view.record);
+        else if (view.state == ATTEMPT_ENDED)
+            tell_metered(agent, REPORT_ENDED, view.record);
+        return true;
+    }
+    if (!agent->executor->ops->recall(agent->executor, key, &record))
+        return false;
+    tell_metered(agent, REPORT_ENDED, &record);
+    return true;
+}
+
+static void tell_unknown(struct agent *agent, struct wire_attempt_id id)
+{
+    struct wire_report report = { .type = REPORT_UNKNOWN, .attempt = id };
+
+    session_report(agent->session, &report);
+}
+
+/* ---- RECONCILE ---- */
+
+void agent_send_unknown(struct agent *agent)
+{
+    for (uint32_t i = 0; i < agent->unknown_count; i++)
+        tell_unknown(agent, agent->unknown[i]);
+    agent->unknown_count = 0;
+    session_flush(agent->session);
+}
+
+static void on_unknown_timer(uv_timer_t *timer)
+{
+    agent_send_unknown(timer->data);
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    const struct wire_attempt_id *left = a, *right = b;
+
+    if (left->job_id != right->job_id)
+        return left->job_id < right->job_id ? -1 : 1;
+    return left->epoch < right->epoch ? -1 : left->epoch > right->epoch;
+}
+
+struct reconcile {
+    struct agent *agent;
+    const struct wire_attempt_id *listed; /* sorted */
+    uint32_t listed_count;
+    struct attempt_key *unlisted;
+    uint32_t unlisted_count;
+};
+
+static void visit_held(void *context, const struct attempt_view *view)
+{
+    struct reconcile *reconcile = context;
+    struct wire_attempt_id id = { view->key.job_id, view->key.epoch };
+
+    if (view->state == ATTEMPT_ENDED)
+        tell_metered(reconcile->agent, REPORT_ENDED, view->record);
+    else if (!reconcile->listed_count ||
+             !bsearch(&id, reconcile->listed, reconcile->listed_count, sizeof(id), compare_ids))
+        reconcile->unlisted[reconcile->unlisted_count++] = view->key;
+    else if (view->state == ATTEMPT_RUNNING)
+        tell_record(reconcile->agent, REPORT_STARTED, view->record);
+}
+
+static void reconcile_with(struct agent *agent, const struct wire_command *command)
+{
+    struct executor *executor = agent->executor;
+    size_t ids_bytes = (command->attempts_count + 1u) * sizeof(*command->attempts);
+    struct wire_attempt_id *listed = malloc(ids_bytes), *unknown = malloc(ids_bytes);
+    struct reconcile reconcile = { .agent = agent,
+                                   .listed = listed,
+                                   .listed_count = command->attempts_count };
+    struct attempt_view view;
+
+    reconcile.unlisted = calloc(executor->ops->count(executor) + 1u, sizeof(struct attempt_key));
+    if (!listed || !unknown || !reconcile.unlisted) {
+        log_error("RECONCILE: out of memory");
+        free(listed);
+        free(unknown);
+        free(reconcile.unlisted);
+        return;
+    }
+    if (command->attempts_count)
+        memcpy(listed, command->attempts, command->attempts_count * sizeof(*listed));
+    qsort(listed, command->attempts_count, sizeof(*listed), compare_ids);
+    executor->ops->each(executor, visit_held, &reconcile);
+    for (uint32_t i = 0; i < reconcile.unlisted_count; i++)
+        executor->ops->stop(executor, reconcile.unlisted[i], -1,
+                            "the network does not know it any more", NULL);
+    free(agent->unknown);
+    agent->unknown = unknown;
+    agent->unknown_count = 0;
+    for (uint32_t i = 0; i < command->attempts_count; i++)
+        if (!executor->ops->find(executor, key_of(listed[i]), &view) &&
+            !tell_known(agent, key_of(listed[i])))
+            agent->unknown[agent->unknown_count++] = listed[i];
+    free(listed);
+    free(reconcile.unlisted);
+    /* An order that was lost on its way comes again right after: only what has not come by then is
+     * unknown. */
+    if (agent->unknown_count)
+        uv_timer_start(&agent->unknown_timer, on_unknown_timer, UNKNOWN_AFTER_MS, 0);
+}
+
+static void not_unknown(struct agent *agent, struct wire_attempt_id id)
+{
+    for (uint32_t i = 0; i < agent->unknown_count; i++)
+        if (compare_ids(&agent->unknown[i], &id) == 0)
+            agent->unknown[i--] = agent->unknown[--agent->unknown_count];
+}
+
+/* ---- RUN and STOP ---- */
+
+static int choose_identity(struct agent *agent, const struct wire_command *command,
+                           struct attempt_order *order, struct err *err)
+{
+    order->drop = geteuid() == 0;
+    order->host_paths = command->host_paths;
+    if (!order->drop) {
+        order->uid = geteuid();
+        order->gid = getegid();
+        return 0;
+    }
+    if (command->run_as_uid >= 0) {
+        order->uid = (uid_t)command->run_as_uid;
+        order->gid = command->run_as_gid >= 0 ? (gid_t)command->run_as_gid : (gid_t)order->uid;
+        return 0;
+    }
+    order->host_paths = false; /* a private uid owns nothing there */
+    if (tenants_find_uid(agent->tenants, command->tenant, &order->uid, err) < 0)
+        return -EIO;
+    order->gid = (gid_t)order->uid;
+    return 0;
+}
+
+static int add_devices(const struct node_info *node, const struct wire_part *part,
+                       struct attempt_order *order, struct err *err)
+{
+    for (uint32_t i = 0; i < part->devices_count; i++) {
+        struct attempt_device *device = &order->devices[i];
+        const struct device_info *info;
+
+        if (part->devices[i].index >= node->devices_count)
+            return err_set(err, -ENODEV, "device %" PRIu32 " is not there", part->devices[i].index);
+        info = &node->devices[part->devices[i].index];
+        device->index = part->devices[i].index;
+        device->milli = part->devices[i].milli;
+        device->vendor_index = info->index;
+        snprintf(device->visibility_env, sizeof(device->visibility_env), "%s",
+                 info->visibility_env);
+        snprintf(device->visibility_value, sizeof(device->visibility_value), "%s",
+                 info->visibility_value);
+        snprintf(device->family, sizeof(device->family), "%s", info->family);
+        snprintf(device->chip, sizeof(device->chip), "%s", info->chip);
+        snprintf(device->device_nodes, sizeof(device->device_nodes), "%s", info->device_nodes);
+        order->devices_count++;
+    }
+    return 0;
+}
+
+static int make_order(struct agent *agent, const struct wire_command *command,
+                      struct attempt_order *order, struct err *err)
+{
+    const struct node_info *node = &agent->site.info.nodes[0];
+    const struct wire_part *part = command->parts;
+    int rc;
+
+    memset(order, 0, sizeof(*order));
+    if (command->parts_count != 1 || strcmp(part->node, node->name) != 0)
+        return err_set(err, -EINVAL, "this site is one node, %s: it cannot run %" PRIu32 " parts",
+                       node->name, command->parts_count);
+    order->key = key_of(command->attempt);
+    order->array_id = command->array_id;
+    order->array_index = command->array_index;
+    order->array_count = command->array_count;
+    order->attempt_number = command->attempt_number;
+    order->duration_ms_max = command->duration_ms_max;
+    order->sandbox_off_allowed = agent->config->allow_no_sandbox;
+    order->sandbox_off_forced = agent->config->sandbox_off;
+    snprintf(order->tenant, sizeof(order->tenant), "%s", command->tenant);
+    snprintf(order->user, sizeof(order->user), "%s", command->user);
+    snprintf(order->name, sizeof(order->name), "%s", command->name);
+    snprintf(order->node, sizeof(order->node), "%s", node->name);
+    snprintf(order->site, sizeof(order->site), "%s", agent->site.info.name);
+    order->node_cpus = node->cpus;
+    order->tasks = part->tasks;
+    order->cpus = part->cpus;
+    order->memory_bytes = part->memory_bytes;
+    order->disk_bytes = part->disk_bytes;
+    order->spec_len = (uint32_t)strlen(command->spec_json);
+    rc = choose_identity(agent, command, order, err);
+    return rc < 0 ? rc : add_devices(node, part, order, err);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    if (!agent->executor->ops->tick(agent->executor))
+        uv_timer_stop(timer);
+    session_flush(agent->session);
+}
+
+static void run(struct agent *agent, const struct wire_command *command)
+{
+    struct attempt_order order;
+    struct err err = { 0 };
+    int rc;
+
+    not_unknown(agent, command->attempt);
+    if (tell_known(agent, key_of(command->attempt)))
+        return;
+    rc = make_order(agent, command, &order, &err);
+    if (rc == 0)
+        rc = agent->executor->ops->start(agent->executor, &order, command->spec_json, &err);
+    if (rc == -EPIPE) {
+        log_error("%s: starting anew", err.text);
+        agent->exit_code = 1;
+        uv_stop(&agent->loop);
+        return;
+    }
+    if (rc < 0)
+        tell_not_started(agent, command, &err);
+    else if (!uv_is_active((uv_handle_t *)&agent->tick))
+        uv_timer_start(&agent->tick, on_tick, EXECUTOR_TICK_MS, EXECUTOR_TICK_MS);
+}
+
+static void stop(struct agent *agent, const struct wire_command *command)
+{
+    struct err err = { 0 };
+    int rc = agent->executor->ops->stop(agent->executor, key_of(command->attempt),
+                                        command->grace_ms, command->reason, &err);
+
+    not_unknown(agent, command->attempt);
+    if (rc == -ENOENT && !tell_known(agent, key_of(command->attempt)))
+        tell_unknown(agent, command->attempt);
+    else if (rc < 0 && rc != -ENOENT)
+        log_error("%s", err.text);
+}
+
+void agent_on_command(void *context, const struct wire_command *command)
+{
+    struct agent *agent = context;
+
+    switch (command->type) {
+    case WIRE_RUN:
+        run(agent, command);
+        break;
+    case WIRE_STOP:
+        stop(agent, command);
+        break;
+    case WIRE_RECONCILE:
+        reconcile_with(agent, command);
+        break;
+    case WIRE_PING:
+        break;
+    case WIRE_LOG_READ:
+        logread_command(agent->logread, command);
+        break;
+    case WIRE_FORGET:
+        agent->executor->ops->forget(agent->executor, key_of(command->attempt));
+        break;
+    }
+}

@@ -1,0 +1,43 @@
+/* agent_internal.h - the agent's own state, shared by its files only. */
+#pragma once
+
+#include "agent/agent.h"
+#include "agent/executor.h"
+#include "agent/logread.h"
+#include "agent/meter.h"
+#include "agent/session.h"
+#include "agent/site.h"
+#include "agent/tenants.h"
+
+#include <uv.h>
+
+struct agent {
+    const struct agent_config *config;
+    char *agent_dir;
+    int lock_fd;
+    uint64_t incarnation;
+    uv_loop_t loop;
+    uv_poll_t executor_poll;
+    uv_timer_t tick, unknown_timer, minute;
+    uv_signal_t signals[2];
+    uv_work_t chores; /* retention, and a look at the devices */
+    bool chores_running;
+    struct node_info *node_looked_over; /* by the chores */
+
+    struct executor *executor;
+    struct session *session;
+    struct logread *logread;
+    struct tenants *tenants; /* NULL unless root */
+    struct site site;
+    struct meter *meter;
+
+    struct wire_attempt_id *unknown; /* of the last RECONCILE, and not yet ordered anew */
+    uint32_t unknown_count;
+    struct wire_attempt_id *held; /* of the last HELLO */
+    int exit_code;
+};
+
+/* agent_command.c */
+void agent_on_command(void *context, const struct wire_command *command);
+void agent_on_note(void *context, enum attempt_note_type type, const struct attempt_record *record);
+void agent_send_unknown(struct agent *agent);

@@ -1,0 +1,20 @@
+/* meter.h - joules of attempts: measured between start and end where the machine's counters can be
+ * read, modelled from what the attempt used where not. */
+#pragma once
+
+#include "agent/attempt.h"
+#include "agent/energy.h"
+
+struct meter; /* opaque; one thread */
+
+int meter_create(const struct node_info *node, const struct catalogue *catalogue,
+                 struct meter **meter_out, struct err *err);
+void meter_destroy(struct meter *meter);
+/* The node's devices changed. */
+void meter_set_node(struct meter *meter, const struct node_info *node,
+                    const struct catalogue *catalogue);
+/* At least once in ENERGY_SAMPLE_MS_MAX. */
+void meter_tick(struct meter *meter);
+void meter_begin(struct meter *meter, struct attempt_key key);
+/* Fill in the usage's energy; forgets the attempt's beginning when `ended`. */
+void meter_read(struct meter *meter, struct attempt_record *record, bool ended);

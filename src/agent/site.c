@@ -1,0 +1,119 @@
+#include "agent/site.h"
+
+#include "base/file.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The tariff that is assumed, key by key, under what the owner wrote. */
+static int assume_tariff(json_t *root)
+{
+    json_t *told = json_object_get(root, "tariff");
+    bool carbon_told = json_object_get(told, "carbon_g_per_kwh_milli") != NULL;
+    bool price_told = json_object_get(told, "cpu_price_micro_per_hour") != NULL ||
+                      json_object_get(told, "device_price_micro_per_hour") != NULL;
+    json_t *tariff = json_pack(
+        "{s:i,s:i,s:i,s:i,s:s,s:b,s:b}", "carbon_g_per_kwh_milli", SITE_CARBON_G_PER_KWH_MILLI,
+        "power_price_micro_per_kwh", SITE_POWER_PRICE_MICRO, "cpu_price_micro_per_hour",
+        SITE_CPU_PRICE_MICRO, "device_price_micro_per_hour", SITE_DEVICE_PRICE_MICRO, "currency",
+        "USD", "carbon_assumed", !carbon_told, "price_assumed", !price_told);
+
+    if (!tariff || (json_is_object(told) && json_object_update(tariff, told) < 0) ||
+        (told && !json_is_object(told) ? json_object_set(root, "tariff", told)
+                                       : json_object_set(root, "tariff", tariff)) < 0) {
+        json_decref(tariff);
+        return -ENOMEM;
+    }
+    json_decref(tariff);
+    return 0;
+}
+
+static int read_site_json(const struct agent_config *config, json_t **root_out, struct err *err)
+{
+    CLEANUP(freep) char *path = path_format("%s/site.json", config->state_dir);
+    CLEANUP(buf_fini) struct buf text = buf_init(1u << 20);
+    json_error_t error;
+    json_t *root;
+    int rc;
+
+    if (!path)
+        return err_set(err, -ENOMEM, "site: out of memory");
+    rc = file_read(path, &text, err);
+    if (rc == -ENOENT) {
+        *root_out = json_object();
+        return *root_out ? 0 : err_set(err, -ENOMEM, "site: out of memory");
+    }
+    if (rc < 0)
+        return rc;
+    root = json_loadb(text.data ? text.data : "", text.len, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return err_set(err, -EINVAL, "%s:%d:%d: %s", path, root ? 1 : error.line,
+                       root ? 1 : error.column, root ? "expected an object" : error.text);
+    }
+    *root_out = root;
+    return 0;
+}
+
+static int set_text(json_t *root, const char *key, const char *given, const char *fallback)
+{
+    if (!given && json_object_get(root, key))
+        return 0;
+    return json_object_set_new(root, key, json_string(given ? given : fallback));
+}
+
+int site_open(const struct agent_config *config, struct site *site_out, struct err *err)
+{
+    CLEANUP(freep) char *chips = path_format("%s/chips.csv", config->state_dir);
+    struct buf probe = buf_init(16u << 20);
+    struct site site = { 0 };
+    struct node_info *node = calloc(1, sizeof(*node));
+    json_t *root = NULL;
+    bool own_chips;
+    int rc;
+
+    if (!node || !chips) {
+        free(node);
+        return err_set(err, -ENOMEM, "site: out of memory");
+    }
+    own_chips = file_read(chips, &probe, NULL) == 0;
+    buf_fini(&probe);
+    rc = catalogue_load(own_chips ? chips : NULL, &site.catalogue, err);
+    if (rc == 0) {
+        site.discover = (struct discover_config){ .disk_path = config->state_dir,
+                                                  .catalogue = site.catalogue,
+                                                  .opencl = true };
+        rc = discover_node(&site.discover, node, NULL, err);
+    }
+    if (rc == 0)
+        rc = read_site_json(config, &root, err);
+    if (rc == 0 && (set_text(root, "name", config->site, node->name) < 0 ||
+                    set_text(root, "owner", config->owner, "local") < 0 ||
+                    set_text(root, "region", config->region, "") < 0 || assume_tariff(root) < 0 ||
+                    json_object_set_new(root, "nodes", json_array()) < 0))
+        rc = err_set(err, -ENOMEM, "site: out of memory");
+    if (rc == 0)
+        rc = site_info_parse_json(root, &site.info, err);
+    if (rc < 0 && root)
+        err_prefix(err, rc, "%s/site.json", config->state_dir);
+    json_decref(root);
+    if (rc < 0) {
+        free(node);
+        site_close(&site);
+        return rc;
+    }
+    free(site.info.nodes);
+    site.info.nodes = node;
+    site.info.nodes_count = 1;
+    *site_out = site;
+    return 0;
+}
+
+void site_close(struct site *site)
+{
+    site_info_fini(&site->info);
+    catalogue_destroy(site->catalogue);
+    site->catalogue = NULL;
+}

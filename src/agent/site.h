@@ -1,0 +1,25 @@
+/* site.h - what this site tells the network of itself: names, tariff, and the node it is.
+ *
+ * `state`/site.json, when its owner wrote one, holds any of: name, owner, region, and tariff with
+ * the keys of the API. What it leaves out is assumed, and said to be (carbon_assumed,
+ * price_assumed). */
+#pragma once
+
+#include "agent/agent.h"
+#include "agent/discover.h"
+#include "model/chip.h"
+
+struct site {
+    struct site_info info;
+    struct catalogue *catalogue;
+    struct discover_config discover;
+};
+
+#define SITE_CARBON_G_PER_KWH_MILLI 473000 /* world average of 2024 (Ember) */
+#define SITE_POWER_PRICE_MICRO 150000      /* 0.15 a kWh */
+#define SITE_CPU_PRICE_MICRO 10000         /* 0.01 a CPU-hour */
+#define SITE_DEVICE_PRICE_MICRO 1000000    /* 1 a device-hour */
+
+/* Looks the machine over: blocks, see discover.h. */
+int site_open(const struct agent_config *config, struct site *site_out, struct err *err);
+void site_close(struct site *site);
