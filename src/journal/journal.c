@@ -42,21 +42,11 @@ void journal_close(struct journal *journal)
         journal->ops->close(journal);
 }
 
-int journal_append(struct journal *journal, const struct journal_blob *blobs, uint32_t count,
-                   struct err *err)
+static int append_hashed(struct journal *journal, const struct journal_blob *blobs,
+                         uint8_t (*hashes)[JOURNAL_HASH_BYTES], uint32_t count, struct err *err)
 {
-    CLEANUP(freep) uint8_t(*hashes)[JOURNAL_HASH_BYTES] = NULL;
     const uint8_t *previous = journal->last_hash;
     int rc;
-
-    if (journal->read_only)
-        return err_set(err, -EROFS, "%s: opened for reading only", journal->name);
-    if (count == 0 || count > JOURNAL_GROUP_RECORDS_MAX)
-        return err_set(err, -EINVAL, "%s: %" PRIu32 " records in one group (1 to %u)",
-                       journal->name, count, JOURNAL_GROUP_RECORDS_MAX);
-    hashes = malloc(count * sizeof(*hashes));
-    if (!hashes)
-        return err_set(err, -ENOMEM, "%s: out of memory", journal->name);
 
     for (uint32_t i = 0; i < count; i++) {
         if (blobs[i].len > JOURNAL_RECORD_BYTES_MAX)
@@ -73,6 +63,25 @@ int journal_append(struct journal *journal, const struct journal_blob *blobs, ui
     journal->last_seq += count;
     memcpy(journal->last_hash, hashes[count - 1], JOURNAL_HASH_BYTES);
     return 0;
+}
+
+int journal_append(struct journal *journal, const struct journal_blob *blobs, uint32_t count,
+                   struct err *err)
+{
+    uint8_t(*hashes)[JOURNAL_HASH_BYTES];
+    int rc;
+
+    if (journal->read_only)
+        return err_set(err, -EROFS, "%s: opened for reading only", journal->name);
+    if (count == 0 || count > JOURNAL_GROUP_RECORDS_MAX)
+        return err_set(err, -EINVAL, "%s: %" PRIu32 " records in one group (1 to %u)",
+                       journal->name, count, JOURNAL_GROUP_RECORDS_MAX);
+    hashes = malloc(count * sizeof(*hashes));
+    if (!hashes)
+        return err_set(err, -ENOMEM, "%s: out of memory", journal->name);
+    rc = append_hashed(journal, blobs, hashes, count, err);
+    free(hashes);
+    return rc;
 }
 
 /* Checks each record against the chain on its way to the caller's function. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -14,27 +15,21 @@
 static int lock_busy(int fd, const char *path, struct err *err)
 {
     char text[PID_TEXT_BYTES + 1] = "";
-    int pid = 0;
+    long pid = 0;
 
-    if (pread(fd, text, PID_TEXT_BYTES, 0) > 0 && sscanf(text, "%9d", &pid) == 1 && pid > 0)
+    if (pread(fd, text, PID_TEXT_BYTES, 0) > 0)
+        pid = strtol(text, NULL, 10);
+    if (pid > 0)
         return err_set(err, -EBUSY,
-                       "%s: held by process %d: stop it first, or use another state folder", path,
+                       "%s: held by process %ld: stop it first, or use another state folder", path,
                        pid);
     return err_set(err, -EBUSY, "%s: held by another process", path);
 }
 
-int journal_lock_take(const char *path, int *fd_out, struct err *err)
+static int lock_fd(int fd, const char *path, struct err *err)
 {
-    CLEANUP(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     char text[PID_TEXT_BYTES + 1];
 
-    if (fd < 0 && (errno == EROFS || errno == EACCES || errno == EPERM))
-        return err_set(err, -errno,
-                       "%s: cannot be written (%s): the journal needs a folder that "
-                       "this user may write",
-                       path, strerror(errno));
-    if (fd < 0)
-        return err_set(err, -errno, "%s: %s", path, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return errno == EWOULDBLOCK ? lock_busy(fd, path, err)
                                     : err_set(err, -errno, "%s: %s", path, strerror(errno));
@@ -42,9 +37,27 @@ int journal_lock_take(const char *path, int *fd_out, struct err *err)
     /* On a full disk the lock still holds; only its holder's name is missing. */
     if (pwrite(fd, text, PID_TEXT_BYTES, 0) < 0 && errno != ENOSPC)
         return err_set(err, -errno, "%s: %s", path, strerror(errno));
-    *fd_out = fd;
-    fd = -1;
     return 0;
+}
+
+int journal_lock_take(const char *path, int *fd_out, struct err *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int rc;
+
+    if (fd < 0 && (errno == EROFS || errno == EACCES || errno == EPERM))
+        return err_set(err, -errno,
+                       "%s: cannot be written (%s): the journal needs a folder that this user may "
+                       "write",
+                       path, strerror(errno));
+    if (fd < 0)
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
+    rc = lock_fd(fd, path, err);
+    if (rc < 0)
+        close(fd);
+    else
+        *fd_out = fd;
+    return rc;
 }
 
 bool journal_lock_is_held(const char *path)

@@ -25,6 +25,21 @@ struct journal_mem {
     atomic_int fault;
 };
 
+static bool record_fill(struct mem_record *record, const struct journal_blob *blob,
+                        const uint8_t *hash)
+{
+    void *data = malloc(blob->len ? blob->len : 1);
+
+    if (!data)
+        return false;
+    if (blob->len)
+        memcpy(data, blob->data, blob->len);
+    memcpy(record->hash, hash, JOURNAL_HASH_BYTES);
+    record->len = blob->len;
+    record->data = data;
+    return true;
+}
+
 static int mem_append(struct journal *journal, const struct journal_blob *blobs,
                       const uint8_t (*hashes)[JOURNAL_HASH_BYTES], uint32_t count, struct err *err)
 {
@@ -45,16 +60,11 @@ static int mem_append(struct journal *journal, const struct journal_blob *blobs,
     }
     added = mem->records + journal->last_seq;
     for (uint32_t i = 0; i < count; i++) {
-        added[i].data = malloc(blobs[i].len ? blobs[i].len : 1);
-        if (!added[i].data) {
+        if (!record_fill(&added[i], &blobs[i], hashes[i])) {
             while (i > 0)
                 free(added[--i].data);
             return err_set(err, -ENOMEM, "mem: out of memory");
         }
-        if (blobs[i].len)
-            memcpy(added[i].data, blobs[i].data, blobs[i].len);
-        added[i].len = blobs[i].len;
-        memcpy(added[i].hash, hashes[i], JOURNAL_HASH_BYTES);
     }
     return 0;
 }
@@ -143,15 +153,15 @@ static const struct journal_ops mem_ops = {
 int journal_open_mem(struct journal **journal_out, struct err *err)
 {
     struct journal_mem *mem = calloc(1, sizeof(*mem));
-    char *name = strdup("mem");
 
-    if (!mem || !name) {
+    if (!mem)
+        return err_set(err, -ENOMEM, "mem: out of memory");
+    mem->base.ops = &mem_ops;
+    mem->base.name = strdup("mem");
+    if (!mem->base.name) {
         free(mem);
-        free(name);
         return err_set(err, -ENOMEM, "mem: out of memory");
     }
-    mem->base.ops = &mem_ops;
-    mem->base.name = name;
     *journal_out = &mem->base;
     return 0;
 }

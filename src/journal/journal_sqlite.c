@@ -110,8 +110,9 @@ static int sqlite_append(struct journal *base, const struct journal_blob *blobs,
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         /* A NULL pointer would bind NULL, not the empty blob. */
         const void *data = blobs[i].len ? blobs[i].data : "";
+        uint64_t seq = base->last_seq + 1 + i;
 
-        sqlite3_bind_int64(add, 1, (sqlite3_int64)(base->last_seq + 1 + i));
+        sqlite3_bind_int64(add, 1, (sqlite3_int64)seq);
         sqlite3_bind_blob(add, 2, data, (int)blobs[i].len, SQLITE_STATIC);
         sqlite3_bind_blob(add, 3, hashes[i], JOURNAL_HASH_BYTES, SQLITE_STATIC);
         if (journal_sqlite_step(journal, STATEMENT_RECORD_ADD) != SQLITE_DONE)

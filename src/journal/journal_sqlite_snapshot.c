@@ -79,7 +79,7 @@ static int find_hash(struct journal_sqlite *journal, uint64_t seq, uint8_t *hash
 static int start_save(struct journal_sqlite *journal, struct journal_snapshot_save *save,
                       struct err *err)
 {
-    struct snapshot_row rows[SNAPSHOTS_KEPT];
+    struct snapshot_row rows[SNAPSHOTS_KEPT] = { 0 };
     int count = 0;
     int rc = list_rows(journal, rows, &count, err);
 
@@ -98,13 +98,14 @@ static int add_row(struct journal_sqlite *journal, const struct journal_snapshot
 {
     sqlite3_stmt *add = journal->statements[STATEMENT_SNAPSHOT_ADD];
     sqlite3_stmt *after = journal->statements[STATEMENT_PARTS_AFTER];
+    uint64_t parts_end = save->parts_first + parts_of(save->len);
 
     sqlite3_bind_int64(add, 1, (sqlite3_int64)save->seq);
     sqlite3_bind_int64(add, 2, clock_wall_ms());
     sqlite3_bind_blob(add, 3, save->hash, JOURNAL_HASH_BYTES, SQLITE_STATIC);
     sqlite3_bind_int64(add, 4, (sqlite3_int64)save->len);
     sqlite3_bind_int64(add, 5, (sqlite3_int64)save->parts_first);
-    sqlite3_bind_int64(after, 1, (sqlite3_int64)(save->parts_first + parts_of(save->len)));
+    sqlite3_bind_int64(after, 1, (sqlite3_int64)parts_end);
     if (journal_sqlite_step(journal, STATEMENT_SNAPSHOT_ADD) != SQLITE_DONE ||
         journal_sqlite_step(journal, STATEMENT_SNAPSHOTS_TRIM) != SQLITE_DONE ||
         journal_sqlite_step(journal, STATEMENT_PARTS_AFTER) != SQLITE_DONE)
@@ -211,7 +212,7 @@ int journal_sqlite_snapshot_load(struct journal *base, uint64_t *seq_out, struct
                                  struct err *err)
 {
     struct journal_sqlite *journal = CONTAINER_OF(base, struct journal_sqlite, base);
-    struct snapshot_row rows[SNAPSHOTS_KEPT];
+    struct snapshot_row rows[SNAPSHOTS_KEPT] = { 0 };
     size_t len_before = out->len;
     int count = 0;
     int rc = list_rows(journal, rows, &count, err);

@@ -273,7 +273,8 @@ static void *writer_run(void *context)
         if (ending)
             break;
         if (!worked) {
-            ops->maintain(writer->journal, true);
+            if (ops->maintain)
+                ops->maintain(writer->journal, true);
             rested = true;
             continue;
         }
