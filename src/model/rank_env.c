@@ -376,6 +376,9 @@ static void add_skypilot(struct rank_env *env, const struct job_spec *spec,
           (spec->request.shape.devices_milli + 999) / 1000);
     offer(env, "SKYPILOT_TASK_ID", "mains-%" PRIu64 "_%s", facts->job_id, spec->name);
     offer_text(env, "SKYPILOT_USER", facts->user);
+    /* Its file mounts are below ~. */
+    if (facts->workdir && !spec_env_find(spec, "HOME"))
+        rank_env_set(env, "HOME", facts->workdir);
 }
 
 int rank_env_add_rank(struct rank_env *env, const struct job_spec *spec,
