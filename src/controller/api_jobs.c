@@ -28,11 +28,12 @@ void api_job_get(struct api_call *call)
 
 static void reply_why(struct api_call *call, const struct job_found *found)
 {
-    struct why why = { .code = "ended" };
+    struct why why = { 0 };
     uint64_t id = found->id;
     struct job_view view;
 
     if (job_found_is_final(found)) {
+        snprintf(why.code, sizeof(why.code), "ended");
         snprintf(why.text, sizeof(why.text), "%.39s has ended: %s", call->params[0],
                  found->kind == JOB_IS_ENDED ? job_state_name(found->row.state)
                                              : job_state_name(array_state(&found->counts)));
