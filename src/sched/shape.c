@@ -146,7 +146,7 @@ bool shape_allows_site(const struct shape *shape, const struct site_info *site)
 uint32_t shape_preference(const struct shape *shape, const char *kind)
 {
     for (uint32_t i = 0; i < shape->chips_count; i++)
-        if (strcmp(shape->chips[i], kind) == 0)
+        if (request_chip_is_match(shape->chips[i], kind))
             return i;
     return shape->chips_count;
 }
