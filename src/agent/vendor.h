@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "model/inventory.h"
 
+#include <sys/types.h>
+
 #define VENDOR_TOOL_MS_MAX 5000
 #define VENDOR_OUTPUT_BYTES_MAX (1u << 20)
 #define VENDOR_TOOLS_MAX 3u
@@ -76,6 +78,11 @@ bool vendor_tool_find(const char *tool, const char *path, char *out, size_t out_
  * exit status when that is not 0 (the output is kept); -errno when it cannot be started. */
 int vendor_tool_run(const char *file, const char *const *argv, const char *library_paths,
                     int64_t timeout_ms, struct buf *out, struct err *err);
+
+/* The second half of vendor_tool_run, for a child forked otherwise: `pid` leads its process group
+ * and writes to `fd` (closed here). `name` is for messages. */
+int vendor_child_collect(pid_t pid, int fd, const char *name, int64_t deadline_ms, struct buf *out,
+                         struct err *err);
 
 vendor_parser vendor_parse_nvidia;         /* nvidia-smi --query-gpu, nine or ten columns */
 vendor_parser vendor_parse_nvidia_list;    /* nvidia-smi -L: replaces split devices by instances */

@@ -231,3 +231,8 @@ bool slice_is_bus_id(struct slice slice)
     }
     return (colons == 1 || colons == 2) && dots == 1 && slice.data[slice.len - 2] == '.';
 }
+
+bool slice_is_name_byte(char c)
+{
+    return is_digit(c) || is_letter(c) || c == '.' || c == '_' || c == '-';
+}

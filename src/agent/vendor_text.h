@@ -39,3 +39,5 @@ bool slice_parse_milli(struct slice slice, int64_t *milli_out);
 bool slice_find_quantity(struct slice slice, const char *unit, bool last, int64_t *milli_out);
 /* "0000:c1:00.0", "00000000:18:00.0", "00:2e:00.0" */
 bool slice_is_bus_id(struct slice slice);
+/* [A-Za-z0-9._-] */
+bool slice_is_name_byte(char c);

@@ -153,32 +153,37 @@ static int reap(pid_t pid, int64_t deadline_ms, int *status_out)
     }
 }
 
+int vendor_child_collect(pid_t pid, int fd, const char *name, int64_t deadline_ms, struct buf *out,
+                         struct err *err)
+{
+    int status = 0;
+    int rc = read_output(fd, deadline_ms, out);
+
+    close(fd);
+    if (rc == 0 && reap(pid, deadline_ms, &status) == -ETIMEDOUT)
+        rc = -ETIMEDOUT;
+    if (rc < 0) {
+        kill(-pid, SIGKILL);
+        reap(pid, clock_mono_ms() + REAP_MS_MAX, &status);
+        if (rc == -ETIMEDOUT)
+            return err_set(err, rc, "%s: no answer in time", name);
+        if (rc == -EFBIG)
+            return err_set(err, rc, "%s: printed more than %zu bytes", name, out->max);
+        return err_set(err, rc, "%s: %s", name, strerror(-rc));
+    }
+    if (WIFSIGNALED(status))
+        return err_set(err, -EIO, "%s: killed by signal %d", name, WTERMSIG(status));
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+        return err_set(err, -EIO, "%s: exit status %d", name, WEXITSTATUS(status));
+    return 0;
+}
+
 int vendor_tool_run(const char *file, const char *const *argv, const char *library_paths,
                     int64_t timeout_ms, struct buf *out, struct err *err)
 {
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
     struct child child;
-    int status = 0;
     int rc = start(file, argv, library_paths, &child, err);
 
-    if (rc < 0)
-        return rc;
-    rc = read_output(child.out, deadline_ms, out);
-    close(child.out);
-    if (rc == 0 && reap(child.pid, deadline_ms, &status) == -ETIMEDOUT)
-        rc = -ETIMEDOUT;
-    if (rc < 0) {
-        kill(-child.pid, SIGKILL);
-        reap(child.pid, clock_mono_ms() + REAP_MS_MAX, &status);
-        if (rc == -ETIMEDOUT)
-            return err_set(err, rc, "%s: no answer in %lld ms", file, (long long)timeout_ms);
-        if (rc == -EFBIG)
-            return err_set(err, rc, "%s: printed more than %zu bytes", file, out->max);
-        return err_set(err, rc, "%s: %s", file, strerror(-rc));
-    }
-    if (WIFSIGNALED(status))
-        return err_set(err, -EIO, "%s: killed by signal %d", file, WTERMSIG(status));
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
-        return err_set(err, -EIO, "%s: exit status %d", file, WEXITSTATUS(status));
-    return 0;
+    return rc < 0 ? rc : vendor_child_collect(child.pid, child.out, argv[0], deadline_ms, out, err);
 }
