@@ -15,12 +15,23 @@
 #include "net/http_uri.h"
 
 #include <microhttpd.h>
+#include <string.h>
 #include <sys/queue.h>
 
 #define HTTP_WATCH_AFTER_MS 250
 #define HTTP_SWEEP_MS 15000u
 #define HTTP_METHOD_BYTES 16u
-#define HTTP_CONNECTION_MEMORY_BYTES (16u << 10) /* all of a request's head must fit half of it */
+/* Of one connection: the head, then what is written. Zeroed by the library for every request. */
+#define HTTP_CONNECTION_MEMORY_BYTES HTTP_HEAD_BYTES_MAX
+
+/* For prototypes that lack a const they keep. */
+static inline void *http_unconst(const void *pointer)
+{
+    void *same;
+
+    memcpy(&same, &pointer, sizeof(same));
+    return same;
+}
 
 enum http_request_state {
     HTTP_READING,   /* head or body still coming */

@@ -83,9 +83,8 @@ void http_reply(struct http_request *request, int status, const char *content_ty
 
     assert(request->state == HTTP_HANDLING || request->state == HTTP_KEPT);
     request->state = HTTP_DONE;
-    /* MUST_COPY does not write; the library's prototype lacks the const. */
-    response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)(len ? body : ""),
-                                               MHD_RESPMEM_MUST_COPY);
+    response =
+        MHD_create_response_from_buffer(len, http_unconst(len ? body : ""), MHD_RESPMEM_MUST_COPY);
     response_give(request, response, status, content_type, headers, headers_count);
 }
 

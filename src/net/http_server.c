@@ -15,6 +15,9 @@
 #include <unistd.h>
 
 #define LISTEN_BACKLOG 1024
+#define KEEPALIVE_IDLE_S 30
+#define KEEPALIVE_EVERY_S 10
+#define KEEPALIVE_TRIES 3
 /* An answer takes up to three passes of the library: handler, write, read of what follows. */
 #define RUNS_MAX 4
 #define TLS_PRIORITIES "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
@@ -176,6 +179,11 @@ static int listen_open(const struct http_server_config *config, uint16_t *port_o
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     /* Inherited by the connections: an answer must not wait for the ack of the one before. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    /* A client whose machine died says nothing: a kept request or a stream must still end. */
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){ KEEPALIVE_IDLE_S }, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){ KEEPALIVE_EVERY_S }, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){ KEEPALIVE_TRIES }, sizeof(int));
     if (bind(fd, &address.any, len) < 0 || listen(fd, LISTEN_BACKLOG) < 0 ||
         getsockname(fd, &address.any, &len) < 0)
         return err_set(err, -errno, "%s port %u: %s", config->address, config->port,
@@ -204,10 +212,8 @@ static int tls_check(const struct http_server_config *config, struct err *err)
         return err_set(err, -ENOMEM, "TLS: %s", gnutls_strerror(rc));
     rc = gnutls_certificate_set_x509_key_mem(
         credentials,
-        &(gnutls_datum_t){ (unsigned char *)(uintptr_t)config->cert_pem,
-                           (unsigned)strlen(config->cert_pem) },
-        &(gnutls_datum_t){ (unsigned char *)(uintptr_t)config->key_pem,
-                           (unsigned)strlen(config->key_pem) },
+        &(gnutls_datum_t){ http_unconst(config->cert_pem), (unsigned)strlen(config->cert_pem) },
+        &(gnutls_datum_t){ http_unconst(config->key_pem), (unsigned)strlen(config->key_pem) },
         GNUTLS_X509_FMT_PEM);
     gnutls_certificate_free_credentials(credentials);
     if (rc < 0)
@@ -226,15 +232,15 @@ static struct MHD_Daemon *daemon_start(struct http_server *server,
         flags |= MHD_USE_IPv6;
     if (config->cert_pem) {
         flags |= MHD_USE_TLS;
-        tls[count++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0,
-                                                (void *)(uintptr_t)config->cert_pem };
-        tls[count++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0,
-                                                (void *)(uintptr_t)config->key_pem };
-        tls[count++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_PRIORITIES, 0,
-                                                (void *)(uintptr_t)TLS_PRIORITIES };
+        tls[count++] =
+            (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_CERT, 0, http_unconst(config->cert_pem) };
+        tls[count++] =
+            (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_KEY, 0, http_unconst(config->key_pem) };
+        tls[count++] =
+            (struct MHD_OptionItem){ MHD_OPTION_HTTPS_PRIORITIES, 0, http_unconst(TLS_PRIORITIES) };
         if (config->client_ca_pem)
             tls[count++] = (struct MHD_OptionItem){ MHD_OPTION_HTTPS_MEM_TRUST, 0,
-                                                    (void *)(uintptr_t)config->client_ca_pem };
+                                                    http_unconst(config->client_ca_pem) };
         tls[count] = (struct MHD_OptionItem){ MHD_OPTION_END, 0, NULL };
     }
     return MHD_start_daemon(

@@ -16,6 +16,7 @@
 
 #include <uv.h>
 
+#define HTTP_HEAD_BYTES_MAX (16u << 10) /* request line and headers, about: 414 or 431 past it */
 #define HTTP_BODY_BYTES_MAX (1u << 20)
 #define HTTP_BIG_BODY_BYTES_MAX (64u << 20) /* for routes whose handler said so in `body_max` */
 #define HTTP_CONNECTIONS_MAX 4096u
@@ -36,8 +37,10 @@ struct http_server_config {
      * NULL = HTTP_BODY_BYTES_MAX for all. */
     size_t (*body_max)(void *context, const struct http_request *request);
     void (*handle)(void *context, struct http_request *request);
-    /* A kept request or stream whose client went away: called at most once, never for one that was
-     * answered or ended; after this call it must not be touched. May be NULL. */
+    /* A kept request or stream whose client went away (closed, or shut its sending side down after
+     * the request, which is noticed while it is kept longer than a moment): called at most once,
+     * never for one that was answered or ended; after this call it must not be touched. May be
+     * NULL. */
     void (*gone)(void *context, struct http_request *request);
     void *context;
 };
