@@ -137,7 +137,8 @@ int journal_writer_append(struct journal_writer *writer, const void *data, uint3
                           uint64_t *seq_out, struct err *err);
 /* Queue a snapshot of the state after `seq`, written after that record, in parts between groups;
  * takes `data` (malloc'd). One waits at a time: a newer one takes the place of one not yet begun,
- * and -EBUSY comes back (`data` freed) while one is being written. */
+ * and -EBUSY comes back while one is being written; -EINVAL for a `seq` not queued yet. `data` is
+ * taken on failure, too. One that cannot be written is dropped: the records have it all. */
 int journal_writer_snapshot(struct journal_writer *writer, uint64_t seq, void *data, size_t len);
 uint64_t journal_writer_durable(const struct journal_writer *writer);
 /* Write out what is queued (one last try) and stop. The journal itself stays open. */
