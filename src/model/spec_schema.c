@@ -43,6 +43,7 @@ static json_t *reference(const char *name)
 }
 
 static json_t *table_schema(const struct spec_table *table);
+static json_t *key_schema(const struct spec_key *key);
 
 static json_t *list_schema(const struct spec_key *key)
 {
@@ -50,14 +51,7 @@ static json_t *list_schema(const struct spec_key *key)
     json_t *schema;
 
     if (key->bare) /* a lone value stands for the first key */
-        item = json_pack("{s:[o,o]}", "anyOf",
-                         key->table->keys[0].type == KEY_NAME && key->table->keys[0].bare
-                             ? json_pack("{s:[{s:s,s:i},o]}", "anyOf", "type", "integer", "minimum",
-                                         0, reference("name"))
-                         : key->table->keys[0].type == KEY_WORK_PATH
-                             ? reference("work_path")
-                             : json_pack("{s:s}", "type", "string"),
-                         item);
+        item = json_pack("{s:[o,o]}", "anyOf", key_schema(&key->table->keys[0]), item);
     if (key->type == KEY_LIST)
         schema = json_pack("{s:s,s:I,s:o}", "type", "array", "maxItems", (json_int_t)key->max,
                            "items", item);
@@ -99,7 +93,7 @@ static json_t *object_schema(const struct spec_key *key)
 
     if (!key->bare)
         return schema;
-    return json_pack("{s:[o,o]}", "anyOf", integer_schema(&key->table->keys[0]), schema);
+    return json_pack("{s:[o,o]}", "anyOf", key_schema(&key->table->keys[0]), schema);
 }
 
 static json_t *key_schema(const struct spec_key *key)

@@ -1,0 +1,18 @@
+#include "job_check.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct spec_warnings warnings = { 0 };
+    struct job_spec *spec = NULL;
+    struct err err = { 0 };
+
+    if (spec_parse_yaml("f", (const char *)data, size, &spec, &warnings, &err) == 0)
+        check_job(spec);
+    else
+        check_err(&err);
+    spec_destroy(spec);
+    spec_warnings_fini(&warnings);
+    return 0;
+}
