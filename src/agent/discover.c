@@ -156,8 +156,10 @@ static void name_chip(const struct look *look, const char *vendor,
         snprintf(kind, sizeof(kind), "%s", chip->kind);
     else
         snprintf(kind, sizeof(kind), "unknown-%s", vendor);
+    /* "mig-" in front, or a job that asks for the chip, by the beginning of its name, would get
+     * a part of it. */
     if (found->partition[0])
-        snprintf(device->chip, sizeof(device->chip), "%.*s-mig-%.24s", 30, kind, found->partition);
+        snprintf(device->chip, sizeof(device->chip), "mig-%.30s-%.24s", kind, found->partition);
     else
         snprintf(device->chip, sizeof(device->chip), "%s", kind);
     for (char *p = device->chip; *p; p++)

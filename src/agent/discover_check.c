@@ -61,7 +61,7 @@ static void advise(struct discover_check *check, const char *fmt, ...)
 static void check_sandbox(struct checks *checks)
 {
     bool root = geteuid() == 0;
-    pid_t pid = sandbox_fork();
+    pid_t pid = sandbox_fork(-1);
     int status = 0;
 
     if (pid == 0)

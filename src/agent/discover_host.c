@@ -208,14 +208,14 @@ static int64_t memory_limit_v1(const struct discover_config *config, const char 
 static int64_t cpu_limit_v2(const struct discover_config *config, const char *folder)
 {
     char path[DISCOVER_PATH_BYTES + 64], text[64];
-    long long quota, period;
+    uint32_t quota_us, period_us;
 
-    snprintf(path, sizeof(path), "%s/cpu.max", folder);
+    snprintf(path, sizeof(path), "%s/cpu.max", folder); /* "max 100000", "50000 100000" */
     discover_read_line(config, path, text, sizeof(text));
-    if (sscanf(text, "%lld %lld", &quota, &period) != 2 || quota < 0 || period <= 0 ||
-        quota > INT64_MAX / 1000)
+    if (!slice_parse_u32(slice_word(slice_of(text), 0), &quota_us) ||
+        !slice_parse_u32(slice_word(slice_of(text), 1), &period_us) || period_us == 0)
         return -1;
-    return quota * 1000 / period;
+    return (int64_t)quota_us * 1000 / period_us;
 }
 
 static int64_t cpu_limit_v1(const struct discover_config *config, const char *folder)

@@ -81,9 +81,9 @@ static int print_devices(const char *library, FILE *out)
 
     if (!loader)
         return 3;
-    platforms_of = (get_platforms *)(uintptr_t)dlsym(loader, "clGetPlatformIDs");
-    devices_of = (get_devices *)(uintptr_t)dlsym(loader, "clGetDeviceIDs");
-    info = (get_info *)(uintptr_t)dlsym(loader, "clGetDeviceInfo");
+    *(void **)&platforms_of = dlsym(loader, "clGetPlatformIDs"); /* as POSIX has it */
+    *(void **)&devices_of = dlsym(loader, "clGetDeviceIDs");
+    *(void **)&info = dlsym(loader, "clGetDeviceInfo");
     if (!platforms_of || !devices_of || !info)
         return 4;
     if (platforms_of(PLATFORMS_MAX, platforms, &platforms_count) != 0)

@@ -11,22 +11,24 @@
 
 bool discover_pci_address(const char *text, char out[16])
 {
-    unsigned domain = 0, bus, slot, function;
-    int end = 0;
+    unsigned long parts[4] = { 0, 0, 0, 0 }; /* domain, bus, slot, function */
+    size_t colons = 0, i;
 
     if (!slice_is_bus_id(slice_of(text)))
         return false;
-    if (sscanf(text, "%8x:%2x:%2x.%1x%n", &domain, &bus, &slot, &function, &end) != 4 ||
-        text[end]) {
-        domain = 0;
-        if (sscanf(text, "%2x:%2x.%1x%n", &bus, &slot, &function, &end) != 3 || text[end])
+    for (const char *p = text; *p; p++)
+        colons += *p == ':' ? 1 : 0;
+    for (i = 2 - colons; i < 4; i++) { /* without a domain: "18:00.0" */
+        char *end;
+
+        parts[i] = strtoul(text, &end, 16);
+        if (end == text || parts[i] > (i == 0 ? 0xffffu : i == 3 ? 7u : 0xffu))
             return false;
+        text = end + (*end ? 1 : 0);
     }
-    if (domain > 0xffff)
-        return false;
-    snprintf(out, 16, "%04x:%02x:%02x.%x", domain & 0xffff, bus & 0xff, slot & 0xff,
-             function & 0xf);
-    return true;
+    snprintf(out, 16, "%04x:%02x:%02x.%x", (unsigned)parts[0] & 0xffff, (unsigned)parts[1] & 0xff,
+             (unsigned)parts[2] & 0xff, (unsigned)parts[3] & 0xf);
+    return *text == '\0';
 }
 
 static unsigned long read_hex(const struct discover_config *config, const char *address,

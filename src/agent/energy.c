@@ -1,5 +1,6 @@
 #include "agent/energy.h"
 
+#include "agent/vendor_text.h"
 #include "base/buf.h"
 #include "base/file.h"
 
@@ -13,6 +14,7 @@
 
 #define RAPL_DOMAINS_MAX 64u
 #define SMALL_FILE_BYTES_MAX 4096u
+#define STAT_BYTES_MAX (4u << 20)       /* a line a CPU and one of all interrupts */
 #define MS_MAX INT64_C(100000000000000) /* 3000 years: keeps every product below in 128 bits */
 
 static int64_t clamp(__int128 value)
@@ -203,21 +205,25 @@ bool energy_rapl_is_readable(const char *root)
 static int64_t read_busy_ms(const char *root)
 {
     CLEANUP(freep) char *path = path_format("%s/proc/stat", root);
-    uint64_t user, nice, system, idle, iowait, irq, softirq;
+    CLEANUP(buf_fini) struct buf text = buf_init(STAT_BYTES_MAX);
     long ticks = sysconf(_SC_CLK_TCK);
-    FILE *file = path ? fopen(path, "re") : NULL;
-    int got = 0;
+    struct slice rest, line;
+    __int128 busy = 0;
 
-    if (file) {
-        got = fscanf(file,
-                     "cpu %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-                     " %" SCNu64,
-                     &user, &nice, &system, &idle, &iowait, &irq, &softirq);
-        fclose(file);
-    }
-    if (got != 7 || ticks <= 0)
+    if (!path || file_read(path, &text, NULL) < 0 || !text.data || ticks <= 0)
         return -1;
-    return clamp((__int128)(user + nice + system + irq + softirq) * 1000 / ticks);
+    rest = (struct slice){ text.data, text.len };
+    if (!slice_next_line(&rest, &line) || !slice_is(slice_word(line, 0), "cpu"))
+        return -1;
+    for (uint32_t i = 1; i <= 7; i++) { /* user nice system idle iowait irq softirq */
+        int64_t milli;
+
+        if (!slice_parse_milli(slice_word(line, i), &milli))
+            return -1;
+        if (i != 4 && i != 5)
+            busy += milli;
+    }
+    return clamp(busy / ticks);
 }
 
 struct energy_sampler *energy_sampler_create(const char *root)

@@ -4,6 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NVIDIA_QUERY                                                                               \
+    "--query-gpu=index,uuid,name,pci.bus_id,driver_version,memory.total,temperature.gpu,"          \
+    "power.draw,ecc.errors.uncorrected.volatile.total"
+
+#define GAUDI_QUERY                                                                                \
+    "index,module_id,name,uuid,bus_id,driver_version,memory.total,temperature.aip,power.draw"
+
 /* Order is that of discovery, and so of devices in the node. */
 static const struct vendor_adapter adapters[] = {
     {
@@ -17,17 +24,11 @@ static const struct vendor_adapter adapters[] = {
         .node_formats = "/dev/nvidia%u",
         .nodes_common = "/dev/nvidiactl;/dev/nvidia-uvm;/dev/nvidia-uvm-tools",
         .temperature_c_max = 95,
-        .tools = { { { "nvidia-smi",
-                       "--query-gpu=index,uuid,name,pci.bus_id,driver_version,memory.total,"
-                       "temperature.gpu,power.draw,ecc.errors.uncorrected.volatile.total,"
-                       "mig.mode.current",
+        .tools = { { { "nvidia-smi", NVIDIA_QUERY ",mig.mode.current",
                        "--format=csv,noheader,nounits" },
                      vendor_parse_nvidia },
                    /* Drivers before 450 know no MIG and refuse the whole query. */
-                   { { "nvidia-smi",
-                       "--query-gpu=index,uuid,name,pci.bus_id,driver_version,memory.total,"
-                       "temperature.gpu,power.draw,ecc.errors.uncorrected.volatile.total",
-                       "--format=csv,noheader,nounits" },
+                   { { "nvidia-smi", NVIDIA_QUERY, "--format=csv,noheader,nounits" },
                      vendor_parse_nvidia } },
         .more = { { "nvidia-smi", "-L" }, vendor_parse_nvidia_list },
     },
@@ -59,11 +60,7 @@ static const struct vendor_adapter adapters[] = {
         .node_formats = "/dev/accel/accel%u;/dev/accel/accel_controlD%u;/dev/hl%u;"
                         "/dev/hl_controlD%u",
         .temperature_c_max = 100,
-        .tools = { { { "hl-smi", "-Q",
-                       "index,module_id,name,uuid,bus_id,driver_version,memory.total,"
-                       "temperature.aip,power.draw",
-                       "-f", "csv,noheader" },
-                     vendor_parse_gaudi },
+        .tools = { { { "hl-smi", "-Q", GAUDI_QUERY, "-f", "csv,noheader" }, vendor_parse_gaudi },
                    { { "hl-smi" }, vendor_parse_gaudi_table } },
     },
     {

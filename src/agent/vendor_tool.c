@@ -93,8 +93,7 @@ static int start(const char *file, const char *const *argv, const char *library_
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, pipes[1], 1);
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    rc = posix_spawn(&child->pid, file, &actions, &attributes, (char *const *)(uintptr_t)argv,
-                     environment);
+    rc = posix_spawn(&child->pid, file, &actions, &attributes, (char *const *)argv, environment);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     close(pipes[1]);

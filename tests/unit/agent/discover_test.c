@@ -424,7 +424,7 @@ static void test_instances_of_split_device(void **state)
     put_tool(machine, "nvidia-smi", body);
     look(machine);
     assert_int_equal(machine->node->devices_count, 4);
-    assert_string_equal(machine->node->devices[0].chip, "a100-sxm-80g-mig-2g.20gb");
+    assert_string_equal(machine->node->devices[0].chip, "mig-a100-sxm-80g-2g.20gb");
     assert_string_equal(machine->node->devices[0].visibility_value,
                         "MIG-ec000000-0000-0000-0000-000000000000");
     assert_string_equal(machine->node->devices[0].device_nodes, "/dev/nvidia7");
