@@ -5,7 +5,7 @@
  * was begun here": the same one never runs twice) and flock'd from then on: first through the
  * agent's descriptor, which travels with the order, then through the supervisor's copy. No lock and
  * no record means: the supervisor died, the attempt is lost. In it:
- *     run            "<pid> <started_ms>\n" of the supervisor, once the ranks are being started
+ *     run            "<pid> <started_ms> <cgroup>\n" of the supervisor, when it starts the ranks
  *     stop           "<grace_ms> <reason>\n": asks the supervisor to stop; SIGUSR1 makes it look
  *     work/          the private work folder
  *     stdout, stderr the logs (made at the first byte)
@@ -71,9 +71,9 @@ struct attempt_order {
     uint32_t node_cpus; /* of the whole node: no quota is set for a job that holds all */
     uint32_t tasks, cpus;
     int64_t memory_bytes, disk_bytes; /* of this part in all; 0 = no limit */
-    uint32_t devices_count;
-    struct attempt_device devices[NODE_DEVICES_MAX];
     uint32_t spec_len; /* the spec's JSON follows */
+    uint32_t devices_count;
+    struct attempt_device devices[NODE_DEVICES_MAX]; /* last: only those there are are sent */
 };
 
 struct attempt_record {

@@ -291,22 +291,34 @@ static int open_group(const struct cgroup_root *root, const char *name, bool mak
     return 0;
 }
 
-int cgroup_create(const struct cgroup_root *root, const char *name,
-                  const struct cgroup_limits *limits, struct cgroup *cgroup_out, struct err *err)
+int cgroup_create(const struct cgroup_root *root, const char *name, struct cgroup *cgroup_out,
+                  struct err *err)
 {
     struct cgroup group;
     int rc = open_group(root, name, true, &group);
 
-    if (rc == 0 && root->kind == CGROUP_V2)
-        rc = limit_v2(group.fds[0], limits);
-    else if (rc == 0 && root->kind == CGROUP_V1)
-        rc = limit_v1(group.fds, limits);
     if (rc < 0) {
         cgroup_remove(&group);
         return err_set(err, rc, "cgroup %s: %s", name, strerror(-rc));
     }
     *cgroup_out = group;
     return 0;
+}
+
+int cgroup_limit(const struct cgroup *cgroup, const struct cgroup_limits *limits, struct err *err)
+{
+    int rc = 0;
+
+    if (cgroup->root->kind == CGROUP_V2)
+        rc = limit_v2(cgroup->fds[0], limits);
+    else if (cgroup->root->kind == CGROUP_V1)
+        rc = limit_v1(cgroup->fds, limits);
+    return rc < 0 ? err_set(err, rc, "cgroup %s: %s", cgroup->name, strerror(-rc)) : 0;
+}
+
+int cgroup_birth_fd(const struct cgroup *cgroup)
+{
+    return cgroup->root->kind == CGROUP_V2 ? cgroup->fds[0] : -1;
 }
 
 int cgroup_enter(const struct cgroup *cgroup)
@@ -386,6 +398,8 @@ static int kill_round(int folder)
         return 0;
     }
     while (fscanf(file, "%d", &pid) == 1) {
+        if (pid == getpid())
+            continue;
         if (pid > 0) /* 0: of another pid namespace, cannot be named from here */
             kill(pid, SIGKILL);
         count++;
@@ -441,4 +455,21 @@ void cgroup_sweep(const struct cgroup_root *root, const char *name)
     open_group(root, name, false, &group);
     cgroup_kill(&group);
     cgroup_remove(&group);
+}
+
+void cgroup_sweep_empty(const struct cgroup_root *root)
+{
+    for (int i = 0; i < CG_COUNT; i++) {
+        int fd = root->fds[i] < 0 || (i > 0 && root->kind == CGROUP_V2)
+                     ? -1
+                     : openat(root->fds[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+        struct dirent *entry;
+
+        while (dir && (entry = readdir(dir)) != NULL)
+            if (entry->d_type == DT_DIR && entry->d_name[0] == 's')
+                unlinkat(root->fds[i], entry->d_name, AT_REMOVEDIR); /* -EBUSY: in use */
+        if (dir)
+            closedir(dir);
+    }
 }

@@ -2,8 +2,7 @@
  * else v1 controllers (cpu, cpuacct, memory, pids; each may be missing), else nothing (then only
  * rlimits hold).
  *
- * cgroup_root_open finds, once, a place the agent may write; groups are folders `mains-<state>` /
- * <attempt> below it. All calls are cheap enough for a job that lasts a millisecond. */
+ * cgroup_root_open finds, once, a place the agent may write; groups are folders below it. */
 #pragma once
 
 #include "base/err.h"
@@ -40,16 +39,26 @@ struct cgroup_usage {
 void cgroup_root_open(const char *tag, struct cgroup_root *root_out);
 void cgroup_root_close(struct cgroup_root *root);
 
-int cgroup_create(const struct cgroup_root *root, const char *name,
-                  const struct cgroup_limits *limits, struct cgroup *cgroup_out, struct err *err);
-/* Move the calling process in: only system calls, fit for a child after vfork. -errno. */
+/* Make the group (limits come later, with the order). */
+int cgroup_create(const struct cgroup_root *root, const char *name, struct cgroup *cgroup_out,
+                  struct err *err);
+int cgroup_limit(const struct cgroup *cgroup, const struct cgroup_limits *limits, struct err *err);
+/* Move the calling process in. Slow: the kernel may wait for a grace period of its locks, tens of
+ * milliseconds, before it lets a process change groups; so supervisors enter theirs while they
+ * wait for an order, and what they start is born there. Only for v1; -errno. */
 int cgroup_enter(const struct cgroup *cgroup);
+/* v2 can give birth inside a group (CLONE_INTO_CGROUP): the descriptor for it; -1 = no v2. */
+int cgroup_birth_fd(const struct cgroup *cgroup);
 void cgroup_measure(const struct cgroup *cgroup, struct cgroup_usage *usage_out);
 /* A descriptor that becomes readable (POLLPRI or POLLIN) when memory ran out; -1 = not offered. */
 int cgroup_watch_oom(const struct cgroup *cgroup);
-/* SIGKILL everything in it, again and again until it is empty (at most ~2 s). -EBUSY when not. */
+/* SIGKILL everything in it but ourselves, again and again until it is empty (at most ~2 s). -EBUSY
+ * when it is not. */
 int cgroup_kill(const struct cgroup *cgroup);
 /* Remove the emptied group. */
 void cgroup_remove(struct cgroup *cgroup);
 /* Kill and remove a group by name: what a supervisor that died left behind. */
 void cgroup_sweep(const struct cgroup_root *root, const char *name);
+/* Remove every group that nothing lives in: of supervisors whose spawner was gone when they ended.
+ */
+void cgroup_sweep_empty(const struct cgroup_root *root);

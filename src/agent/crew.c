@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -67,9 +68,7 @@ static _Noreturn void become_rank(const struct crew_plan *plan, char *const *arg
 
     setsid();
     if (!inside) {
-        if (plan->cgroup)
-            rc = cgroup_enter(plan->cgroup);
-        if (rc == 0 && plan->workdir_fd >= 0 && fchdir(plan->workdir_fd) < 0)
+        if (plan->workdir_fd >= 0 && fchdir(plan->workdir_fd) < 0)
             rc = -errno;
         if (rc == 0)
             rc = identity_become(plan->identity);
@@ -94,21 +93,40 @@ static _Noreturn void become_rank(const struct crew_plan *plan, char *const *arg
     _exit(rc == ENOENT ? 127 : 126);
 }
 
+pid_t crew_clone(uint64_t namespaces, int cgroup_fd)
+{
+    struct clone_args args = { .flags = namespaces, .exit_signal = SIGCHLD };
+    long pid;
+
+    if (cgroup_fd >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (uint64_t)cgroup_fd;
+        pid = syscall(SYS_clone3, &args, sizeof(args));
+    } else {
+        pid = syscall(SYS_clone, (unsigned long)namespaces | SIGCHLD, NULL, NULL, NULL, NULL);
+    }
+    return pid < 0 ? -errno : (pid_t)pid;
+}
+
 static pid_t start_process(const struct crew_plan *plan, char *const *argv, char *const *env,
                            bool inside)
 {
     pid_t parent = (pid_t)syscall(SYS_getpid);
+    int birth_fd = plan->cgroup ? cgroup_birth_fd(plan->cgroup) : -1;
     char **environ_kept = environ;
     pid_t pid;
 
     environ = (char **)(uintptr_t)env; /* execvp looks for PATH there, and it is the job's */
-    pid = vfork();
+    /* vfork is quicker, as it copies no page tables; but only clone can choose the cgroup. */
+    pid = !inside && birth_fd >= 0 ? crew_clone(0, birth_fd) : vfork();
     if (pid == 0) {
         settle_signals();
         become_rank(plan, argv, inside, parent);
     }
+    if (pid == -1)
+        pid = -errno;
     environ = environ_kept;
-    return pid < 0 ? -errno : pid;
+    return pid;
 }
 
 static void fail(crew_event_fn told, void *context, int code, const char *text)
@@ -253,11 +271,7 @@ static _Noreturn void init_main(struct init *init)
     setsid();
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
-    rc = plan->cgroup ? cgroup_enter(plan->cgroup) : 0;
-    if (rc < 0)
-        err_set(&err, rc, "cgroup: %s", strerror(-rc));
-    else
-        rc = sandbox_enter(plan->sandbox, &err);
+    rc = sandbox_enter(plan->sandbox, &err);
     if (rc == 0 && chdir(plan->workdir) < 0)
         rc = err_set(&err, -errno, "work folder %s: %s", plan->workdir, strerror(errno));
     if (rc == 0) {
@@ -286,7 +300,7 @@ static int start_init(struct crew *crew, struct err *err)
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return err_set(err, -errno, "sandbox: socket: %s", strerror(errno));
-    pid = sandbox_fork();
+    pid = sandbox_fork(crew->plan->cgroup ? cgroup_birth_fd(crew->plan->cgroup) : -1);
     if (pid == 0) {
         struct init init = { .crew = *crew, .fd = pair[1] };
 

@@ -28,7 +28,7 @@ struct crew_plan {
     int workdir_fd;           /* unsandboxed: entered before the identity changes; else -1 */
     int stdout_fd, stderr_fd;
     const struct identity *identity;
-    const struct cgroup *cgroup;   /* entered by every process; NULL = none */
+    const struct cgroup *cgroup;   /* where every process is born or we are; NULL = none */
     const struct sandbox *sandbox; /* NULL = none */
     int64_t file_bytes_max;        /* RLIMIT_FSIZE; 0 = none */
     int64_t data_bytes_max;        /* RLIMIT_DATA: where no cgroup limits memory; 0 = none */
@@ -52,6 +52,9 @@ struct crew_event {
     char text[160]; /* FAILED: why no rank runs */
 };
 typedef void (*crew_event_fn)(void *context, const struct crew_event *event);
+
+/* fork() with namespaces, and born in a group of cgroup v2 when `cgroup_fd` is not -1. -errno. */
+pid_t crew_clone(uint64_t namespaces, int cgroup_fd);
 
 /* Start. What happens comes through `told`, some of it perhaps during the call. */
 int crew_start(const struct crew_plan *plan, struct crew *crew_out, crew_event_fn told,

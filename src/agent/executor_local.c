@@ -565,7 +565,7 @@ static int make_folders(struct local *local, struct err *err)
 static int start_spawner(struct local *local, struct err *err)
 {
     struct epoll_event notify = { .events = EPOLLIN, .data.ptr = &local->notify_fd };
-    struct epoll_event spawner = { .events = EPOLLRDHUP, .data.ptr = &local->spawner };
+    struct epoll_event spawner = { .events = EPOLLIN, .data.ptr = &local->spawner };
     struct supervisor_place *place = &local->place;
     int rc;
 
@@ -582,7 +582,7 @@ static int start_spawner(struct local *local, struct err *err)
     local->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (local->epoll_fd < 0 ||
         epoll_ctl(local->epoll_fd, EPOLL_CTL_ADD, local->notify_fd, &notify) < 0 ||
-        epoll_ctl(local->epoll_fd, EPOLL_CTL_ADD, local->spawner.fd, &spawner) < 0)
+        epoll_ctl(local->epoll_fd, EPOLL_CTL_ADD, local->spawner.pid_fd, &spawner) < 0)
         return err_set(err, -errno, "epoll: %s", strerror(errno));
     return 0;
 }
@@ -615,7 +615,7 @@ static int local_open(const struct executor_config *config, struct executor **ex
     local->base.ops = &executor_local_ops;
     local->config = *config;
     local->agent_fd = local->attempts_fd = local->ended_fd = -1;
-    local->notify_fd = local->epoll_fd = local->spawner.fd = -1;
+    local->notify_fd = local->epoll_fd = local->spawner.fd = local->spawner.pid_fd = -1;
     for (int i = 0; i < CG_COUNT; i++)
         local->place.cgroups.fds[i] = -1;
     local->tail = malloc(NOTIFY_BYTES);

@@ -21,7 +21,9 @@ void identity_find(uid_t uid, gid_t gid, bool drop, struct identity *identity_ou
     struct passwd entry, *found = NULL;
     char text[4096];
 
-    if (getpwuid_r(uid, &entry, text, sizeof(text), &found) == 0 && found) {
+    bool is_private = uid >= IDENTITY_PRIVATE_FIRST && uid <= IDENTITY_PRIVATE_LAST;
+
+    if (!is_private && getpwuid_r(uid, &entry, text, sizeof(text), &found) == 0 && found) {
         snprintf(identity.name, sizeof(identity.name), "%s", found->pw_name);
         snprintf(identity.home, sizeof(identity.home), "%s", found->pw_dir);
         identity.groups_count = IDENTITY_GROUPS_MAX;

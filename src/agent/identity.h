@@ -8,6 +8,10 @@
 #include <sys/types.h>
 
 #define IDENTITY_GROUPS_MAX 64
+/* Uids that mains hands to tenants without one: systemd's dynamic range. Nobody has them in a
+ * directory, so nobody is asked: that would cost more than a short job. */
+#define IDENTITY_PRIVATE_FIRST 61184u
+#define IDENTITY_PRIVATE_LAST 65519u
 
 struct identity {
     uid_t uid;

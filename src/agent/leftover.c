@@ -63,13 +63,31 @@ static int kill_marked(const char *mark, char *text)
     return count;
 }
 
+/* The supervisor wrote down which group was the attempt's. */
+static void sweep_cgroup(const struct supervisor_place *place, const char *name)
+{
+    char path[ATTEMPT_NAME_BYTES + 32], text[128], group[48];
+    ssize_t got;
+    int fd;
+
+    snprintf(path, sizeof(path), "attempts/%s/run", name);
+    fd = openat(place->agent_fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[MAX(got, 0)] = '\0';
+    if (sscanf(text, "%*d %*d %47s", group) == 1 && !strchr(group, '/') && group[0] == 's')
+        cgroup_sweep(&place->cgroups, group);
+}
+
 void leftover_remove(const struct supervisor_place *place, struct attempt_key key)
 {
     char name[ATTEMPT_NAME_BYTES], path[PATH_MAX], mark[ATTEMPT_NAME_BYTES + 64];
     char *text = malloc(ENVIRON_BYTES_MAX);
 
     attempt_name(key, name);
-    cgroup_sweep(&place->cgroups, name);
+    sweep_cgroup(place, name);
     snprintf(mark, sizeof(mark), LEFTOVER_MARK "=");
     leftover_mark(place, key, mark + strlen(mark), sizeof(mark) - strlen(mark));
     for (int i = 0; text && i < ROUNDS_MAX && kill_marked(mark, text) > 0; i++)

@@ -1,5 +1,7 @@
 #include "agent/sandbox.h"
 
+#include "agent/crew.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -23,19 +25,16 @@ static const char *const system_folders[] = { "/usr",   "/bin", "/sbin", "/lib",
                                               "/lib64", "/etc", "/opt",  "/nix", "/sys" };
 static const char *const plain_nodes[] = { "null", "zero", "full", "random", "urandom", "tty" };
 
-pid_t sandbox_fork(void)
+pid_t sandbox_fork(int cgroup_fd)
 {
     bool root = geteuid() == 0;
     uid_t uid = geteuid();
     gid_t gid = getegid();
-    pid_t pid = (pid_t)syscall(SYS_clone, NAMESPACES | (root ? 0 : CLONE_NEWUSER) | SIGCHLD, NULL,
-                               NULL, NULL, NULL);
+    pid_t pid = crew_clone(NAMESPACES | (root ? 0 : CLONE_NEWUSER), cgroup_fd);
     char text[64];
     int fd;
 
-    if (pid < 0)
-        return -errno;
-    if (pid > 0 || root)
+    if (pid != 0 || root)
         return pid;
     snprintf(text, sizeof(text), "%u %u 1", uid, uid);
     fd = open("/proc/self/uid_map", O_WRONLY | O_CLOEXEC);

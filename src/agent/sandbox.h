@@ -25,7 +25,8 @@ struct sandbox {
 };
 
 /* Fork a process 1 of new pid, mount, ipc and uts namespaces, as fork(): 0 in the child. Without
- * root, in a user namespace that knows only the own uid. -errno. */
-pid_t sandbox_fork(void);
+ * root, in a user namespace that knows only the own uid. `cgroup_fd` (of cgroup v2, or -1) is where
+ * it is born. -errno. */
+pid_t sandbox_fork(int cgroup_fd);
 /* In the child: build the view and make it the root. */
 int sandbox_enter(const struct sandbox *sandbox, struct err *err);

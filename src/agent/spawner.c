@@ -1,80 +1,318 @@
 #include "agent/spawner.h"
 
+#include "agent/identity.h"
+#include "model/spec.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int receive_all(int fd, void *data, size_t len)
-{
-    char *p = data;
+#define INLINE_SPEC_BYTES_MAX (32u << 10) /* a longer spec travels in a memory file */
+#define SOCKET_BYTES (4 << 20)
+#define FAREWELL_MS 2000
 
-    while (len) {
-        ssize_t got = read(fd, p, len);
+/* ---- one order as one message ---- */
+
+struct message {
+    struct attempt_order order;
+    char spec[INLINE_SPEC_BYTES_MAX];
+};
+
+/* An order without the devices it does not have. */
+static size_t order_bytes(const struct attempt_order *order)
+{
+    return offsetof(struct attempt_order, devices) +
+           order->devices_count * sizeof(order->devices[0]);
+}
+
+static int read_file(int fd, char *out, size_t len)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t got = pread(fd, out + at, len - at, (off_t)at);
 
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            return -EPIPE;
-        p += got;
-        len -= (size_t)got;
+            return -EIO;
+        at += (size_t)got;
     }
     return 0;
 }
 
-/* The order, and the descriptor that came along with its first bytes. */
-static int receive_order(int fd, struct attempt_order *order, int *attempt_fd_out)
+/* Wait for an order. -EPIPE: the agent is gone. `*spec_out` is malloc'd. */
+static int receive_order(int fd, struct attempt_order *order, char **spec_out, int *attempt_fd_out)
 {
+    static char bytes[sizeof(struct message)]; /* one thread, once in its life */
     union {
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
         struct cmsghdr align;
     } control;
-    struct iovec part = { .iov_base = order, .iov_len = sizeof(*order) };
+    struct iovec part = { .iov_base = bytes, .iov_len = sizeof(bytes) };
     struct msghdr message = { .msg_iov = &part,
                               .msg_iovlen = 1,
                               .msg_control = control.bytes,
                               .msg_controllen = sizeof(control.bytes) };
+    int fds[2] = { -1, -1 };
     struct cmsghdr *head;
     ssize_t got;
+    size_t len;
 
     do
         got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
     while (got < 0 && errno == EINTR);
-    if (got <= 0)
-        return -EPIPE;
     head = CMSG_FIRSTHDR(&message);
-    if (!head || head->cmsg_type != SCM_RIGHTS)
+    if (got < (ssize_t)offsetof(struct attempt_order, devices) || !head ||
+        head->cmsg_type != SCM_RIGHTS)
         return -EPIPE;
-    memcpy(attempt_fd_out, CMSG_DATA(head), sizeof(int));
-    return receive_all(fd, (char *)order + got, sizeof(*order) - (size_t)got);
+    memcpy(fds, CMSG_DATA(head), MIN(head->cmsg_len - CMSG_LEN(0), sizeof(fds)));
+    memcpy(order, bytes, MIN((size_t)got, sizeof(*order)));
+    len = order_bytes(order);
+    *attempt_fd_out = fds[0];
+    *spec_out = calloc(1, (size_t)order->spec_len + 1);
+    if (!*spec_out)
+        return -ENOMEM;
+    if (fds[1] < 0) {
+        if ((size_t)got != len + order->spec_len)
+            return -EBADMSG;
+        memcpy(*spec_out, bytes + len, order->spec_len);
+        return 0;
+    }
+    if (read_file(fds[1], *spec_out, order->spec_len) < 0)
+        return -EIO;
+    close(fds[1]);
+    return 0;
 }
 
-static void spawner_loop(int fd, const struct supervisor_place *place)
+static int spec_file(const char *spec_json, size_t len)
 {
-    struct attempt_order order;
-    int attempt_fd = -1;
+    int fd = memfd_create("mains-spec", MFD_CLOEXEC);
 
-    while (receive_order(fd, &order, &attempt_fd) == 0) {
-        char *spec_json = calloc(1, (size_t)order.spec_len + 1);
-        pid_t pid;
+    for (size_t at = 0; fd >= 0 && at < len;) {
+        ssize_t put = write(fd, spec_json + at, len - at);
 
-        if (!spec_json || receive_all(fd, spec_json, order.spec_len) < 0)
-            _exit(1);
-        pid = fork();
-        if (pid == 0) {
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
             close(fd);
-            supervisor_run(place, &order, spec_json, attempt_fd);
+            return -1;
         }
-        if (pid < 0) /* the folder's lock falls: the agent sees a lost attempt */
-            supervisor_report_unborn(place, &order, errno);
-        close(attempt_fd);
-        free(spec_json);
+        at += (size_t)put;
+    }
+    return fd;
+}
+
+int spawner_send(struct spawner *spawner, const struct attempt_order *order, const char *spec_json,
+                 int attempt_fd, struct err *err)
+{
+    union {
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+        struct cmsghdr align;
+    } control = { 0 };
+    bool in_file = order->spec_len > INLINE_SPEC_BYTES_MAX;
+    struct iovec parts[2] = {
+        { .iov_base = (void *)(uintptr_t)order, .iov_len = order_bytes(order) },
+        { .iov_base = (void *)(uintptr_t)spec_json, .iov_len = order->spec_len }
+    };
+    struct msghdr message = { .msg_iov = parts,
+                              .msg_iovlen = in_file ? 1 : 2,
+                              .msg_control = control.bytes,
+                              .msg_controllen = CMSG_SPACE((in_file ? 2 : 1) * sizeof(int)) };
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    CLEANUP(closep) int file = in_file ? spec_file(spec_json, order->spec_len) : -1;
+    const int fds[2] = { attempt_fd, file };
+    ssize_t put;
+
+    if (in_file && file < 0)
+        return err_set(err, -EIO, "spec of %u bytes: no memory file", order->spec_len);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN((in_file ? 2 : 1) * sizeof(int));
+    memcpy(CMSG_DATA(head), fds, (in_file ? 2 : 1) * sizeof(int));
+    do
+        put = sendmsg(spawner->fd, &message, MSG_NOSIGNAL);
+    while (put < 0 && errno == EINTR);
+    if (put < 0)
+        return err_set(err, -EPIPE, "spawner: %s", strerror(errno));
+    return 0;
+}
+
+/* ---- the spawner's side ---- */
+
+struct child {
+    pid_t pid;
+    bool parked;
+    uint64_t number; /* of its cgroup */
+};
+
+struct yard {
+    const struct supervisor_place *place;
+    int order_fd; /* where orders come from; the parked read it, the spawner only sees it close */
+    int taken_fds[2];
+    struct child *children;
+    size_t count, room;
+    int parked, parked_wanted;
+    uint64_t number;
+};
+
+static void group_name(uint64_t number, pid_t spawner, char out[48])
+{
+    snprintf(out, 48, "s%d-%llu", (int)spawner, (unsigned long long)number);
+}
+
+static _Noreturn void be_parked(struct yard *yard, uint64_t number, pid_t spawner)
+{
+    struct attempt_order *order = calloc(1, sizeof(*order));
+    struct cgroup cgroup = { 0 };
+    struct err err = { 0 };
+    pid_t self = getpid();
+    char *spec = NULL;
+    int attempt_fd = -1;
+    char name[48];
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != spawner || !order)
+        _exit(1);
+    setsid();
+    group_name(number, spawner, name);
+    if (yard->place->cgroups.kind != CGROUP_NONE &&
+        cgroup_create(&yard->place->cgroups, name, &cgroup, &err) == 0 &&
+        yard->place->cgroups.kind == CGROUP_V1) {
+        int rc = cgroup_enter(&cgroup);
+
+        if (rc < 0)
+            err_set(&err, rc, "cgroup: %s", strerror(-rc));
+    }
+    if (receive_order(yard->order_fd, order, &spec, &attempt_fd) < 0)
+        _exit(0);
+    prctl(PR_SET_PDEATHSIG, 0); /* from here on we are nobody's */
+    while (write(yard->taken_fds[1], &self, sizeof(self)) < 0 && errno == EINTR)
+        ;
+    close(yard->order_fd);
+    close(yard->taken_fds[0]);
+    close(yard->taken_fds[1]);
+    supervisor_run(yard->place, order, spec, attempt_fd, err.text[0] ? NULL : &cgroup, err.text);
+}
+
+/* False: no process could be made; try again later. */
+static bool park_one(struct yard *yard)
+{
+    pid_t spawner = getpid();
+    sigset_t none;
+    pid_t pid;
+
+    if (yard->count == yard->room) {
+        size_t room = yard->room ? yard->room * 2 : 128;
+        struct child *more = reallocarray(yard->children, room, sizeof(*more));
+
+        if (!more)
+            return false;
+        yard->children = more;
+        yard->room = room;
+    }
+    yard->number++;
+    pid = fork();
+    if (pid == 0) {
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        be_parked(yard, yard->number, spawner);
+    }
+    if (pid < 0)
+        return false;
+    yard->children[yard->count++] =
+        (struct child){ .pid = pid, .parked = true, .number = yard->number };
+    yard->parked++;
+    return true;
+}
+
+static struct child *find_child(struct yard *yard, pid_t pid)
+{
+    for (size_t i = 0; i < yard->count; i++)
+        if (yard->children[i].pid == pid)
+            return &yard->children[i];
+    return NULL;
+}
+
+static void note_taken(struct yard *yard)
+{
+    pid_t pids[64];
+    ssize_t got;
+
+    while ((got = read(yard->taken_fds[0], pids, sizeof(pids))) > 0)
+        for (size_t i = 0; i < (size_t)got / sizeof(pids[0]); i++) {
+            struct child *child = find_child(yard, pids[i]);
+
+            if (child && child->parked) {
+                child->parked = false;
+                yard->parked--;
+            }
+        }
+}
+
+static void reap(struct yard *yard)
+{
+    pid_t pid;
+
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+        struct child *child = find_child(yard, pid);
+        char name[48];
+
+        if (!child)
+            continue;
+        yard->parked -= child->parked;
+        if (yard->place->cgroups.kind != CGROUP_NONE) {
+            group_name(child->number, getpid(), name);
+            cgroup_sweep(&yard->place->cgroups, name);
+        }
+        *child = yard->children[--yard->count];
+    }
+}
+
+static void keep_yard(struct yard *yard)
+{
+    struct signalfd_siginfo info;
+    sigset_t set;
+    int signal_fd;
+    int farewell_ms = -1;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (signal_fd < 0)
+        return;
+    for (;;) {
+        struct pollfd polls[3] = { { .fd = signal_fd, .events = POLLIN },
+                                   { .fd = yard->taken_fds[0], .events = POLLIN },
+                                   { .fd = yard->order_fd } };
+        bool closing;
+        int ready;
+
+        while (farewell_ms < 0 && yard->parked < yard->parked_wanted && park_one(yard))
+            ;
+        if (farewell_ms >= 0)
+            polls[2].fd = -1;
+        ready = poll(polls, 3, farewell_ms >= 0 ? farewell_ms : yard->parked ? -1 : 100);
+        closing = ready > 0 && polls[2].revents != 0;
+        while (read(signal_fd, &info, sizeof(info)) == sizeof(info))
+            ;
+        note_taken(yard);
+        reap(yard);
+        if (closing)
+            farewell_ms = FAREWELL_MS;
+        else if (farewell_ms >= 0 && (yard->parked == 0 || ready == 0))
+            return;
     }
 }
 
@@ -97,15 +335,33 @@ static void close_others(const int *keep, size_t count)
     }
 }
 
+/* What every supervisor does, once, here: libraries are loaded and their symbols found before the
+ * fork instead of after each. */
+static void warm_up(void)
+{
+    static const char text[] = "{\"name\":\"warm\",\"run\":\"true\",\"env\":{\"A\":\"b\"}}";
+    struct attempt_note note = { .type = NOTE_ENDED };
+    struct buf line = buf_init(ATTEMPT_NOTE_BYTES_MAX);
+    struct job_spec *spec = NULL;
+    struct identity identity;
+
+    if (spec_parse_json_text(text, sizeof(text) - 1, &spec, NULL) == 0)
+        spec_destroy(spec);
+    attempt_note_print(&note, &line);
+    buf_fini(&line);
+    identity_find(0, 0, true, &identity);
+}
+
 static _Noreturn void spawner_main(int fd, const struct supervisor_place *place_given)
 {
     struct supervisor_place place = *place_given;
+    struct yard yard = { .place = &place, .order_fd = fd };
     int keep[3 + CG_COUNT] = { fd, place.agent_fd, place.ended_fd };
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     prctl(PR_SET_NAME, "mains-spawner");
     setsid();
-    signal(SIGCHLD, SIG_IGN); /* supervisors are reaped by the kernel */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
@@ -117,20 +373,29 @@ static _Noreturn void spawner_main(int fd, const struct supervisor_place *place_
         keep[3 + i] = place.cgroups.fds[i];
     close_others(keep, ARRAY_COUNT(keep));
     place.notify_fd = openat(place.agent_fd, "notify", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    if (place.notify_fd < 0)
+    if (place.notify_fd < 0 || pipe2(yard.taken_fds, O_CLOEXEC) < 0)
         _exit(1);
-    spawner_loop(fd, &place);
+    fcntl(yard.taken_fds[0], F_SETFL, O_NONBLOCK);
+    yard.parked_wanted = (int)MIN(MAX(cpus + 2, SPAWNER_PARKED_MIN), SPAWNER_PARKED_MAX);
+    cgroup_sweep_empty(&place.cgroups);
+    warm_up();
+    keep_yard(&yard);
     _exit(0);
 }
+
+/* ---- the agent's side ---- */
 
 int spawner_start(const struct supervisor_place *place, struct spawner *spawner_out,
                   struct err *err)
 {
+    int size = SOCKET_BYTES;
     int pair[2];
     pid_t pid;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return err_set(err, -errno, "spawner: socket: %s", strerror(errno));
+    if (setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+        setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     pid = fork();
     if (pid < 0) {
         int rc = -errno;
@@ -146,59 +411,17 @@ int spawner_start(const struct supervisor_place *place, struct spawner *spawner_
     close(pair[1]);
     spawner_out->fd = pair[0];
     spawner_out->pid = pid;
+    spawner_out->pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
     return 0;
-}
-
-static int send_all(int fd, const char *data, size_t len)
-{
-    while (len) {
-        ssize_t put = send(fd, data, len, MSG_NOSIGNAL);
-
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return -errno;
-        data += put;
-        len -= (size_t)put;
-    }
-    return 0;
-}
-
-int spawner_send(struct spawner *spawner, const struct attempt_order *order, const char *spec_json,
-                 int attempt_fd, struct err *err)
-{
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = { 0 };
-    struct iovec part = { .iov_base = (void *)(uintptr_t)order, .iov_len = sizeof(*order) };
-    struct msghdr message = { .msg_iov = &part,
-                              .msg_iovlen = 1,
-                              .msg_control = control.bytes,
-                              .msg_controllen = sizeof(control.bytes) };
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    ssize_t put;
-    int rc;
-
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(head), &attempt_fd, sizeof(int));
-    do
-        put = sendmsg(spawner->fd, &message, MSG_NOSIGNAL);
-    while (put < 0 && errno == EINTR);
-    rc = put < 0 ? -errno
-                 : send_all(spawner->fd, (const char *)order + put, sizeof(*order) - (size_t)put);
-    if (rc == 0)
-        rc = send_all(spawner->fd, spec_json, order->spec_len);
-    return rc < 0 ? err_set(err, rc, "spawner: %s", strerror(-rc)) : 0;
 }
 
 void spawner_close(struct spawner *spawner)
 {
     if (spawner->fd >= 0)
         close(spawner->fd);
-    spawner->fd = -1;
+    if (spawner->pid_fd >= 0)
+        close(spawner->pid_fd);
+    spawner->fd = spawner->pid_fd = -1;
     if (spawner->pid > 0)
         waitpid(spawner->pid, NULL, 0);
     spawner->pid = 0;

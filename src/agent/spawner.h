@@ -1,16 +1,23 @@
 /* spawner.h - the small process from which supervisors are forked.
  *
  * Forking from the agent would copy its page tables and could happen while its threads hold locks;
- * so the agent forks the spawner first of all and then hands it orders over a socket. The spawner
- * holds nothing but its ends of the socket and of the notify FIFO, does one thing at a time, and
- * ends when the agent does (after the orders it was given). Supervisors outlive both. */
+ * so the agent forks the spawner first of all. The spawner keeps some supervisors parked: forked,
+ * in a cgroup of their own, waiting on the one socket that the agent sends orders into. An order
+ * goes straight to a parked one, which costs neither a fork nor a change of cgroup any more; the
+ * spawner parks another in its place. It reaps supervisors and removes their cgroups.
+ *
+ * When the agent goes, so do the spawner and the parked; supervisors with an order outlive both. */
 #pragma once
 
 #include "agent/supervisor.h"
 
+#define SPAWNER_PARKED_MIN 4
+#define SPAWNER_PARKED_MAX 64
+
 struct spawner {
     int fd;    /* the agent's end */
     pid_t pid; /* a child of the agent */
+    int pid_fd;
 };
 
 /* Fork it. Call while the process has one thread; somebody must have the notify FIFO open for

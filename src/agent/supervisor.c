@@ -96,24 +96,6 @@ int supervisor_write_record(const struct supervisor_place *place, int folder_fd,
     return rc;
 }
 
-void supervisor_report_unborn(const struct supervisor_place *place,
-                              const struct attempt_order *order, int error)
-{
-    struct attempt_record record = { .key = order->key, .end = END_START_FAILED };
-    char name[ATTEMPT_NAME_BYTES], path[ATTEMPT_NAME_BYTES + 16];
-    int folder;
-
-    attempt_name(order->key, name);
-    snprintf(path, sizeof(path), "attempts/%s", name);
-    snprintf(record.reason, sizeof(record.reason), "no process could be made: %s", strerror(error));
-    record.ended_ms = clock_wall_ms();
-    folder = openat(place->agent_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0)
-        return;
-    supervisor_write_record(place, folder, &record);
-    close(folder);
-}
-
 /* ---- deciding how it ends ---- */
 
 static void decide(struct supervisor *sup, uint32_t end, int32_t exit_code, const char *reason)
@@ -272,19 +254,28 @@ static void sample_disk(struct supervisor *sup, int64_t now)
     sup->disk_at = now + sup->disk_pause_ms;
 }
 
+static int64_t rusage_us(const struct rusage *usage)
+{
+    return (usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000000LL + usage->ru_utime.tv_usec +
+           usage->ru_stime.tv_usec;
+}
+
 static void measure(struct supervisor *sup)
 {
     struct attempt_record *record = &sup->record;
     int64_t wall_ms = MAX(clock_mono_ms() - sup->began_mono_ms, 0);
     struct cgroup_usage usage = { .cpu_us = -1, .memory_peak_bytes = -1 };
-    struct rusage children;
+    struct rusage children, self;
 
     if (sup->cgroup.root)
         cgroup_measure(&sup->cgroup, &usage);
     getrusage(RUSAGE_CHILDREN, &children);
+    if (usage.cpu_us >= 0 && sup->cgroup.root->kind == CGROUP_V1) {
+        getrusage(RUSAGE_SELF, &self); /* we are in there, too: not the job's expense */
+        usage.cpu_us = MAX(usage.cpu_us - rusage_us(&self), 0);
+    }
     if (usage.cpu_us < 0)
-        usage.cpu_us = (children.ru_utime.tv_sec + children.ru_stime.tv_sec) * 1000000LL +
-                       children.ru_utime.tv_usec + children.ru_stime.tv_usec;
+        usage.cpu_us = rusage_us(&children);
     if (usage.memory_peak_bytes < 0)
         usage.memory_peak_bytes = children.ru_maxrss * 1024LL;
     record->usage.wall_ms = wall_ms;
@@ -402,7 +393,7 @@ static void arm_timers(struct supervisor *sup)
 
 static int begin(struct supervisor *sup, struct err *err)
 {
-    char text[64];
+    char text[128];
     int len;
     int rc = supervisor_prepare(sup, err);
 
@@ -410,7 +401,8 @@ static int begin(struct supervisor *sup, struct err *err)
         return rc;
     sup->record.started_ms = clock_wall_ms();
     sup->began_mono_ms = clock_mono_ms();
-    len = snprintf(text, sizeof(text), "%d %" PRId64 "\n", (int)getpid(), sup->record.started_ms);
+    len = snprintf(text, sizeof(text), "%d %" PRId64 " %s\n", (int)getpid(), sup->record.started_ms,
+                   sup->cgroup.name);
     rc = write_file_at(sup->attempt_fd, "run", text, (size_t)len);
     if (rc < 0)
         return err_set(err, rc, "the attempt's folder cannot be written: %s", strerror(-rc));
@@ -447,8 +439,6 @@ static void finish(struct supervisor *sup)
     sup->record.ended_ms = MAX(clock_wall_ms(), sup->record.started_ms);
     if (sup->record.started_ms)
         measure(sup);
-    if (sup->cgroup.root)
-        cgroup_remove(&sup->cgroup);
     collect(sup);
     if (sup->record.end == END_START_FAILED)
         sup->record.started_ms = 0;
@@ -461,7 +451,7 @@ static void finish(struct supervisor *sup)
 
 _Noreturn void supervisor_run(const struct supervisor_place *place,
                               const struct attempt_order *order, const char *spec_json,
-                              int attempt_fd)
+                              int attempt_fd, const struct cgroup *cgroup, const char *trouble)
 {
     struct supervisor sup = { .place = place,
                               .order = order,
@@ -472,7 +462,6 @@ _Noreturn void supervisor_run(const struct supervisor_place *place,
     struct err err = { 0 };
     int rc;
 
-    setsid();
     umask(022);
     prctl(PR_SET_NAME, "mains-attempt");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -487,6 +476,10 @@ _Noreturn void supervisor_run(const struct supervisor_place *place,
     sup.logs.streams[0].pipe_fd = sup.logs.streams[1].pipe_fd = -1;
     rc = sup.signal_fd < 0 ? err_set(&err, -errno, "signalfd: %s", strerror(errno))
                            : spec_parse_json_text(spec_json, order->spec_len, &sup.spec, &err);
+    if (cgroup)
+        sup.cgroup = *cgroup;
+    else if (rc == 0)
+        rc = err_set(&err, -EIO, "%s", trouble);
     if (rc == 0)
         rc = begin(&sup, &err);
     if (rc < 0)

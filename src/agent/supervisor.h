@@ -22,13 +22,12 @@ struct supervisor_place {
 /* Fill in the cgroups, the tag and the work folders' base; the rest is the caller's. */
 int supervisor_place_prepare(struct supervisor_place *place, struct err *err);
 
-/* Never returns. Takes the descriptor of the attempt's folder, and with it its lock. */
+/* Never returns. Takes the descriptor of the attempt's folder, and with it its lock. `cgroup` is
+ * the one we are in (v1) or our ranks are to be born in (v2), or has no root; NULL: there should be
+ * one, but `trouble`. */
 _Noreturn void supervisor_run(const struct supervisor_place *place,
                               const struct attempt_order *order, const char *spec_json,
-                              int attempt_fd);
-/* No process could be made for the order: write the record that says so. */
-void supervisor_report_unborn(const struct supervisor_place *place,
-                              const struct attempt_order *order, int error);
+                              int attempt_fd, const struct cgroup *cgroup, const char *trouble);
 
 /* Write a final record durably enough for kill -9 (rename), and tell the agent. */
 int supervisor_write_record(const struct supervisor_place *place, int folder_fd,

@@ -412,13 +412,14 @@ static int open_user_logs(struct supervisor *sup, struct err *err)
 
 /* ---- limits and view ---- */
 
-static int make_cgroup(struct supervisor *sup, struct err *err)
+static int set_limits(struct supervisor *sup, struct err *err)
 {
     const struct attempt_order *order = sup->order;
     struct cgroup_limits limits = { .cpus = order->cpus,
                                     .cpus_unlimited = order->cpus >= order->node_cpus,
                                     .memory_bytes = order->memory_bytes,
-                                    .pids_max = PIDS_MAX };
+                                    /* and the supervisor itself */
+                                    .pids_max = PIDS_MAX + 1 };
     const struct cgroup_root *root = &sup->place->cgroups;
     int rc;
 
@@ -429,13 +430,11 @@ static int make_cgroup(struct supervisor *sup, struct err *err)
         sup->plan.processes_max = 0; /* would count the user's other processes too */
     else if (root->kind == CGROUP_NONE || root->fds[CG_PIDS] < 0)
         sup->plan.processes_max = PIDS_MAX;
-    if (root->kind == CGROUP_NONE)
+    if (!sup->cgroup.root)
         return 0;
-    rc = cgroup_create(root, sup->name, &limits, &sup->cgroup, err);
-    if (rc < 0) {
-        sup->cgroup.root = NULL;
+    rc = cgroup_limit(&sup->cgroup, &limits, err);
+    if (rc < 0)
         return rc;
-    }
     sup->plan.cgroup = &sup->cgroup;
     if (order->memory_bytes > 0)
         sup->oom_fd = cgroup_watch_oom(&sup->cgroup);
@@ -509,7 +508,7 @@ int supervisor_prepare(struct supervisor *sup, struct err *err)
     if (rc == 0)
         rc = open_user_logs(sup, err);
     if (rc == 0)
-        rc = make_cgroup(sup, err);
+        rc = set_limits(sup, err);
     if (rc == 0 && sup->sandboxed)
         rc = make_sandbox(sup, err);
     if (rc < 0)

@@ -4,12 +4,12 @@
  * numbers are kept in `agent`/tenants, one "number name" a line. */
 #pragma once
 
-#include "base/err.h"
+#include "agent/identity.h"
 
 #include <sys/types.h>
 
-#define TENANT_UID_FIRST 61184u
-#define TENANT_UID_LAST 65519u
+#define TENANT_UID_FIRST IDENTITY_PRIVATE_FIRST
+#define TENANT_UID_LAST IDENTITY_PRIVATE_LAST
 
 struct tenants;
 int tenants_open(const char *agent_dir, struct tenants **tenants_out, struct err *err);
