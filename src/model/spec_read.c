@@ -542,7 +542,7 @@ static int read_pairs(struct spec_reader *reader, const struct spec_step *step,
 static const struct spec_key *find_key(const struct spec_table *table, const char *name)
 {
     for (uint32_t i = 0; i < table->keys_count; i++)
-        if (strcmp(table->keys[i].name, name) == 0)
+        if (table->keys[i].name[0] == name[0] && strcmp(table->keys[i].name, name) == 0)
             return &table->keys[i];
     return NULL;
 }

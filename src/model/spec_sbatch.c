@@ -295,21 +295,52 @@ static void settle_rest(struct sbatch_reader *reader)
     spec->stderr_pattern = ask->error ? ask->error : spec->stdout_pattern;
 }
 
-/* The words after "#!"; NULL without. */
-static const char *find_interpreter(struct arena *arena, const char *text, size_t len)
+/* The words after "#!", if there are any. */
+static int take_interpreter(struct sbatch_reader *reader, const char *text, size_t len)
 {
     size_t from = 2, end;
+    char *words;
 
     if (len < 2 || text[0] != '#' || text[1] != '!')
-        return NULL;
+        return 0;
     while (from < len && (text[from] == ' ' || text[from] == '\t'))
         from++;
     end = from;
-    while (end < len && text[end] != '\n' && text[end] != '\r')
+    while (end < len && text[end] != '\n')
         end++;
     while (end > from && (text[end - 1] == ' ' || text[end - 1] == '\t'))
         end--;
-    return end > from && end - from < 256 ? arena_strndup(arena, text + from, end - from) : NULL;
+    if (end == from)
+        return 0;
+    words = end - from < 256 ? arena_strndup(&reader->spec->arena, text + from, end - from) : NULL;
+    if (!words)
+        return err_set(reader->err, -E2BIG, "%s:1:1: the #! line is too long", reader->file);
+    for (char *p = words; *p; p++) {
+        if (*p == '\t')
+            *p = ' ';
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            return err_set(reader->err, -EINVAL, "%s:1:%zu: a control character in the #! line",
+                           reader->file, from + (size_t)(p - words) + 1);
+    }
+    reader->spec->script_interpreter = words;
+    return 0;
+}
+
+/* A shell would take the carriage returns for part of its words. */
+static int check_line_ends(struct sbatch_reader *reader, const char *text, size_t len)
+{
+    uint32_t line = 1;
+
+    for (size_t at = 0; at < len; at++) {
+        if (text[at] != '\n')
+            continue;
+        if (at > 0 && text[at - 1] == '\r')
+            return err_set(reader->err, -EINVAL,
+                           "%s:%" PRIu32 ": DOS line ends (CR LF): expected a script with LF alone",
+                           reader->file, line);
+        line++;
+    }
+    return 0;
 }
 
 int spec_parse_sbatch(const char *file, const char *text, size_t len, struct job_spec **spec_out,
@@ -335,8 +366,11 @@ int spec_parse_sbatch(const char *file, const char *text, size_t len, struct job
     spec->launch = LAUNCH_ONCE;
     spec->grace_ms = KILL_WAIT_MS;
     spec->run = len ? arena_strndup(&spec->arena, text, len) : NULL;
-    spec->script_interpreter = find_interpreter(&spec->arena, text, len);
-    rc = read_lines(&reader, text, len);
+    rc = check_line_ends(&reader, text, len);
+    if (rc == 0)
+        rc = take_interpreter(&reader, text, len);
+    if (rc == 0)
+        rc = read_lines(&reader, text, len);
     if (rc == 0)
         rc = settle_resources(&reader);
     if (rc == 0)

@@ -117,6 +117,10 @@ static void test_not_scripts(void **state)
                      -EINVAL);
     assert_int_equal(parse("", &spec, NULL, &err), -EINVAL);
     assert_non_null(strstr(err.text, "nothing to do"));
+    assert_int_equal(parse("#!/bin/sh\n#SBATCH -n 2\r\n:\r\n", &spec, NULL, &err), -EINVAL);
+    assert_string_equal(err.text, "s.sh:2: DOS line ends (CR LF): expected a script with LF alone");
+    assert_int_equal(parse("#!/bin/\x01sh\n:\n", &spec, NULL, &err), -EINVAL);
+    assert_string_equal(err.text, "s.sh:1:8: a control character in the #! line");
     assert_ptr_equal(spec, UNCHANGED);
 }
 

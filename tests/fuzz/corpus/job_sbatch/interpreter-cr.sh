@@ -1,0 +1,3 @@
+#!/usr/beni/nv pythoRn3	r
+int(1)
+#SBATCH -n 3
