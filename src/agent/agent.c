@@ -134,7 +134,7 @@ static void do_chores(uv_work_t *work)
     while (retain_run(agent->agent_dir, clock_wall_ms(), &limits) == RETAIN_BATCH_MAX)
         ;
     if (agent->node_looked_over->devices_count)
-        discover_devices(&agent->site.discover, agent->node_looked_over, NULL, &err);
+        discover_devices(&agent->site.discover, agent->node_looked_over, &agent->readings, &err);
 }
 
 static void chores_done(uv_work_t *work, int status)
@@ -143,6 +143,8 @@ static void chores_done(uv_work_t *work, int status)
     struct node_info *node = &agent->site.info.nodes[0];
 
     agent->chores_running = false;
+    if (status == 0 && agent->node_looked_over->devices_count)
+        meter_tick(agent->meter, agent->readings.power_mw, agent->node_looked_over->devices_count);
     if (status < 0 || node_info_is_equal(node, agent->node_looked_over))
         return;
     *node = *agent->node_looked_over;
@@ -158,7 +160,7 @@ static void on_minute(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
 
-    meter_tick(agent->meter);
+    meter_tick(agent->meter, NULL, 0);
     if (agent->chores_running)
         return;
     *agent->node_looked_over = agent->site.info.nodes[0];

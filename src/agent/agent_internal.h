@@ -23,6 +23,7 @@ struct agent {
     uv_work_t chores; /* retention, and a look at the devices */
     bool chores_running;
     struct node_info *node_looked_over; /* by the chores */
+    struct discover_readings readings;
 
     struct executor *executor;
     struct session *session;

@@ -423,6 +423,8 @@ static void fit_in(const struct look *look, struct node_info *node,
 
         readings->power_mw[place] = -1;
         readings->temperature_c[place] = -1;
+        if (strcmp(device->family, "opencl") == 0 && !look->config->opencl)
+            continue; /* not looked for this time: as it was */
         for (uint32_t i = 0; i < now->devices_count && !found; i++) {
             if (taken[i] || !is_same_device(device, &now->devices[i]))
                 continue;

@@ -17,7 +17,7 @@ struct discover_config {
     const char *name;                  /* of the node; NULL = the host's, made a valid name */
     const char *disk_path;             /* scratch is measured here; NULL = "/" */
     const struct catalogue *catalogue; /* borrowed; NULL = every chip is "unknown-<vendor>" */
-    bool opencl;                       /* look for OpenCL devices no vendor adapter has claimed */
+    bool opencl; /* look for OpenCL devices no vendor adapter has claimed; off: those known stay */
     /* For tests; NULL in real life. */
     const char *root;      /* put before /dev, /proc, /sys and /etc */
     const char *tool_path; /* where tools are sought, "dir:dir"; NULL = PATH and known folders */

@@ -135,7 +135,7 @@ struct energy_sampler {
     int64_t cpu_uj;
     int64_t busy_first_ms, busy_ms;
     int64_t last_ms; /* of the last tick; -1 = none yet */
-    bool device_measured[NODE_DEVICES_MAX];
+    uint32_t device_readings[NODE_DEVICES_MAX];
     int64_t device_uj[NODE_DEVICES_MAX];
     int64_t device_mw[NODE_DEVICES_MAX]; /* as last told; -1 = not */
 };
@@ -282,7 +282,7 @@ void energy_sampler_tick(struct energy_sampler *sampler, int64_t mono_ms, const 
         /* mW x ms = uJ; between two readings the power is taken to go straight. */
         sampler->device_uj[i] += (then_mw + now_mw) / 2 * passed_ms;
         sampler->device_mw[i] = now_mw;
-        sampler->device_measured[i] = true;
+        sampler->device_readings[i] += power_mw && i < devices_count ? 1 : 0;
     }
     sampler->last_ms = mono_ms;
 }
@@ -291,6 +291,8 @@ void energy_sampler_read(const struct energy_sampler *sampler, struct energy_cou
 {
     out->cpu_mj = sampler->domains_count ? sampler->cpu_uj / 1000 : -1;
     out->cpu_busy_ms = sampler->busy_ms;
-    for (uint32_t i = 0; i < NODE_DEVICES_MAX; i++)
-        out->device_mj[i] = sampler->device_measured[i] ? sampler->device_uj[i] / 1000 : -1;
+    for (uint32_t i = 0; i < NODE_DEVICES_MAX; i++) {
+        out->device_mj[i] = sampler->device_readings[i] ? sampler->device_uj[i] / 1000 : -1;
+        out->device_readings[i] = sampler->device_readings[i];
+    }
 }

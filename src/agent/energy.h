@@ -60,6 +60,8 @@ struct energy_counters {
     int64_t cpu_mj;                      /* RAPL packages and memory; -1 = not readable here */
     int64_t cpu_busy_ms;                 /* CPU time spent by everything on the node */
     int64_t device_mj[NODE_DEVICES_MAX]; /* -1 = its tool tells no power */
+    /* How often its power was told: a span without a new reading is a guess, not measured. */
+    uint32_t device_readings[NODE_DEVICES_MAX];
 };
 /* `root` as in discover_config (NULL in real life). NULL: no memory. */
 struct energy_sampler *energy_sampler_create(const char *root);

@@ -9,7 +9,7 @@
 
 struct beginning {
     struct attempt_key key; /* padding zeroed */
-    int64_t cpu_mj, cpu_busy_ms;
+    struct energy_counters counters;
     UT_hash_handle hh;
 };
 struct meter {
@@ -25,10 +25,10 @@ int meter_create(const struct node_info *node, const struct catalogue *catalogue
 
     if (!meter)
         return err_set(err, -ENOMEM, "meter: out of memory");
-    if (node->energy_measured)
+    if (node->energy_measured || node->devices_count)
         meter->sampler = energy_sampler_create(NULL);
     meter_set_node(meter, node, catalogue);
-    meter_tick(meter);
+    meter_tick(meter, NULL, 0);
     *meter_out = meter;
     return 0;
 }
@@ -53,10 +53,10 @@ void meter_set_node(struct meter *meter, const struct node_info *node,
     energy_model_init(&meter->model, node, catalogue);
 }
 
-void meter_tick(struct meter *meter)
+void meter_tick(struct meter *meter, const int64_t *power_mw, uint32_t devices_count)
 {
     if (meter->sampler)
-        energy_sampler_tick(meter->sampler, clock_mono_ms(), NULL, 0);
+        energy_sampler_tick(meter->sampler, clock_mono_ms(), power_mw, devices_count);
 }
 
 static struct attempt_key clean_key(struct attempt_key key)
@@ -80,7 +80,6 @@ static struct beginning *find_beginning(struct meter *meter, struct attempt_key 
 
 void meter_begin(struct meter *meter, struct attempt_key key)
 {
-    struct energy_counters counters;
     struct beginning *beginning;
 
     if (!meter->sampler || find_beginning(meter, key))
@@ -88,12 +87,26 @@ void meter_begin(struct meter *meter, struct attempt_key key)
     beginning = calloc(1, sizeof(*beginning));
     if (!beginning)
         return; /* it will be modelled */
-    meter_tick(meter);
-    energy_sampler_read(meter->sampler, &counters);
+    meter_tick(meter, NULL, 0);
+    energy_sampler_read(meter->sampler, &beginning->counters);
     beginning->key = clean_key(key);
-    beginning->cpu_mj = counters.cpu_mj;
-    beginning->cpu_busy_ms = counters.cpu_busy_ms;
     HASH_ADD(hh, meter->beginnings, key, sizeof(beginning->key), beginning);
+}
+
+/* What was measured between the attempt's beginning and now. */
+static void read_measured(const struct energy_counters *then, const struct energy_counters *now,
+                          const struct attempt_record *record, struct energy_use *use)
+{
+    if (now->cpu_mj >= 0 && then->cpu_mj >= 0)
+        use->cpu_measured_mj = energy_share_mj(now->cpu_mj - then->cpu_mj, use->cpu_ms,
+                                               now->cpu_busy_ms - then->cpu_busy_ms);
+    for (uint32_t i = 0; i < record->devices_count; i++) {
+        uint32_t place = record->devices[i].index;
+
+        if (place < NODE_DEVICES_MAX && then->device_mj[place] >= 0 &&
+            now->device_readings[place] > then->device_readings[place])
+            use->devices[i].energy_measured_mj = now->device_mj[place] - then->device_mj[place];
+    }
 }
 
 void meter_read(struct meter *meter, struct attempt_record *record, bool ended)
@@ -107,23 +120,20 @@ void meter_read(struct meter *meter, struct attempt_record *record, bool ended)
                               .devices_count = record->devices_count };
     struct energy_counters counters;
 
-    if (beginning) {
-        meter_tick(meter);
-        energy_sampler_read(meter->sampler, &counters);
-        if (counters.cpu_mj >= 0 && beginning->cpu_mj >= 0)
-            use.cpu_measured_mj =
-                energy_share_mj(counters.cpu_mj - beginning->cpu_mj, usage->cpu_ms,
-                                counters.cpu_busy_ms - beginning->cpu_busy_ms);
-        if (ended) {
-            HASH_DEL(meter->beginnings, beginning);
-            free(beginning);
-        }
-    }
     for (uint32_t i = 0; i < record->devices_count; i++) {
         use.devices[i].device = record->devices[i].index;
         use.devices[i].milli = record->devices[i].milli;
         use.devices[i].busy_milli = -1;
         use.devices[i].energy_measured_mj = -1;
+    }
+    if (beginning) {
+        meter_tick(meter, NULL, 0);
+        energy_sampler_read(meter->sampler, &counters);
+        read_measured(&beginning->counters, &counters, record, &use);
+        if (ended) {
+            HASH_DEL(meter->beginnings, beginning);
+            free(beginning);
+        }
     }
     usage->energy_mj = energy_attempt_mj(&meter->model, &use, &usage->energy_measured);
 }

@@ -86,6 +86,7 @@ int site_open(const struct agent_config *config, struct site *site_out, struct e
                                                   .catalogue = site.catalogue,
                                                   .opencl = true };
         rc = discover_node(&site.discover, node, NULL, err);
+        site.discover.opencl = false; /* it forks: no later look, from a thread, may do it */
     }
     if (rc == 0)
         rc = read_site_json(config, &root, err);

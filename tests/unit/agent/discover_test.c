@@ -497,6 +497,12 @@ static void test_opencl_takes_what_is_left(void **state)
     assert_string_equal(machine->node->devices[2].family, "opencl");
     assert_string_equal(machine->node->devices[2].vendor, "intel");
 
+    machine->config.opencl = false; /* a later look without it leaves them as they are */
+    assert_int_equal(discover_devices(&machine->config, machine->node, NULL, NULL), 0);
+    assert_int_equal(machine->node->devices_count, 3);
+    assert_int_equal(machine->node->devices[2].health, DEVICE_OK);
+
+    machine->config.opencl = true;
     machine->config.opencl_library = "/nonexistent/libOpenCL.so";
     look(machine);
     assert_int_equal(machine->node->devices_count, 2);

@@ -262,6 +262,8 @@ static void test_sampler_integrates_devices(void **state)
     assert_int_equal(counters.cpu_mj, -1);
     assert_int_equal(counters.device_mj[0], 200000 + 300000); /* 200 W and 300 W for 1 s */
     assert_int_equal(counters.device_mj[1], -1);
+    assert_int_equal(counters.device_readings[0], 2);
+    assert_int_equal(counters.device_readings[1], 0);
     energy_sampler_tick(sampler, 1500, NULL, 0); /* a clock that steps back adds nothing */
     energy_sampler_read(sampler, &counters);
     assert_int_equal(counters.device_mj[0], 500000);
