@@ -27,8 +27,12 @@ static void tell_end(const struct cli_args *args, const json_t *job, int status)
 
     if (status == 0 || cli_args_has(args, "quiet") || cli_args_has(args, "json"))
         return;
-    cli_fail_text(status, "job %s %s%s%s (exit status %d)", reply_text(job, "id"),
-                  reply_text(job, "state"), *reason ? ": " : "", reason, status);
+    if (*reason)
+        cli_fail_text(status, "job %s %s: %s", reply_text(job, "id"), reply_text(job, "state"),
+                      reason);
+    else
+        cli_fail_text(status, "job %s %s (exit status %d)", reply_text(job, "id"),
+                      reply_text(job, "state"), status);
 }
 
 static int follow_single(const struct cli_args *args, struct remote *remote, const char *id,
@@ -137,7 +141,7 @@ const struct cli_command cmd_run = {
     .examples = { { "mains run -- make -j4", "In this folder." },
                   { "mains run -c 4 -m 8G -T 30m -- ./solve input.dat", "With limits." },
                   { "mains run job.yaml", "A job file." },
-                  { "mains run --array N=1,2,4,8 -- sh -c 'bench $N'",
-                    "Four jobs, the variable N in each." } },
+                  { "mains run --array N=1,2,4,8 -- sh -c './bench $MAINS_PARAM_N'",
+                    "Four jobs, each with its own N." } },
     .run = run,
 };

@@ -17,13 +17,10 @@ static const struct cli_option options[] = {
 static int show_list(const json_t *answer)
 {
     static const struct table_column columns[] = {
-        { "ID", false, 0 },
-        { "ROLE", false, 0 },
-        { "TENANT", false, 6 },
-        { "UID", true, 0 },
-        { "CREATED", false, 0 },
-        { "NOTE", false, 12 },
-        { 0 },
+        { "ID", false, 0 },      { "ROLE", false, 0 },
+        { "TENANT", false, 6 },  { "UID", true, 0 },
+        { "CREATED", false, 0 }, { "REVOKED", false, 0 },
+        { "NOTE", false, 12 },   { 0 },
     };
     const json_t *rows = json_is_array(answer) ? answer : json_object_get(answer, "tokens");
     struct table table = table_init(columns);

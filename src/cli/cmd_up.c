@@ -46,7 +46,8 @@ struct up {
     struct place_endpoint endpoint;
     char *state, *cert, *key; /* absolute: it works in / */
     char listen[96];
-    int ready_fd; /* --detach: where the waiting shell is told; -1 = none */
+    int ready_fd;    /* --detach: where the waiting shell is told; -1 = none */
+    off_t log_start; /* of this run in the log */
     bool joined;
 };
 
@@ -159,9 +160,22 @@ static bool controller_is_ready(struct up *up, struct remote *remote)
     return status == 200;
 }
 
+/* What the children wrote since this start, for the shell that waits. */
+static void show_log(const struct up *up)
+{
+    CLEANUP(buf_fini) struct buf text = buf_init(64u << 20);
+
+    if (up->family.log_fd < 0 || file_read(up->family.log_path, &text, NULL) < 0 ||
+        (off_t)text.len <= up->log_start)
+        return;
+    fprintf(stderr, "%s", text.data + up->log_start);
+}
+
 static int explain_early_end(const struct up *up)
 {
     int status = up->family.children[FAMILY_CONTROLLER].exit_status;
+
+    show_log(up);
 
     if (WIFSIGNALED(status))
         return cli_fail_text(CLI_FAILED, "the controller was killed by signal %d while it started",
@@ -258,13 +272,16 @@ static int wait_for_ready(int fd, pid_t pid)
     return code;
 }
 
-/* Gives 1 in the process that goes on, else the exit status of the one that stays. */
+/* CLI_OK in the process that goes on; the one that stays with the shell ends here. */
 static int detach(struct up *up)
 {
+    struct err err;
     int ends[2];
     pid_t pid;
     int fd;
 
+    if (dir_make(up->state, 0700, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
     if (pipe2(ends, O_CLOEXEC) < 0)
         return cli_fail_text(CLI_FAILED, "pipe: %s", strerror(errno));
     fflush(stdout);
@@ -286,9 +303,10 @@ static int detach(struct up *up)
     if (fd < 0)
         return cli_fail_text(CLI_FAILED, "%s/up.log: %s", up->state, strerror(errno));
     up->family.log_fd = fd;
+    up->log_start = lseek(fd, 0, SEEK_END);
     if (chdir("/") < 0)
         return cli_fail_text(CLI_FAILED, "/: %s", strerror(errno));
-    return 1;
+    return CLI_OK;
 }
 
 /* From here on all that is said goes to the log. */
@@ -360,11 +378,12 @@ static int run(const struct cli_args *args)
     if (code != CLI_OK)
         return code;
     log_setup("up", LOG_INFO);
-    /* Asked before it detaches as well, so that the refusal is said in the shell; the lock itself
-     * is taken by the process that stays. */
-    code = cli_args_has(args, "detach") ? detach(&up) : 1;
-    if (code == 1)
-        code = lock_state(&up, &lock_fd) == CLI_OK ? run_family(&up, args) : CLI_FAILED;
+    /* The lock is taken by the process that goes on. */
+    code = cli_args_has(args, "detach") ? detach(&up) : CLI_OK;
+    if (code == CLI_OK)
+        code = lock_state(&up, &lock_fd);
+    if (code == CLI_OK)
+        code = run_family(&up, args);
     if (lock_fd >= 0)
         close(lock_fd);
     free(up.state);

@@ -55,7 +55,7 @@ void family_prepare(struct family *family)
 }
 
 /* In the child: what a program expects to find when it starts, and the tie to its parent. */
-static void become(const struct family_child *child, pid_t parent)
+static void become(const struct family *family, const struct family_child *child, pid_t parent)
 {
     char self[4096];
     sigset_t none;
@@ -74,6 +74,10 @@ static void become(const struct family_child *child, pid_t parent)
         dup2(null, STDIN_FILENO);
         if (null > STDERR_FILENO)
             close(null);
+    }
+    if (family->log_fd >= 0) {
+        dup2(family->log_fd, STDOUT_FILENO);
+        dup2(family->log_fd, STDERR_FILENO);
     }
     /* By its own name, so that `ps` shows it; by the link when the file was replaced meanwhile. */
     len = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -94,7 +98,7 @@ int family_start(struct family *family, enum family_member member, struct err *e
     if (pid < 0)
         return err_set(err, -errno, "%s: fork: %s", child->name, strerror(errno));
     if (pid == 0)
-        become(child, parent);
+        become(family, child, parent);
     child->pid = pid;
     child->started_ms = clock_mono_ms();
     child->start_at_ms = 0;

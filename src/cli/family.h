@@ -27,7 +27,7 @@ struct family_child {
 
 struct family {
     struct family_child children[FAMILY_COUNT];
-    int log_fd; /* -1 = not bounded here */
+    int log_fd; /* where the children write, kept from growing; -1 = where the parent does */
     char *log_path;
     bool stop; /* asked to by a signal */
 };

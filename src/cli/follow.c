@@ -31,8 +31,9 @@ struct stream {
     uv_timer_t timer;
     struct http_pending *pending;
     bool wanted, done;
-    bool last;  /* asked for after the job had ended */
-    bool whole; /* its last answer ended as it should */
+    bool last;             /* asked for after the job had ended */
+    bool whole;            /* its last answer ended as it should */
+    uint32_t whole_breaks; /* `breaks` then */
 };
 struct follow {
     const struct follow_config *config;
@@ -45,6 +46,7 @@ struct follow {
     int64_t epoch;     /* of the newest attempt heard of */
     int64_t asked_ms;  /* first Ctrl-C; 0 = none */
     uint32_t failures; /* of the network, in a row */
+    uint32_t breaks;   /* of the network, in all */
     bool final, lost, told, cancelling, stopped;
     int signal;
     int rc;
@@ -163,6 +165,7 @@ static void on_stream_done(void *context, const struct http_answer *answer)
     if (follow->stopped)
         return;
     stream->whole = answer->status == 200;
+    stream->whole_breaks = follow->breaks;
     /* After the end one whole answer is all there is; no log at all is an answer too. */
     if (stream->last && answer->status != 0 && answer->status != 503) {
         stream->done = true;
@@ -201,7 +204,9 @@ static void stream_open(struct stream *stream)
 
     if (stream->pending || stream->done || follow->stopped)
         return;
-    if (follow->final && stream->whole && follow->epoch > 1) {
+    /* A controller that stops ends streams in order too; but then the wait breaks as well. */
+    if (follow->final && stream->whole &&
+        (follow->epoch > 1 || stream->whole_breaks == follow->breaks)) {
         stream->done = true;
         finish_when_all_is_said(follow);
         return;
@@ -257,6 +262,7 @@ static void on_state(void *context, const struct http_answer *answer)
         return;
     }
     note_network(follow, answer->status != 0);
+    follow->breaks += answer->status != 200;
     if (answer->status == 404 || answer->status == 401 || answer->status == 403) {
         json_decref(job);
         err_set(&follow->err, -ENOENT,

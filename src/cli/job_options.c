@@ -54,8 +54,8 @@ const struct cli_option job_options[] = {
     { "image", 0, "IMAGE", NULL, "Container image to run in." },
     { "setup", 0, "SHELL", NULL, "Shell text to run once on each node before the tasks." },
     { "array", 'a', "SPEC", NULL,
-      "Many jobs of one form: 0-99, 1-9:2, 1,3,7 (at most N at once: 0-99%N), or NAME=a,b,c: a "
-      "variable and its values. Several names are crossed." },
+      "Many jobs of one form: 0-99, 1-9:2, 1,3,7 (at most N at once: 0-99%N), or NAME=a,b,c: "
+      "values of $MAINS_PARAM_NAME (upper case). Several names are crossed." },
     { "after", 0, "JOB[:WHEN]", NULL,
       "Start after a job ended: ok (the default), any or failed. May be given again." },
     { "retries", 0, "N", NULL, "Try again so often after a failure." },
