@@ -159,10 +159,10 @@ static int64_t read_number(const char *path)
 static bool domain_counts(const char *root, const char *name)
 {
     CLEANUP(buf_fini) struct buf text = buf_init(SMALL_FILE_BYTES_MAX);
-    CLEANUP(freep) char *path = path_format("%s/sys/class/powercap/%s/name", root, name);
+    char path[512];
 
-    if (strncmp(name, "intel-rapl:", 11) != 0 || !path || file_read(path, &text, NULL) < 0 ||
-        text.len == 0)
+    snprintf(path, sizeof(path), "%.256s/sys/class/powercap/%.40s/name", root, name);
+    if (strncmp(name, "intel-rapl:", 11) != 0 || file_read(path, &text, NULL) < 0 || text.len == 0)
         return false;
     return strncmp(text.data, "package-", 8) == 0 || strncmp(text.data, "dram", 4) == 0;
 }
