@@ -100,7 +100,8 @@ int grid_plan(struct grid *grid, const struct job_request *request, const char *
         else
             later[later_count++] = one;
     }
-    memcpy(candidates_out + count, later, later_count * sizeof(later[0]));
+    if (later_count)
+        memcpy(candidates_out + count, later, later_count * sizeof(later[0]));
     count += later_count;
     for (uint32_t i = 0; i < grid->fleet.sites_count && count < PLAN_CANDIDATES_MAX; i++) {
         struct verdict is = explain_shape(shape, &grid->fleet, i);

@@ -454,6 +454,7 @@ static void read_parts(struct reader *reader, struct grant *grant, struct grant_
         for (uint32_t d = 0; d < part->devices_count; d++) {
             part->devices[d].index = (uint32_t)take(reader, UINT32_MAX);
             part->devices[d].milli = (uint32_t)take(reader, 1000);
+            part->devices[d].gone_key = take(reader, UINT64_MAX);
             grant->devices_milli += part->devices[d].milli;
         }
         grant->cpus += part->cpus;

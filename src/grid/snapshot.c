@@ -187,6 +187,7 @@ static void put_grant(struct buf *out, const struct grant *grant)
         for (uint32_t d = 0; d < part->devices_count; d++) {
             put_u64(out, part->devices[d].index);
             put_u64(out, part->devices[d].milli);
+            put_u64(out, part->devices[d].gone_key);
         }
     }
 }

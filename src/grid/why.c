@@ -177,7 +177,7 @@ static void print_busy(struct grid *grid, struct shape *shape, const struct cand
 {
     const struct fleet_site *site = &grid->fleet.sites[at->site];
     uint64_t total = 0, busy = 0;
-    char when[64] = "";
+    char when[40] = "";
 
     for (uint32_t i = 0; i < site->info.nodes_count; i++) {
         const struct fleet_node *node = &site->nodes[i];
@@ -208,7 +208,7 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
     int64_t until_ms = 0;
     uint32_t count = 0;
     bool is_exact;
-    char busy[160] = "";
+    char busy[256] = "";
 
     why->ahead = queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, &is_exact);
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);

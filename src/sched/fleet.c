@@ -142,8 +142,11 @@ static void set_chips(struct fleet_site *site, const struct chip_figures *chips,
     /* Told ones first; then what absent nodes still have. */
     site->chips = mem_alloc(count + old_count, sizeof(*chips));
     site->chips_count = 0;
-    for (uint32_t i = 0; i < count; i++)
-        site->chips[chip_index(site, chips[i].kind)] = chips[i];
+    for (uint32_t i = 0; i < count; i++) {
+        uint16_t index = chip_index(site, chips[i].kind); /* may move the list */
+
+        site->chips[index] = chips[i];
+    }
     for (uint32_t i = 0; i < site->info.nodes_count; i++)
         for (uint32_t k = 0; k < site->nodes[i].devices_count; k++) {
             const char *kind = site->info.nodes[i].devices[k].chip;
@@ -158,38 +161,86 @@ static void set_chips(struct fleet_site *site, const struct chip_figures *chips,
     free(old);
 }
 
-/* Where a held device of the old list stands in the new one. */
-static uint32_t device_match(const struct node_info *old, uint32_t index,
-                             const struct node_info *info, uint64_t *taken)
+/* What tells a device from others of its node: its uuid, else its kind and place. */
+static uint64_t device_key(const struct node_info *info, uint32_t index)
 {
-    const char *uuid = old->devices[index].uuid;
-    uint32_t found = FLEET_DEVICE_GONE;
+    const char *text = info->devices[index].uuid;
+    uint64_t key = 0xcbf29ce484222325u;
 
-    for (uint32_t i = 0; uuid[0] && i < info->devices_count && found == FLEET_DEVICE_GONE; i++)
-        if (!(*taken >> i & 1) && strcmp(info->devices[i].uuid, uuid) == 0)
-            found = i;
-    if (index < info->devices_count && !uuid[0] && !info->devices[index].uuid[0] &&
-        !(*taken >> index & 1) && strcmp(info->devices[index].chip, old->devices[index].chip) == 0)
-        found = index;
-    if (found != FLEET_DEVICE_GONE)
-        *taken |= (uint64_t)1 << found; /* careless vendors repeat an id: one holder each */
-    return found;
+    if (!*text) {
+        text = info->devices[index].chip;
+        key += index;
+    }
+    for (; *text; text++)
+        key = (key ^ (uint8_t)*text) * 0x100000001b3u;
+    return key;
 }
 
-static void move_held_devices(struct fleet *fleet, uint32_t site, uint32_t node,
-                              const uint32_t *moved)
+/* Its place in the new list. Careless vendors repeat an id: each place is given once. */
+static uint32_t device_match(uint64_t key, const uint64_t *keys, uint32_t count, uint64_t *taken)
 {
-    for (uint32_t i = 0; i < fleet->grants_count; i++) {
-        struct grant *grant = fleet->grants[i];
+    for (uint32_t i = 0; i < count; i++)
+        if (keys[i] == key && !(*taken >> i & 1)) {
+            *taken |= (uint64_t)1 << i;
+            return i;
+        }
+    return FLEET_DEVICE_GONE;
+}
 
-        if (grant->site != site)
+struct move { /* of one node's devices, from the old list to the new one */
+    uint64_t old_keys[NODE_DEVICES_MAX], new_keys[NODE_DEVICES_MAX];
+    uint32_t moved[NODE_DEVICES_MAX];
+    uint32_t new_count;
+};
+
+static void move_part(const struct move *move, struct grant_part *part,
+                      struct fleet_device *devices)
+{
+    for (uint32_t d = 0; d < part->devices_count; d++) {
+        struct grant_device *held = &part->devices[d];
+
+        if (held->index != FLEET_DEVICE_GONE) {
+            held->gone_key = move->old_keys[held->index];
+            held->index = move->moved[held->index];
+            if (held->index != FLEET_DEVICE_GONE)
+                held->gone_key = 0;
             continue;
-        for (uint32_t k = 0; k < grant->parts_count; k++)
-            for (uint32_t d = 0; grant->parts[k].node == node && d < grant->parts[k].devices_count;
-                 d++)
-                if (grant->parts[k].devices[d].index != FLEET_DEVICE_GONE)
-                    grant->parts[k].devices[d].index = moved[grant->parts[k].devices[d].index];
+        }
+        /* It was gone: is it back, and not held by somebody else meanwhile? */
+        for (uint32_t i = 0; i < move->new_count; i++)
+            if (move->new_keys[i] == held->gone_key &&
+                devices[i].used_milli + held->milli <= 1000) {
+                devices[i].used_milli = (uint16_t)(devices[i].used_milli + held->milli);
+                held->index = i;
+                held->gone_key = 0;
+                break;
+            }
     }
+}
+
+static int compare_jobs(const void *a, const void *b)
+{
+    const struct grant *x = *(struct grant *const *)a, *y = *(struct grant *const *)b;
+
+    return x->job_id < y->job_id ? -1 : 1;
+}
+
+/* In the order of job ids, so that nobody's luck depends on where its grant is listed. */
+static void move_held_devices(struct fleet *fleet, uint32_t site, uint32_t node,
+                              const struct move *move, struct fleet_device *devices)
+{
+    struct grant **list = mem_alloc(fleet->grants_count, sizeof(struct grant *));
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < fleet->grants_count; i++)
+        if (fleet->grants[i]->site == site)
+            list[count++] = fleet->grants[i];
+    qsort(list, count, sizeof(struct grant *), compare_jobs);
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t k = 0; k < list[i]->parts_count; k++)
+            if (list[i]->parts[k].node == node)
+                move_part(move, &list[i]->parts[k], devices);
+    free(list);
 }
 
 static void set_node(struct fleet *fleet, uint32_t site_index, uint32_t index,
@@ -199,24 +250,29 @@ static void set_node(struct fleet *fleet, uint32_t site_index, uint32_t index,
     struct node_info *old = &site->info.nodes[index];
     struct fleet_node *node = &site->nodes[index];
     struct fleet_device *devices = mem_alloc(info->devices_count, sizeof(*devices));
-    uint32_t moved[NODE_DEVICES_MAX];
-    bool any_moved = false;
+    bool any_moved = node->devices_count != info->devices_count;
+    struct move move = { .new_count = info->devices_count };
     uint64_t taken = 0;
 
-    for (uint32_t i = 0; i < node->devices_count; i++) {
-        moved[i] = device_match(old, i, info, &taken);
-        any_moved |= moved[i] != i;
-        if (moved[i] == FLEET_DEVICE_GONE)
-            continue;
-        devices[moved[i]].used_milli = node->devices[i].used_milli;
-        devices[moved[i]].cordoned = node->devices[i].cordoned;
-    }
-    if (any_moved && node->grants_count)
-        move_held_devices(fleet, site_index, index, moved);
     for (uint32_t i = 0; i < info->devices_count; i++) {
+        move.new_keys[i] = device_key(info, i);
         devices[i].memory_bytes = info->devices[i].memory_bytes;
         devices[i].healthy = info->devices[i].health == DEVICE_OK;
     }
+    for (uint32_t i = 0; i < node->devices_count; i++) {
+        uint32_t to;
+
+        move.old_keys[i] = device_key(old, i);
+        to = device_match(move.old_keys[i], move.new_keys, info->devices_count, &taken);
+        move.moved[i] = to;
+        any_moved |= to != i;
+        if (to == FLEET_DEVICE_GONE)
+            continue;
+        devices[to].used_milli = node->devices[i].used_milli;
+        devices[to].cordoned = node->devices[i].cordoned;
+    }
+    if (any_moved && node->grants_count)
+        move_held_devices(fleet, site_index, index, &move, devices);
     free(node->devices);
     node->devices = devices;
     node->devices_count = info->devices_count;

@@ -53,6 +53,7 @@ struct fleet_site {
 struct grant_device {
     uint32_t index; /* in the node, or FLEET_DEVICE_GONE */
     uint32_t milli;
+    uint64_t gone_key; /* which one it was: it is held again when it comes back */
 };
 struct grant_part {
     uint32_t node, tasks, cpus;

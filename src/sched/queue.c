@@ -110,7 +110,8 @@ static void sift_down(struct queue *queue, uint32_t at)
 void queue_walk_begin(struct queue *queue)
 {
     MEM_GROW(queue->heap, queue->heap_cap, queue->used_count + 1);
-    memcpy(queue->heap, queue->used, queue->used_count * sizeof(*queue->heap));
+    if (queue->used_count)
+        memcpy(queue->heap, queue->used, queue->used_count * sizeof(*queue->heap));
     queue->heap_count = queue->used_count;
     for (uint32_t i = queue->heap_count / 2; i-- > 0;)
         sift_down(queue, i);

@@ -1,0 +1,798 @@
+/* sim_grid - the real grid under random jobs, faults and clocks.
+ *
+ *   sim_grid [--seeds A-B] [--steps N]       many seeds; one TAP line
+ *   sim_grid --seed N [--steps N] --verbose  one seed, every event printed
+ *
+ * The driver is a shell as the controller is one: it logs an event, steps, and performs the effects
+ * once the event is durable. A crash loses what was not durable and all that was on the way; the
+ * grid comes back by replay, or from a snapshot and the tail. */
+#include "base/arena.h"
+#include "sim_load.h"
+#include "sim_model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SITES_MAX 3u
+#define LOG_MAX 65536u
+
+struct entry { /* of the log */
+    size_t at, len;
+    uint64_t first_id, ids_count; /* what a submit answered */
+    uint32_t ack_site;            /* SITES_MAX: none */
+    uint64_t ack_job;
+    uint32_t ack_epoch;
+    uint32_t effects_end; /* in `pending`, from the entry before */
+};
+struct pending { /* an effect that waits for its event to be durable */
+    uint32_t site;
+    struct sim_command command;
+};
+
+struct sim {
+    struct rng rng;
+    int64_t now_ms;
+    struct grid *grid;
+    struct model model;
+    struct sim_truth truth;
+    struct sim_site sites[SITES_MAX];
+    uint32_t sites_count;
+    struct buf log;
+    struct entry entries[LOG_MAX];
+    uint32_t entries_count, durable_count;
+    struct pending *pending;
+    uint32_t pending_count, pending_cap, performed_count;
+    uint8_t answered[SIM_IDS_MAX];
+    uint64_t next_id, next_session;
+    struct buf saved; /* a snapshot of the state after saved_count events */
+    uint32_t saved_count;
+    uint32_t serial, crashes;
+    bool verbose, quiet_ear;
+};
+
+/* --- the shell -------------------------------------------------------------------------------- */
+
+static void hear(void *context, const struct effect *effect)
+{
+    struct sim *sim = context;
+    struct pending one = { .site = SITES_MAX };
+
+    model_hear(&sim->model, &sim->truth, sim->grid, effect);
+    if (sim->quiet_ear || (effect->type != EFFECT_RUN && effect->type != EFFECT_STOP))
+        return;
+    one.site = 0; /* the driver's own number: the grid counts sites as they join */
+    while (strcmp(sim->sites[one.site].name, effect->view.allocation.site) != 0)
+        one.site++;
+    one.command.type = effect->type == EFFECT_RUN ? SIM_RUN : SIM_STOP;
+    one.command.job_id = effect->job_id;
+    one.command.epoch = effect->epoch;
+    one.command.duration_ms_max = effect->view.request->duration_ms_max;
+    if (sim->pending_count == sim->pending_cap) {
+        sim->pending_cap = sim->pending_cap ? sim->pending_cap * 2 : 64;
+        sim->pending = realloc(sim->pending, sim->pending_cap * sizeof(one));
+        if (!sim->pending)
+            abort();
+    }
+    sim->pending[sim->pending_count++] = one;
+}
+
+static void check_state(struct sim *sim, const char *after)
+{
+    struct err err = { 0 };
+
+    if (!sim->truth.failure[0] && grid_check_invariants(sim->grid, &err) < 0)
+        sim_fail(&sim->truth, "after %s: %.200s", after, err.text);
+}
+
+static void print_event(const struct sim *sim, const struct event *event)
+{
+    json_t *json = event_to_json(event);
+    char *text = json_dumps(json, JSON_COMPACT);
+
+    printf("# %u %.700s\n", sim->entries_count, text ? text : "?");
+    free(text);
+    json_decref(json);
+}
+
+/* Log and step, if the grid takes it. The effects wait. */
+static bool apply(struct sim *sim, struct event *event)
+{
+    struct entry *entry = &sim->entries[sim->entries_count];
+    struct step_result result = { 0 };
+    struct err err = { 0 };
+
+    if (sim->entries_count == LOG_MAX || sim->truth.failure[0])
+        return false;
+    if (grid_check(sim->grid, event, &err) < 0)
+        return false;
+    if (sim->verbose)
+        print_event(sim, event);
+    *entry = (struct entry){ .at = sim->log.len, .ack_site = SITES_MAX };
+    if (event_encode(event, &sim->log) < 0) {
+        sim_fail(&sim->truth, "event %s cannot be encoded", event_type_name(event->type));
+        return false;
+    }
+    entry->len = sim->log.len - entry->at;
+    model_advance(&sim->model, event->time_ms);
+    if (grid_step(sim->grid, event, hear, sim, &result, &err) < 0)
+        sim_fail(&sim->truth, "the grid took %s in its check and not in its step: %.100s",
+                 event_type_name(event->type), err.text);
+    if (event->type == EVENT_JOB_SUBMITTED) {
+        bool is_array = event->job_submitted.elements_count > 0;
+
+        entry->first_id = result.job_id + is_array;
+        entry->ids_count = result.repeated ? 0 : result.jobs_count;
+        if (!result.repeated)
+            sim->next_id = result.job_id + is_array + result.jobs_count;
+    }
+    entry->effects_end = sim->pending_count;
+    sim->entries_count++;
+    check_state(sim, event_type_name(event->type));
+    return true;
+}
+
+/* All that is logged is safe: answer, acknowledge, perform. */
+static void commit(struct sim *sim)
+{
+    for (; sim->durable_count < sim->entries_count; sim->durable_count++) {
+        const struct entry *entry = &sim->entries[sim->durable_count];
+
+        for (uint64_t i = 0; i < entry->ids_count; i++)
+            sim->answered[entry->first_id + i] = 1;
+        if (entry->ack_site < SITES_MAX)
+            sim_site_acknowledge(&sim->sites[entry->ack_site], entry->ack_job, entry->ack_epoch);
+        for (; sim->performed_count < entry->effects_end; sim->performed_count++) {
+            const struct pending *one = &sim->pending[sim->performed_count];
+
+            sim_site_send(&sim->sites[one->site], &one->command);
+        }
+    }
+}
+
+static int64_t event_time(struct sim *sim)
+{
+    uint64_t draw = rng_below(&sim->rng, 100);
+
+    if (draw == 0)
+        return sim->now_ms > 3600000 ? sim->now_ms - 3600000 : 0; /* a clock set back */
+    if (draw == 1 && rng_below(&sim->rng, 10) == 0)
+        sim->now_ms += 25 * 3600000LL; /* a day asleep: keys are forgotten */
+    return sim->now_ms;
+}
+
+/* --- restarts --------------------------------------------------------------------------------- */
+
+static struct grid *replay(struct sim *sim, struct grid *grid, uint32_t from)
+{
+    struct arena arena = arena_init(64 << 20);
+
+    for (uint32_t i = from; i < sim->entries_count; i++) {
+        struct err err = { 0 };
+        struct event event;
+
+        if (event_decode(sim->log.data + sim->entries[i].at, sim->entries[i].len, &arena, &event,
+                         &err) < 0) {
+            sim_fail(&sim->truth, "event %u cannot be read back: %.150s", i, err.text);
+            break;
+        }
+        sim->grid = grid;
+        if (!from)
+            model_advance(&sim->model, event.time_ms);
+        if (grid_step(grid, &event, from ? NULL : hear, sim, NULL, &err) < 0)
+            sim_fail(&sim->truth, "event %u is refused in replay: %.150s", i, err.text);
+        arena_fini(&arena);
+    }
+    return grid;
+}
+
+static bool same_bytes(struct sim *sim, const struct grid *a, const struct grid *b,
+                       const char *what)
+{
+    struct buf x = buf_init(64 << 20), y = buf_init(64 << 20);
+    bool same;
+
+    grid_snapshot(a, &x);
+    grid_snapshot(b, &y);
+    same = x.len == y.len && memcmp(x.data, y.data, x.len) == 0;
+    if (!same)
+        sim_fail(&sim->truth, "%s gives another state (%zu and %zu bytes)", what, x.len, y.len);
+    buf_fini(&x);
+    buf_fini(&y);
+    return same;
+}
+
+/* The whole log again, and the model with it; the same state must come out. */
+static void check_replay(struct sim *sim, const char *what)
+{
+    struct grid *live = sim->grid, *again;
+
+    model_reset(&sim->model);
+    sim->quiet_ear = true;
+    again = replay(sim, grid_create(), 0);
+    sim->quiet_ear = false;
+    sim->grid = live;
+    if (live)
+        same_bytes(sim, live, again, what);
+    if (live)
+        grid_destroy(again);
+    else
+        sim->grid = again;
+}
+
+static void check_restore(struct sim *sim)
+{
+    struct buf bytes = buf_init(64 << 20);
+    struct grid *restored = NULL;
+    struct err err = { 0 };
+
+    grid_snapshot(sim->grid, &bytes);
+    if (grid_restore(bytes.data, bytes.len, &restored, &err) < 0) {
+        sim_fail(&sim->truth, "a snapshot cannot be read back: %.150s", err.text);
+    } else if (same_bytes(sim, sim->grid, restored, "a snapshot restored") &&
+               rng_below(&sim->rng, 2)) {
+        /* Go on with the restored one: nothing may tell them apart. */
+        struct grid *old = sim->grid;
+
+        sim->grid = restored;
+        restored = old;
+    }
+    grid_destroy(restored);
+    buf_fini(&bytes);
+}
+
+static void save_snapshot(struct sim *sim)
+{
+    commit(sim);
+    buf_clear(&sim->saved);
+    grid_snapshot(sim->grid, &sim->saved);
+    sim->saved_count = sim->entries_count;
+}
+
+static void lose_sessions(struct sim *sim)
+{
+    for (uint32_t i = 0; i < sim->sites_count; i++) {
+        struct event event = { .type = EVENT_SITE_LOST };
+
+        if (rng_below(&sim->rng, 4) == 0)
+            continue; /* a shell that does not say so must be safe too */
+        event.time_ms = event_time(sim);
+        event.site_lost.site = sim->sites[i].name;
+        event.site_lost.session = sim->sites[i].session;
+        apply(sim, &event);
+    }
+}
+
+static void crash(struct sim *sim)
+{
+    struct grid *restored = NULL;
+    struct err err = { 0 };
+
+    sim->crashes++;
+    if (sim->verbose)
+        printf("# crash: events %u to %u are lost\n", sim->durable_count, sim->entries_count);
+    if (rng_below(&sim->rng, 2))
+        commit(sim);
+    sim->entries_count = sim->durable_count;
+    sim->log.len = sim->entries_count ? sim->entries[sim->entries_count - 1].at +
+                                            sim->entries[sim->entries_count - 1].len
+                                      : 0;
+    sim->pending_count = sim->performed_count;
+    grid_destroy(sim->grid);
+    sim->grid = NULL;
+    sim->next_id = 1;
+    for (uint32_t i = 0; i < sim->entries_count; i++)
+        if (sim->entries[i].ids_count)
+            sim->next_id = sim->entries[i].first_id + sim->entries[i].ids_count;
+    check_replay(sim, "replay");
+    if (sim->saved_count && rng_below(&sim->rng, 2)) {
+        struct grid *full = sim->grid;
+
+        if (grid_restore(sim->saved.data, sim->saved.len, &restored, &err) < 0) {
+            sim_fail(&sim->truth, "the saved snapshot cannot be read: %.150s", err.text);
+        } else {
+            restored = replay(sim, restored, sim->saved_count);
+            sim->grid = full;
+            same_bytes(sim, full, restored, "snapshot and tail");
+            sim->grid = restored;
+            grid_destroy(full);
+        }
+    }
+    for (uint32_t i = 0; i < sim->sites_count; i++)
+        sim_site_drop_session(&sim->sites[i]);
+    lose_sessions(sim);
+    check_state(sim, "crash");
+}
+
+/* --- sessions --------------------------------------------------------------------------------- */
+
+struct reissue {
+    struct sim *sim;
+    struct sim_site *site;
+    bool runs; /* starting ones; else stops */
+};
+
+static void send_again(void *context, const struct effect *effect)
+{
+    struct reissue *reissue = context;
+    struct sim_command command = { .job_id = effect->job_id, .epoch = effect->epoch };
+    bool is_run = effect->type == EFFECT_RUN;
+
+    if (strcmp(effect->view.allocation.site, reissue->site->name) != 0 || is_run != reissue->runs)
+        return;
+    if (is_run && effect->view.state != JOB_STARTING)
+        return;
+    command.type = is_run ? SIM_RUN : SIM_STOP;
+    command.duration_ms_max = effect->view.request->duration_ms_max;
+    sim_site_send(reissue->site, &command);
+}
+
+static void send_reconcile(struct sim *sim, struct sim_site *site)
+{
+    struct sim_command command = { .type = SIM_RECONCILE };
+    struct job_view view;
+
+    command.listed = calloc(2 * SIM_IDS_MAX, sizeof(uint64_t));
+    if (!command.listed)
+        abort();
+    for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view); id = view.id) {
+        if (!view.allocation.parts_count || strcmp(view.allocation.site, site->name) != 0)
+            continue;
+        command.listed[2 * command.listed_count] = view.id;
+        command.listed[2 * command.listed_count++ + 1] = view.epoch;
+    }
+    sim_site_send(site, &command);
+}
+
+static void join(struct sim *sim, struct sim_site *site)
+{
+    static const struct chip_figures figures[] = {
+        { .kind = "chip-a",
+          .metric_milli = { [METRIC_BF16_TFLOPS] = 200000 },
+          .power_watts = 300,
+          .power_idle_watts = -1 },
+        { .kind = "chip-b",
+          .metric_milli = { [METRIC_BF16_TFLOPS] = 500000 },
+          .power_watts = 700,
+          .power_idle_watts = 70 },
+    };
+    struct node_info *nodes = calloc(SIM_NODES_MAX, sizeof(*nodes));
+    struct event event = { .type = EVENT_SITE_JOINED, .time_ms = event_time(sim) };
+
+    if (!nodes)
+        abort();
+    sim_site_inventory(site, &event.site_joined.site, nodes);
+    event.site_joined.chips = figures;
+    event.site_joined.chips_count = 2;
+    apply(sim, &event);
+    free(nodes);
+}
+
+static void open_session(struct sim *sim, struct sim_site *site)
+{
+    struct event event = { .type = EVENT_SITE_SEEN };
+    struct reissue reissue = { .sim = sim, .site = site, .runs = true };
+
+    if (site->is_open)
+        return;
+    join(sim, site);
+    event.time_ms = event_time(sim);
+    site->session = event.site_seen.session = ++sim->next_session;
+    event.site_seen.site = site->name;
+    apply(sim, &event);
+    commit(sim); /* only what is durable may be told */
+    site->is_open = true;
+    if (rng_below(&sim->rng, 2))
+        grid_reissue(sim->grid, send_again, &reissue);
+    send_reconcile(sim, site);
+    reissue.runs = false;
+    grid_reissue(sim->grid, send_again, &reissue);
+}
+
+static void close_session(struct sim *sim, struct sim_site *site)
+{
+    struct event event = { .type = EVENT_SITE_LOST };
+
+    if (!site->is_open)
+        return;
+    sim_site_drop_session(site);
+    event.time_ms = event_time(sim);
+    event.site_lost.site = site->name;
+    event.site_lost.session = site->session - (rng_below(&sim->rng, 8) == 0);
+    apply(sim, &event);
+}
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+static void submit(struct sim *sim)
+{
+    struct event event = { 0 };
+
+    if (sim->next_id + 16 > SIM_IDS_MAX)
+        return;
+    sim_load_submit(&event, &sim->rng, sim->next_id, sim->now_ms, sim->serial++);
+    event.time_ms = event_time(sim);
+    apply(sim, &event);
+}
+
+static void cancel(struct sim *sim, uint64_t id)
+{
+    struct event event = { .type = EVENT_JOB_CANCELLED, .time_ms = event_time(sim) };
+
+    event.job_cancelled.job_id = id;
+    event.job_cancelled.by = "alice";
+    event.job_cancelled.reason = "no need";
+    apply(sim, &event);
+}
+
+static void simple(struct sim *sim, enum event_type type)
+{
+    struct event event = { .type = type, .time_ms = event_time(sim) };
+
+    if (type == EVENT_NOTE)
+        event.note.text = "a note";
+    apply(sim, &event);
+}
+
+static void deliver_report(struct sim *sim, struct sim_site *site)
+{
+    struct event event = { .time_ms = event_time(sim) };
+    struct sim_report report;
+    const struct sim_attempt *attempt = &report.attempt;
+    uint32_t entry = sim->entries_count;
+
+    if (!sim_site_give_report(site, &sim->rng, &report))
+        return;
+    switch (report.type) {
+    case SIM_STARTED:
+        event.type = EVENT_ATTEMPT_STARTED;
+        event.attempt_started.job_id = attempt->job_id;
+        event.attempt_started.epoch = attempt->epoch;
+        event.attempt_started.started_ms = attempt->started_ms;
+        break;
+    case SIM_PROGRESS:
+        event.type = EVENT_ATTEMPT_PROGRESS;
+        event.attempt_progress.job_id = attempt->job_id;
+        event.attempt_progress.epoch = attempt->epoch;
+        event.attempt_progress.usage.energy_mj = attempt->energy_mj / 2;
+        event.attempt_progress.checkpoint_ms = sim->now_ms;
+        break;
+    case SIM_ENDED:
+        event.type = EVENT_ATTEMPT_ENDED;
+        event.attempt_ended.job_id = attempt->job_id;
+        event.attempt_ended.epoch = attempt->epoch;
+        event.attempt_ended.outcome = attempt->outcome;
+        event.attempt_ended.exit_code = attempt->exit_code;
+        event.attempt_ended.started_ms = attempt->started_ms;
+        event.attempt_ended.ended_ms = attempt->ends_ms;
+        event.attempt_ended.usage.energy_mj = attempt->energy_mj;
+        event.attempt_ended.reason = "";
+        break;
+    case SIM_UNKNOWN:
+        event.type = EVENT_ATTEMPT_UNKNOWN;
+        event.attempt_unknown.job_id = attempt->job_id;
+        event.attempt_unknown.epoch = attempt->epoch;
+        break;
+    }
+    if (apply(sim, &event) && report.type == SIM_ENDED) {
+        sim->entries[entry].ack_site = site->index;
+        sim->entries[entry].ack_job = attempt->job_id;
+        sim->entries[entry].ack_epoch = attempt->epoch;
+    }
+}
+
+static void cordon(struct sim *sim, struct sim_site *site, bool cordoned)
+{
+    const struct sim_node *node = &site->nodes[rng_below(&sim->rng, site->nodes_count)];
+    struct event event = { .type = EVENT_NODE_STATE, .time_ms = event_time(sim) };
+
+    event.node_state.site = site->name;
+    event.node_state.node = node->name;
+    event.node_state.device =
+        rng_below(&sim->rng, 2) ? -1 : (int32_t)rng_below(&sim->rng, SIM_DEVICES_MAX);
+    event.node_state.cordoned = cordoned;
+    event.node_state.reason = "repair";
+    apply(sim, &event);
+}
+
+static void change_inventory(struct sim *sim, struct sim_site *site)
+{
+    struct sim_node *node = &site->nodes[rng_below(&sim->rng, site->nodes_count)];
+
+    switch (rng_below(&sim->rng, 4)) {
+    case 0:
+        node->present = !node->present;
+        break;
+    case 1:
+        node->cpus = 1 + (uint32_t)rng_below(&sim->rng, 8);
+        break;
+    case 2: /* the first device goes or comes back: the others change places */
+        if (node->devices_first) {
+            node->devices_first--;
+            node->devices_count++;
+        } else if (node->devices_count) {
+            node->devices_first++;
+            node->devices_count--;
+        }
+        break;
+    case 3:
+        if (node->devices_count)
+            node->devices_count--;
+        break;
+    }
+    join(sim, site);
+}
+
+/* Everybody who waits can be told why. */
+static void ask_why(struct sim *sim)
+{
+    struct job_view view;
+    struct why why;
+    uint64_t after = rng_below(&sim->rng, sim->next_id);
+
+    if (!grid_next_job(sim->grid, after, NULL, &view))
+        return;
+    after = view.id;
+    if (grid_why(sim->grid, after, &why) < 0 || !why.text[0] || !why.code[0])
+        sim_fail(&sim->truth, "job %" PRIu64 " cannot say why", after);
+    else if (sim->verbose)
+        printf("# why %" PRIu64 ": %s: %s\n", after, why.code, why.text);
+    check_state(sim, "why");
+}
+
+static void ask_plan(struct sim *sim)
+{
+    struct plan_candidate candidates[PLAN_CANDIDATES_MAX];
+    struct event event = { 0 };
+    uint32_t count = 0;
+
+    sim_load_submit(&event, &sim->rng, 1, sim->now_ms, 0);
+    if (grid_plan(sim->grid, &event.job_submitted.request, "alice", sim->now_ms, candidates, &count,
+                  NULL) < 0)
+        sim_fail(&sim->truth, "a plan was refused");
+    check_state(sim, "plan");
+}
+
+static void random_step(struct sim *sim)
+{
+    struct sim_site *site = &sim->sites[rng_below(&sim->rng, sim->sites_count)];
+    uint64_t draw = rng_below(&sim->rng, 1000);
+    struct event event = { 0 };
+
+    sim->now_ms += (int64_t)rng_below(&sim->rng, 1500);
+    sim_site_work(site, &sim->truth, &sim->rng, sim->now_ms);
+    if (draw < 200) {
+        submit(sim);
+    } else if (draw < 400) {
+        if (grid_wants_pass(sim->grid))
+            simple(sim, EVENT_PASS);
+    } else if (draw < 550) {
+        sim_site_take_command(site, &sim->truth, &sim->rng, sim->now_ms);
+    } else if (draw < 700) {
+        deliver_report(sim, site);
+    } else if (draw < 800) {
+        commit(sim);
+    } else if (draw < 840) {
+        if (grid_next_timer_ms(sim->grid) <= sim->now_ms)
+            simple(sim, EVENT_TICK);
+    } else if (draw < 870) {
+        cancel(sim, 1 + rng_below(&sim->rng, sim->next_id));
+    } else if (draw < 910) {
+        open_session(sim, site);
+    } else if (draw < 920) {
+        close_session(sim, site);
+    } else if (draw < 925) {
+        sim_site_wipe(site, &sim->truth);
+        close_session(sim, site);
+    } else if (draw < 935) {
+        change_inventory(sim, site);
+    } else if (draw < 945) {
+        cordon(sim, site, rng_below(&sim->rng, 2));
+    } else if (draw < 955) {
+        sim_load_tenant(&event, &sim->rng);
+        event.time_ms = event_time(sim);
+        apply(sim, &event);
+    } else if (draw < 965) {
+        crash(sim);
+    } else if (draw < 975) {
+        check_restore(sim);
+    } else if (draw < 980) {
+        save_snapshot(sim);
+    } else if (draw < 995) {
+        ask_why(sim);
+    } else if (draw < 998) {
+        ask_plan(sim);
+    } else if (rng_below(&sim->rng, 4) == 0) { /* a storm */
+        for (uint64_t id = 1; id < sim->next_id; id++)
+            cancel(sim, id);
+    } else {
+        simple(sim, EVENT_NOTE);
+    }
+}
+
+/* --- the end: no more faults, and all that can run has run ---------------------------------------
+ */
+
+static void heal(struct sim *sim)
+{
+    static const char *const tenants[] = { "alice", "bob", "carol" };
+
+    for (uint32_t i = 0; i < 3; i++) {
+        struct event event = { .type = EVENT_TENANT_SET, .time_ms = sim->now_ms };
+
+        event.tenant_set.tenant = tenants[i];
+        event.tenant_set.cpus_max = event.tenant_set.devices_milli_max = -1;
+        event.tenant_set.jobs_max = -1;
+        apply(sim, &event);
+    }
+    for (uint32_t i = 0; i < sim->sites_count; i++) {
+        struct sim_site *site = &sim->sites[i];
+
+        for (uint32_t n = 0; n < site->nodes_count; n++)
+            site->nodes[n].present = true;
+        close_session(sim, site);
+        open_session(sim, site);
+        for (uint32_t n = 0; n < site->nodes_count; n++)
+            for (int32_t d = -1; d < (int32_t)SIM_DEVICES_MAX; d++) {
+                struct event event = { .type = EVENT_NODE_STATE, .time_ms = sim->now_ms };
+
+                event.node_state.site = site->name;
+                event.node_state.node = site->nodes[n].name;
+                event.node_state.device = d;
+                event.node_state.reason = "";
+                apply(sim, &event);
+            }
+    }
+}
+
+static uint64_t live(const struct sim *sim)
+{
+    struct grid_counts counts = grid_count(sim->grid);
+
+    return counts.held + counts.queued + counts.starting + counts.running + counts.stopping;
+}
+
+static void run_quiet(struct sim *sim)
+{
+    uint32_t idle = 0;
+
+    while (idle < 40 && live(sim) && !sim->truth.failure[0]) {
+        uint32_t before = sim->entries_count;
+
+        sim->now_ms += 2000;
+        if (grid_wants_pass(sim->grid))
+            simple(sim, EVENT_PASS);
+        if (grid_next_timer_ms(sim->grid) <= sim->now_ms)
+            simple(sim, EVENT_TICK);
+        commit(sim);
+        for (uint32_t i = 0; i < sim->sites_count; i++) {
+            struct sim_site *site = &sim->sites[i];
+
+            while (sim_site_take_command(site, &sim->truth, &sim->rng, sim->now_ms))
+                ;
+            sim_site_work(site, &sim->truth, &sim->rng, sim->now_ms);
+            for (uint32_t k = 0; site->reports_count && k < 200; k++)
+                deliver_report(sim, site);
+        }
+        commit(sim);
+        idle = sim->entries_count == before ? idle + 1 : 0;
+    }
+}
+
+static void check_rest(struct sim *sim)
+{
+    static const char *const stuck[] = { "busy",  "priority", "pass",    "parallel", "quota",
+                                         "begin", "starting", "running", "stopping" };
+    struct job_view view;
+
+    for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view);) {
+        struct why why;
+
+        id = view.id;
+        grid_why(sim->grid, id, &why);
+        for (size_t i = 0; i < ARRAY_COUNT(stuck); i++)
+            if (strcmp(why.code, stuck[i]) == 0)
+                sim_fail(&sim->truth, "job %" PRIu64 " never ended: %.150s", id, why.text);
+    }
+}
+
+static void check_end(struct sim *sim)
+{
+    const struct model *model = &sim->model;
+
+    if (live(sim))
+        sim_fail(&sim->truth, "%" PRIu64 " jobs are left", live(sim));
+    for (uint64_t id = 1; id < sim->next_id; id++) {
+        if (sim->answered[id] && sim->model.ended[id] != 1)
+            sim_fail(&sim->truth, "job %" PRIu64 " was answered and ended %u times", id,
+                     sim->model.ended[id]);
+        if (sim->truth.running[id])
+            sim_fail(&sim->truth, "job %" PRIu64 " runs after its end", id);
+    }
+    if (model->holdings_count || model->runs != model->rows ||
+        model->cpu_ms != model->rows_cpu_ms ||
+        model->device_milli_ms != model->rows_device_milli_ms)
+        sim_fail(&sim->truth, "the ledger is not what was held: %" PRIu64 " of %" PRIu64 " CPU-ms",
+                 model->rows_cpu_ms, model->cpu_ms);
+    check_replay(sim, "replay of the whole log");
+    check_restore(sim);
+}
+
+static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbose)
+{
+    memset(sim, 0, sizeof(*sim));
+    sim->rng.state = seed * 0x9e3779b97f4a7c15u + 1;
+    sim->verbose = verbose;
+    sim->log = buf_init((size_t)1 << 30);
+    sim->saved = buf_init(64 << 20);
+    sim->grid = grid_create();
+    sim->now_ms = 1000000;
+    sim->next_id = 1;
+    sim->sites_count = 1 + (uint32_t)rng_below(&sim->rng, SITES_MAX);
+    for (uint32_t i = 0; i < sim->sites_count; i++)
+        sim_site_init(&sim->sites[i], i, &sim->rng);
+    for (uint32_t i = 0; i < steps && !sim->truth.failure[0]; i++)
+        random_step(sim);
+    heal(sim);
+    run_quiet(sim);
+    check_rest(sim);
+    for (uint64_t id = 1; id < sim->next_id; id++)
+        cancel(sim, id);
+    run_quiet(sim);
+    commit(sim);
+    check_end(sim);
+    grid_destroy(sim->grid);
+    for (uint32_t i = 0; i < sim->sites_count; i++)
+        sim_site_fini(&sim->sites[i]);
+    model_fini(&sim->model);
+    free(sim->pending);
+    buf_fini(&sim->log);
+    buf_fini(&sim->saved);
+    return !sim->truth.failure[0];
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t first = 1, last = 1000, events = 0, attempts = 0, crashes = 0;
+    uint32_t steps = 400;
+    struct sim *sim = calloc(1, sizeof(*sim));
+    bool verbose = false;
+
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+
+        if (strcmp(argv[i], "--verbose") == 0) {
+            verbose = true;
+        } else if (strcmp(argv[i], "--seeds") == 0 &&
+                   sscanf(value, "%" SCNu64 "-%" SCNu64, &first, &last) == 2) {
+            i++;
+        } else if (strcmp(argv[i], "--seed") == 0 && sscanf(value, "%" SCNu64, &first) == 1) {
+            last = first;
+            i++;
+        } else if (strcmp(argv[i], "--steps") == 0 && sscanf(value, "%" SCNu32, &steps) == 1) {
+            i++;
+        } else {
+            fprintf(stderr, "usage: sim_grid [--seeds A-B | --seed N] [--steps N] [--verbose]\n");
+            return 2;
+        }
+    }
+    if (!sim)
+        return 1;
+    for (uint64_t seed = first; seed <= last; seed++) {
+        if (!run_seed(sim, seed, steps, verbose)) {
+            printf("1..1\nnot ok 1 - seed %" PRIu64 ": %s\n", seed, sim->truth.failure);
+            printf("# again: %s --seed %" PRIu64 " --steps %u --verbose\n", argv[0], seed, steps);
+            free(sim);
+            return 1;
+        }
+        events += sim->entries_count;
+        attempts += sim->truth.attempts_started;
+        crashes += sim->crashes;
+    }
+    printf("1..1\nok 1 - seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " events, %" PRIu64
+           " attempts, %" PRIu64 " crashes\n",
+           first, last, events, attempts, crashes);
+    free(sim);
+    return 0;
+}

@@ -1,0 +1,108 @@
+#include "sim_load.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const tenants[] = { "alice", "bob", "carol" };
+
+static void choose_place(struct request_shape *shape, struct rng *rng)
+{
+    struct request_place *place = &shape->places[shape->places_count++];
+
+    place->kind = (uint32_t)rng_below(rng, 3);
+    place->deny = (uint32_t)rng_below(rng, 2);
+    snprintf(place->name, sizeof(place->name), "%s",
+             place->kind == PLACE_OWNER  ? "owner0"
+             : place->kind == PLACE_SITE ? "site0"
+                                         : "south");
+}
+
+static void choose_shape(struct request_shape *shape, struct rng *rng)
+{
+    uint64_t kind = rng_below(rng, 10);
+
+    shape->tasks = 1;
+    shape->cpus = 1 + (uint32_t)rng_below(rng, 3);
+    shape->memory_bytes = rng_below(rng, 2) ? (int64_t)rng_below(rng, 3) << 29 : 0;
+    shape->disk_bytes = rng_below(rng, 4) ? 0 : 1LL << 30;
+    if (kind < 3) { /* a gang */
+        shape->tasks = 2 + (uint32_t)rng_below(rng, 6);
+        shape->tasks_per_node = (uint32_t)rng_below(rng, 3);
+        shape->cpus = 1;
+    }
+    if (kind >= 2 && kind < 7) {
+        shape->devices_milli = rng_below(rng, 2) ? 100 * (1 + (uint32_t)rng_below(rng, 9))
+                                                 : 1000 * (1 + (uint32_t)rng_below(rng, 2));
+        if (rng_below(rng, 3) == 0) {
+            strcpy(shape->chips[0], rng_below(rng, 2) ? "chip-b" : "chip-a");
+            shape->chips_count = 1;
+        }
+        if (rng_below(rng, 8) == 0) {
+            shape->needs[0].metric = METRIC_BF16_TFLOPS;
+            shape->needs[0].least_milli = rng_below(rng, 2) ? 100000 : 900000;
+            shape->needs_count = 1;
+        }
+    }
+    if (rng_below(rng, 8) == 0)
+        choose_place(shape, rng);
+    if (rng_below(rng, 40) == 0)
+        shape->cpus = 64; /* fits nowhere */
+}
+
+static void choose_deps(struct job_request *request, struct rng *rng, uint64_t next_id)
+{
+    if (next_id < 3 || rng_below(rng, 4))
+        return;
+    request->deps_count = 1 + (uint32_t)rng_below(rng, 3);
+    for (uint32_t i = 0; i < request->deps_count; i++) {
+        uint64_t span = next_id - 1 < 12 ? next_id - 1 : 12;
+
+        request->deps[i].job_id = next_id - 1 - rng_below(rng, span);
+        request->deps[i].kind = (uint32_t)rng_below(rng, 3);
+    }
+}
+
+void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int64_t now_ms,
+                     uint32_t serial)
+{
+    static const char *const keys[] = { "key-0", "key-1", "key-2", "key-3" };
+    static const char *const specs[] = { "{\"run\":\"a\"}", "{\"run\":\"b\"}", "{}" };
+    struct event_job_submitted *submit = &event->job_submitted;
+    struct job_request *request = &submit->request;
+
+    event->type = EVENT_JOB_SUBMITTED;
+    submit->tenant = tenants[rng_below(rng, 3)];
+    submit->user = submit->tenant;
+    submit->name = serial % 2 ? "odd" : "even";
+    submit->idempotency_key = rng_below(rng, 8) ? "" : keys[rng_below(rng, 4)];
+    submit->spec_json = specs[rng_below(rng, 3)];
+    submit->spec_len = (uint32_t)strlen(submit->spec_json);
+    request->job_class = rng_below(rng, 3) ? CLASS_NORMAL : (uint32_t)rng_below(rng, CLASS_COUNT);
+    request->objective = (uint32_t)rng_below(rng, 4);
+    request->weight_time_milli = (uint32_t)rng_below(rng, 1000);
+    request->weight_money_milli = (uint32_t)rng_below(rng, 1000);
+    request->duration_ms_max = rng_below(rng, 2) ? 1000 + (int64_t)rng_below(rng, 30000) : 0;
+    request->begin_ms = rng_below(rng, 10) ? 0 : now_ms + (int64_t)rng_below(rng, 60000);
+    request->retries_max = (uint32_t)rng_below(rng, 3);
+    if (rng_below(rng, 4) == 0) {
+        request->retry_codes_count = 1;
+        request->retry_codes[0] = 2;
+    }
+    request->requeue_on_loss = rng_below(rng, 5) != 0;
+    choose_shape(&request->shape, rng);
+    choose_deps(request, rng, next_id);
+    if (rng_below(rng, 6) == 0) {
+        submit->elements_count = 1 + (uint32_t)rng_below(rng, 8);
+        submit->parallel_max = (uint32_t)rng_below(rng, 3);
+    }
+}
+
+void sim_load_tenant(struct event *event, struct rng *rng)
+{
+    event->type = EVENT_TENANT_SET;
+    event->tenant_set.tenant = tenants[rng_below(rng, 3)];
+    event->tenant_set.cpus_max = rng_below(rng, 2) ? -1 : (int64_t)rng_below(rng, 8);
+    event->tenant_set.devices_milli_max =
+        rng_below(rng, 2) ? -1 : 1000 * (int64_t)rng_below(rng, 4);
+    event->tenant_set.jobs_max = rng_below(rng, 3) ? -1 : (int64_t)rng_below(rng, 30);
+}

@@ -1,0 +1,211 @@
+#include "sim_model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void model_reset(struct model *model)
+{
+    struct model_holding *holdings = model->holdings;
+    uint32_t cap = model->holdings_cap;
+
+    memset(model, 0, sizeof(*model));
+    model->holdings = holdings;
+    model->holdings_cap = cap;
+}
+
+void model_fini(struct model *model)
+{
+    free(model->holdings);
+}
+
+void model_advance(struct model *model, int64_t time_ms)
+{
+    if (time_ms <= model->now_ms)
+        return;
+    model->cpu_ms += model->cpus * (uint64_t)(time_ms - model->now_ms);
+    model->device_milli_ms += model->devices_milli * (uint64_t)(time_ms - model->now_ms);
+    model->now_ms = time_ms;
+}
+
+static struct model_holding *find(struct model *model, uint64_t job_id)
+{
+    for (uint32_t i = 0; i < model->holdings_count; i++)
+        if (model->holdings[i].job_id == job_id)
+            return &model->holdings[i];
+    return NULL;
+}
+
+/* By names and uuids, so that this does not lean on the grid's own indexes. */
+static void copy_parts(struct model_holding *holding, struct sim_truth *truth,
+                       const struct grid *grid, const struct job_view *view)
+{
+    if (view->allocation.parts_count > MODEL_PARTS_MAX) {
+        sim_fail(truth, "job %" PRIu64 " is spread over %u nodes", view->id,
+                 view->allocation.parts_count);
+        return;
+    }
+    for (uint32_t i = 0; i < view->allocation.parts_count; i++) {
+        const struct alloc_part *part = &view->allocation.parts[i];
+        struct model_part *to = &holding->parts[i];
+        struct node_view node;
+
+        if (!grid_node_get(grid, holding->site, part->node, &node)) {
+            sim_fail(truth, "job %" PRIu64 " holds a node that is not there", view->id);
+            return;
+        }
+        snprintf(to->node, sizeof(to->node), "%.15s", node.info->name);
+        to->cpus = part->cpus;
+        holding->cpus += part->cpus;
+        for (uint32_t d = 0; d < part->devices_count && d < SIM_DEVICES_MAX; d++) {
+            snprintf(to->devices[d].uuid, sizeof(to->devices[d].uuid), "%.23s",
+                     node.info->devices[part->devices[d].index].uuid);
+            to->devices[d].milli = part->devices[d].milli;
+            holding->devices_milli += part->devices[d].milli;
+        }
+        to->devices_count = part->devices_count;
+    }
+    holding->parts_count = view->allocation.parts_count;
+}
+
+static uint64_t sum_cpus(const struct model *model, uint32_t site, const char *node)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < model->holdings_count; i++)
+        for (uint32_t k = 0; k < model->holdings[i].parts_count; k++)
+            if (model->holdings[i].site == site &&
+                strcmp(model->holdings[i].parts[k].node, node) == 0)
+                sum += model->holdings[i].parts[k].cpus;
+    return sum;
+}
+
+static uint64_t sum_device(const struct model *model, uint32_t site, const char *uuid)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < model->holdings_count; i++)
+        for (uint32_t k = 0; k < model->holdings[i].parts_count; k++)
+            for (uint32_t d = 0; d < model->holdings[i].parts[k].devices_count; d++)
+                if (model->holdings[i].site == site &&
+                    strcmp(model->holdings[i].parts[k].devices[d].uuid, uuid) == 0)
+                    sum += model->holdings[i].parts[k].devices[d].milli;
+    return sum;
+}
+
+static void check_room(const struct model *model, struct sim_truth *truth, const struct grid *grid,
+                       const struct model_holding *holding, const struct job_view *view)
+{
+    uint64_t tasks = 0;
+
+    for (uint32_t i = 0; i < holding->parts_count; i++) {
+        const struct model_part *part = &holding->parts[i];
+        struct node_view node;
+
+        grid_node_get(grid, holding->site, view->allocation.parts[i].node, &node);
+        tasks += view->allocation.parts[i].tasks;
+        if (!node.present || node.cordoned)
+            sim_fail(truth, "job %" PRIu64 " was started on closed node %s", holding->job_id,
+                     part->node);
+        if (sum_cpus(model, holding->site, part->node) > node.info->cpus)
+            sim_fail(truth, "CPUs of %s are promised twice (job %" PRIu64 ")", part->node,
+                     holding->job_id);
+        for (uint32_t d = 0; d < part->devices_count; d++)
+            if (sum_device(model, holding->site, part->devices[d].uuid) > 1000)
+                sim_fail(truth, "device %s is promised twice (job %" PRIu64 ")",
+                         part->devices[d].uuid, holding->job_id);
+    }
+    if (tasks != view->request->shape.tasks)
+        sim_fail(truth, "job %" PRIu64 " started %" PRIu64 " of %u tasks", holding->job_id, tasks,
+                 view->request->shape.tasks);
+}
+
+static void hear_run(struct model *model, struct sim_truth *truth, const struct grid *grid,
+                     const struct effect *effect)
+{
+    struct model_holding holding = { .job_id = effect->job_id,
+                                     .epoch = effect->epoch,
+                                     .granted_ms = model->now_ms };
+
+    if (find(model, effect->job_id))
+        sim_fail(truth, "job %" PRIu64 " is given attempt %u while one holds", effect->job_id,
+                 effect->epoch);
+    if (effect->epoch != model->epochs[effect->job_id] + 1)
+        sim_fail(truth, "job %" PRIu64 ": epoch %u follows %u", effect->job_id, effect->epoch,
+                 model->epochs[effect->job_id]);
+    if (model->ended[effect->job_id])
+        sim_fail(truth, "job %" PRIu64 " runs after its end", effect->job_id);
+    model->epochs[effect->job_id] = effect->epoch;
+    model->runs++;
+    holding.site = (uint32_t)grid_site_find(grid, effect->view.allocation.site);
+    copy_parts(&holding, truth, grid, &effect->view);
+    if (model->holdings_count == model->holdings_cap) {
+        model->holdings_cap = model->holdings_cap ? model->holdings_cap * 2 : 16;
+        model->holdings = realloc(model->holdings, model->holdings_cap * sizeof(holding));
+        if (!model->holdings)
+            abort();
+    }
+    model->holdings[model->holdings_count++] = holding;
+    model->cpus += holding.cpus;
+    model->devices_milli += holding.devices_milli;
+    if (!truth->failure[0])
+        check_room(model, truth, grid, &holding, &effect->view);
+}
+
+static void hear_usage(struct model *model, struct sim_truth *truth, const struct effect *effect)
+{
+    struct model_holding *holding = find(model, effect->job_id);
+    uint64_t wall_ms;
+
+    if (!holding || holding->epoch != effect->epoch) {
+        sim_fail(truth, "job %" PRIu64 " attempt %u: a ledger row for nothing", effect->job_id,
+                 effect->epoch);
+        return;
+    }
+    wall_ms = (uint64_t)(model->now_ms - holding->granted_ms);
+    if (effect->granted_ms != holding->granted_ms || effect->released_ms != model->now_ms ||
+        (uint64_t)effect->usage.wall_ms != wall_ms ||
+        (uint64_t)effect->usage.cpu_held_ms != holding->cpus * wall_ms ||
+        (uint64_t)effect->usage.device_milli_ms != holding->devices_milli * wall_ms)
+        sim_fail(truth, "job %" PRIu64 " attempt %u: the ledger row is not what it held",
+                 effect->job_id, effect->epoch);
+    model->rows++;
+    model->rows_cpu_ms += (uint64_t)effect->usage.cpu_held_ms;
+    model->rows_device_milli_ms += (uint64_t)effect->usage.device_milli_ms;
+    model->price_micro += (uint64_t)effect->usage.price_micro;
+    model->cpus -= holding->cpus;
+    model->devices_milli -= holding->devices_milli;
+    *holding = model->holdings[--model->holdings_count];
+}
+
+void model_hear(struct model *model, struct sim_truth *truth, const struct grid *grid,
+                const struct effect *effect)
+{
+    struct model_holding *holding = find(model, effect->job_id);
+
+    switch (effect->type) {
+    case EFFECT_RUN:
+        hear_run(model, truth, grid, effect);
+        break;
+    case EFFECT_STOP:
+        if (!holding || holding->epoch != effect->epoch)
+            sim_fail(truth, "job %" PRIu64 ": a stop for nothing", effect->job_id);
+        break;
+    case EFFECT_USAGE:
+        hear_usage(model, truth, effect);
+        break;
+    case EFFECT_JOB_CHANGED:
+        if (model->ended[effect->job_id])
+            sim_fail(truth, "job %" PRIu64 " changes after its end", effect->job_id);
+        break;
+    case EFFECT_JOB_ENDED:
+        if (holding || model->ended[effect->job_id]++)
+            sim_fail(truth, "job %" PRIu64 " ends %s", effect->job_id,
+                     holding ? "while it holds" : "twice");
+        if (!job_state_is_final(effect->view.state))
+            sim_fail(truth, "job %" PRIu64 " ends as %s", effect->job_id,
+                     job_state_name(effect->view.state));
+        break;
+    }
+}

@@ -1,0 +1,300 @@
+#include "sim_site.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PUSH(list, count, cap, value)                                                              \
+    do {                                                                                           \
+        if ((count) == (cap)) {                                                                    \
+            (cap) = (cap) ? (cap)*2 : 16;                                                          \
+            (list) = realloc((list), (cap) * sizeof(*(list)));                                     \
+            if (!(list))                                                                           \
+                abort();                                                                           \
+        }                                                                                          \
+        (list)[(count)++] = (value);                                                               \
+    } while (0)
+
+void sim_fail(struct sim_truth *truth, const char *fmt, ...)
+{
+    va_list args;
+
+    if (truth->failure[0])
+        return;
+    va_start(args, fmt);
+    vsnprintf(truth->failure, sizeof(truth->failure), fmt, args);
+    va_end(args);
+}
+
+void sim_site_init(struct sim_site *site, uint32_t index, struct rng *rng)
+{
+    static const char *const regions[] = { "north", "south" };
+
+    *site = (struct sim_site){ .index = index };
+    snprintf(site->name, sizeof(site->name), "site%u", index);
+    snprintf(site->owner, sizeof(site->owner), "owner%u", index % 2);
+    snprintf(site->region, sizeof(site->region), "%s", regions[index % 2]);
+    site->nodes_count = 1 + (uint32_t)rng_below(rng, SIM_NODES_MAX);
+    for (uint32_t i = 0; i < site->nodes_count; i++) {
+        struct sim_node *node = &site->nodes[i];
+
+        snprintf(node->name, sizeof(node->name), "n%u", i);
+        node->present = true;
+        node->cpus = 1 + (uint32_t)rng_below(rng, 8);
+        node->devices_count = rng_below(rng, 2) ? (uint32_t)rng_below(rng, SIM_DEVICES_MAX + 1) : 0;
+    }
+}
+
+void sim_site_fini(struct sim_site *site)
+{
+    sim_site_drop_session(site);
+    free(site->attempts);
+    free(site->commands);
+    free(site->reports);
+}
+
+void sim_site_inventory(const struct sim_site *site, struct site_info *info_out,
+                        struct node_info *nodes)
+{
+    memset(info_out, 0, sizeof(*info_out));
+    snprintf(info_out->name, sizeof(info_out->name), "%s", site->name);
+    snprintf(info_out->owner, sizeof(info_out->owner), "%s", site->owner);
+    snprintf(info_out->region, sizeof(info_out->region), "%s", site->region);
+    info_out->tariff = (struct site_tariff){ .carbon_g_per_kwh_milli = 100000 * (site->index + 1),
+                                             .power_price_micro_per_kwh = 200000,
+                                             .cpu_price_micro_per_hour = 10000 * (site->index + 1),
+                                             .device_price_micro_per_hour = 1000000 };
+    info_out->nodes = nodes;
+    for (uint32_t i = 0; i < site->nodes_count; i++) {
+        struct node_info *node = &nodes[info_out->nodes_count];
+
+        if (!site->nodes[i].present)
+            continue;
+        info_out->nodes_count++;
+        memset(node, 0, sizeof(*node));
+        memcpy(node->name, site->nodes[i].name, sizeof(site->nodes[i].name));
+        node->cpus = site->nodes[i].cpus;
+        node->memory_bytes = (int64_t)node->cpus << 30;
+        node->disk_bytes = 100LL << 30;
+        node->cpu_load_watts = 100;
+        node->devices_count = site->nodes[i].devices_count;
+        for (uint32_t d = 0; d < node->devices_count; d++) {
+            struct device_info *device = &node->devices[d];
+
+            snprintf(device->chip, sizeof(device->chip), "%s", i % 2 ? "chip-b" : "chip-a");
+            snprintf(device->uuid, sizeof(device->uuid), "%s.%u", site->nodes[i].name,
+                     site->nodes[i].devices_first + d);
+            device->index = d;
+            device->memory_bytes = 16LL << 30;
+        }
+    }
+}
+
+void sim_site_send(struct sim_site *site, const struct sim_command *command)
+{
+    if (site->is_open)
+        PUSH(site->commands, site->commands_count, site->commands_cap, *command);
+    else
+        free(command->listed);
+}
+
+void sim_site_drop_session(struct sim_site *site)
+{
+    for (uint32_t i = 0; i < site->commands_count; i++)
+        free(site->commands[i].listed);
+    site->commands_count = 0;
+    site->reports_count = 0;
+    site->is_open = false;
+}
+
+/* --- attempts --------------------------------------------------------------------------------- */
+
+static struct sim_attempt *find(struct sim_site *site, uint64_t job_id, uint32_t epoch)
+{
+    for (uint32_t i = 0; i < site->attempts_count; i++)
+        if (site->attempts[i].job_id == job_id && site->attempts[i].epoch == epoch)
+            return &site->attempts[i];
+    return NULL;
+}
+
+static void report(struct sim_site *site, int type, const struct sim_attempt *attempt)
+{
+    struct sim_report one = { .attempt = *attempt };
+
+    one.type = type;
+    if (site->is_open)
+        PUSH(site->reports, site->reports_count, site->reports_cap, one);
+}
+
+static void end(struct sim_site *site, struct sim_truth *truth, struct sim_attempt *attempt)
+{
+    attempt->running = false;
+    truth->running[attempt->job_id]--;
+    report(site, SIM_ENDED, attempt);
+}
+
+static void choose_end(struct sim_attempt *attempt, int64_t duration_ms_max, struct rng *rng)
+{
+    static const struct {
+        uint8_t weight;
+        uint8_t outcome;
+    } ends[] = { { 60, OUTCOME_EXITED }, { 20, OUTCOME_EXITED },   { 5, OUTCOME_SIGNALLED },
+                 { 4, OUTCOME_MEMORY },  { 2, OUTCOME_DISK },      { 4, OUTCOME_START_FAILED },
+                 { 4, OUTCOME_LOST },    { 1, OUTCOME_TIME_LIMIT } };
+    uint64_t draw = rng_below(rng, 100);
+    size_t i = 0;
+
+    while (draw >= ends[i].weight)
+        draw -= ends[i++].weight;
+    attempt->outcome = ends[i].outcome;
+    attempt->exit_code = i == 1 ? 1 + (int32_t)rng_below(rng, 3) : 0;
+    if (attempt->outcome == OUTCOME_SIGNALLED)
+        attempt->exit_code = 11;
+    attempt->ends_ms = attempt->started_ms + (int64_t)rng_below(rng, 20000);
+    if (duration_ms_max && attempt->ends_ms > attempt->started_ms + duration_ms_max) {
+        attempt->ends_ms = attempt->started_ms + duration_ms_max;
+        attempt->outcome = OUTCOME_TIME_LIMIT;
+    }
+    attempt->energy_mj = (int64_t)rng_below(rng, 1000000);
+}
+
+static void take_run(struct sim_site *site, struct sim_truth *truth, struct rng *rng,
+                     const struct sim_command *command, int64_t now_ms)
+{
+    struct sim_attempt attempt = {
+        .job_id = command->job_id, .epoch = command->epoch, .running = true, .started_ms = now_ms
+    };
+
+    if (site->fence[command->job_id] >= command->epoch)
+        return;
+    site->fence[command->job_id] = command->epoch;
+    choose_end(&attempt, command->duration_ms_max, rng);
+    if (truth->running[command->job_id]++)
+        sim_fail(truth, "job %" PRIu64 " runs twice at once (attempt %u at %s)", command->job_id,
+                 command->epoch, site->name);
+    truth->attempts_started++;
+    PUSH(site->attempts, site->attempts_count, site->attempts_cap, attempt);
+    report(site, SIM_STARTED, &attempt);
+}
+
+static void take_stop(struct sim_site *site, struct sim_truth *truth, struct rng *rng,
+                      const struct sim_command *command)
+{
+    struct sim_attempt *attempt = find(site, command->job_id, command->epoch);
+
+    if (!attempt) { /* the stop overtook nothing: it never came here, or was acknowledged */
+        struct sim_attempt none = { .job_id = command->job_id, .epoch = command->epoch };
+
+        if (site->fence[command->job_id] < command->epoch) {
+            site->fence[command->job_id] = command->epoch;
+            report(site, SIM_UNKNOWN, &none);
+        }
+        return;
+    }
+    if (!attempt->running)
+        return;
+    if (rng_below(rng, 4)) { /* else it ends by itself in the same moment */
+        attempt->outcome = OUTCOME_STOPPED;
+        attempt->exit_code = 0;
+    }
+    end(site, truth, attempt);
+}
+
+static void take_reconcile(struct sim_site *site, struct sim_truth *truth,
+                           const struct sim_command *command)
+{
+    for (uint32_t i = 0; i < command->listed_count; i++) {
+        uint64_t job_id = command->listed[2 * i];
+        uint32_t epoch = (uint32_t)command->listed[2 * i + 1];
+        struct sim_attempt none = { .job_id = job_id, .epoch = epoch, .is_unknown = true };
+
+        if (find(site, job_id, epoch))
+            continue;
+        if (site->fence[job_id] < epoch)
+            site->fence[job_id] = epoch;
+        report(site, SIM_UNKNOWN, &none);
+    }
+    for (uint32_t k = 0; k < site->attempts_count; k++) {
+        struct sim_attempt *attempt = &site->attempts[k];
+        bool is_listed = false;
+
+        for (uint32_t i = 0; i < command->listed_count; i++)
+            is_listed |= command->listed[2 * i] == attempt->job_id &&
+                         command->listed[2 * i + 1] == attempt->epoch;
+        if (attempt->running && !is_listed)
+            sim_fail(truth, "%s runs job %" PRIu64 " attempt %u, which the grid forgot", site->name,
+                     attempt->job_id, attempt->epoch);
+        report(site, attempt->running ? SIM_STARTED : SIM_ENDED, attempt);
+    }
+}
+
+bool sim_site_take_command(struct sim_site *site, struct sim_truth *truth, struct rng *rng,
+                           int64_t now_ms)
+{
+    struct sim_command command;
+
+    if (!site->commands_count)
+        return false;
+    command = site->commands[0];
+    memmove(site->commands, site->commands + 1, --site->commands_count * sizeof(command));
+    switch (command.type) {
+    case SIM_RUN:
+        take_run(site, truth, rng, &command, now_ms);
+        break;
+    case SIM_STOP:
+        take_stop(site, truth, rng, &command);
+        break;
+    case SIM_RECONCILE:
+        take_reconcile(site, truth, &command);
+        break;
+    }
+    free(command.listed);
+    return true;
+}
+
+void sim_site_work(struct sim_site *site, struct sim_truth *truth, struct rng *rng, int64_t now_ms)
+{
+    for (uint32_t i = 0; i < site->attempts_count; i++) {
+        struct sim_attempt *attempt = &site->attempts[i];
+
+        if (!attempt->running)
+            continue;
+        if (attempt->ends_ms <= now_ms)
+            end(site, truth, attempt);
+        else if (rng_below(rng, 20) == 0)
+            report(site, SIM_PROGRESS, attempt);
+    }
+}
+
+void sim_site_wipe(struct sim_site *site, struct sim_truth *truth)
+{
+    for (uint32_t i = 0; i < site->attempts_count; i++)
+        if (site->attempts[i].running)
+            truth->running[site->attempts[i].job_id]--;
+    site->attempts_count = 0;
+    memset(site->fence, 0, sizeof(site->fence));
+    sim_site_drop_session(site);
+}
+
+bool sim_site_give_report(struct sim_site *site, struct rng *rng, struct sim_report *out)
+{
+    uint32_t pick;
+
+    if (!site->reports_count)
+        return false;
+    pick = (uint32_t)rng_below(rng, site->reports_count);
+    *out = site->reports[pick];
+    if (rng_below(rng, 10)) /* else it comes again */
+        site->reports[pick] = site->reports[--site->reports_count];
+    return true;
+}
+
+void sim_site_acknowledge(struct sim_site *site, uint64_t job_id, uint32_t epoch)
+{
+    struct sim_attempt *attempt = find(site, job_id, epoch);
+
+    if (attempt && !attempt->running)
+        *attempt = site->attempts[--site->attempts_count];
+}

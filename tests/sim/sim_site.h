@@ -1,0 +1,88 @@
+/* sim_site.h - a made-up site and the made-up network to it.
+ *
+ * Commands travel in order within a session and are lost with it; reports are delayed, repeated
+ * and reordered, and kept by the site until they were acknowledged. The site remembers the newest
+ * epoch of a job that it took or disowned and never starts that one or an older one again. */
+#pragma once
+
+#include "base/rng.h"
+#include "grid/grid.h"
+
+#define SIM_NODES_MAX 4u
+#define SIM_DEVICES_MAX 4u
+#define SIM_IDS_MAX 16384u
+
+struct sim_attempt {
+    uint64_t job_id;
+    uint32_t epoch;
+    bool running, started_told;
+    int64_t started_ms, ends_ms;
+    uint32_t outcome; /* what it will end with */
+    int32_t exit_code;
+    int64_t energy_mj;
+    bool is_unknown; /* not an attempt: word that there is none */
+};
+
+struct sim_command {
+    enum { SIM_RUN, SIM_STOP, SIM_RECONCILE } type;
+    uint64_t job_id;
+    uint32_t epoch;
+    int64_t duration_ms_max;
+    uint32_t listed_count; /* SIM_RECONCILE */
+    uint64_t *listed;      /* pairs: job, epoch; owned */
+};
+
+struct sim_report { /* on its way to the controller */
+    enum { SIM_STARTED, SIM_PROGRESS, SIM_ENDED, SIM_UNKNOWN } type;
+    struct sim_attempt attempt;
+};
+
+struct sim_node {
+    char name[16];
+    bool present;
+    uint32_t cpus, devices_count;
+    uint32_t devices_first; /* uuids are NODE.devices_first + i */
+};
+
+struct sim_site {
+    char name[16], owner[16], region[16];
+    uint32_t index;
+    struct sim_node nodes[SIM_NODES_MAX];
+    uint32_t nodes_count;
+    bool is_open;
+    uint64_t session;
+    struct sim_attempt *attempts; /* held: running, or ended and not acknowledged */
+    uint32_t attempts_count, attempts_cap;
+    struct sim_command *commands;
+    uint32_t commands_count, commands_cap;
+    struct sim_report *reports;
+    uint32_t reports_count, reports_cap;
+    uint32_t fence[SIM_IDS_MAX]; /* by job: epochs up to this are never started again */
+};
+
+/* What runs anywhere: the driver's proof that no job runs twice at once. */
+struct sim_truth {
+    uint8_t running[SIM_IDS_MAX];
+    uint64_t attempts_started;
+    char failure[256]; /* the first thing that went wrong; "" = nothing */
+};
+void sim_fail(struct sim_truth *truth, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+void sim_site_init(struct sim_site *site, uint32_t index, struct rng *rng);
+void sim_site_fini(struct sim_site *site);
+/* Inventory as the site tells it now; `nodes` has room for SIM_NODES_MAX. */
+void sim_site_inventory(const struct sim_site *site, struct site_info *info_out,
+                        struct node_info *nodes);
+void sim_site_send(struct sim_site *site, const struct sim_command *command);
+void sim_site_drop_session(struct sim_site *site); /* what is on the way, both ways, is gone */
+/* One command arrives, in order. False: none. */
+bool sim_site_take_command(struct sim_site *site, struct sim_truth *truth, struct rng *rng,
+                           int64_t now_ms);
+/* Attempts whose time has come end. */
+void sim_site_work(struct sim_site *site, struct sim_truth *truth, struct rng *rng, int64_t now_ms);
+/* Everything it holds dies and is forgotten: a new disk. */
+void sim_site_wipe(struct sim_site *site, struct sim_truth *truth);
+/* One report, any of those on the way; sometimes it stays on the way as well. False: none. */
+bool sim_site_give_report(struct sim_site *site, struct rng *rng, struct sim_report *out);
+/* The controller has this one's end on record. */
+void sim_site_acknowledge(struct sim_site *site, uint64_t job_id, uint32_t epoch);
