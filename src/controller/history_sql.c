@@ -579,6 +579,10 @@ int history_db_usage(struct history_db *db, const struct usage_filter *filter,
         [GROUP_USER] = "user",
         [GROUP_SITE] = "site",
     };
+    /* Elements of arrays by the id that people know them by. */
+    static const char job_key[] =
+        "coalesce((SELECT CASE WHEN array_id > 0 THEN array_id || '.' || array_index ELSE id END "
+        "FROM jobs WHERE jobs.id = attempts.job_id), attempts.job_id)";
     CLEANUP(buf_fini) struct buf sql = buf_init(4096);
     sqlite3_stmt *stmt = NULL;
     int rc;
@@ -587,9 +591,10 @@ int history_db_usage(struct history_db *db, const struct usage_filter *filter,
                "SELECT %s AS k, count(*), count(DISTINCT job_id), sum(energy_measured), "
                "sum(wall_ms), sum(cpu_ms), sum(cpu_held_ms), sum(device_milli_ms), "
                "max(memory_peak_bytes), sum(energy_mj), sum(carbon_ug), sum(price_micro) "
-               "FROM attempts WHERE released_ms >= ?1 AND released_ms < ?2%s GROUP BY k "
-               "ORDER BY k LIMIT ?4",
-               keys[filter->group], filter->tenant ? " AND tenant = ?3" : "");
+               "FROM attempts WHERE released_ms >= ?1 AND released_ms < ?2%s GROUP BY %s "
+               "ORDER BY %s LIMIT ?4",
+               filter->group == GROUP_JOB ? job_key : keys[filter->group],
+               filter->tenant ? " AND tenant = ?3" : "", keys[filter->group], keys[filter->group]);
     if (sql.failed || sqlite3_prepare_v2(db->sqlite, sql.data, -1, &stmt, NULL) != SQLITE_OK)
         return sql_fail(db, "usage", err);
     sqlite3_bind_int64(stmt, 1, filter->since_ms);
