@@ -10,16 +10,27 @@
 
 #define CELLS 24u
 #define REDRAW_MS 100
-#define LINE_MS 10000 /* where there is no terminal */
+#define LINE_MS 3000   /* where there is no terminal, and it is further than before */
+#define QUIET_MS 30000 /* and where it is not */
 
 struct progress progress_init(const char *what, uint64_t total)
 {
-    return (struct progress){ .what = what,
-                              .started_ms = clock_mono_ms(),
-                              .shown_ms = clock_mono_ms() - REDRAW_MS,
-                              .total = total,
-                              .width = term_width(stderr),
-                              .utf8 = term_has_utf8() };
+    struct progress progress = { .started_ms = clock_mono_ms(),
+                                 .shown_ms = clock_mono_ms() - QUIET_MS,
+                                 .total = total,
+                                 .width = term_width(stderr),
+                                 .utf8 = term_has_utf8() };
+
+    progress_rename(&progress, what);
+    return progress;
+}
+
+void progress_rename(struct progress *progress, const char *what)
+{
+    CLEANUP(freep) char *safe = text_safe(what);
+
+    snprintf(progress->what, sizeof(progress->what), "%.*s", (int)(safe ? text_fit(safe, 40) : 0),
+             safe ? safe : "");
 }
 
 void progress_bar(uint64_t done, uint64_t total, uint32_t cells, bool utf8, char *out,
@@ -64,8 +75,11 @@ void progress_show(struct progress *progress, uint64_t done, const char *note)
     char rest[64];
     char line[512];
     size_t fits;
+    int64_t pause_ms = progress->width                ? REDRAW_MS
+                       : done != progress->shown_done ? LINE_MS
+                                                      : QUIET_MS;
 
-    if (!over && now_ms - progress->shown_ms < (progress->width ? REDRAW_MS : LINE_MS))
+    if (!over && now_ms - progress->shown_ms < pause_ms)
         return;
     if (over && progress->shown && progress->shown_done == done)
         return;

@@ -6,14 +6,16 @@
 #include <stdint.h>
 
 struct progress {
-    const char *what; /* "sweep" */
+    char what[64]; /* "sweep": safe text */
     int64_t started_ms, shown_ms;
     uint64_t total, shown_done;
     uint32_t width; /* 0 = no terminal */
     bool utf8, shown;
 };
 
+/* `what` is made safe and copied. */
 struct progress progress_init(const char *what, uint64_t total);
+void progress_rename(struct progress *progress, const char *what);
 /* `note` stands behind the bar: "3 running, 1 failed". */
 void progress_show(struct progress *progress, uint64_t done, const char *note);
 /* Leave the line as it stands and go to the next. */

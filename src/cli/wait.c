@@ -128,8 +128,11 @@ static int wait_loop(const struct wait_config *config, struct progress *progress
             fprintf(stderr, "mains: %s; the job goes on; waiting for it\n", err->text);
         if (rc == 0)
             failures = 0;
-        if (config->progress && is_array(job))
+        if (config->progress && is_array(job)) {
+            if (!config->name)
+                progress_rename(progress, reply_text(job, "name"));
             show_progress(progress, job);
+        }
         if (rc == 0 && job_state_is_over(reply_text(job, "state"))) {
             *job_out = job;
             return 0;
