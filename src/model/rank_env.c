@@ -32,17 +32,15 @@ const char *rank_env_find(const struct rank_env *env, const char *name)
 
 void rank_env_set(struct rank_env *env, const char *name, const char *value)
 {
-    size_t name_len = strlen(name), value_len = strlen(value);
+    size_t bytes = strlen(name) + strlen(value) + 2;
     char **entry = find_entry(env, name);
-    char *text = arena_alloc(env->arena, name_len + value_len + 2, 1);
+    char *text = arena_alloc(env->arena, bytes, 1);
 
     if (!text || (!entry && env->count == RANK_ENV_VARIABLES_MAX)) {
         env->failed = true;
         return;
     }
-    memcpy(text, name, name_len);
-    text[name_len] = '=';
-    memcpy(text + name_len + 1, value, value_len);
+    snprintf(text, bytes, "%s=%s", name, value);
     if (entry) {
         *entry = text;
         return;

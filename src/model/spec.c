@@ -115,11 +115,25 @@ const char *spec_env_find(const struct job_spec *spec, const char *name)
     return NULL;
 }
 
+/* A script's are made absolute by the client before they mean anything. */
+static int check_log_path(const struct job_spec *spec, struct spec_reader *reader, const char *key,
+                          const char *path)
+{
+    const struct spec_step root = { 0 };
+    const struct spec_step step = { .up = &root, .key = key };
+
+    if (!path || path[0] == '/' || spec->origin == ORIGIN_SBATCH || !spec_path_has_dot_dot(path))
+        return 0;
+    return spec_refuse(reader, &step, -EINVAL,
+                       "expected an absolute path, or one in the work folder without \"..\"");
+}
+
 int spec_finish(struct job_spec *spec, struct spec_reader *reader)
 {
     const struct spec_step root = { 0 };
     const struct request_shape *shape = &spec->request.shape;
     bool runs_in_variants = spec->variants_count > 0;
+    int rc;
 
     for (uint32_t i = 0; i < spec->variants_count; i++)
         runs_in_variants = runs_in_variants && spec->variants[i].run;
@@ -146,7 +160,8 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
     if (spec->request.deadline_ms && spec->request.begin_ms &&
         spec->request.deadline_ms <= spec->request.begin_ms)
         return spec_refuse(reader, &root, -EINVAL, "deadline is not after begin");
-    return 0;
+    rc = check_log_path(spec, reader, "stdout", spec->stdout_pattern);
+    return rc < 0 ? rc : check_log_path(spec, reader, "stderr", spec->stderr_pattern);
 }
 
 int spec_parse_json(const json_t *root, const struct spec_locator *locator,

@@ -77,6 +77,8 @@ int spec_refuse(struct spec_reader *reader, const struct spec_step *step, int co
 int spec_refuse_key(struct spec_reader *reader, const struct spec_step *step, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 int spec_no_memory(struct spec_reader *reader, const struct spec_step *step);
+/* A value as a person would name it, short, cut between characters. */
+void spec_describe_value(const json_t *value, char *out, size_t out_bytes);
 /* "expected WHAT, not VALUE". */
 int spec_expected(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                   const char *fmt, ...) PRINTF_LIKE(4, 5);
@@ -99,6 +101,8 @@ int spec_read_milli(struct spec_reader *reader, const struct spec_step *step, co
 bool spec_name_is_valid(const char *text);
 bool spec_env_name_is_valid(const char *text);
 bool spec_work_path_is_valid(const char *text);
+bool spec_text_has_control(const char *text);
+bool spec_path_has_dot_dot(const char *path);
 bool spec_text_is_utf8(const char *text, size_t len); /* strict, and without NUL */
 
 /* "0-9:2,20" -> growing values in the arena. */

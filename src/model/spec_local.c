@@ -300,6 +300,12 @@ static int check_resolved(const struct job_spec *spec, struct err *err)
                          "export: the client reads its variables and sends them as env");
     if (spec->workdir && spec->workdir[0] != '/')
         return err_field(err, -EINVAL, "workdir", "workdir: expected an absolute path");
+    if (spec->stdout_pattern && spec->stdout_pattern[0] != '/' &&
+        spec_path_has_dot_dot(spec->stdout_pattern))
+        return err_field(err, -EINVAL, "stdout", "stdout: expected a path without \"..\"");
+    if (spec->stderr_pattern && spec->stderr_pattern[0] != '/' &&
+        spec_path_has_dot_dot(spec->stderr_pattern))
+        return err_field(err, -EINVAL, "stderr", "stderr: expected a path without \"..\"");
     for (uint32_t i = 0; i < spec->inputs_count; i++) {
         const struct spec_file *file = &spec->inputs[i];
 

@@ -12,6 +12,7 @@
 
 #define MIB (INT64_C(1) << 20)
 #define OPTIONS_MAX 160u
+#define SUGGESTIONS_MAX 100u
 
 typedef int take_fn(struct sbatch_reader *reader, const char *value);
 
@@ -566,7 +567,10 @@ int sbatch_take_option(struct sbatch_reader *reader, const struct sbatch_option 
     if (found < 0) {
         for (size_t i = 0; i < ARRAY_COUNT(options); i++)
             names[i] = options[i].name;
-        near = option->name[1] ? suggest_word(option->name, names, ARRAY_COUNT(options)) : NULL;
+        /* A thousand wrong options need no thousand searches. */
+        near = option->name[1] && reader->warnings && reader->warnings->count < SUGGESTIONS_MAX
+                   ? suggest_word(option->name, names, ARRAY_COUNT(options))
+                   : NULL;
         if (near)
             sbatch_warn(reader, "unknown option, left out; did you mean --%s?", near);
         else

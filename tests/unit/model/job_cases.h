@@ -185,6 +185,8 @@ static const struct {
       true },
     { "run: x\ncheckpoint: {signal: USR1}", "1:1", "checkpoint: expected path", false },
     { "run: x\nimage: \"a\\tb\"", "2:8", "image: expected text without control characters", false },
+    { "run: x\nstdout: ../out", "2:9", "stdout: expected an absolute path, or one in", false },
+    { "run: x\nstderr: a/../../b", "2:9", "stderr: expected an absolute path", false },
     { "run: x\nafter: [\"a b\"]", "2:9", "after[0]: expected a name", true },
     { "run: x\nafter: [-5]", "2:9", "after[0]: expected a name", true },
     { "run: x\nafter: [{when: ok}]", "2:9", "after[0]: expected job", false },

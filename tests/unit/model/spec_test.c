@@ -240,6 +240,7 @@ static void test_unsupported(void **state)
         { "run: x\ninputs: [a]", "inputs", -EINVAL },
         { "run: x\noutputs: [{from: a, to: b}]", "outputs", -EINVAL },
         { "run: x\nworkdir: a", "workdir", -EINVAL },
+        { "run: x\norigin: sbatch\nstdout: ../../x", "stdout", -EINVAL },
         { "run: x\nexport: all", "export", -EINVAL },
         { "run: x\nsecrets: {A: {env: B}}", "secrets", -EINVAL },
     };
@@ -326,6 +327,23 @@ static void test_big_ones(void **state)
             fail_msg("%s...: \"%s\"", cases[i].before, err.text);
         buf_fini(&text);
     }
+}
+
+static void test_deep_json(void **state)
+{
+    struct job_spec *spec = UNCHANGED;
+    struct buf text = buf_init(1 << 20);
+    struct err err = { 0 };
+
+    (void)state;
+    buf_add_text(&text, "{\"run\":");
+    for (int i = 0; i < 100000; i++)
+        buf_add_char(&text, '[');
+    assert_int_equal(spec_parse_json_text(text.data, text.len, &spec, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "depth"));
+    assert_int_equal(spec_parse_json_text(text.data, SPEC_TEXT_BYTES_MAX + 1, &spec, &err), -E2BIG);
+    assert_ptr_equal(spec, UNCHANGED);
+    buf_fini(&text);
 }
 
 /* Aliases of aliases ("a billion laughs") cost what they are written with. */
@@ -445,13 +463,21 @@ static void test_chip_match(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad_jobs),     cmocka_unit_test(test_json_bodies),
-        cmocka_unit_test(test_yaml_faults),  cmocka_unit_test(test_big_ones),
-        cmocka_unit_test(test_many_aliases), cmocka_unit_test(test_unsupported),
-        cmocka_unit_test(test_good_jobs),    cmocka_unit_test(test_values),
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_secrets_stay_unseen),
-        cmocka_unit_test(test_arrays),       cmocka_unit_test(test_times),
-        cmocka_unit_test(test_suggestions),  cmocka_unit_test(test_needs_are_metrics),
+        cmocka_unit_test(test_bad_jobs),
+        cmocka_unit_test(test_json_bodies),
+        cmocka_unit_test(test_yaml_faults),
+        cmocka_unit_test(test_big_ones),
+        cmocka_unit_test(test_deep_json),
+        cmocka_unit_test(test_many_aliases),
+        cmocka_unit_test(test_unsupported),
+        cmocka_unit_test(test_good_jobs),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_secrets_stay_unseen),
+        cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_suggestions),
+        cmocka_unit_test(test_needs_are_metrics),
         cmocka_unit_test(test_chip_match),
     };
 
