@@ -61,7 +61,10 @@ static void on_snapshot_ready(void *context, uint64_t seq)
 {
     struct controller *controller = context;
 
-    history_commit(controller->history, seq, true);
+    if (history_applied_seq(controller->history) >= seq)
+        shell_save_snapshot(controller->shell);
+    else
+        history_commit(controller->history, seq, true); /* on_history_advanced follows */
 }
 
 static void on_history_advanced(void *context, uint64_t applied_seq)
@@ -305,6 +308,7 @@ int controller_main(const struct controller_config *config)
 
     log_setup("controller", config->log_level);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of write, as a full disk is */
     umask(0077);
     uv_loop_init(&controller.loop);
     rc = start(&controller, &err);

@@ -26,6 +26,8 @@ struct relay {
     uint64_t job_id, request;   /* request 0 = nothing is asked now */
     uint32_t epoch, epoch_last; /* being read; the newest known */
     bool final, only_one, follow, is_stderr, begun;
+    bool got; /* bytes came since it was asked */
+    bool dry; /* asked before the site had heard of the attempt: ask again when there is news */
     char site[MODEL_NAME_BYTES];
     int64_t offset; /* of the next byte of this attempt's log; negative until the site told */
     bool waits_site, paused;
@@ -165,7 +167,7 @@ static void ask(struct relay *relay)
     command.follow = relay->follow;
     command.offset = relay->offset;
     relay->request = command.request;
-    relay->waits_site = false;
+    relay->waits_site = relay->got = relay->dry = false;
     if (sessions_send(relay->relays->controller->sessions, relay->site, &command) == 0)
         return;
     relay->request = 0;
@@ -219,9 +221,14 @@ void relays_take(struct relays *relays, const struct wire_report *report)
             return;
         }
         relay->offset += report->data_len;
+        relay->got = true;
     }
     if (report->eof) {
         relay->request = 0;
+        relay->dry =
+            relay->follow && !relay->got && !relay->final && relay->epoch == relay->epoch_last;
+        if (relay->dry)
+            return;
         advance(relay);
         return;
     }
@@ -244,7 +251,9 @@ void relays_tell(struct relays *relays, const struct change *change)
             continue;
         relay->final = relay->final || change->ended;
         relay->epoch_last = MAX(relay->epoch_last, change->epoch);
-        if (idle)
+        if (idle && relay->dry)
+            ask(relay);
+        else if (idle)
             advance(relay);
     }
 }
