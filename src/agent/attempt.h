@@ -71,6 +71,7 @@ struct attempt_order {
     uint32_t node_cpus; /* of the whole node: no quota is set for a job that holds all */
     uint32_t tasks, cpus;
     int64_t memory_bytes, disk_bytes; /* of this part in all; 0 = no limit */
+    uint32_t processes_max;           /* 0 = the usual */
     uint32_t spec_len; /* the spec's JSON follows */
     uint32_t devices_count;
     struct attempt_device devices[NODE_DEVICES_MAX]; /* last: only those there are are sent */

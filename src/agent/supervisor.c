@@ -112,7 +112,7 @@ static void terminate(struct supervisor *sup, int64_t grace_ms)
 {
     int64_t at = clock_mono_ms() + MAX(grace_ms, 0);
 
-    if (sup->kill_at == 0)
+    if (sup->kill_at == 0 && sup->crew.plan) /* else nothing was started yet */
         crew_signal(&sup->crew, SIGTERM, true);
     if (sup->kill_at == 0 || at < sup->kill_at)
         sup->kill_at = at;

@@ -415,21 +415,22 @@ static int open_user_logs(struct supervisor *sup, struct err *err)
 static int set_limits(struct supervisor *sup, struct err *err)
 {
     const struct attempt_order *order = sup->order;
+    const struct cgroup_root *root = &sup->place->cgroups;
+    uint32_t processes_max = order->processes_max ? order->processes_max : PIDS_MAX;
+    bool ours = root->kind == CGROUP_V1; /* then the supervisor itself is counted in */
     struct cgroup_limits limits = { .cpus = order->cpus,
                                     .cpus_unlimited = order->cpus >= order->node_cpus,
                                     .memory_bytes = order->memory_bytes,
-                                    /* and the supervisor itself */
-                                    .pids_max = PIDS_MAX + 1 };
-    const struct cgroup_root *root = &sup->place->cgroups;
+                                    .pids_max = processes_max + ours };
     int rc;
 
     sup->plan.file_bytes_max = order->disk_bytes;
     if (root->kind == CGROUP_NONE || root->fds[CG_MEMORY] < 0)
         sup->plan.data_bytes_max = order->memory_bytes;
-    if ((root->kind == CGROUP_NONE || root->fds[CG_PIDS] < 0) && !sup->identity.drop)
-        sup->plan.processes_max = 0; /* would count the user's other processes too */
-    else if (root->kind == CGROUP_NONE || root->fds[CG_PIDS] < 0)
-        sup->plan.processes_max = PIDS_MAX;
+    /* RLIMIT_NPROC counts all of a user's processes: only for a user that is the job's alone. */
+    if ((root->kind == CGROUP_NONE || root->fds[CG_PIDS] < 0) && sup->identity.drop &&
+        sup->identity.uid >= IDENTITY_PRIVATE_FIRST)
+        sup->plan.processes_max = processes_max;
     if (!sup->cgroup.root)
         return 0;
     rc = cgroup_limit(&sup->cgroup, &limits, err);

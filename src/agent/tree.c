@@ -18,7 +18,7 @@
 int tree_open(int folder_fd, const char *path, int flags, mode_t mode)
 {
     struct open_how how = { .flags = (uint64_t)flags | O_CLOEXEC | O_NOCTTY,
-                            .mode = mode,
+                            .mode = flags & O_CREAT ? mode : 0,
                             .resolve =
                                 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS };
     int fd = (int)syscall(SYS_openat2, folder_fd, path, &how, sizeof(how));

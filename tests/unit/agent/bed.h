@@ -2,10 +2,13 @@
  * runs jobs. Works as root and as anybody else. */
 #pragma once
 
+#include "agent/cgroup.h"
 #include "agent/executor.h"
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -154,4 +157,55 @@ static inline const char *bed_read(struct bed *bed, const char *file)
     fclose(stream);
     text[got] = '\0';
     return text;
+}
+
+static inline bool bed_has_record(struct bed *bed, struct attempt_key key)
+{
+    char path[512], name[ATTEMPT_NAME_BYTES];
+
+    attempt_name(key, name);
+    snprintf(path, sizeof(path), "%s/ended/%s.json", bed->agent_dir, name);
+    return access(path, F_OK) == 0;
+}
+
+/* May an agent of ours limit memory and processes here? */
+static inline bool bed_has_memory_limit(void)
+{
+    struct cgroup_root root;
+    bool has;
+
+    cgroup_root_open("mains-probe", &root);
+    has = root.kind != CGROUP_NONE && root.fds[CG_MEMORY] >= 0 && root.fds[CG_PIDS] >= 0;
+    cgroup_root_close(&root);
+    return has;
+}
+
+/* Living processes whose command line has `word` as one argument. */
+static inline int bed_count_processes(const char *word)
+{
+    DIR *dir = opendir("/proc");
+    struct dirent *entry;
+    int count = 0;
+
+    while (dir && (entry = readdir(dir)) != NULL) {
+        char path[300], text[4096];
+        ssize_t len;
+        int fd;
+
+        snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
+        fd = entry->d_name[0] >= '0' && entry->d_name[0] <= '9' ? open(path, O_RDONLY) : -1;
+        if (fd < 0)
+            continue;
+        len = read(fd, text, sizeof(text) - 1);
+        close(fd);
+        text[MAX(len, 0)] = '\0';
+        for (char *p = text; p < text + MAX(len, 0); p += strlen(p) + 1)
+            if (strcmp(p, word) == 0) {
+                count++;
+                break;
+            }
+    }
+    if (dir)
+        closedir(dir);
+    return count;
 }
