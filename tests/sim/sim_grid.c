@@ -26,8 +26,8 @@ struct entry { /* of the log */
     uint32_t ack_epoch;
     uint32_t effects_end; /* in `pending`, from the entry before */
 };
-struct pending { /* an effect that waits for its event to be durable */
-    uint32_t site;
+struct pending {   /* an effect that waits for its event to be durable */
+    uint32_t site; /* SITES_MAX: a ledger row: the attempt is over */
     struct sim_command command;
 };
 
@@ -60,10 +60,13 @@ static void hear(void *context, const struct effect *effect)
     struct pending one = { .site = SITES_MAX };
 
     model_hear(&sim->model, &sim->truth, sim->grid, effect);
-    if (sim->quiet_ear || (effect->type != EFFECT_RUN && effect->type != EFFECT_STOP))
+    if (sim->quiet_ear || effect->type == EFFECT_JOB_CHANGED || effect->type == EFFECT_JOB_ENDED)
         return;
     one.site = 0; /* the driver's own number: the grid counts sites as they join */
-    while (strcmp(sim->sites[one.site].name, effect->view.allocation.site) != 0)
+    if (effect->type == EFFECT_USAGE)
+        one.site = SITES_MAX;
+    while (one.site < SITES_MAX &&
+           strcmp(sim->sites[one.site].name, effect->view.allocation.site) != 0)
         one.site++;
     one.command.type = effect->type == EFFECT_RUN ? SIM_RUN : SIM_STOP;
     one.command.job_id = effect->job_id;
@@ -146,7 +149,13 @@ static void commit(struct sim *sim)
         for (; sim->performed_count < entry->effects_end; sim->performed_count++) {
             const struct pending *one = &sim->pending[sim->performed_count];
 
-            sim_site_send(&sim->sites[one->site], &one->command);
+            if (one->site < SITES_MAX)
+                sim_site_send(&sim->sites[one->site], &one->command);
+            else
+                sim->truth.billed[one->command.job_id] = one->command.epoch;
+            if (one->site == SITES_MAX && sim->truth.running[one->command.job_id])
+                sim_fail(&sim->truth, "job %" PRIu64 " attempt %u is billed and still runs",
+                         one->command.job_id, one->command.epoch);
         }
     }
 }
@@ -435,14 +444,14 @@ static void simple(struct sim *sim, enum event_type type)
     apply(sim, &event);
 }
 
-static void deliver_report(struct sim *sim, struct sim_site *site)
+static void deliver_report(struct sim *sim, struct sim_site *site, bool again)
 {
     struct event event = { .time_ms = event_time(sim) };
     struct sim_report report;
     const struct sim_attempt *attempt = &report.attempt;
     uint32_t entry = sim->entries_count;
 
-    if (!sim_site_give_report(site, &sim->rng, &report))
+    if (!(again ? sim_site_repeat_report : sim_site_give_report)(site, &sim->rng, &report))
         return;
     switch (report.type) {
     case SIM_STARTED:
@@ -569,8 +578,10 @@ static void random_step(struct sim *sim)
             simple(sim, EVENT_PASS);
     } else if (draw < 550) {
         sim_site_take_command(site, &sim->truth, &sim->rng, sim->now_ms);
+    } else if (draw < 670) {
+        deliver_report(sim, site, false);
     } else if (draw < 700) {
-        deliver_report(sim, site);
+        deliver_report(sim, site, true);
     } else if (draw < 800) {
         commit(sim);
     } else if (draw < 840) {
@@ -673,7 +684,7 @@ static void run_quiet(struct sim *sim)
                 ;
             sim_site_work(site, &sim->truth, &sim->rng, sim->now_ms);
             for (uint32_t k = 0; site->reports_count && k < 200; k++)
-                deliver_report(sim, site);
+                deliver_report(sim, site, false);
         }
         commit(sim);
         idle = sim->entries_count == before ? idle + 1 : 0;

@@ -174,6 +174,9 @@ static void take_run(struct sim_site *site, struct sim_truth *truth, struct rng 
     if (truth->running[command->job_id]++)
         sim_fail(truth, "job %" PRIu64 " runs twice at once (attempt %u at %s)", command->job_id,
                  command->epoch, site->name);
+    if (truth->billed[command->job_id] >= command->epoch)
+        sim_fail(truth, "job %" PRIu64 " attempt %u starts after it was billed", command->job_id,
+                 command->epoch);
     truth->attempts_started++;
     PUSH(site->attempts, site->attempts_count, site->attempts_cap, attempt);
     report(site, SIM_STARTED, &attempt);
@@ -208,7 +211,7 @@ static void take_reconcile(struct sim_site *site, struct sim_truth *truth,
     for (uint32_t i = 0; i < command->listed_count; i++) {
         uint64_t job_id = command->listed[2 * i];
         uint32_t epoch = (uint32_t)command->listed[2 * i + 1];
-        struct sim_attempt none = { .job_id = job_id, .epoch = epoch, .is_unknown = true };
+        struct sim_attempt none = { .job_id = job_id, .epoch = epoch };
 
         if (find(site, job_id, epoch))
             continue;
@@ -286,9 +289,17 @@ bool sim_site_give_report(struct sim_site *site, struct rng *rng, struct sim_rep
         return false;
     pick = (uint32_t)rng_below(rng, site->reports_count);
     *out = site->reports[pick];
+    site->ghosts[site->ghosts_count++ % SIM_GHOSTS] = *out;
     if (rng_below(rng, 10)) /* else it comes again */
         site->reports[pick] = site->reports[--site->reports_count];
     return true;
+}
+
+bool sim_site_repeat_report(struct sim_site *site, struct rng *rng, struct sim_report *out)
+{
+    if (site->ghosts_count)
+        *out = site->ghosts[rng_below(rng, MIN(site->ghosts_count, SIM_GHOSTS))];
+    return site->ghosts_count > 0;
 }
 
 void sim_site_acknowledge(struct sim_site *site, uint64_t job_id, uint32_t epoch)

@@ -10,6 +10,7 @@
 
 #define SIM_NODES_MAX 4u
 #define SIM_DEVICES_MAX 4u
+#define SIM_GHOSTS 16u
 #define SIM_IDS_MAX 16384u
 
 struct sim_attempt {
@@ -20,7 +21,6 @@ struct sim_attempt {
     uint32_t outcome; /* what it will end with */
     int32_t exit_code;
     int64_t energy_mj;
-    bool is_unknown; /* not an attempt: word that there is none */
 };
 
 struct sim_command {
@@ -57,12 +57,15 @@ struct sim_site {
     uint32_t commands_count, commands_cap;
     struct sim_report *reports;
     uint32_t reports_count, reports_cap;
+    struct sim_report ghosts[SIM_GHOSTS]; /* reports that were given once: they may come again */
+    uint32_t ghosts_count;
     uint32_t fence[SIM_IDS_MAX]; /* by job: epochs up to this are never started again */
 };
 
 /* What runs anywhere: the driver's proof that no job runs twice at once. */
 struct sim_truth {
     uint8_t running[SIM_IDS_MAX];
+    uint32_t billed[SIM_IDS_MAX]; /* by job: the newest epoch that is over, durably */
     uint64_t attempts_started;
     char failure[256]; /* the first thing that went wrong; "" = nothing */
 };
@@ -84,5 +87,7 @@ void sim_site_work(struct sim_site *site, struct sim_truth *truth, struct rng *r
 void sim_site_wipe(struct sim_site *site, struct sim_truth *truth);
 /* One report, any of those on the way; sometimes it stays on the way as well. False: none. */
 bool sim_site_give_report(struct sim_site *site, struct rng *rng, struct sim_report *out);
+/* One that came before, however long ago. */
+bool sim_site_repeat_report(struct sim_site *site, struct rng *rng, struct sim_report *out);
 /* The controller has this one's end on record. */
 void sim_site_acknowledge(struct sim_site *site, uint64_t job_id, uint32_t epoch);
