@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define API_BODY_UNWANTED_MAX ((size_t)65536)
+
 void jsonp(json_t **json)
 {
     json_decref(*json);
@@ -78,11 +80,12 @@ size_t api_body_max(void *context, const struct http_request *request)
     const struct route *route =
         find_route(http_request_method(request), http_request_path(request), NULL, &path_known);
 
+    /* It is read away, so that what was wrong can be told: 404, 405, or nothing at all. */
     if (!route || !route->body_max)
-        return 0;
+        return API_BODY_UNWANTED_MAX;
     /* A big body is read only from someone who is known. */
     if (route->roles && !auth_find(controller->auth, http_request_bearer(request)))
-        return MIN(route->body_max, 65536u);
+        return MIN(route->body_max, API_BODY_UNWANTED_MAX);
     return route->body_max;
 }
 

@@ -214,23 +214,33 @@ static bool read_token(struct api_call *call, json_t *body, struct principal *wa
 
     *note_out = "";
     json_object_foreach (body, key, value) {
-        (void)value;
+        bool number = !strcmp(key, "unix_uid") || !strcmp(key, "unix_gid");
+
         if (!strstr("|role|tenant|user|unix_uid|unix_gid|note|", key) || strchr(key, '|')) {
             api_error(call, 400, "invalid", key,
                       "%s: unknown key; expected role, tenant, user, unix_uid, unix_gid, note",
                       key);
             return false;
         }
+        /* Not the last: (uid_t)-1 means "leave it as it is" to the system. */
+        if (number ? !json_is_integer(value) || json_integer_value(value) < 0 ||
+                         json_integer_value(value) > INT32_MAX
+                   : !json_is_string(value)) {
+            api_error(call, 400, "invalid", key, "%s: expected %s", key,
+                      number ? "a number from 0 to 2147483647" : "text");
+            return false;
+        }
     }
-    if (json_unpack_ex(body, &where, 0, "{s:s, s?s, s?s, s?I, s?I, s?s}", "role", &role, "tenant",
+    if (json_unpack_ex(body, &where, 0, "{s?s, s?s, s?s, s?I, s?I, s?s}", "role", &role, "tenant",
                        &tenant, "user", &user, "unix_uid", &uid, "unix_gid", &gid, "note",
                        note_out) < 0) {
         api_error(call, 400, "invalid", NULL, "%s", where.text);
         return false;
     }
-    if (role_find(role, &wanted->role) < 0) {
+    if (!role || role_find(role, &wanted->role) < 0) {
         api_error(call, 400, "invalid", "role",
-                  "role: expected admin, operator, tenant or site, not \"%s\"", role);
+                  "role: expected admin, operator, tenant or site%s%s%s", role ? ", not \"" : "",
+                  role ? role : "", role ? "\"" : "");
         return false;
     }
     if (wanted->role != ROLE_SITE && !*tenant)
@@ -247,9 +257,8 @@ static bool read_token(struct api_call *call, json_t *body, struct principal *wa
                   "user: expected a name of letters, digits, '.', '_' and '-'");
         return false;
     }
-    if (uid < -1 || uid > INT32_MAX || gid < -1 || gid > INT32_MAX ||
-        strlen(*note_out) >= AUTH_NOTE_BYTES) {
-        api_error(call, 400, "invalid", "unix_uid", "unix_uid, unix_gid or note: out of range");
+    if (strlen(*note_out) >= AUTH_NOTE_BYTES) {
+        api_error(call, 400, "invalid", "note", "note: longer than %u bytes", AUTH_NOTE_BYTES - 1);
         return false;
     }
     wanted->unix_uid = uid;

@@ -166,10 +166,10 @@ void api_jobs_submit(struct api_call *call)
     CLEANUP(submit_fini) struct submit submit = { 0 };
     struct step_result result = { 0 };
     struct err err = { 0 };
-    const char *key = idempotency_key(call);
     bool dry = false;
     size_t len = 0;
     const char *body = http_request_body(call->request, &len);
+    const char *key = idempotency_key(call); /* NULL: answered, the call is over */
     uint64_t seq = 0;
     char *text;
     int rc;

@@ -411,8 +411,9 @@ void events_handle(struct api_call *call)
     if (!api_query_int(call, "after", 0, INT64_MAX, &after))
         return;
     if (last && after < 0) {
+        errno = 0;
         after = strtoll(last, &end, 10);
-        if (!*last || *end || after < 0) {
+        if (*last < '0' || *last > '9' || *end || errno) {
             api_error(call, 400, "invalid", "Last-Event-ID",
                       "Last-Event-ID: expected the id of an event");
             return;

@@ -600,11 +600,11 @@ static void take_hello(struct api_call *call, const char *site, struct wire_repo
 void session_handle_reports(struct api_call *call)
 {
     CLEANUP(arena_fini) struct arena arena = arena_init(SESSION_REPORTS_ARENA_MAX);
-    const char *site = site_of(call);
     struct site_session *session;
     struct report_line line;
     size_t len = 0;
     const char *at = http_request_body(call->request, &len);
+    const char *site = site_of(call); /* NULL: answered, the call is over */
     const char *end = at ? at + len : NULL;
     json_int_t accepted = 0;
     struct err err = { 0 };

@@ -204,7 +204,7 @@ int openapi_check_answer(const struct openapi *openapi, const char *method, cons
         return err_set(err, -EINVAL, "%s: the operation is not documented", where);
     response = json_object_get(json_object_get(operation, "responses"), code);
     /* Any request may get these. */
-    if (!response && (status == 401 || status == 405 || status == 500))
+    if (!response && (status == 401 || status == 403 || status == 405 || status == 500))
         response = json_object_get(
             json_object_get(json_object_get(openapi->root, "components"), "responses"), "Error");
     response = follow(openapi, response);
