@@ -5,7 +5,8 @@
  * was begun here": the same one never runs twice) and flock'd from then on: first through the
  * agent's descriptor, which travels with the order, then through the supervisor's copy. No lock and
  * no record means: the supervisor died, the attempt is lost. In it:
- *     run            "<pid> <started_ms> <cgroup>\n" of the supervisor, when it starts the ranks
+ *     run            "<pid> <started_ms> <cgroup>\n" of the supervisor, when it starts the ranks;
+ *                    at the end the record becomes its last line, and it moves to ended/
  *     stop           "<grace_ms> <reason>\n": asks the supervisor to stop; SIGUSR1 makes it look
  *     work/          the private work folder
  *     stdout, stderr the logs (made at the first byte)

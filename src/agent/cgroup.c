@@ -457,6 +457,18 @@ void cgroup_sweep(const struct cgroup_root *root, const char *name)
     cgroup_remove(&group);
 }
 
+void cgroup_discard(const struct cgroup_root *root, const char *name)
+{
+    bool busy = false;
+
+    for (int i = 0; i < CG_COUNT; i++)
+        if (root->fds[i] >= 0 && (i == 0 || root->kind != CGROUP_V2) &&
+            unlinkat(root->fds[i], name, AT_REMOVEDIR) < 0 && errno == EBUSY)
+            busy = true;
+    if (busy)
+        cgroup_sweep(root, name);
+}
+
 void cgroup_sweep_empty(const struct cgroup_root *root)
 {
     for (int i = 0; i < CG_COUNT; i++) {

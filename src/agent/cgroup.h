@@ -59,6 +59,8 @@ int cgroup_kill(const struct cgroup *cgroup);
 void cgroup_remove(struct cgroup *cgroup);
 /* Kill and remove a group by name: what a supervisor that died left behind. */
 void cgroup_sweep(const struct cgroup_root *root, const char *name);
+/* Remove a group that should be empty, by name; cgroup_sweep when it is not. */
+void cgroup_discard(const struct cgroup_root *root, const char *name);
 /* Remove every group that nothing lives in: of supervisors whose spawner was gone when they ended.
  */
 void cgroup_sweep_empty(const struct cgroup_root *root);

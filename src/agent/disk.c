@@ -67,8 +67,23 @@ int64_t disk_used_bytes(int folder_fd)
     return walk.bytes;
 }
 
-void disk_remove_work(const char *path)
+static bool is_empty(const char *path)
 {
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    bool empty = dir != NULL;
+
+    while (empty && (entry = readdir(dir)) != NULL)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    if (dir)
+        closedir(dir);
+    return empty;
+}
+
+void disk_clear_work(const char *path, bool keep_empty)
+{
+    if (keep_empty && is_empty(path))
+        return;
     if (rmdir(path) < 0 && errno != ENOENT)
         dir_remove(path, NULL);
 }

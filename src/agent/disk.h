@@ -1,6 +1,7 @@
 /* disk.h - how much a work folder holds, and its end. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define DISK_ENTRIES_MAX                                                                           \
@@ -9,5 +10,5 @@
 /* Bytes on disk below an opened folder; follows no link, stays on its file system. More than
  * DISK_ENTRIES_MAX entries, or folders too deep to walk, count as INT64_MAX. */
 int64_t disk_used_bytes(int folder_fd);
-/* Remove a private work folder and all in it. */
-void disk_remove_work(const char *path);
+/* Remove a private work folder and all in it. With `keep_empty` one that is empty stays. */
+void disk_clear_work(const char *path, bool keep_empty);

@@ -25,6 +25,7 @@
 #define NOTIFY_BYTES (1 << 20)
 #define EVENTS_MAX 64
 #define BEGUN_PATIENCE_MS 2000
+#define SPARE_MAX 64u
 
 struct local_attempt {
     struct attempt_key key; /* padding zeroed: hashed as bytes */
@@ -46,6 +47,8 @@ struct local {
     struct local_attempt *attempts;
     uint32_t begun_count;
     bool spawner_gone;
+    int spare_fd; /* holds `spare_count` empty attempt folders, named 0, 1, ... */
+    uint32_t spare_count;
     char *tail; /* an unfinished line of the FIFO */
     size_t tail_len;
 };
@@ -109,18 +112,24 @@ static void ended_name(struct attempt_key key, char out[ATTEMPT_NAME_BYTES + 8])
     snprintf(out, ATTEMPT_NAME_BYTES + 8, "%s.json", name);
 }
 
+/* The record is the last line of its file; lines before it say who wrote it. */
 static int read_record(int folder_fd, const char *file, struct attempt_record *record_out)
 {
-    char text[ATTEMPT_NOTE_BYTES_MAX + 1];
+    char text[3 * ATTEMPT_NOTE_BYTES_MAX];
     struct attempt_note note;
     int fd = openat(folder_fd, file, O_RDONLY | O_CLOEXEC);
+    const char *last;
     ssize_t got;
 
     if (fd < 0)
         return -errno;
     got = read(fd, text, sizeof(text));
     close(fd);
-    if (got <= 0 || attempt_note_parse(text, (size_t)got, &note, NULL) < 0 ||
+    if (got <= 0 || text[got - 1] != '\n')
+        return -EBADMSG;
+    last = got > 1 ? memrchr(text, '\n', (size_t)got - 1) : NULL;
+    last = last ? last + 1 : text;
+    if (attempt_note_parse(last, (size_t)(text + got - last), &note, NULL) < 0 ||
         note.type != NOTE_ENDED)
         return -EBADMSG;
     *record_out = note.record;
@@ -212,16 +221,20 @@ static void read_notify(struct local *local)
 /* Nobody holds the attempt's lock any more. Its record, if it left one; else it is lost. */
 static void take_death(struct local *local, struct local_attempt *attempt)
 {
-    char file[ATTEMPT_NAME_BYTES + 8], name[ATTEMPT_NAME_BYTES];
+    char file[ATTEMPT_NAME_BYTES + 8], name[ATTEMPT_NAME_BYTES], run[ATTEMPT_NAME_BYTES + 8];
     struct attempt_record record;
     int folder, rc;
 
     ended_name(attempt->key, file);
-    if (read_record(local->ended_fd, file, &record) == 0) {
+    attempt_name(attempt->key, name);
+    snprintf(run, sizeof(run), "%s/run", name);
+    /* It may have died between writing its record and putting it where records are. */
+    if (read_record(local->ended_fd, file, &record) == 0 ||
+        (read_record(local->attempts_fd, run, &record) == 0 &&
+         renameat(local->attempts_fd, run, local->ended_fd, file) == 0)) {
         take_ended(local, attempt, &record);
         return;
     }
-    attempt_name(attempt->key, name);
     leftover_remove(&local->place, attempt->key);
     record = attempt->record;
     record.end = END_LOST;
@@ -299,6 +312,24 @@ static int local_pump(struct executor *executor, struct err *err)
 
 /* ---- orders ---- */
 
+/* Files that come and go cost a journalling file system more than a short job costs the CPU: a
+ * folder that held nothing worth keeping serves again. */
+static int make_folder(struct local *local, const char *name)
+{
+    char spare[16];
+
+    if (local->spare_count > 0) {
+        snprintf(spare, sizeof(spare), "%" PRIu32, local->spare_count - 1);
+        if (renameat2(local->spare_fd, spare, local->attempts_fd, name, RENAME_NOREPLACE) == 0) {
+            local->spare_count--;
+            return 0;
+        }
+        if (errno == EEXIST)
+            return -EEXIST;
+    }
+    return mkdirat(local->attempts_fd, name, 0700) < 0 ? -errno : 0;
+}
+
 static int local_start(struct executor *executor, const struct attempt_order *order,
                        const char *spec_json, struct err *err)
 {
@@ -310,8 +341,9 @@ static int local_start(struct executor *executor, const struct attempt_order *or
     if (find_attempt(local, order->key))
         return -EEXIST;
     attempt_name(order->key, name);
-    if (mkdirat(local->attempts_fd, name, 0700) < 0)
-        return err_set(err, -errno, "attempt %s: %s", name, strerror(errno));
+    rc = make_folder(local, name);
+    if (rc < 0)
+        return err_set(err, rc, "attempt %s: %s", name, strerror(-rc));
     fd = openat(local->attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
         rc = -errno;
@@ -440,28 +472,41 @@ static bool local_recall(struct executor *executor, struct attempt_key key,
 
 static void local_forget(struct executor *executor, struct attempt_key key)
 {
-    struct local *local = local_of(executor);
     static const char *const kept[] = { "stdout", "stderr", "outputs" };
-    static const char *const small[] = { "run", "stop", "ended.json" };
-    char name[ATTEMPT_NAME_BYTES];
+    struct local *local = local_of(executor);
+    struct local_attempt *attempt = find_attempt(local, key);
+    char name[ATTEMPT_NAME_BYTES], file[ATTEMPT_NAME_BYTES + 8], spare[16];
     bool bare = true;
     int fd;
 
-    local_acknowledge(executor, key);
-    if (find_attempt(local, key))
+    if (attempt && attempt->state != ATTEMPT_ENDED)
         return; /* it still runs: a forget that was meant for nobody */
     attempt_name(key, name);
     fd = openat(local->attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    for (size_t i = 0; i < ARRAY_COUNT(kept) && bare; i++)
+    for (size_t i = 0; fd >= 0 && i < ARRAY_COUNT(kept) && bare; i++)
         bare = faccessat(fd, kept[i], F_OK, AT_SYMLINK_NOFOLLOW) < 0;
-    for (size_t i = 0; i < ARRAY_COUNT(small) && bare; i++)
-        unlinkat(fd, small[i], 0);
-    close(fd);
-    /* A supervisor may still be removing its work folder: then retention takes it later. */
-    if (bare)
-        unlinkat(local->attempts_fd, name, AT_REMOVEDIR);
+    /* Its supervisor may not be gone yet: then retention takes the folder later. */
+    if (fd < 0 || !bare || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        local_acknowledge(executor, key);
+    } else {
+        if (attempt) {
+            ended_name(key, file);
+            unlinkat(local->ended_fd, file, 0);
+            drop_attempt(local, attempt);
+        }
+        unlinkat(fd, "stop", 0);
+        unlinkat(fd, "ended.json", 0);
+        snprintf(spare, sizeof(spare), "%" PRIu32, local->spare_count);
+        if (local->spare_count < SPARE_MAX &&
+            renameat2(local->attempts_fd, name, local->spare_fd, spare, RENAME_NOREPLACE) == 0) {
+            local->spare_count++;
+        } else {
+            unlinkat(fd, "work", AT_REMOVEDIR);
+            unlinkat(local->attempts_fd, name, AT_REMOVEDIR);
+        }
+    }
+    if (fd >= 0)
+        close(fd);
 }
 
 /* ---- opening: what is there from before ---- */
@@ -538,12 +583,16 @@ static int scan(struct local *local, struct err *err)
 
 static int make_folders(struct local *local, struct err *err)
 {
-    static const char *const names[] = { "attempts", "ended", "root" };
+    static const char *const names[] = { "attempts", "ended", "root", "spare" };
     const char *dir = local->config.agent_dir;
+    CLEANUP(freep) char *spare = path_format("%s/spare", dir);
     int rc = dir_make(dir, 0700, err);
 
     if (rc < 0)
         return rc;
+    if (!spare)
+        return err_set(err, -ENOMEM, "executor: out of memory");
+    dir_remove(spare, NULL);
     local->agent_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (local->agent_fd < 0)
         return err_set(err, -errno, "%s: %s", dir, strerror(errno));
@@ -554,9 +603,11 @@ static int make_folders(struct local *local, struct err *err)
         return err_set(err, -errno, "%s/notify: %s", dir, strerror(errno));
     local->attempts_fd = openat(local->agent_fd, "attempts", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     local->ended_fd = openat(local->agent_fd, "ended", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    local->spare_fd = openat(local->agent_fd, "spare", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     /* Held for writing too, so that it never says end-of-file. */
     local->notify_fd = openat(local->agent_fd, "notify", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if (local->attempts_fd < 0 || local->ended_fd < 0 || local->notify_fd < 0)
+    if (local->attempts_fd < 0 || local->ended_fd < 0 || local->spare_fd < 0 ||
+        local->notify_fd < 0)
         return err_set(err, -errno, "%s: %s", dir, strerror(errno));
     fcntl(local->notify_fd, F_SETPIPE_SZ, NOTIFY_BYTES); /* smaller where that is not allowed */
     return 0;
@@ -590,8 +641,8 @@ static int start_spawner(struct local *local, struct err *err)
 static void local_close(struct executor *executor)
 {
     struct local *local = local_of(executor);
-    const int fds[] = { local->agent_fd, local->attempts_fd, local->ended_fd, local->notify_fd,
-                        local->epoll_fd };
+    const int fds[] = { local->agent_fd, local->attempts_fd, local->ended_fd,
+                        local->spare_fd, local->notify_fd,   local->epoll_fd };
 
     spawner_close(&local->spawner);
     while (local->attempts)
@@ -614,7 +665,7 @@ static int local_open(const struct executor_config *config, struct executor **ex
         return err_set(err, -ENOMEM, "executor: out of memory");
     local->base.ops = &executor_local_ops;
     local->config = *config;
-    local->agent_fd = local->attempts_fd = local->ended_fd = -1;
+    local->agent_fd = local->attempts_fd = local->ended_fd = local->spare_fd = -1;
     local->notify_fd = local->epoll_fd = local->spawner.fd = local->spawner.pid_fd = -1;
     for (int i = 0; i < CG_COUNT; i++)
         local->place.cgroups.fds[i] = -1;

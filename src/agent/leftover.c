@@ -94,9 +94,9 @@ void leftover_remove(const struct supervisor_place *place, struct attempt_key ke
         ;
     free(text);
     snprintf(path, sizeof(path), "%s/attempts/%s/work", place->agent_dir, name);
-    disk_remove_work(path);
+    disk_clear_work(path, false);
     if (place->work_base[0]) {
         snprintf(path, sizeof(path), "%s/%s", place->work_base, name);
-        disk_remove_work(path);
+        disk_clear_work(path, false);
     }
 }

@@ -273,7 +273,7 @@ static void reap(struct yard *yard)
         yard->parked -= child->parked;
         if (yard->place->cgroups.kind != CGROUP_NONE) {
             group_name(child->number, getpid(), name);
-            cgroup_sweep(&yard->place->cgroups, name);
+            cgroup_discard(&yard->place->cgroups, name);
         }
         *child = yard->children[--yard->count];
     }

@@ -76,6 +76,32 @@ static int write_file_at(int folder_fd, const char *name, const char *data, size
     return rc;
 }
 
+/* Append to `run`, whose first line says who we are, and rename it: one file serves for both. */
+static int append_record(int folder_fd, const struct buf *line)
+{
+    int fd = openat(folder_fd, "run", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    ssize_t put;
+
+    if (fd < 0)
+        return -errno;
+    put = write(fd, line->data, line->len);
+    if (put >= 0 && (size_t)put < line->len) {
+        /* Half a line, on a full disk: ended here, so that the next try stands alone. */
+        if (write(fd, "\n", 1) < 0)
+            put = -1;
+        errno = ENOSPC;
+        put = -1;
+    }
+    if (put < 0) {
+        int rc = -errno;
+
+        close(fd);
+        return rc;
+    }
+    close(fd);
+    return 0;
+}
+
 int supervisor_write_record(const struct supervisor_place *place, int folder_fd,
                             const struct attempt_record *record)
 {
@@ -88,10 +114,10 @@ int supervisor_write_record(const struct supervisor_place *place, int folder_fd,
         return rc;
     attempt_name(record->key, name);
     snprintf(file, sizeof(file), "%s.json", name);
-    rc = write_file_at(folder_fd, "ended.tmp", line.data, line.len);
-    if (rc == 0 && renameat(folder_fd, "ended.tmp", place->ended_fd, file) < 0)
+    rc = append_record(folder_fd, &line);
+    if (rc == 0 && renameat(folder_fd, "run", place->ended_fd, file) < 0)
         rc = -errno;
-    if (place->notify_fd >= 0)
+    if (rc == 0 && place->notify_fd >= 0)
         notify(place, &line);
     return rc;
 }
@@ -446,7 +472,7 @@ static void finish(struct supervisor *sup)
     while (supervisor_write_record(sup->place, sup->attempt_fd, &sup->record) < 0)
         poll(NULL, 0, RECORD_RETRY_MS);
     if (sup->work_private)
-        disk_remove_work(sup->work_path);
+        disk_clear_work(sup->work_path, sup->work_kept);
 }
 
 _Noreturn void supervisor_run(const struct supervisor_place *place,

@@ -27,6 +27,7 @@ struct supervisor {
     const char *work_seen;    /* as the job sees it */
     int work_fd;
     bool work_private; /* ours to bound and remove */
+    bool work_kept;    /* may stay, empty, for the folder's next attempt */
 
     struct cgroup cgroup; /* root NULL = none */
     struct sandbox sandbox;

@@ -99,13 +99,41 @@ static int open_host_workdir(struct supervisor *sup, struct err *err)
     return 0;
 }
 
+/* Make it, or take the empty one that an attempt of the same user left in a recycled folder. */
+static int open_private(struct supervisor *sup)
+{
+    const struct identity *identity = &sup->identity;
+    struct stat st;
+    bool made = mkdir(sup->work_path, 0700) == 0;
+
+    if (!made && errno != EEXIST)
+        return -errno;
+    if (!made) {
+        if (!sup->work_kept || lstat(sup->work_path, &st) < 0 || !S_ISDIR(st.st_mode))
+            return -EEXIST;
+        if (st.st_uid != (identity->drop ? identity->uid : geteuid())) {
+            if (rmdir(sup->work_path) < 0 || mkdir(sup->work_path, 0700) < 0)
+                return -errno;
+            made = true;
+        }
+    }
+    sup->work_fd = open(sup->work_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (sup->work_fd < 0)
+        return -errno;
+    if (!made && (st.st_mode & 07777) != 0700 && fchmod(sup->work_fd, 0700) < 0)
+        return -errno;
+    if (made && identity->drop && fchown(sup->work_fd, identity->uid, identity->gid) < 0)
+        return -errno;
+    return 0;
+}
+
 /* The path of a private work folder must be open to the job's user all the way down, which the
  * state folder is not: only a sandbox, or an agent of the same user, can reach into it. */
 static int make_private_workdir(struct supervisor *sup, struct err *err)
 {
     const struct identity *identity = &sup->identity;
     bool outside = identity->drop && identity->uid != 0 && !sup->sandboxed;
-    int len;
+    int len, rc;
 
     if (outside)
         len = snprintf(sup->work_path, sizeof(sup->work_path), "%s/%s", sup->place->work_base,
@@ -115,13 +143,11 @@ static int make_private_workdir(struct supervisor *sup, struct err *err)
                        sup->place->agent_dir, sup->name);
     if (len < 0 || (size_t)len >= sizeof(sup->work_path))
         return err_set(err, -ENAMETOOLONG, "work folder: the path is too long");
-    if (mkdir(sup->work_path, 0700) < 0)
-        return err_set(err, -errno, "work folder %s: %s", sup->work_path, strerror(errno));
+    sup->work_kept = !outside;
+    rc = open_private(sup);
+    if (rc < 0)
+        return err_set(err, rc, "work folder %s: %s", sup->work_path, strerror(-rc));
     sup->work_private = true;
-    sup->work_fd = open(sup->work_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (sup->work_fd < 0 ||
-        (identity->drop && fchown(sup->work_fd, identity->uid, identity->gid) < 0))
-        return err_set(err, -errno, "work folder %s: %s", sup->work_path, strerror(errno));
     sup->work_seen = sup->sandboxed ? SANDBOX_WORK : sup->work_path;
     return 0;
 }

@@ -28,7 +28,7 @@ static const struct {
       "{\"to\":\"g\",\"content\":\"d\",\"executable\":true}]}",
       END_EXITED, 0, "c755\n", "" },
     { "{\"run\":\"trap 'echo bye; exit 9' TERM; kill $$; sleep 5\"}", END_EXITED, 9, "bye\n", "" },
-    { "{\"run\":\"echo $MAINS_RANK/$MAINS_TASKS $HOME | sed s,$PWD,W,\"}", END_EXITED, 0, "0/1 W\n",
+    { "{\"run\":\"echo $MAINS_RANK/$MAINS_TASKS $MAINS_JOB_NAME\"}", END_EXITED, 0, "0/1 job\n",
       "" },
     { "{\"run\":\"print(6*7)\",\"interpreter\":\"/usr/bin/awk -f\"}", END_EXITED, 2, NULL, NULL },
     { "{\"run\":\"BEGIN{print 6*7}\",\"interpreter\":\"/usr/bin/awk -f\"}", END_EXITED, 0, "42\n",
