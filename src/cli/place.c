@@ -1,6 +1,5 @@
 #include "cli/place.h"
 
-#include "base/clock.h"
 #include "base/file.h"
 
 #include <errno.h>
@@ -10,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int make_absolute(const char *path, char **path_out, struct err *err)
@@ -46,18 +46,18 @@ int place_find_state(const struct cli_args *args, char **path_out, struct err *e
     return *path_out ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
+/* The file holds the pid; it was written when the holder started. */
 static void read_holder(const char *path, struct place_holder *holder)
 {
     struct buf text = buf_init(4096);
     intmax_t pid = 0;
-    intmax_t since = 0;
+    struct stat st;
 
     *holder = (struct place_holder){ 0 };
-    if (file_read(path, &text, NULL) == 0 && text.data &&
-        sscanf(text.data, "%jd %jd", &pid, &since) >= 1) {
+    if (file_read(path, &text, NULL) == 0 && text.data && sscanf(text.data, "%jd", &pid) == 1)
         holder->pid = (pid_t)pid;
-        holder->since_ms = since;
-    }
+    if (stat(path, &st) == 0)
+        holder->since_ms = (int64_t)st.st_mtim.tv_sec * 1000;
     buf_fini(&text);
 }
 
@@ -80,7 +80,7 @@ int place_lock(const char *state, int *fd_out, struct place_holder *holder_out, 
         return err_set(err, code, "%s: %s", path,
                        code == -EBUSY ? "held by another process" : strerror(-code));
     }
-    len = snprintf(line, sizeof(line), "%jd %" PRId64 "\n", (intmax_t)getpid(), clock_wall_ms());
+    len = snprintf(line, sizeof(line), "%jd\n", (intmax_t)getpid());
     if (ftruncate(fd, 0) < 0 || pwrite(fd, line, (size_t)len, 0) != len)
         return err_set(err, -EIO, "%s: %s", path, strerror(errno));
     *fd_out = fd;

@@ -1,0 +1,137 @@
+# The state folder and the process tree: up, down, journal, history.
+
+load common
+
+setup() {
+    network_start
+    export MAINS_STATE=$STATE
+    DIR=$(dirname "$STATE")
+    cd "$DIR" || return
+}
+
+teardown() { network_stop; }
+
+mains() { "$MAINS" "$@"; }
+parent() { cat "$STATE/lock"; }
+children() { pgrep -P "$1" | sort; }
+none_alive() { ! kill -0 "$@" 2>/dev/null; }
+
+@test "up --detach: files are private, and the log is there" {
+    [ "$(stat -c %a "$STATE")" = 700 ]
+    [ "$(stat -c %a "$STATE/admin.token")" = 600 ]
+    grep -q answers "$STATE/up.log"
+}
+
+@test "a child that dies is started again, at the same address" {
+    url=$(endpoint)
+    pid=$(jq .pid "$STATE/endpoint.json")
+    kill -9 "$pid"
+    wait_for 10 mains ps
+    [ "$(endpoint)" = "$url" ]
+    [ "$(jq .pid "$STATE/endpoint.json")" != "$pid" ]
+    [ "$(mains run -q -- echo again)" = again ]
+}
+
+@test "kill -9 of the parent takes the children with it; the next up goes on" {
+    mains run -q -- true
+    pid=$(parent)
+    # shellcheck disable=SC2046
+    set -- $(children "$pid")
+    [ $# -ge 2 ]
+    kill -9 "$pid"
+    wait_for 10 none_alive "$1"
+    wait_for 10 none_alive "$2"
+    mains up --detach --listen 127.0.0.1:0
+    [ "$(mains ps -a -q | wc -l)" -eq 1 ]
+    [ "$(mains run -q -- echo on)" = on ]
+}
+
+@test "down leaves running jobs running; the next up takes their end" {
+    id=$(mains submit -q -- sh -c 'sleep 3; echo survived')
+    wait_for 10 eval "mains show --json $id | jq -e '.state == \"running\"' >/dev/null"
+    run mains down
+    [ "$status" -eq 0 ]
+    [[ $output == *"1 job goes on"* ]]
+    run mains down
+    [ "$status" -eq 0 ]
+    [[ $output == *"Nothing runs"* ]]
+    sleep 3
+    mains up --detach --listen 127.0.0.1:0
+    mains wait -q "$id"
+    [ "$(mains logs "$id")" = survived ]
+}
+
+@test "down --cancel leaves nothing running" {
+    mains submit -q --array 0-3 -- sleep 60
+    mains down --cancel
+    mains up --detach --listen 127.0.0.1:0
+    [ "$(mains ps -q | wc -l)" -eq 0 ]
+    [ "$(mains ps -a --in cancelled -q | wc -l)" -eq 4 ]
+}
+
+@test "up in the foreground stops in order at SIGTERM" {
+    mains down -q
+    "$MAINS" up --listen 127.0.0.1:0 >out 2>err &
+    pid=$!
+    wait_for 20 grep -q "mains is up" out
+    [ "$(mains run -q -- echo hello)" = hello ]
+    kill -TERM "$pid"
+    wait "$pid"
+    run mains ps
+    [ "$status" -eq 1 ]
+}
+
+@test "up says why the controller did not start" {
+    mains down -q
+    run mains up --detach --listen 203.0.113.7:0
+    [ "$status" -eq 1 ]
+    [[ $output == *"did not start"* ]]
+}
+
+@test "journal: verify, export, import into a fresh state, and the same again" {
+    mains run -q -- true
+    id=$(mains submit -q --array 0-2 -- true)
+    mains wait -q "$id"
+    mains journal verify | grep -q "the chain is whole"
+    mains down -q
+    mains journal verify --json | jq -e '.ok and .submitted == 4'
+    mains journal export >journal.ndjson
+    [ "$(jq -s 'map(.seq) == [range(1; length + 1)]' journal.ndjson)" = true ]
+    mains journal import --state "$DIR/fresh" <journal.ndjson | grep -q ", as it was exported"
+    [ "$(mains journal verify --state "$DIR/fresh" --json | jq -r .hash)" = \
+        "$(mains journal verify --json | jq -r .hash)" ]
+    run mains journal import --state "$DIR/fresh" --file journal.ndjson
+    [ "$status" -eq 1 ]
+    [[ $output == *"is there already"* ]]
+    # A changed line is found out, and nothing is left of the import.
+    sed '2s/"seq":2/"seq":3/' journal.ndjson >bad.ndjson
+    run mains journal import --state "$DIR/bad" --file bad.ndjson
+    [ "$status" -eq 1 ]
+    [[ $output == *"line 2"* ]]
+    [ ! -e "$DIR/bad/journal.db" ]
+    MAINS_STATE=$DIR/fresh mains up --detach --listen 127.0.0.1:0
+    [ "$(mains ps -a -q --state "$DIR/fresh" | wc -l)" -eq 4 ]
+    mains down -q --state "$DIR/fresh"
+}
+
+@test "history: rebuilt from the journal" {
+    mains run -q -- true
+    run mains history rebuild
+    [ "$status" -eq 1 ]
+    [[ $output == *"stop it first"* ]]
+    mains down -q
+    rm -f "$STATE"/history.db*
+    mains history rebuild | grep -q rebuilt
+    mains up --detach --listen 127.0.0.1:0
+    [ "$(mains ps -a -q | wc -l)" -eq 1 ]
+}
+
+@test "doctor: says what is wrong and what to do" {
+    chmod 644 "$STATE/admin.token"
+    run mains doctor
+    [ "$status" -eq 1 ]
+    [[ $output == *"chmod 600"* ]]
+    chmod 600 "$STATE/admin.token"
+    run mains doctor
+    [[ $output == *"answers at $(endpoint)"* ]]
+}
