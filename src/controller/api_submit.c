@@ -48,6 +48,35 @@ static int store_spec(struct api_call *call, struct submit *submit, struct err *
     return rc;
 }
 
+/* A job runs as the token's unix user and may use that user's folders; without one there are none.
+ * The agent refuses them, too; here it is said before anything is queued. */
+static int check_host_paths(const struct api_call *call, const struct job_spec *spec,
+                            struct err *err)
+{
+    const char *field = NULL, *path = NULL;
+
+    if (call->who.unix_uid >= 0)
+        return 0;
+    for (uint32_t i = 0; i < spec->outputs_count; i++)
+        if (spec->outputs[i].to && spec->outputs[i].to[0] == '/')
+            field = "outputs", path = spec->outputs[i].to;
+    for (uint32_t i = 0; i < spec->inputs_count; i++)
+        if (spec->inputs[i].from)
+            field = "inputs", path = spec->inputs[i].from;
+    if (spec->stderr_pattern && spec->stderr_pattern[0] == '/')
+        field = "stderr", path = spec->stderr_pattern;
+    if (spec->stdout_pattern && spec->stdout_pattern[0] == '/')
+        field = "stdout", path = spec->stdout_pattern;
+    if (spec->workdir)
+        field = "workdir", path = spec->workdir;
+    if (!path)
+        return 0;
+    return err_field(err, -EACCES, field,
+                     "%s %s: this token stands for no user of the machine, so its jobs may use no "
+                     "folder there%s",
+                     field, path, spec->workdir ? "; leave it out (mains run --scratch)" : "");
+}
+
 static int resolve_after(struct api_call *call, struct submit *submit, struct err *err)
 {
     struct job_request *request = &submit->event.job_submitted.request;
@@ -82,6 +111,8 @@ static int submit_init(struct api_call *call, const char *text, size_t len, stru
 
     if (rc == 0)
         rc = spec_check_supported(submit->spec, err);
+    if (rc == 0)
+        rc = check_host_paths(call, submit->spec, err);
     if (rc == 0)
         rc = store_spec(call, submit, err);
     if (rc < 0)

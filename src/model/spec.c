@@ -153,7 +153,8 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
         return spec_refuse(reader, &root, -EINVAL, "signal: expected name");
     if (spec->warn_signal && !spec->warn_before_ms)
         spec->warn_before_ms = 60000;
-    if (spec->checkpoint_signal && !spec->checkpoint_path)
+    if ((spec->checkpoint_signal || spec->checkpoint_every_ms || spec->checkpoint_portable) &&
+        !spec->checkpoint_path)
         return spec_refuse(reader, &root, -EINVAL, "checkpoint: expected path");
     if (spec->request.retry_codes_count && !spec->request.retries_max)
         return spec_refuse(reader, &root, -EINVAL, "retries: on_exit goes with max");

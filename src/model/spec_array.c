@@ -149,8 +149,10 @@ static int read_column(struct spec_reader *reader, const struct spec_step *step,
     if (!spec_env_name_is_valid(step->key) || strlen(step->key) > 48)
         return spec_refuse_key(reader, step,
                                "expected a column's name: at most 48 letters, digits and '_'");
-    if (!json_is_array(value) || count == 0)
+    if (!json_is_array(value))
         return spec_expected(reader, step, value, "a list of values");
+    if (count == 0)
+        return spec_refuse_key(reader, step, "expected at least one value");
     if (count > SPEC_ELEMENTS_MAX)
         return spec_refuse(reader, step, -E2BIG, "more than %u values", SPEC_ELEMENTS_MAX);
     choices = arena_alloc(reader->arena, count, sizeof(*choices));

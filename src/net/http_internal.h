@@ -23,6 +23,8 @@
 #define HTTP_METHOD_BYTES 16u
 /* Of one connection: the head, then what is written. Zeroed by the library for every request. */
 #define HTTP_CONNECTION_MEMORY_BYTES HTTP_HEAD_BYTES_MAX
+/* Read past a body's limit, and forgotten, before the connection is cut. */
+#define HTTP_BODY_DROPPED_BYTES_MAX (8u << 20)
 
 /* For prototypes that lack a const they keep. */
 static inline void *http_unconst(const void *pointer)

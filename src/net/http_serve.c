@@ -112,8 +112,9 @@ static enum MHD_Result refuse(struct http_request *request, unsigned status, con
                               const char *message)
 {
     char text[256];
-    int len = snprintf(text, sizeof(text), "{\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}\n",
-                       code, message);
+    int len = snprintf(text, sizeof(text),
+                       "{\"error\":{\"code\":\"%s\",\"message\":\"%s\",\"field\":null}}\n", code,
+                       message);
     struct MHD_Response *response =
         MHD_create_response_from_buffer((size_t)len, text, MHD_RESPMEM_MUST_COPY);
     enum MHD_Result rc;
@@ -178,7 +179,7 @@ static enum MHD_Result on_head(struct http_request *request, const char *url, co
     /* The version stands right after the target's end: an earlier end means a NUL inside it. */
     if (!method_set(request, method) || request->uri_rc < 0 ||
         (version[0] && version != url + request->uri_len + 1))
-        return refuse(request, MHD_HTTP_BAD_REQUEST, "bad_request",
+        return refuse(request, MHD_HTTP_BAD_REQUEST, "invalid",
                       request->uri_rc == -E2BIG ? "too many parameters in the query"
                                                 : "method, path or query is malformed");
     address_print(request);
@@ -187,11 +188,11 @@ static enum MHD_Result on_head(struct http_request *request, const char *url, co
 
     encoding = http_request_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING);
     if (encoding && strcasecmp(encoding, "chunked") != 0)
-        return refuse(request, MHD_HTTP_NOT_IMPLEMENTED, "bad_request",
+        return refuse(request, MHD_HTTP_NOT_IMPLEMENTED, "invalid",
                       "transfer encoding other than chunked");
     length = http_request_header(request, MHD_HTTP_HEADER_CONTENT_LENGTH);
     if (encoding && length)
-        return refuse(request, MHD_HTTP_BAD_REQUEST, "bad_request",
+        return refuse(request, MHD_HTTP_BAD_REQUEST, "invalid",
                       "both a length and a transfer encoding");
 
     request->body_bytes_max = server->config.body_max
@@ -200,13 +201,16 @@ static enum MHD_Result on_head(struct http_request *request, const char *url, co
     request->body = buf_init(request->body_bytes_max);
     /* Its digits were checked by the library; too large for 64 bits never came here. */
     declared = length ? strtoull(length, NULL, 10) : 0;
-    if (declared > request->body_bytes_max)
+    if (declared > request->body_bytes_max + HTTP_BODY_DROPPED_BYTES_MAX ||
+        (declared > request->body_bytes_max &&
+         http_request_header(request, MHD_HTTP_HEADER_EXPECT)))
         return refuse(request, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "the body is too large");
     return MHD_YES;
 }
 
-/* A part of the body. Only declared lengths can be refused beforehand: of a chunked body as much
- * again as is welcome is read and dropped, so that its sender can be told; then it is cut off. */
+/* A part of the body. What comes past the limit is read and dropped for a while, so that its sender
+ * can be told: closing on bytes not read would destroy the answer on its way. Then it is cut off.
+ */
 static enum MHD_Result on_body(struct http_request *request, const char *data, size_t *bytes)
 {
     struct http_server *server = request->server;
@@ -223,7 +227,7 @@ static enum MHD_Result on_body(struct http_request *request, const char *data, s
     }
     request->too_large = true;
     request->body_over_bytes += len;
-    return request->body_over_bytes > request->body_bytes_max + HTTP_CONNECTION_MEMORY_BYTES
+    return request->body_over_bytes > HTTP_BODY_DROPPED_BYTES_MAX + HTTP_CONNECTION_MEMORY_BYTES
                ? MHD_NO
                : MHD_YES;
 }
@@ -265,7 +269,7 @@ enum MHD_Result http_on_request(void *context, struct MHD_Connection *connection
             return request->body.len + request->body_over_bytes > request->body_bytes_max
                        ? refuse(request, MHD_HTTP_CONTENT_TOO_LARGE, "too_large",
                                 "the body is too large")
-                       : refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "busy",
+                       : refuse(request, MHD_HTTP_SERVICE_UNAVAILABLE, "overloaded",
                                 "too many bodies at once: try again");
         request->state = HTTP_HANDLING;
         server->config.handle(server->config.context, request);
