@@ -86,6 +86,10 @@ int site_open(const struct agent_config *config, struct site *site_out, struct e
                                                   .catalogue = site.catalogue,
                                                   .opencl = true };
         rc = discover_node(&site.discover, node, NULL, err);
+        if (config->cpus_lent)
+            node->cpus = config->cpus_lent;
+        if (config->memory_lent_bytes)
+            node->memory_bytes = config->memory_lent_bytes;
         site.discover.opencl = false; /* it forks: no later look, from a thread, may do it */
     }
     if (rc == 0)

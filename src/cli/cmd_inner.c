@@ -1,6 +1,7 @@
 /* The two children of `mains up`. */
 #include "agent/agent.h"
 #include "cli/commands.h"
+#include "cli/lent.h"
 #include "cli/listen.h"
 #include "cli/place.h"
 #include "controller/controller.h"
@@ -21,6 +22,8 @@ static const struct cli_option agent_options[] = {
     { "site", 0, "NAME", NULL, "The site's name." },
     { "owner", 0, "NAME", NULL, "Its owner." },
     { "region", 0, "NAME", NULL, "Its region." },
+    { "cpus", 0, "N", NULL, "CPUs lent to jobs." },
+    { "memory", 0, "SIZE", NULL, "Memory lent to jobs." },
     { "controller", 0, "URL", NULL, "The controller's address." },
     { "token-file", 0, "FILE", NULL, "The site's token." },
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
@@ -75,10 +78,13 @@ static int run_agent(const struct cli_args *args)
         .sandbox_off = cli_args_has(args, "sandbox-off"),
         .log_level = level_of(args),
     };
+    struct lent lent;
     struct err err;
 
-    if (place_find_state(args, &state, &err) < 0)
+    if (place_find_state(args, &state, &err) < 0 || lent_parse(args, &lent, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
+    config.cpus_lent = lent.cpus;
+    config.memory_lent_bytes = lent.memory_bytes;
     config.state_dir = state;
     log_setup("agent", config.log_level);
     return agent_main(&config);

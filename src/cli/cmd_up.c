@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/family.h"
+#include "cli/lent.h"
 #include "cli/listen.h"
 #include "cli/place.h"
 #include "cli/remote.h"
@@ -34,6 +35,8 @@ static const struct cli_option options[] = {
     { "site", 0, "NAME", NULL, "The name of the site here (this machine's)." },
     { "owner", 0, "NAME", NULL, "Its owner (local)." },
     { "region", 0, "NAME", NULL, "Its region." },
+    { "cpus", 0, "N", NULL, "CPUs lent to jobs (all); more than there are overcommits them." },
+    { "memory", 0, "SIZE", NULL, "Memory lent to jobs (all but a reserve for the system)." },
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
     { "sandbox-off", 0, NULL, NULL,
       "Run every job outside the sandbox: for machines without bubblewrap." },
@@ -98,6 +101,8 @@ static void describe_children(struct up *up, const struct cli_args *args)
     add_pair(agent, "--site", cli_args_get(args, "site"));
     add_pair(agent, "--owner", cli_args_get(args, "owner"));
     add_pair(agent, "--region", cli_args_get(args, "region"));
+    add_pair(agent, "--cpus", cli_args_get(args, "cpus"));
+    add_pair(agent, "--memory", cli_args_get(args, "memory"));
 }
 
 static int lock_state(struct up *up, int *fd_out)
@@ -362,10 +367,13 @@ static int run(const struct cli_args *args)
     const char *listen = cli_args_get(args, "listen");
     struct up up = { .family = { .log_fd = -1 }, .ready_fd = -1 };
     struct listen_place place;
+    struct lent lent;
     struct err err;
     int lock_fd = -1;
     int code;
 
+    if (lent_parse(args, &lent, &err) < 0)
+        return cli_fail(CLI_USAGE, &err);
     if (listen_parse(listen ? listen : "127.0.0.1", CONTROLLER_PORT_DEFAULT, &place, &err) < 0)
         return cli_fail_text(CLI_USAGE, "--listen: %s", err.text);
     snprintf(up.listen, sizeof(up.listen), strchr(place.address, ':') ? "[%s]:%u" : "%s:%u",
