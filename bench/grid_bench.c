@@ -19,7 +19,7 @@
 static void print_line(const char *name, double value, const char *unit, double goal,
                        const char *note)
 {
-    printf("{\"name\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"goal\":%g,\"holds\":%s,"
+    printf("{\"name\":\"%s\",\"value\":%.3f,\"unit\":\"%s\",\"goal\":\"<=%g\",\"holds\":%s,"
            "\"peer\":null,\"peer_value\":null,\"ratio\":null,\"note\":\"%s\"}\n",
            name, value, unit, goal, value <= goal ? "true" : "false", note);
 }

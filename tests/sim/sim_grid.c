@@ -2,11 +2,13 @@
  *
  *   sim_grid [--seeds A-B] [--steps N]       many seeds; one TAP line
  *   sim_grid --seed N [--steps N] --verbose  one seed, every event printed
+ *   sim_grid --seed N --corpus FOLDER        its events and states as inputs for the fuzzers
  *
  * The driver is a shell as the controller is one: it logs an event, steps, and performs the effects
  * once the event is durable. A crash loses what was not durable and all that was on the way; the
  * grid comes back by replay, or from a snapshot and the tail. */
 #include "base/arena.h"
+#include "base/file.h"
 #include "sim_load.h"
 #include "sim_model.h"
 
@@ -50,6 +52,7 @@ struct sim {
     uint32_t saved_count;
     uint32_t serial, crashes;
     bool verbose, quiet_ear;
+    const char *corpus; /* NULL = none */
 };
 
 /* --- the shell -------------------------------------------------------------------------------- */
@@ -412,6 +415,29 @@ static void close_session(struct sim *sim, struct sim_site *site)
     apply(sim, &event);
 }
 
+/* The first event of each type, and the state now and then. */
+static void write_corpus(const struct sim *sim)
+{
+    struct buf bytes = buf_init(64 << 20);
+    bool seen[EVENT_NOTE + 1] = { false };
+    char path[512];
+
+    for (uint32_t i = 0; i < sim->entries_count; i++) {
+        const char *record = sim->log.data + sim->entries[i].at;
+        uint8_t type = (uint8_t)record[0];
+
+        if (seen[type])
+            continue;
+        seen[type] = true;
+        snprintf(path, sizeof(path), "%s/event/%s", sim->corpus, event_type_name(type));
+        file_write(path, record, sim->entries[i].len, 0644, false, NULL);
+    }
+    grid_snapshot(sim->grid, &bytes);
+    snprintf(path, sizeof(path), "%s/snapshot/%u", sim->corpus, sim->entries_count);
+    file_write(path, bytes.data, bytes.len, 0644, false, NULL);
+    buf_fini(&bytes);
+}
+
 /* --- steps ------------------------------------------------------------------------------------ */
 
 static void submit(struct sim *sim)
@@ -730,9 +756,11 @@ static void check_end(struct sim *sim)
     check_restore(sim);
 }
 
-static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbose)
+static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbose,
+                     const char *corpus)
 {
     memset(sim, 0, sizeof(*sim));
+    sim->corpus = corpus;
     sim->rng.state = seed * 0x9e3779b97f4a7c15u + 1;
     sim->verbose = verbose;
     sim->log = buf_init((size_t)1 << 30);
@@ -745,6 +773,8 @@ static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbos
         sim_site_init(&sim->sites[i], i, &sim->rng);
     for (uint32_t i = 0; i < steps && !sim->truth.failure[0]; i++)
         random_step(sim);
+    if (sim->corpus)
+        write_corpus(sim);
     heal(sim);
     run_quiet(sim);
     check_rest(sim);
@@ -768,6 +798,7 @@ int main(int argc, char **argv)
     uint64_t first = 1, last = 1000, events = 0, attempts = 0, crashes = 0;
     uint32_t steps = 400;
     struct sim *sim = calloc(1, sizeof(*sim));
+    const char *corpus = NULL;
     bool verbose = false;
 
     for (int i = 1; i < argc; i++) {
@@ -781,6 +812,8 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[i], "--seed") == 0 && sscanf(value, "%" SCNu64, &first) == 1) {
             last = first;
             i++;
+        } else if (strcmp(argv[i], "--corpus") == 0 && *value) {
+            corpus = argv[++i];
         } else if (strcmp(argv[i], "--steps") == 0 && sscanf(value, "%" SCNu32, &steps) == 1) {
             i++;
         } else {
@@ -791,7 +824,7 @@ int main(int argc, char **argv)
     if (!sim)
         return 1;
     for (uint64_t seed = first; seed <= last; seed++) {
-        if (!run_seed(sim, seed, steps, verbose)) {
+        if (!run_seed(sim, seed, steps, verbose, corpus)) {
             printf("1..1\nnot ok 1 - seed %" PRIu64 ": %s\n", seed, sim->truth.failure);
             printf("# again: %s --seed %" PRIu64 " --steps %u --verbose\n", argv[0], seed, steps);
             free(sim);
