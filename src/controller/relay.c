@@ -138,7 +138,7 @@ static void set_site(struct relay *relay)
     struct controller *controller = relay->relays->controller;
     struct job_view view;
 
-    relay->site[0] = '\0';
+    /* An attempt that ended just now is in neither for a moment: it is where it was. */
     if (grid_find_job(shell_grid(controller->shell), relay->job_id, &view) &&
         view.epoch == relay->epoch && view.allocation.parts_count)
         snprintf(relay->site, sizeof(relay->site), "%s", view.allocation.site);
@@ -185,6 +185,7 @@ static void advance(struct relay *relay)
     if (relay->epoch < relay->epoch_last) {
         relay->epoch++;
         relay->offset = 0;
+        relay->site[0] = '\0';
         ask(relay);
         return;
     }
