@@ -11,6 +11,7 @@
 #include "controller/controller.h"
 #include "net/http_client.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -362,6 +363,28 @@ static int find_pem(const struct cli_args *args, const char *option, char **path
     return CLI_OK;
 }
 
+/* The controller would refuse these too, but only after it was started. */
+static int check_listen(const struct cli_args *args, const struct listen_place *place)
+{
+    struct in_addr four;
+    struct in6_addr six;
+    bool is_four = inet_pton(AF_INET, place->address, &four) == 1;
+    bool loopback = is_four && ntohl(four.s_addr) >> 24 == 127;
+
+    if (!is_four && inet_pton(AF_INET6, place->address, &six) != 1)
+        return cli_fail_text(CLI_USAGE,
+                             "--listen: \"%s\": expected an IP address such as 127.0.0.1",
+                             place->address);
+    if (!is_four)
+        loopback = IN6_IS_ADDR_LOOPBACK(&six);
+    if (!loopback && (!cli_args_has(args, "cert") || !cli_args_has(args, "key")))
+        return cli_fail_text(CLI_USAGE,
+                             "--listen %s: plain HTTP is served on loopback only: give --cert and "
+                             "--key",
+                             place->address);
+    return CLI_OK;
+}
+
 static int run(const struct cli_args *args)
 {
     const char *listen = cli_args_get(args, "listen");
@@ -376,6 +399,9 @@ static int run(const struct cli_args *args)
         return cli_fail(CLI_USAGE, &err);
     if (listen_parse(listen ? listen : "127.0.0.1", CONTROLLER_PORT_DEFAULT, &place, &err) < 0)
         return cli_fail_text(CLI_USAGE, "--listen: %s", err.text);
+    code = check_listen(args, &place);
+    if (code != CLI_OK)
+        return code;
     snprintf(up.listen, sizeof(up.listen), strchr(place.address, ':') ? "[%s]:%u" : "%s:%u",
              place.address, place.port);
     if (place_find_state(args, &up.state, &err) < 0)

@@ -119,9 +119,11 @@ static int read_root(const struct cli_args *args, json_t **root_out, bool *is_fi
                      struct err *err)
 {
     const char *first = args->rest[0];
-
+    struct stat st;
     int rc;
 
+    if (!args->has_dashes && stat(first, &st) == 0 && S_ISDIR(st.st_mode))
+        return err_set(err, -EISDIR, "%s: a folder, neither a job file nor a program", first);
     *is_file_out = !args->has_dashes &&
                    (is_text_file(first) || has_file_name(first) || strcmp(first, "-") == 0);
     if (!*is_file_out)

@@ -49,3 +49,66 @@ fingerprint() {
     [ "$(fingerprint)" = "$before" ]
     [ "$(awk '/^VmHWM/ {print $2}' "/proc/$(controller_pid)/status")" -lt 400000 ]
 }
+
+# judge NAME PATTERN STATUS: of $DIR/out and $DIR/err; prints what is wrong.
+judge() {
+    local problem=
+    [ "$3" -ne 0 ] || problem="it was taken"
+    [ "$3" -lt 126 ] || problem="exit status $3"
+    [ ! -s "$DIR/out" ] || problem="something on stdout"
+    [ "$(wc -l <"$DIR/err")" -eq 1 ] || problem="not one line"
+    ! LC_ALL=C tr -d '\n' <"$DIR/err" | LC_ALL=C grep -q '[[:cntrl:]]' || problem="control characters"
+    grep -qE -e "$2" "$DIR/err" || problem="it does not say /$2/"
+    [ -z "$problem" ] || printf '%s: %s (exit %s)\n' "$1" "$problem" "$3"
+    [ -z "$problem" ] && [ -z "${SHOW:-}" ] || sed "s/^/    /" "$DIR/err" | cat -v | head -n 4
+    [ -z "$problem" ]
+}
+
+@test "job files and scripts: every bad one gets one clear line and changes nothing" {
+    before=$(fingerprint)
+    mkdir -p "$DIR/files"
+    cd "$DIR/files"
+    awk '/^#/ && !name {next} /^==== / {if (name) close(name); name = $2; want = 1; printf "" >name; next}
+         want {print >(name ".says"); close(name ".says"); want = 0; next} {print >name}' "$CASES/hostile_files.txt"
+    count=0 wrong=0
+    for says in *.says; do
+        status=0
+        timeout 10 "$MAINS" submit "${says%.says}" >"$DIR/out" 2>"$DIR/err" || status=$?
+        judge "${says%.says}" "$(cat "$says")" "$status" || wrong=$((wrong + 1))
+        count=$((count + 1))
+    done
+    # What no table can hold.
+    head -c 2000000 /dev/zero | tr '\0' '#' >large.yaml
+    printf 'run: "true"\nname: \xff\xfe\n' >not-utf8.yaml
+    printf 'run: "tr\0ue"\n' >nul.yaml
+    { printf 'env: {A: '; printf '[%.0s' $(seq 5000); } >deep.yaml
+    head -c 4096 /bin/true >binary.sh
+    for file in large.yaml not-utf8.yaml nul.yaml deep.yaml binary.sh; do
+        status=0
+        timeout 10 "$MAINS" submit "$file" >"$DIR/out" 2>"$DIR/err" </dev/null || status=$?
+        judge "$file" "$file" "$status" || wrong=$((wrong + 1))
+        count=$((count + 1))
+    done
+    echo "$count cases, $wrong wrong"
+    [ "$wrong" -eq 0 ] && [ "$count" -ge 40 ]
+    [ "$(fingerprint)" = "$before" ]
+}
+
+@test "command lines: every bad one gets one clear line and changes nothing" {
+    before=$(fingerprint)
+    mkdir -p "$DIR/empty"
+    cd "$DIR/empty"
+    count=0 wrong=0
+    while read -r line; do
+        case $line in '' | '#'*) continue ;; esac
+        says=$(sed 's/ *| [^|]*$//' <<<"$line")
+        eval "set -- ${line##*| }"
+        status=0
+        timeout 10 "$MAINS" "$@" >"$DIR/out" 2>"$DIR/err" </dev/null || status=$?
+        judge "mains ${line##*| }" "$says" "$status" || wrong=$((wrong + 1))
+        count=$((count + 1))
+    done <"$CASES/hostile_cli.txt"
+    echo "$count cases, $wrong wrong"
+    [ "$wrong" -eq 0 ] && [ "$count" -ge 60 ]
+    [ "$(fingerprint)" = "$before" ]
+}
