@@ -8,6 +8,7 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
@@ -97,13 +98,15 @@ static int finish_output(int code)
 int cli_main(int argc, char **argv)
 {
     const struct cli_command *command;
-    static struct cli_args args; /* 16 KiB: written once, here */
+    CLEANUP(freep) struct cli_args *args = calloc(1, sizeof(*args));
     struct err err;
     const char *name = argc > 1 ? argv[1] : NULL;
     int rc;
 
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
+    if (!args)
+        return cli_fail_text(CLI_FAILED, "out of memory");
     if (!name)
         return print_overview(CLI_USAGE);
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
@@ -113,10 +116,10 @@ int cli_main(int argc, char **argv)
     command = cli_find_command(name);
     if (!command)
         return refuse_command(name);
-    rc = cli_args_parse(command, argc - 1, argv + 1, &args, &err);
+    rc = cli_args_parse(command, argc - 1, argv + 1, args, &err);
     if (rc < 0)
         return cli_fail(command->flags & CLI_STOP_EARLY ? CLI_MAINS : CLI_USAGE, &err);
-    if (cli_args_has(&args, "help"))
+    if (cli_args_has(args, "help"))
         return finish_output(print_command(command));
-    return finish_output(command->run(&args));
+    return finish_output(command->run(args));
 }

@@ -84,7 +84,13 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
 @test "up says why the controller did not start" {
     mains down -q
     run mains up --detach --listen 203.0.113.7:0
+    [ "$status" -ne 0 ]
+    [[ $output == *203.0.113.7* ]]
+    rm -f "$STATE"/journal.db*
+    mkdir "$STATE/journal.db"
+    run mains up --detach --listen 127.0.0.1:0
     [ "$status" -eq 1 ]
+    [[ $output == *journal.db* ]]
     [[ $output == *"did not start"* ]]
 }
 

@@ -93,8 +93,8 @@ static void test_completion(void **state)
 /* docs/cli.md is what the table says today. */
 static void test_page(void **state)
 {
-    struct buf now = buf_init(4u << 20);
-    struct buf page = buf_init(4u << 20);
+    CLEANUP(buf_fini) struct buf now = buf_init(4u << 20);
+    CLEANUP(buf_fini) struct buf page = buf_init(4u << 20);
     struct err err;
 
     (void)state;
@@ -103,8 +103,6 @@ static void test_page(void **state)
         fail_msg("%s", err.text);
     if (page.len != now.len || memcmp(page.data, now.data, now.len) != 0)
         fail_msg("docs/cli.md is out of date: mains help --markdown > docs/cli.md");
-    buf_fini(&now);
-    buf_fini(&page);
 }
 
 int main(void)
