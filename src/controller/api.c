@@ -29,8 +29,13 @@ uint32_t api_routes_count(void)
     return count;
 }
 
-/* Does `path` match? The values of {names} go to `params`, where that is not NULL. */
-static bool match_path(const char *pattern, const char *path, char (*params)[API_PARAM_BYTES])
+struct path_part {
+    const char *text;
+    size_t len;
+};
+
+/* Does `path` match? Where the values of {names} stand goes to `params`. */
+static bool match_path(const char *pattern, const char *path, struct path_part *params)
 {
     uint32_t index = 0;
 
@@ -47,11 +52,7 @@ static bool match_path(const char *pattern, const char *path, char (*params)[API
         len = !*pattern && !strncmp(pattern - 6, "{path}", 6) ? strlen(path) : strcspn(path, "/");
         if (!len || len >= API_PARAM_BYTES || index >= API_PARAMS_MAX)
             return false;
-        if (params) {
-            memcpy(params[index], path, len);
-            params[index][len] = '\0';
-        }
-        index++;
+        params[index++] = (struct path_part){ path, len };
         path += len;
     }
     return !*path;
@@ -59,7 +60,7 @@ static bool match_path(const char *pattern, const char *path, char (*params)[API
 
 /* `path_known` tells 405 from 404. */
 static const struct route *find_route(const char *method, const char *path,
-                                      char (*params)[API_PARAM_BYTES], bool *path_known)
+                                      struct path_part params[API_PARAMS_MAX], bool *path_known)
 {
     *path_known = false;
     for (const struct route *route = api_routes; route->method; route++) {
@@ -76,9 +77,10 @@ static const struct route *find_route(const char *method, const char *path,
 size_t api_body_max(void *context, const struct http_request *request)
 {
     const struct controller *controller = context;
+    struct path_part params[API_PARAMS_MAX];
     bool path_known;
     const struct route *route =
-        find_route(http_request_method(request), http_request_path(request), NULL, &path_known);
+        find_route(http_request_method(request), http_request_path(request), params, &path_known);
 
     /* It is read away, so that what was wrong can be told: 404, 405, or nothing at all. */
     if (!route || !route->body_max)
@@ -98,6 +100,7 @@ void api_handle(void *context, struct http_request *request)
 {
     struct controller *controller = context;
     struct api_call *call = malloc(sizeof(*call));
+    struct path_part params[API_PARAMS_MAX] = { 0 };
     const struct principal *who;
     bool path_known;
 
@@ -109,8 +112,8 @@ void api_handle(void *context, struct http_request *request)
                                .request = request,
                                .started_us = clock_mono_us() };
     http_request_set_user(request, call);
-    call->route = find_route(http_request_method(request), http_request_path(request), call->params,
-                             &path_known);
+    call->route =
+        find_route(http_request_method(request), http_request_path(request), params, &path_known);
     who = auth_find(controller->auth, http_request_bearer(request));
     if (who)
         call->who = *who;
@@ -134,7 +137,21 @@ void api_handle(void *context, struct http_request *request)
                   role_name(call->who.role));
         return;
     }
+    for (uint32_t i = 0; i < API_PARAMS_MAX && params[i].text; i++) {
+        call->params[i] = strndup(params[i].text, params[i].len);
+        if (!call->params[i]) {
+            api_error(call, 500, "internal", NULL, "out of memory");
+            return;
+        }
+    }
     call->route->handle(call);
+}
+
+static void call_free(struct api_call *call)
+{
+    for (uint32_t i = 0; i < API_PARAMS_MAX; i++)
+        free(call->params[i]);
+    free(call);
 }
 
 void api_gone(void *context, struct http_request *request)
@@ -146,7 +163,7 @@ void api_gone(void *context, struct http_request *request)
         return;
     if (call->gone)
         call->gone(call);
-    free(call);
+    call_free(call);
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -159,7 +176,7 @@ static void end_call(struct api_call *call, int status)
                           call->route ? (uint32_t)(call->route - api_routes) : api_routes_count(),
                           status, clock_mono_us() - call->started_us);
     http_request_set_user(call->request, NULL);
-    free(call);
+    call_free(call);
 }
 
 void api_reply_text(struct api_call *call, int status, const char *content_type, const void *body,

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -310,6 +311,9 @@ int controller_main(const struct controller_config *config)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is an error of write, as a full disk is */
     umask(0077);
+    /* Each larger allocation of a request would first merge all small free ones: a twentieth of
+     * the time of a submit. The thread cache serves the small ones as well without. */
+    mallopt(M_MXFAST, 0);
     uv_loop_init(&controller.loop);
     rc = start(&controller, &err);
     if (rc < 0) {
