@@ -1,0 +1,228 @@
+/* bed.h - a small network to try things on: one call an event, effects counted. */
+#pragma once
+
+#include "grid/grid.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+struct bed {
+    struct grid *grid;
+    int64_t now_ms;
+    uint32_t runs, stops, changes, ends, rows;
+    uint64_t run_jobs[64]; /* in the order of their starts */
+    enum job_state ended_as;
+    uint64_t ended_job;
+    char ended_reason[REASON_BYTES];
+    struct usage row; /* the newest ledger row */
+    char row_site[MODEL_NAME_BYTES];
+};
+
+static inline void bed_hear(void *context, const struct effect *effect)
+{
+    struct bed *bed = context;
+
+    switch (effect->type) {
+    case EFFECT_RUN:
+        assert_true(bed->runs < 64);
+        bed->run_jobs[bed->runs++] = effect->job_id;
+        assert_true(effect->view.allocation.parts_count > 0);
+        break;
+    case EFFECT_STOP:
+        bed->stops++;
+        break;
+    case EFFECT_JOB_CHANGED:
+        bed->changes++;
+        break;
+    case EFFECT_JOB_ENDED:
+        bed->ends++;
+        bed->ended_as = effect->view.state;
+        bed->ended_job = effect->job_id;
+        snprintf(bed->ended_reason, sizeof(bed->ended_reason), "%s", effect->view.reason);
+        break;
+    case EFFECT_USAGE:
+        bed->rows++;
+        bed->row = effect->usage;
+        memcpy(bed->row_site, effect->view.allocation.site, sizeof(bed->row_site));
+        break;
+    }
+}
+
+static inline int bed_try(struct bed *bed, struct event *event, struct step_result *result,
+                          struct err *err)
+{
+    int rc, checked;
+
+    event->time_ms = bed->now_ms;
+    checked = grid_check(bed->grid, event, err);
+    rc = grid_step(bed->grid, event, bed_hear, bed, result, err);
+    assert_int_equal(rc, checked);
+    return rc;
+}
+
+static inline void bed_step(struct bed *bed, struct event *event)
+{
+    struct err err = { 0 };
+
+    if (bed_try(bed, event, NULL, &err) < 0)
+        fail_msg("%s: %s", event_type_name(event->type), err.text);
+    if (grid_check_invariants(bed->grid, &err) < 0)
+        fail_msg("after %s: %s", event_type_name(event->type), err.text);
+}
+
+struct bed_node {
+    const char *name;
+    uint32_t cpus, devices;
+    const char *chip;
+};
+
+static inline void bed_join(struct bed *bed, const char *site, const struct bed_node *list,
+                            uint32_t count)
+{
+    static const struct chip_figures figures[] = {
+        { .kind = "fast", .metric_milli = { [METRIC_BF16_TFLOPS] = 900000 }, .power_watts = 700 },
+        { .kind = "slow", .metric_milli = { [METRIC_BF16_TFLOPS] = 100000 }, .power_watts = 100 },
+    };
+    struct node_info *nodes = calloc(count, sizeof(*nodes));
+    struct event event = { .type = EVENT_SITE_JOINED };
+
+    assert_non_null(nodes);
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(nodes[i].name, sizeof(nodes[i].name), "%s", list[i].name);
+        nodes[i].cpus = list[i].cpus;
+        nodes[i].memory_bytes = 64LL << 30;
+        nodes[i].disk_bytes = 100LL << 30;
+        nodes[i].devices_count = list[i].devices;
+        for (uint32_t d = 0; d < list[i].devices; d++) {
+            snprintf(nodes[i].devices[d].chip, MODEL_NAME_BYTES, "%s", list[i].chip);
+            snprintf(nodes[i].devices[d].uuid, 90, "%s-%s-%u", site, list[i].name, d);
+            nodes[i].devices[d].memory_bytes = 80LL << 30;
+        }
+    }
+    snprintf(event.site_joined.site.name, MODEL_NAME_BYTES, "%s", site);
+    snprintf(event.site_joined.site.owner, MODEL_NAME_BYTES, "owner-of-%s", site);
+    snprintf(event.site_joined.site.region, MODEL_NAME_BYTES, "region-of-%s", site);
+    event.site_joined.site.tariff = (struct site_tariff){ .carbon_g_per_kwh_milli = 400000,
+                                                          .power_price_micro_per_kwh = 250000,
+                                                          .cpu_price_micro_per_hour = 36000,
+                                                          .device_price_micro_per_hour = 3600000 };
+    event.site_joined.site.nodes = nodes;
+    event.site_joined.site.nodes_count = count;
+    event.site_joined.chips = figures;
+    event.site_joined.chips_count = 2;
+    bed_step(bed, &event);
+    free(nodes);
+}
+
+static inline struct bed bed_create(const struct bed_node *nodes, uint32_t count)
+{
+    struct bed bed = { .grid = grid_create(), .now_ms = 1000000 };
+
+    assert_non_null(bed.grid);
+    if (count)
+        bed_join(&bed, "here", nodes, count);
+    return bed;
+}
+
+static inline void bed_destroy(struct bed *bed)
+{
+    grid_destroy(bed->grid);
+}
+
+/* A job of one task with one CPU; change what matters. */
+static inline struct event bed_job(uint32_t cpus)
+{
+    struct event event = { .type = EVENT_JOB_SUBMITTED };
+
+    event.job_submitted.request.job_class = CLASS_NORMAL;
+    event.job_submitted.request.requeue_on_loss = 1;
+    event.job_submitted.request.shape.tasks = 1;
+    event.job_submitted.request.shape.cpus = cpus;
+    event.job_submitted.tenant = "alice";
+    event.job_submitted.user = "al";
+    event.job_submitted.name = "job";
+    event.job_submitted.idempotency_key = "";
+    event.job_submitted.spec_json = "{}";
+    event.job_submitted.spec_len = 2;
+    return event;
+}
+
+static inline uint64_t bed_submit(struct bed *bed, struct event event)
+{
+    struct step_result result = { 0 };
+    struct err err = { 0 };
+
+    if (bed_try(bed, &event, &result, &err) < 0)
+        fail_msg("submit: %s", err.text);
+    return result.job_id;
+}
+
+static inline void bed_pass(struct bed *bed)
+{
+    struct event event = { .type = EVENT_PASS };
+
+    bed_step(bed, &event);
+}
+
+static inline void bed_started(struct bed *bed, uint64_t job_id, uint32_t epoch)
+{
+    struct event event = { .type = EVENT_ATTEMPT_STARTED };
+
+    event.attempt_started.job_id = job_id;
+    event.attempt_started.epoch = epoch;
+    bed_step(bed, &event);
+}
+
+static inline void bed_ended(struct bed *bed, uint64_t job_id, uint32_t epoch, uint32_t outcome,
+                             int32_t exit_code)
+{
+    struct event event = { .type = EVENT_ATTEMPT_ENDED };
+
+    event.attempt_ended.job_id = job_id;
+    event.attempt_ended.epoch = epoch;
+    event.attempt_ended.outcome = outcome;
+    event.attempt_ended.exit_code = exit_code;
+    event.attempt_ended.reason = "";
+    bed_step(bed, &event);
+}
+
+static inline void bed_done(struct bed *bed, uint64_t job_id)
+{
+    bed_ended(bed, job_id, 1, OUTCOME_EXITED, 0);
+}
+
+static inline int bed_cancel(struct bed *bed, uint64_t job_id)
+{
+    struct event event = { .type = EVENT_JOB_CANCELLED };
+    struct err err = { 0 };
+
+    event.job_cancelled.job_id = job_id;
+    event.job_cancelled.by = "al";
+    event.job_cancelled.reason = "";
+    return bed_try(bed, &event, NULL, &err);
+}
+
+static inline enum job_state bed_state(struct bed *bed, uint64_t job_id)
+{
+    struct job_view view;
+
+    if (grid_find_job(bed->grid, job_id, &view))
+        return view.state;
+    return (enum job_state)grid_find_outcome(bed->grid, job_id);
+}
+
+static inline void bed_why(struct bed *bed, uint64_t job_id, const char *code, const char *part)
+{
+    struct why why;
+
+    assert_int_equal(grid_why(bed->grid, job_id, &why), 0);
+    if (strcmp(why.code, code) != 0 || !strstr(why.text, part))
+        fail_msg("job %d: %s: \"%s\"; expected %s: \"...%s...\"", (int)job_id, why.code, why.text,
+                 code, part);
+}
