@@ -33,7 +33,7 @@ struct api_call {
     struct controller *controller;
     struct http_request *request;
     const struct route *route;
-    struct principal who; /* role 0 when the route needs none */
+    struct principal who;         /* role 0 when the route needs none */
     char *params[API_PARAMS_MAX]; /* the path's {names}, in order; freed with the call */
     int64_t started_us;
     void (*gone)(struct api_call *call);
