@@ -104,7 +104,7 @@ static uint64_t node_waste(const struct shape *shape, const struct fleet_node *n
 
     if (!shape->devices_milli) {
         for (uint32_t i = 0; i < node->devices_count; i++)
-            devices_left += node->devices[i].used_milli == 0;
+            devices_left += 1000u - node->devices[i].used_milli;
     } else if (shape->devices_milli < 1000) {
         devices_left = 1000;
         for (uint32_t i = 0; i < node->devices_count; i++) {
