@@ -18,7 +18,7 @@ slurm_rate() {
 }
 
 mains_rate() { # mains_rate SANDBOX JOBS
-    network_up --allow-no-sandbox
+    network_up --allow-no-sandbox --cpus 16 --memory 16G # as the Slurm beside it
     printf '{"name":"true","command":["/bin/true"],"sandbox":%s,"resources":{"cpus":1,"memory":"16M"}}' "$1" >"$bench_dir/job.json"
     start=$(now_ns)
     "$BENCH_BIN/submit_bench" --url "$url" --token-file "$token_file" --clients 8 --jobs "$2" \
