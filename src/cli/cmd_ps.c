@@ -4,6 +4,7 @@
 #include "cli/text.h"
 #include "model/units.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #define ROWS_DEFAULT 200
@@ -63,7 +64,7 @@ static void add_row(struct table *table, const json_t *job, int64_t now_ms)
     table_add(table, reply_text(job, "reason"));
 }
 
-static int show_rows(const struct cli_args *args, const json_t *rows)
+static int show_rows(const struct cli_args *args, const json_t *rows, int64_t limit)
 {
     struct table table = table_init(columns);
     int64_t now_ms = clock_wall_ms();
@@ -81,6 +82,8 @@ static int show_rows(const struct cli_args *args, const json_t *rows)
         add_row(&table, job, now_ms);
     rc = table_show(&table);
     table_fini(&table);
+    if (limit && json_array_size(rows) >= (size_t)limit)
+        printf("(the first %" PRId64 "; --limit 0 shows all)\n", limit);
     return rc < 0 ? CLI_FAILED : CLI_OK;
 }
 
@@ -119,7 +122,7 @@ static int run(const struct cli_args *args)
         json_array_foreach (rows, index, job)
             puts(reply_text(job, "id"));
     } else {
-        code = show_rows(args, rows);
+        code = show_rows(args, rows, limit);
     }
     json_decref(rows);
     return code;

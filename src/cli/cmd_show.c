@@ -90,6 +90,23 @@ static void show_why(struct remote *remote, const char *id)
     json_decref(why);
 }
 
+/* An array as a whole. */
+static void show_counts(const json_t *job)
+{
+    static const char *const states[] = {
+        "held", "queued", "running", "done", "failed", "cancelled"
+    };
+    const json_t *counts = json_object_get(job, "counts");
+
+    if (!json_is_object(counts))
+        return;
+    printf("%-11s %" PRId64 ":", "jobs", reply_number(job, "jobs"));
+    for (size_t i = 0; i < ARRAY_COUNT(states); i++)
+        if (reply_number(counts, states[i]))
+            printf(" %" PRId64 " %s", reply_number(counts, states[i]), states[i]);
+    printf(" (one of them: mains show %s.0)\n", reply_text(job, "id"));
+}
+
 static void show_job(struct remote *remote, const json_t *job)
 {
     CLEANUP(buf_fini) struct buf place = buf_init(1u << 20);
@@ -106,6 +123,7 @@ static void show_job(struct remote *remote, const json_t *job)
     if (job_state_is_over(state) && json_is_integer(json_object_get(job, "exit_code")))
         printf(" (%s %" PRId64 ")", reply_text(job, "outcome"), reply_number(job, "exit_code"));
     putchar('\n');
+    show_counts(job);
     line("reason", reply_text(job, "reason"));
     if (strcmp(state, "queued") == 0 || strcmp(state, "held") == 0)
         show_why(remote, id);

@@ -3,6 +3,7 @@
 #include "cli/job_show.h"
 #include "model/units.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,8 +124,73 @@ static int show_sites(const json_t *answer)
     return show_table(&table, "No sites have joined yet (`mains doctor` tells why).");
 }
 
+static const struct cli_option nodes_options[] = {
+    { "cordon", 0, "NODE", NULL,
+      "Start nothing new on this node (NODE, or SITE/NODE); what runs there goes on." },
+    { "uncordon", 0, "NODE", NULL, "Use it again." },
+    { "reason", 'r', "TEXT", NULL, "Why it is cordoned." },
+    { 0 },
+};
+
+/* The site of a node that was named without one; malloc'd. */
+static char *find_site(struct remote *remote, const char *node, struct err *err)
+{
+    json_t *answer = NULL;
+    char *site = NULL;
+    size_t index;
+    json_t *row;
+
+    if (remote_get(remote, "/nodes", &answer, err) < 0)
+        return NULL;
+    json_array_foreach (json_object_get(answer, "nodes"), index, row)
+        if (!site && strcmp(reply_text(row, "name"), node) == 0)
+            site = strdup(reply_text(row, "site"));
+    json_decref(answer);
+    if (!site)
+        err_set(err, -ENOENT, "no node \"%s\": `mains nodes` lists them", node);
+    return site;
+}
+
+static int set_cordon(const struct cli_args *args, const char *action, const char *name)
+{
+    CLEANUP(buf_fini) struct buf path = buf_init(65536);
+    CLEANUP(freep) char *site = NULL;
+    const char *slash = strchr(name, '/');
+    const char *reason = cli_args_get(args, "reason");
+    struct remote remote;
+    json_t *answer = NULL;
+    struct err err;
+    int code = CLI_OK;
+
+    if (remote_open(args, &remote, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    site = slash ? strndup(name, (size_t)(slash - name)) : find_site(&remote, name, &err);
+    buf_add_text(&path, "/nodes/");
+    remote_add_encoded(&path, site ? site : "");
+    buf_add_char(&path, '/');
+    remote_add_encoded(&path, slash ? slash + 1 : name);
+    buf_printf(&path, "/%s%s", action, reason ? "?reason=" : "");
+    remote_add_encoded(&path, reason ? reason : "");
+    if (!site || remote_call(&remote, "POST", path.data, NULL, &answer, &err) < 0)
+        code = cli_fail(CLI_FAILED, &err);
+    else if (cli_args_has(args, "json"))
+        code = reply_show(answer);
+    else
+        printf("%s: %sed\n", slash ? slash + 1 : name, action);
+    json_decref(answer);
+    remote_fini(&remote);
+    return code;
+}
+
 static int run_nodes(const struct cli_args *args)
 {
+    const char *cordon = cli_args_get(args, "cordon");
+    const char *uncordon = cli_args_get(args, "uncordon");
+
+    if (cordon && uncordon)
+        return cli_fail_text(CLI_USAGE, "nodes: either --cordon or --uncordon");
+    if (cordon || uncordon)
+        return set_cordon(args, cordon ? "cordon" : "uncordon", cordon ? cordon : uncordon);
     return remote_show(args, "/nodes", show_nodes);
 }
 
@@ -143,8 +209,10 @@ const struct cli_command cmd_nodes = {
     .summary = "the machines of the network, and what is free on them",
     .usage = "[OPTION...]",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
-    .text = "",
-    .examples = { { "mains nodes", "One line a machine." } },
+    .options = { nodes_options },
+    .text = "An operator may cordon a node: jobs that run there go on, and none is started.",
+    .examples = { { "mains nodes", "One line a machine." },
+                  { "mains nodes --cordon rack2 --reason 'new memory'", "Let it run empty." } },
     .run = run_nodes,
 };
 

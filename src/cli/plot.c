@@ -131,26 +131,31 @@ static void draw_series(struct canvas *canvas, const struct plot *plot, uint32_t
     }
 }
 
-static void print_cell(const struct canvas *canvas, uint32_t cell, bool utf8, bool color,
-                       struct buf *out)
+static void print_row(const struct canvas *canvas, uint32_t row, bool utf8, bool color,
+                      struct buf *out)
 {
     static const enum term_color colors[PLOT_SERIES_MAX] = { TERM_CYAN, TERM_YELLOW, TERM_GREEN,
-                                                             TERM_RED,  TERM_BOLD,   TERM_PLAIN };
-    unsigned bits = canvas->dots[cell];
-    char glyph[4];
+                                                             TERM_RED,  TERM_BOLD,   TERM_DIM };
+    unsigned painted = 0; /* series + 1; 0 = none */
 
-    if (bits == 0) {
-        buf_add_char(out, ' ');
-        return;
+    for (uint32_t c = 0; c < canvas->columns; c++) {
+        unsigned bits = canvas->dots[row * canvas->columns + c];
+        unsigned owner = bits ? canvas->owner[row * canvas->columns + c] : 0;
+        char glyph[4] = { (char)0xe2, (char)(0xa0 | bits >> 6), (char)(0x80 | (bits & 0x3f)), 0 };
+
+        if (color && owner != painted && painted)
+            buf_add_text(out, TERM_COLOR_OFF);
+        if (color && owner != painted && owner)
+            buf_add_text(out, term_color_on(colors[owner - 1]));
+        painted = owner;
+        if (!owner)
+            buf_add_char(out, ' ');
+        else if (utf8)
+            buf_add_text(out, glyph);
+        else
+            buf_add_char(out, "*+ox#%"[owner - 1]);
     }
-    if (color)
-        buf_add_text(out, term_color_on(colors[canvas->owner[cell] - 1]));
-    glyph[0] = (char)0xe2;
-    glyph[1] = (char)(0xa0 | bits >> 6);
-    glyph[2] = (char)(0x80 | (bits & 0x3f));
-    glyph[3] = '\0';
-    buf_add_text(out, utf8 ? glyph : (const char[]){ "*+ox#%"[canvas->owner[cell] - 1], '\0' });
-    if (color)
+    if (color && painted)
         buf_add_text(out, TERM_COLOR_OFF);
 }
 
@@ -235,8 +240,7 @@ void plot_print_text(const struct plot *plot, uint32_t width, uint32_t height, b
                 print_tick(ticks[t], ticks, count, figure, sizeof(figure));
         buf_printf(out, "%*s %s", (int)MARGIN_LEFT - 2, figure,
                    utf8 ? (*figure ? "\u2524" : "\u2502") : (*figure ? "+" : "|"));
-        for (uint32_t c = 0; c < canvas.columns; c++)
-            print_cell(&canvas, r * canvas.columns + c, utf8, color, out);
+        print_row(&canvas, r, utf8, color, out);
         buf_add_char(out, '\n');
     }
     print_x_axis(plot, &canvas, x_range, utf8, out);

@@ -105,6 +105,8 @@ static void print_cell(const char *text, uint32_t width, bool right, bool last,
     uint32_t wide = text_width(text);
     uint32_t shown = MIN(wide, width);
 
+    if (wide == 0)
+        color = TERM_PLAIN;
     if (right)
         buf_printf(out, "%*s", (int)(width - shown), "");
     buf_add_text(out, term_color_on(color));

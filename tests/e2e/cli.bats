@@ -126,6 +126,7 @@ mains() { "$MAINS" "$@"; }
     mains usage | grep -q "^$id.3 "
     mains usage --by tenant --json | jq -e '.total.jobs >= 5'
     mains submit --array 0-1 -- true | grep -q "an array of 2 jobs"
+    mains show "$id" | grep -q '^jobs *5: 5 done'
 }
 
 @test "wait: gives up in time, and exits as the job did" {
@@ -193,6 +194,20 @@ mains() { "$MAINS" "$@"; }
     mains sites | grep -q reachable
     mains version --json | jq -e '.version == .controller'
     mains doctor --json | jq -e 'length > 5'
+}
+
+@test "nodes: a cordoned one starts nothing, until it is used again" {
+    node=$(mains nodes --json | jq -r '.nodes[0].name')
+    mains nodes --cordon "$node" --reason 'new memory'
+    mains nodes --json | jq -e '.nodes[0] | .state == "cordoned" and (.reason | startswith("new memory"))'
+    id=$(mains submit -q -- true)
+    run mains wait --timeout 1s "$id"
+    [ "$status" -eq 124 ]
+    mains nodes --uncordon "$node"
+    mains wait -q "$id"
+    run mains nodes --cordon nowhere
+    [ "$status" -eq 1 ]
+    [[ $output == *"mains nodes"* ]]
 }
 
 @test "what comes from others moves no cursor" {
