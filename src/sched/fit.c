@@ -102,9 +102,8 @@ static uint64_t node_waste(const struct shape *shape, const struct fleet_node *n
     uint64_t cpus_left = (uint64_t)node_cpus_free(node) - shape->cpus;
     uint64_t devices_left = 0;
 
-    if (!shape->devices_milli) {
-        for (uint32_t i = 0; i < node->devices_count; i++)
-            devices_left += 1000u - node->devices[i].used_milli;
+    if (!shape->devices_milli) { /* held ones too: they come free, and need CPUs again */
+        devices_left = node->devices_count;
     } else if (shape->devices_milli < 1000) {
         devices_left = 1000;
         for (uint32_t i = 0; i < node->devices_count; i++) {
