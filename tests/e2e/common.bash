@@ -1,0 +1,48 @@
+# common.bash - a network of its own for each file of tests. Needs $MAINS (the program).
+
+network_start() { # network_start [options of mains up]
+    STATE=${STATE:-$(mktemp -d /var/tmp/mains-e2e.XXXXXX)/state}
+    export STATE
+    "$MAINS" up --detach --state "$STATE" --listen 127.0.0.1:0 "$@" >&2
+    TOKEN=$(cat "$STATE/admin.token")
+}
+
+network_stop() {
+    [ -n "${STATE:-}" ] || return 0
+    "$MAINS" down --state "$STATE" --cancel >&2 2>/dev/null || :
+    rm -rf "$(dirname "$STATE")"
+    unset STATE
+}
+
+endpoint() { jq -r .url "$STATE/endpoint.json"; }
+
+# api METHOD PATH [BODY] [curl options]: prints the body; the status is the last line.
+api() {
+    local method=$1 path=$2 body=${3-}
+    shift 2
+    [ $# -eq 0 ] || shift
+    curl -sS -m 60 -X "$method" -H "Authorization: Bearer ${TOKEN}" -H 'Content-Type: application/json' \
+        ${body:+--data-binary "$body"} -w '\n%{http_code}\n' "$@" "$(endpoint)$path"
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds.
+wait_for() {
+    local left=$(($1 * 20))
+    shift
+    until "$@"; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || return 1
+        sleep 0.05
+    done
+}
+
+# Sums over the labels of a metric.
+metric() {
+    curl -sS -m 10 -H "Authorization: Bearer $TOKEN" "$(endpoint)/metrics" |
+        awk -v n="$1" '$1 == n || index($1, n "{") == 1 {s += $2} END {printf "%.0f\n", s}'
+}
+
+# The processes of the network of $STATE.
+up_pid() { tr -dc 0-9 <"$STATE/lock"; }
+controller_pid() { jq -r .pid "$STATE/endpoint.json"; }
+agent_pid() { pgrep -P "$(up_pid)" -f ' agent' | head -n 1; }
