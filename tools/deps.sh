@@ -7,7 +7,7 @@ set -eu
 packages() {
     case $1 in
     build) echo gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmicrohttpd-dev \
-        libcurl4-gnutls-dev libjansson-dev libfyaml-dev libhwloc-dev libsqlite3-dev \
+        libcurl4-gnutls-dev libjansson-dev libfyaml-dev libhwloc-dev libsqlite3-dev zlib1g-dev \
         libgnutls28-dev nettle-dev uthash-dev libcmocka-dev bubblewrap ;;
     demo) echo lammps openmpi-bin ;;
     test) echo bats curl jq sqlite3 procps util-linux groff-base openmpi-bin lammps ;;

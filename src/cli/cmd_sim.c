@@ -1,0 +1,269 @@
+#include "base/clock.h"
+#include "base/file.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/sim_show.h"
+#include "model/units.h"
+#include "sim/load_demo.h"
+#include "sim/report.h"
+#include "sim/trace.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PLAN_ARENA_BYTES_MAX (16u << 20)
+
+static const struct cli_option options[] = {
+    { "fleet", 'f', "FILE", NULL,
+      "The sites: a fleet file, an openb node list (.csv), \"demo\" or \"demo-100k\" (demo)." },
+    { "trace", 't', "FILE", NULL, "The jobs: a published trace, plain or gzip'ed." },
+    { "format", 0, "NAME", NULL, "Format of the trace; told by name and first line otherwise." },
+    { "load", 'l', "NAME", NULL,
+      "Made-up jobs instead, like a published cluster's: demo, philly, venus, seren." },
+    { "jobs", 'n', "N", NULL, "At most (of a trace) or exactly (made up) so many jobs." },
+    { "days", 0, "N", NULL, "Made-up jobs come for so many days (14)." },
+    { "offered", 0, "X", NULL,
+      "Made-up work beside what the fleet's devices can do: 0.8 leaves a fifth idle (0.8)." },
+    { "policy", 'p', "FILE", NULL, "What to vary; give several to see them side by side." },
+    { "faults", 0, "FILE", NULL, "What breaks, and how jobs save their work." },
+    { "seed", 's', "N", NULL, "Of all draws (1)." },
+    { "until", 0, "TIME", NULL, "Stop after so much simulated time: \"30d\"." },
+    { "chip", 0, "KIND", NULL, "The chip that the trace's run times were measured on." },
+    { "cpus-per-device", 0, "N", NULL, "CPUs a job takes with each device, where no trace says." },
+    { "strict", 0, NULL, NULL, "Stop at the first line of a trace that cannot be read." },
+    { "check", 0, "N", NULL, "Check the scheduler's invariants after every N steps." },
+    { "html", 0, "FILE", NULL, "Write a page with charts." },
+    { "quiet", 'q', NULL, NULL, "No progress, no warnings." },
+    { 0 },
+};
+
+struct plan { /* what one call works with */
+    const struct cli_args *args;
+    struct arena arena;
+    struct catalogue *catalogue;
+    struct sim_fleet *fleet;
+    struct sim_load *load;
+    struct sim_faults faults;
+    struct sim_policy policies[SIM_POLICIES_MAX];
+    struct sim_result results[SIM_POLICIES_MAX];
+    uint32_t policies_count, results_count;
+    uint64_t seed, check_every;
+    int64_t until_ms;
+    struct progress progress;
+};
+
+static void plan_fini(struct plan *plan)
+{
+    for (uint32_t i = 0; i < plan->results_count; i++)
+        sim_result_fini(&plan->results[i]);
+    sim_load_destroy(plan->load);
+    sim_fleet_destroy(plan->fleet);
+    catalogue_destroy(plan->catalogue);
+    arena_fini(&plan->arena);
+}
+
+static int get_number(const struct cli_args *args, const char *name, int64_t max, int64_t *out,
+                      struct err *err)
+{
+    const char *text = cli_args_get(args, name);
+    int rc = text ? units_parse_int(text, 0, max, out, err) : 0;
+
+    return rc < 0 ? err_prefix(err, rc, "--%s", name) : 0;
+}
+
+static int get_milli(const struct cli_args *args, const char *name, int64_t *out, struct err *err)
+{
+    const char *text = cli_args_get(args, name);
+    int rc = text ? units_parse_milli(text, out, err) : 0;
+
+    return rc < 0 ? err_prefix(err, rc, "--%s", name) : 0;
+}
+
+static void warn(void *context, const char *text)
+{
+    const struct plan *plan = context;
+
+    if (!cli_args_has(plan->args, "quiet"))
+        cli_fail_text(0, "%s", text);
+}
+
+static int open_load(struct plan *plan, struct err *err)
+{
+    const char *name = cli_args_get(plan->args, "load"), *trace = cli_args_get(plan->args, "trace");
+    struct sim_demo demo = { .load_milli = 800, .seed = plan->seed };
+    struct sim_trace_how how = { .format = cli_args_get(plan->args, "format"),
+                                 .chip = cli_args_get(plan->args, "chip"),
+                                 .strict = cli_args_has(plan->args, "strict"),
+                                 .warn = warn,
+                                 .context = plan };
+    int64_t jobs = 0, cpus = 0;
+    int rc = get_number(plan->args, "jobs", SIM_JOBS_MAX, &jobs, err);
+
+    if (rc == 0)
+        rc = get_number(plan->args, "cpus-per-device", 4096, &cpus, err);
+    if (rc == 0)
+        rc = get_milli(plan->args, "days", &demo.days_milli, err);
+    if (rc == 0)
+        rc = get_milli(plan->args, "offered", &demo.load_milli, err);
+    if (rc < 0)
+        return rc;
+    if (trace && name)
+        return err_set(err, -EINVAL, "--trace and --load are two loads: give one");
+    how.jobs_max = demo.jobs = (uint32_t)jobs;
+    how.cpus_per_device = (uint32_t)cpus;
+    if (trace)
+        return sim_trace_open(trace, &how, &plan->load, err);
+    return sim_load_demo(name ? name : "demo", &demo, plan->fleet, &plan->load, err);
+}
+
+static int open_policies(struct plan *plan, struct err *err)
+{
+    const char *path;
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && (path = cli_args_nth(plan->args, "policy", i)); i++) {
+        if (i == SIM_POLICIES_MAX)
+            return err_set(err, -E2BIG, "more than %u policies", SIM_POLICIES_MAX);
+        rc = sim_policy_open(path, &plan->arena, &plan->policies[i], err);
+        plan->policies_count = i + 1;
+    }
+    if (!plan->policies_count)
+        plan->policies[plan->policies_count++] = sim_policy_init();
+    return rc;
+}
+
+static int open_plan(struct plan *plan, struct err *err)
+{
+    const char *fleet = cli_args_get(plan->args, "fleet");
+    const char *faults = cli_args_get(plan->args, "faults");
+    const char *until = cli_args_get(plan->args, "until");
+    int64_t seed = 1, check = 0;
+    int rc = get_number(plan->args, "seed", INT64_MAX, &seed, err);
+
+    if (rc == 0)
+        rc = get_number(plan->args, "check", INT64_MAX, &check, err);
+    if (rc == 0 && until && units_parse_duration(until, &plan->until_ms, err) < 0)
+        rc = err_prefix(err, -EINVAL, "--until");
+    if (rc < 0)
+        return rc;
+    plan->seed = (uint64_t)seed;
+    plan->check_every = (uint64_t)check;
+    plan->faults = sim_faults_init();
+    rc = catalogue_load(NULL, &plan->catalogue, err);
+    if (rc == 0)
+        rc = sim_fleet_open(fleet ? fleet : "demo", plan->catalogue, &plan->fleet, err);
+    if (rc == 0 && faults)
+        rc = sim_faults_open(faults, &plan->arena, &plan->faults, err);
+    if (rc == 0)
+        rc = sim_faults_check(&plan->faults, plan->fleet, err);
+    if (rc == 0)
+        rc = open_policies(plan, err);
+    return rc == 0 ? open_load(plan, err) : rc;
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static bool on_progress(void *context, uint64_t ended, uint64_t jobs, int64_t now_ms)
+{
+    struct plan *plan = context;
+    char text[64];
+
+    (void)jobs;
+    units_print_duration(now_ms / 3600000 * 3600000, text, sizeof(text));
+    progress_show(&plan->progress, ended, text);
+    return true;
+}
+
+static int run_policies(struct plan *plan, struct err *err)
+{
+    bool shown = !cli_args_has(plan->args, "quiet") && isatty(STDERR_FILENO);
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < plan->policies_count; i++) {
+        struct sim_setup setup = { .fleet = plan->fleet,
+                                   .load = plan->load,
+                                   .faults = &plan->faults,
+                                   .policy = &plan->policies[i],
+                                   .catalogue = plan->catalogue,
+                                   .seed = plan->seed,
+                                   .until_ms = plan->until_ms,
+                                   .check_every = plan->check_every,
+                                   .progress = shown ? on_progress : NULL,
+                                   .context = plan };
+
+        plan->progress = progress_init(plan->policies[i].name, plan->load->jobs_count);
+        rc = sim_run(&setup, &plan->results[i], err);
+        if (shown)
+            progress_end(&plan->progress);
+        plan->results_count += rc == 0;
+    }
+    return rc;
+}
+
+static int show(struct plan *plan, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf out = buf_init(SIM_REPORT_BYTES_MAX);
+    const char *html = cli_args_get(plan->args, "html");
+    struct sim_report report = { .fleet = plan->fleet,
+                                 .load = plan->load,
+                                 .results = plan->results,
+                                 .results_count = plan->results_count,
+                                 .seed = plan->seed,
+                                 .faults = cli_args_has(plan->args, "faults") };
+    int rc = 0;
+
+    for (uint32_t i = 0; i < plan->results_count; i++)
+        report.faults |= plan->results[i].node_failures || plan->results[i].windows;
+    if (html) {
+        rc = sim_report_html(&report, &out);
+        if (rc == 0)
+            rc = file_write(html, out.data, out.len, 0644, false, err);
+        buf_clear(&out);
+    }
+    if (rc < 0)
+        return err->text[0] ? rc : err_set(err, rc, "out of memory");
+    if (!cli_args_has(plan->args, "json"))
+        return sim_show(&report);
+    rc = sim_report_json(&report, &out);
+    if (rc < 0)
+        return err_set(err, rc, "out of memory");
+    fwrite(out.data, 1, out.len, stdout);
+    return 0;
+}
+
+static int run(const struct cli_args *args)
+{
+    struct plan plan = { .args = args, .arena = arena_init(PLAN_ARENA_BYTES_MAX) };
+    struct err err = { 0 };
+    int64_t began_ms = clock_mono_ms();
+    int rc = open_plan(&plan, &err);
+
+    if (rc == 0)
+        rc = run_policies(&plan, &err);
+    if (rc == 0)
+        rc = show(&plan, &err);
+    if (rc == 0 && !cli_args_has(args, "quiet") && !cli_args_has(args, "json"))
+        fprintf(stderr, "Simulated in %.1f s.\n", (double)(clock_mono_ms() - began_ms) / 1000);
+    plan_fini(&plan);
+    return rc < 0 ? cli_fail(CLI_FAILED, &err) : CLI_OK;
+}
+
+const struct cli_command cmd_sim = {
+    .name = "sim",
+    .summary = "the same scheduler on a made-up clock: what would happen to a load on a fleet",
+    .usage = "[OPTION...]",
+    .flags = CLI_TAKES_JSON,
+    .options = { options },
+    .text = "Runs the controller's own scheduler over a fleet and a load, without waiting: the "
+            "same inputs give the same bytes of --json. docs/simulator.md tells the file formats "
+            "and the published traces that can be read.",
+    .examples = { { "mains sim", "A demo load on a demo fleet." },
+                  { "mains sim --fleet fleet.yaml --trace NASA-iPSC-1993-3.1-cln.swf.gz",
+                    "A published trace on a fleet of one's own." },
+                  { "mains sim -p exact.yaml -p none.yaml --faults faults.yaml --html out.html",
+                    "Two policies side by side under faults, with charts." } },
+    .run = run,
+};

@@ -1,0 +1,319 @@
+/* One run of a job: how long it takes where it was put, what it draws, what a fault costs it. */
+#include "sim/engine_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PPM 1000000
+#define HOUR_MS 3600000LL
+#define EXIT_KILLED 9
+#define EXIT_STOPPED 15
+
+/* --- where it runs ---------------------------------------------------------------------------- */
+
+static struct sim_attempt *create(struct sim_engine *engine, const struct effect *effect,
+                                  uint32_t job)
+{
+    const struct allocation *allocation = &effect->view.allocation;
+    struct sim_attempt *attempt =
+        calloc(1, sizeof(*attempt) + allocation->parts_count * sizeof(attempt->shares[0]));
+
+    if (!attempt)
+        return NULL;
+    attempt->job = job;
+    attempt->epoch = effect->epoch;
+    attempt->serial = ++engine->serial;
+    attempt->site = (uint32_t)grid_site_find(engine->grid, allocation->site);
+    attempt->start_ms = engine->now_ms;
+    attempt->shares_count = allocation->parts_count;
+    for (uint32_t i = 0; i < allocation->parts_count; i++) {
+        const struct alloc_part *part = &allocation->parts[i];
+
+        attempt->shares[i].node = part->node;
+        attempt->cpus += part->cpus;
+        for (uint32_t d = 0; d < part->devices_count; d++) {
+            attempt->shares[i].devices |= 1ULL << part->devices[d].index;
+            attempt->devices_milli += part->devices[d].milli;
+        }
+    }
+    return attempt;
+}
+
+static const struct sim_pool *pool_of(const struct sim_engine *engine,
+                                      const struct sim_attempt *attempt)
+{
+    return sim_site_pool(&engine->setup->fleet->sites[attempt->site], attempt->shares[0].node);
+}
+
+/* Ms of wall time per 1,000,000 ms of work: the chip's speed beside the reference chip's, and the
+ * slowest node of the gang sets the pace of all. */
+static int64_t pace_of(struct sim_engine *engine, const struct sim_attempt *attempt)
+{
+    const struct sim_job *job = &engine->setup->load->jobs[attempt->job];
+    int64_t reference = engine->speeds[job->reference];
+    int64_t speed = sim_chip_speed(&pool_of(engine, attempt)->figures), pace = PPM;
+
+    if (attempt->devices_milli && job->reference) {
+        if (reference > 0 && speed > 0)
+            pace = (int64_t)((__int128)PPM * reference / speed);
+        else
+            engine->result->speed_unknown++;
+    }
+    for (uint32_t i = 0; engine->faulty && i < attempt->shares_count; i++)
+        if (engine->sites[attempt->site].nodes[attempt->shares[i].node].slow)
+            return pace * 1000 / MAX(engine->setup->faults->slow_speed_milli, 1);
+    return pace;
+}
+
+static void set_rates(struct sim_engine *engine, struct sim_attempt *attempt)
+{
+    const struct site_tariff *tariff = &engine->setup->fleet->sites[attempt->site].tariff;
+    const struct sim_pool *pool = pool_of(engine, attempt);
+    int64_t watts_milli = (int64_t)pool->cpu_watts * 1000 * attempt->cpus / pool->cpus;
+
+    if (attempt->devices_milli && pool->figures.power_watts > 0)
+        watts_milli += (int64_t)pool->figures.power_watts * attempt->devices_milli;
+    else if (attempt->devices_milli)
+        engine->result->power_unknown++;
+    attempt->watts_milli = watts_milli;
+    attempt->carbon_ug = (int64_t)((__int128)watts_milli * tariff->carbon_g_per_kwh_milli / 1000);
+    attempt->price_micro =
+        (int64_t)((__int128)tariff->cpu_price_micro_per_hour * attempt->cpus +
+                  (__int128)tariff->device_price_micro_per_hour * attempt->devices_milli / 1000 +
+                  (__int128)watts_milli * tariff->power_price_micro_per_kwh / PPM);
+}
+
+static void count_series(struct sim_engine *engine, const struct sim_attempt *attempt, int64_t sign)
+{
+    struct sim_series_set *series = &engine->result->series;
+    int64_t now_ms = engine->now_ms;
+
+    sim_series_add(series, SIM_SERIES_DEVICES, now_ms, sign * attempt->devices_milli);
+    sim_series_add(series, SIM_SERIES_CPUS, now_ms, sign * attempt->cpus);
+    sim_series_add(series, SIM_SERIES_POWER, now_ms, sign * attempt->watts_milli);
+    sim_series_add(series, SIM_SERIES_MONEY, now_ms, sign * attempt->price_micro);
+    sim_series_add(series, SIM_SERIES_CARBON, now_ms, sign * attempt->carbon_ug);
+    if (attempt->devices_milli)
+        sim_series_add(series, sim_series_of_group(attempt->group), now_ms,
+                       sign * attempt->devices_milli);
+    sim_series_add(series, sim_series_of_group(engine->sites[attempt->site].cpu_group), now_ms,
+                   sign * attempt->cpus);
+    sim_series_add(series, sim_series_of_site(engine->result, attempt->site), now_ms,
+                   sign * attempt->watts_milli);
+}
+
+/* --- how long --------------------------------------------------------------------------------- */
+
+static void set_checkpoints(struct sim_engine *engine, struct sim_attempt *attempt,
+                            const struct sim_run_job *run)
+{
+    const struct sim_faults *faults = engine->setup->faults;
+    const struct sim_checkpoint *plan = &faults->checkpoint;
+    const struct sim_pool *pool = pool_of(engine, attempt);
+    __int128 rate; /* failures of the gang in 1,000 days, in 1/1000 */
+
+    if (!plan->on || engine->setup->load->jobs[attempt->job].run_ms < plan->least_ms)
+        return;
+    attempt->stall_ms = plan->stall_ms;
+    attempt->restart_ms = run->restarts ? plan->restart_ms : 0;
+    attempt->every_ms = plan->every_ms;
+    if (attempt->every_ms)
+        return;
+    rate = (__int128)(pool->failures_milli >= 0 ? pool->failures_milli
+                                                : faults->nodes.per_1000_days_milli) *
+               attempt->shares_count +
+           (__int128)faults->chips.per_1000_days_milli * attempt->devices_milli / 1000;
+    attempt->every_ms =
+        rate > 0 ? sim_checkpoint_interval(plan->stall_ms,
+                                           (int64_t)((__int128)1000 * 24 * HOUR_MS * 1000 / rate))
+                 : INT64_MAX / 4;
+}
+
+static int64_t wall_of(const struct sim_attempt *attempt)
+{
+    __int128 run = ((__int128)attempt->work_ms * attempt->pace_ppm + PPM / 2) / PPM;
+    __int128 wall = attempt->restart_ms + run;
+
+    if (attempt->every_ms && run)
+        wall += (run - 1) / attempt->every_ms * attempt->stall_ms;
+    return wall > SIM_SPAN_MS_MAX ? SIM_SPAN_MS_MAX : (int64_t)wall;
+}
+
+void sim_attempt_run(struct sim_engine *engine, const struct effect *effect)
+{
+    uint32_t job = engine->by_id[effect->job_id];
+    struct sim_run_job *run = &engine->jobs[job];
+    const struct sim_job *asked = &engine->setup->load->jobs[job];
+    struct sim_attempt *attempt = create(engine, effect, job);
+    int64_t wall_ms;
+
+    if (!attempt) {
+        sim_engine_fail(engine, -ENOMEM, "out of memory");
+        return;
+    }
+    run->attempt = attempt;
+    if (run->first_ms < 0)
+        run->first_ms = engine->now_ms;
+    engine->last_start_ms = engine->now_ms;
+    attempt->work_ms = run->left_ms;
+    attempt->group = attempt->devices_milli
+                         ? engine->sites[attempt->site]
+                               .node_groups[pool_of(engine, attempt) -
+                                            engine->setup->fleet->sites[attempt->site].pools]
+                         : engine->sites[attempt->site].cpu_group;
+    attempt->pace_ppm = pace_of(engine, attempt);
+    set_rates(engine, attempt);
+    set_checkpoints(engine, attempt, run);
+    wall_ms = wall_of(attempt);
+    attempt->outcome = OUTCOME_EXITED;
+    attempt->exit_code = asked->outcome == SIM_FAILED ? 1 : 0;
+    if (engine->setup->policy->limits == SIM_LIMITS_TRACE && asked->limit_ms &&
+        wall_ms > asked->limit_ms) {
+        wall_ms = asked->limit_ms;
+        attempt->outcome = OUTCOME_TIME_LIMIT;
+        attempt->exit_code = 0;
+    }
+    attempt->slot = engine->active_count;
+    engine->active[engine->active_count++] = attempt; /* room: one a job */
+    engine->result->attempts++;
+    engine->result->groups[attempt->group].attempts++;
+    engine->result->sites[attempt->site].attempts++;
+    count_series(engine, attempt, 1);
+    sim_engine_expect(engine, engine->now_ms, SIM_ENTRY_STARTED, job, attempt->serial, 0);
+    sim_engine_expect(engine, engine->now_ms + wall_ms, SIM_ENTRY_ENDED, job, attempt->serial, 0);
+}
+
+/* --- how it ends ------------------------------------------------------------------------------ */
+
+/* What its time was worth. Of what a fault kills, only what a checkpoint holds counts. */
+static void account(struct sim_engine *engine, struct sim_attempt *attempt, bool by_fault)
+{
+    struct sim_run_job *run = &engine->jobs[attempt->job];
+    struct sim_goodput *sums =
+        attempt->devices_milli ? &engine->result->devices : &engine->result->cpus;
+    __int128 weight = attempt->devices_milli ? attempt->devices_milli : attempt->cpus;
+    int64_t elapsed = engine->now_ms - attempt->start_ms;
+    int64_t ran = MAX(elapsed - attempt->restart_ms, 0), done = ran, saved = 0;
+    int64_t useful;
+
+    if (attempt->every_ms && ran > attempt->every_ms) {
+        int64_t cycle = attempt->every_ms + attempt->stall_ms, cycles = ran / cycle;
+
+        saved = cycles * attempt->every_ms;
+        done = saved + MIN(ran - cycles * cycle, attempt->every_ms);
+    }
+    useful = by_fault ? saved : done;
+    sums->useful += weight * useful;
+    sums->lost += weight * (done - useful);
+    sums->overhead += weight * (elapsed - done);
+    run->useful_ms += useful;
+    run->left_ms -= MIN(run->left_ms, (int64_t)((__int128)useful * PPM / attempt->pace_ppm));
+}
+
+static void leave(struct sim_engine *engine, struct sim_attempt *attempt)
+{
+    count_series(engine, attempt, -1);
+    engine->active[attempt->slot] = engine->active[--engine->active_count];
+    engine->active[attempt->slot]->slot = attempt->slot;
+    attempt->slot = UINT32_MAX;
+}
+
+void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, bool by_fault)
+{
+    if (attempt->slot == UINT32_MAX) /* it has ended already, unheard */
+        return;
+    account(engine, attempt, by_fault);
+    leave(engine, attempt);
+    attempt->outcome = OUTCOME_SIGNALLED;
+    attempt->exit_code = by_fault ? EXIT_KILLED : EXIT_STOPPED;
+    if (by_fault) {
+        engine->jobs[attempt->job].restarts++;
+        engine->result->restarts++;
+    }
+    attempt->serial = ++engine->serial; /* its planned end is void */
+    sim_engine_expect(engine, engine->now_ms, SIM_ENTRY_ENDED, attempt->job, attempt->serial, 0);
+}
+
+void sim_attempt_cut_off(struct sim_engine *engine, struct sim_attempt *attempt)
+{
+    if (attempt->slot == UINT32_MAX)
+        return;
+    account(engine, attempt, false);
+    leave(engine, attempt);
+}
+
+static struct sim_attempt *find(const struct sim_engine *engine, const struct sim_entry *entry)
+{
+    struct sim_attempt *attempt = engine->jobs[entry->a].attempt;
+
+    return attempt && attempt->serial == entry->b ? attempt : NULL;
+}
+
+int sim_attempt_report_start(struct sim_engine *engine, const struct sim_entry *entry)
+{
+    const struct sim_attempt *attempt = find(engine, entry);
+    struct event event = { .type = EVENT_ATTEMPT_STARTED };
+
+    if (!attempt)
+        return 0;
+    event.attempt_started.job_id = engine->jobs[entry->a].id;
+    event.attempt_started.epoch = attempt->epoch;
+    event.attempt_started.started_ms = engine->setup->fleet->start_ms + attempt->start_ms;
+    return sim_engine_step(engine, &event, NULL);
+}
+
+static int report_later(struct sim_engine *engine, struct sim_attempt *attempt)
+{
+    struct sim_site_state *site = &engine->sites[attempt->site];
+
+    if (site->late_count == site->late_cap) {
+        uint32_t cap = site->late_cap ? site->late_cap * 2 : 16;
+        void *more = realloc(site->late, cap * sizeof(*site->late));
+
+        if (!more)
+            return -ENOMEM;
+        site->late = more;
+        site->late_cap = cap;
+    }
+    site->late[site->late_count].job = attempt->job;
+    site->late[site->late_count++].serial = attempt->serial;
+    return 0;
+}
+
+int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *entry)
+{
+    struct sim_attempt *attempt = find(engine, entry);
+    struct event event = { .type = EVENT_ATTEMPT_ENDED };
+    struct event_attempt_ended *ended = &event.attempt_ended;
+    int64_t wall_ms;
+    int rc;
+
+    if (!attempt)
+        return 0;
+    if (attempt->slot != UINT32_MAX) { /* of itself */
+        account(engine, attempt, false);
+        leave(engine, attempt);
+    }
+    if (!attempt->reported_late)
+        engine->jobs[attempt->job].end_ms = engine->now_ms;
+    if (engine->sites[attempt->site].links_down) {
+        attempt->reported_late = true;
+        return report_later(engine, attempt);
+    }
+    wall_ms = engine->jobs[attempt->job].end_ms - attempt->start_ms;
+    ended->job_id = engine->jobs[entry->a].id;
+    ended->epoch = attempt->epoch;
+    ended->outcome = attempt->outcome;
+    ended->exit_code = attempt->exit_code;
+    ended->started_ms = engine->setup->fleet->start_ms + attempt->start_ms;
+    ended->ended_ms = ended->started_ms + wall_ms;
+    ended->usage.cpu_ms = wall_ms * attempt->cpus;
+    ended->usage.energy_mj = (int64_t)((__int128)attempt->watts_milli * wall_ms / 1000);
+    ended->reason = attempt->exit_code == EXIT_KILLED ? "a node or device failed" : "";
+    rc = sim_engine_step(engine, &event, NULL);
+    if (engine->jobs[entry->a].attempt == attempt) /* a retry in the same step has its own */
+        engine->jobs[entry->a].attempt = NULL;
+    free(attempt);
+    return rc;
+}

@@ -1,0 +1,128 @@
+/* engine_internal.h - what the files of the engine share.
+ *
+ * engine.c  the loop, submits and effects       engine_attempt.c  one run of a job, from its
+ * engine_faults.c  what breaks and is mended                      allocation to its end
+ * engine_result.c  sums at the end */
+#pragma once
+
+#include "base/rng.h"
+#include "grid/grid.h"
+#include "sim/agenda.h"
+#include "sim/engine.h"
+
+enum sim_entry_kind {
+    SIM_ENTRY_STARTED,     /* a = job, b = serial */
+    SIM_ENTRY_ENDED,       /* a = job, b = serial */
+    SIM_ENTRY_CANCEL,      /* a = job */
+    SIM_ENTRY_NODE_FAILS,  /* a = site, b = node */
+    SIM_ENTRY_NODE_MENDED, /* the same */
+    SIM_ENTRY_CHIP_FAILS,  /* the same */
+    SIM_ENTRY_CHIP_MENDED, /* c = device */
+    SIM_ENTRY_LINK_FAILS,  /* a = site */
+    SIM_ENTRY_LINK_MENDED,
+    SIM_ENTRY_SITE_FAILS, /* a = site */
+    SIM_ENTRY_SITE_MENDED,
+    SIM_ENTRY_WINDOW_DRAINS, /* a = window */
+    SIM_ENTRY_WINDOW_OPENS,
+    SIM_ENTRY_WINDOW_CLOSES
+};
+
+struct sim_share { /* of one node */
+    uint32_t node;
+    uint64_t devices; /* which */
+};
+struct sim_attempt {
+    uint32_t job, epoch, serial;
+    uint32_t site, group, slot;
+    int64_t start_ms;
+    int64_t work_ms;                        /* what is left of the job, on its reference chip */
+    int64_t pace_ppm;                       /* ms of wall time per 1,000,000 ms of work */
+    int64_t restart_ms, every_ms, stall_ms; /* every_ms 0 = saves no checkpoint */
+    int64_t devices_milli, cpus;
+    int64_t watts_milli, price_micro, carbon_ug; /* an hour */
+    int32_t exit_code;
+    uint32_t outcome;
+    bool reported_late; /* it has ended where nobody hears it */
+    uint32_t shares_count;
+    struct sim_share shares[];
+};
+
+enum sim_job_state { SIM_JOB_COMING, SIM_JOB_LIVE, SIM_JOB_REFUSED, SIM_JOB_ENDED };
+struct sim_run_job {
+    uint64_t id; /* in the grid */
+    struct sim_attempt *attempt;
+    int64_t left_ms;          /* work still to do */
+    int64_t useful_ms;        /* wall time that counted, of all attempts */
+    int64_t first_ms, end_ms; /* -1 = not yet */
+    uint32_t restarts;
+    uint8_t state;     /* enum sim_job_state */
+    uint8_t end_state; /* enum job_state */
+};
+struct sim_node_state {
+    struct rng node_rng, chip_rng;
+    uint64_t chips_down;
+    uint16_t down; /* reasons why it is closed */
+    bool slow;
+};
+struct sim_site_state {
+    struct sim_node_state *nodes;
+    uint32_t *node_groups; /* group of the devices of each pool */
+    uint32_t cpu_group;
+    struct rng link_rng, site_rng;
+    uint32_t links_down; /* reasons why it is not heard */
+    uint64_t session;
+    struct { /* attempts whose end nobody has heard */
+        uint32_t job, serial;
+    } * late;
+    uint32_t late_count, late_cap;
+};
+struct sim_engine_window {
+    uint32_t site;
+    struct sim_window window;
+};
+
+struct sim_engine {
+    const struct sim_setup *setup;
+    struct sim_result *result;
+    struct err *err;
+    int rc; /* the first thing that went wrong inside an effect */
+    struct grid *grid;
+    struct sim_agenda agenda;
+    int64_t now_ms; /* from the start */
+    int64_t pass_due_ms;
+    int64_t last_start_ms; /* when an attempt was last started */
+    struct sim_run_job *jobs;
+    uint32_t *by_id;
+    uint32_t next_submit;
+    uint64_t ended_count;
+    struct sim_attempt **active;
+    uint32_t active_count, active_cap, serial;
+    struct sim_site_state *sites;
+    struct sim_engine_window *windows;
+    uint32_t windows_count;
+    bool faulty;     /* anything may break */
+    int64_t *speeds; /* of the load's names, TFLOPS in 1/1000; 0 = not known */
+};
+
+/* Step the grid at the engine's time; a refusal is the caller's to judge. */
+int sim_engine_step(struct sim_engine *engine, struct event *event, struct step_result *result);
+bool sim_engine_expect(struct sim_engine *engine, int64_t time_ms, enum sim_entry_kind kind,
+                       uint32_t a, uint32_t b, uint32_t c);
+void sim_engine_fail(struct sim_engine *engine, int rc, const char *text);
+
+/* engine_attempt.c */
+void sim_attempt_run(struct sim_engine *engine, const struct effect *effect);
+/* It ends now: by a fault, or because it was told to (`by_fault` false). */
+void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, bool by_fault);
+int sim_attempt_report_start(struct sim_engine *engine, const struct sim_entry *entry);
+int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *entry);
+/* At the end of the simulation: what still runs counts as far as it got. */
+void sim_attempt_cut_off(struct sim_engine *engine, struct sim_attempt *attempt);
+
+/* engine_faults.c */
+int sim_faults_begin(struct sim_engine *engine);
+int sim_faults_take(struct sim_engine *engine, const struct sim_entry *entry);
+
+/* engine_result.c */
+int sim_result_begin(struct sim_engine *engine);
+int sim_result_end(struct sim_engine *engine);

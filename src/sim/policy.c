@@ -1,0 +1,128 @@
+#include "sim/policy.h"
+
+#include "base/file.h"
+#include "sim/keys.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#define COUNT_MAX 1000000000LL
+
+static const char *const limits_names[] = { "trace", "exact", "none", NULL };
+static const char *const objective_names[] = { "job", "fastest", "cheapest", "greenest", NULL };
+
+static void quota_defaults(void *target)
+{
+    *(struct sim_quota *)target =
+        (struct sim_quota){ .cpus_max = -1, .devices_milli_max = -1, .jobs_max = -1 };
+}
+
+/* Whole numbers, but for devices: the kinds scale by 1, so that one table serves. */
+static const struct sim_key quota_keys[] = {
+    { .name = "tenant",
+      .kind = SIM_KEY_NAME,
+      .needed = true,
+      .offset = offsetof(struct sim_quota, tenant) },
+    { .name = "cpus",
+      .kind = SIM_KEY_MILLI,
+      .offset = offsetof(struct sim_quota, cpus_max),
+      .max = COUNT_MAX },
+    { .name = "devices",
+      .kind = SIM_KEY_MILLI,
+      .offset = offsetof(struct sim_quota, devices_milli_max),
+      .max = COUNT_MAX },
+    { .name = "jobs",
+      .kind = SIM_KEY_MILLI,
+      .offset = offsetof(struct sim_quota, jobs_max),
+      .max = COUNT_MAX },
+};
+static const struct sim_table quota_table = {
+    .what = "a quota",
+    .size = sizeof(struct sim_quota),
+    .keys = quota_keys,
+    .keys_count = ARRAY_COUNT(quota_keys),
+    .defaults = quota_defaults,
+};
+
+static void policy_defaults(void *target)
+{
+    *(struct sim_policy *)target = sim_policy_init();
+    ((struct sim_policy *)target)->name[0] = '\0';
+}
+
+static const struct sim_key policy_keys[] = {
+    { .name = "name", .kind = SIM_KEY_NAME, .offset = offsetof(struct sim_policy, name) },
+    { .name = "limits",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_policy, limits),
+      .choices = limits_names },
+    { .name = "limits_times",
+      .kind = SIM_KEY_MILLI,
+      .offset = offsetof(struct sim_policy, limits_milli),
+      .min = 1000,
+      .max = 1000000 },
+    { .name = "objective",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_policy, objective),
+      .choices = objective_names },
+    { .name = "pass_every",
+      .kind = SIM_KEY_DURATION,
+      .offset = offsetof(struct sim_policy, pass_every_ms),
+      .max = 86400000 },
+    { .name = "quotas",
+      .kind = SIM_KEY_LIST,
+      .offset = offsetof(struct sim_policy, quotas),
+      .count_offset = offsetof(struct sim_policy, quotas_count),
+      .table = &quota_table },
+};
+static const struct sim_table policy_table = {
+    .what = "a policy",
+    .size = sizeof(struct sim_policy),
+    .keys = policy_keys,
+    .keys_count = ARRAY_COUNT(policy_keys),
+    .defaults = policy_defaults,
+};
+
+struct sim_policy sim_policy_init(void)
+{
+    return (struct sim_policy){ .name = "default", .limits_milli = 1000, .pass_every_ms = 1000 };
+}
+
+int sim_policy_read(const char *file, const char *text, size_t len, struct arena *arena,
+                    struct sim_policy *policy_out, struct err *err)
+{
+    struct sim_policy policy;
+    int rc = sim_text_read(file, text, len, &policy_table, arena, &policy, err);
+
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < policy.quotas_count; i++) {
+        struct sim_quota *quota = (struct sim_quota *)&policy.quotas[i];
+
+        if (quota->cpus_max > 0)
+            quota->cpus_max /= 1000;
+        if (quota->jobs_max > 0)
+            quota->jobs_max /= 1000;
+    }
+    if (!policy.name[0]) {
+        const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
+        size_t name_len = MIN(strcspn(base, "."), sizeof(policy.name) - 1);
+
+        memcpy(policy.name, base, name_len);
+        policy.name[name_len] = '\0';
+    }
+    *policy_out = policy;
+    return 0;
+}
+
+int sim_policy_open(const char *path, struct arena *arena, struct sim_policy *policy_out,
+                    struct err *err)
+{
+    CLEANUP(buf_fini) struct buf text = buf_init(SIM_FILE_BYTES_MAX);
+    int rc = file_read(path, &text, err);
+
+    if (rc < 0)
+        return rc;
+    return sim_policy_read(path, text.data ? text.data : "", text.len, arena, policy_out, err);
+}

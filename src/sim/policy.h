@@ -1,0 +1,42 @@
+/* policy.h - what may be varied beside the same fleet and load: a short table of keys, each of
+ * which the grid obeys today (docs/simulator.md). An unknown key is refused. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "model/request.h"
+
+#define SIM_POLICIES_MAX 16u
+
+enum sim_limits {
+    SIM_LIMITS_TRACE, /* as the users gave them; none where none is known */
+    SIM_LIMITS_EXACT, /* what the job will run for: the scheduler knows it all */
+    SIM_LIMITS_NONE
+};
+enum sim_objective {
+    SIM_OBJECTIVE_JOB,
+    SIM_OBJECTIVE_FASTEST,
+    SIM_OBJECTIVE_CHEAPEST,
+    SIM_OBJECTIVE_GREENEST
+};
+
+struct sim_quota {
+    char tenant[MODEL_NAME_BYTES];
+    int64_t cpus_max, devices_milli_max, jobs_max; /* -1 = no limit */
+};
+struct sim_policy {
+    char name[MODEL_NAME_BYTES];
+    uint32_t limits;       /* enum sim_limits */
+    uint32_t objective;    /* enum sim_objective: of jobs that have none of their own */
+    int64_t limits_milli;  /* exact limits times this, in 1/1000 */
+    int64_t pass_every_ms; /* a scheduling pass at most that often */
+    const struct sim_quota *quotas;
+    uint32_t quotas_count;
+};
+
+struct sim_policy sim_policy_init(void); /* "default" */
+/* Lists come from `arena`. A file that names no policy is called as the file is. */
+int sim_policy_open(const char *path, struct arena *arena, struct sim_policy *policy_out,
+                    struct err *err);
+int sim_policy_read(const char *file, const char *text, size_t len, struct arena *arena,
+                    struct sim_policy *policy_out, struct err *err);
