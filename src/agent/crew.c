@@ -60,6 +60,18 @@ static void settle_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+void crew_set_oom(const char *adjust)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    /* Lowering it needs a right that we may not have: then it stays as it is. */
+    if (write(fd, adjust, strlen(adjust)) < 0)
+        errno = 0;
+    close(fd);
+}
+
 /* Between vfork and exec: only system calls, the memory is the parent's. */
 static _Noreturn void become_rank(const struct crew_plan *plan, char *const *argv, bool inside,
                                   pid_t parent)
@@ -68,6 +80,7 @@ static _Noreturn void become_rank(const struct crew_plan *plan, char *const *arg
 
     setsid();
     if (!inside) {
+        crew_set_oom(CREW_OOM_JOB);
         if (plan->workdir_fd >= 0 && fchdir(plan->workdir_fd) < 0)
             rc = -errno;
         if (rc == 0)
@@ -271,6 +284,7 @@ static _Noreturn void init_main(struct init *init)
     setsid();
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
+    crew_set_oom(CREW_OOM_JOB);
     rc = sandbox_enter(plan->sandbox, &err);
     if (rc == 0 && chdir(plan->workdir) < 0)
         rc = err_set(&err, -errno, "work folder %s: %s", plan->workdir, strerror(errno));

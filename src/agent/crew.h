@@ -16,6 +16,10 @@
 #include <sys/types.h>
 
 #define CREW_SETUP_RANK (-1)
+/* oom_score_adj: when memory runs out, of the attempt or of the machine, the job dies before its
+ * supervisor does; else nobody would know how it ended. */
+#define CREW_OOM_JOB "500"
+#define CREW_OOM_SUPERVISOR "-1000"
 
 struct sandbox;
 
@@ -53,6 +57,9 @@ struct crew_event {
 };
 typedef void (*crew_event_fn)(void *context, const struct crew_event *event);
 
+/* Of the calling process; only a system call or two. What must not be undone is set before the
+ * identity changes. A refusal is ignored. */
+void crew_set_oom(const char *adjust);
 /* fork() with namespaces, and born in a group of cgroup v2 when `cgroup_fd` is not -1. -errno. */
 pid_t crew_clone(uint64_t namespaces, int cgroup_fd);
 

@@ -180,6 +180,19 @@ static int mount_tmp(const struct sandbox *sandbox, const char *path, struct err
     return 0;
 }
 
+/* Root needs no capability to write these: the files are its own. With something mounted over it,
+ * no fresh /proc can be had from a user namespace either. */
+static int guard_proc(struct err *err)
+{
+    static const char *const places[] = { "proc/sys", "proc/sysrq-trigger", "proc/irq", "proc/bus",
+                                          "proc/fs",  "proc/acpi",          "proc/scsi" };
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+        if (access(places[i], F_OK) == 0 && bind_tree(places[i], places[i], false, false) < 0)
+            return failed(err, "read-only", places[i]);
+    return 0;
+}
+
 static int make_private(const struct sandbox *sandbox, struct err *err)
 {
     static const char *const folders[] = { "proc", "tmp",  "var",  "var/tmp",
@@ -192,6 +205,8 @@ static int make_private(const struct sandbox *sandbox, struct err *err)
         return failed(err, "link", "/var/run");
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         return failed(err, "mount", "/proc");
+    if (sandbox->root_inside && guard_proc(err) < 0)
+        return -errno;
     if (mount_tmp(sandbox, "tmp", err) < 0 || mount_tmp(sandbox, "dev/shm", err) < 0)
         return -errno;
     /* One bounded space for both. */

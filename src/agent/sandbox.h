@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -19,6 +20,7 @@ struct sandbox {
     const char *work_path; /* host folder that becomes the work folder */
     const char *work_seen; /* where: SANDBOX_WORK, or the host's own path */
     const char *state_dir; /* never seen, should it lie below something bound */
+    bool root_inside;      /* the job's uid is root's: the kernel's settings are covered */
     int64_t tmp_bytes;     /* of /tmp, /var/tmp and /dev/shm each; 0 = half of memory */
     uint32_t device_nodes_count;
     const char *device_nodes[SANDBOX_DEVICE_NODES_MAX];

@@ -491,6 +491,7 @@ _Noreturn void supervisor_run(const struct supervisor_place *place,
     umask(022);
     prctl(PR_SET_NAME, "mains-attempt");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    crew_set_oom(CREW_OOM_SUPERVISOR);
     attempt_name(order->key, sup.name);
     sup.arena = arena_init(SUPERVISOR_ARENA_BYTES_MAX);
     open_signals(&sup);

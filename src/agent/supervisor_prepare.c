@@ -480,6 +480,7 @@ static int make_sandbox(struct supervisor *sup, struct err *err)
     sandbox->work_path = sup->work_path;
     sandbox->work_seen = sup->work_seen;
     sandbox->state_dir = sup->place->state_dir;
+    sandbox->root_inside = sup->identity.uid == 0;
     sandbox->tmp_bytes = sup->order->memory_bytes;
     for (uint32_t i = 0; i < sup->order->devices_count; i++) {
         char *nodes = arena_strdup(&sup->arena, sup->order->devices[i].device_nodes);
