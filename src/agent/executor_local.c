@@ -267,6 +267,32 @@ static bool is_held(const struct local *local, struct attempt_key key)
     return held;
 }
 
+/* What the supervisor wrote of itself when it started the ranks. */
+static bool look_at_run(struct local *local, struct local_attempt *attempt)
+{
+    char path[ATTEMPT_NAME_BYTES + 8], name[ATTEMPT_NAME_BYTES], text[64];
+    char *end = text;
+    ssize_t got;
+    long pid;
+    int fd;
+
+    attempt_name(attempt->key, name);
+    snprintf(path, sizeof(path), "%s/run", name);
+    fd = openat(local->attempts_fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[MAX(got, 0)] = '\0';
+    pid = strtol(text, &end, 10);
+    if (pid <= 1)
+        return false;
+    attempt->record.started_ms = strtoll(end, NULL, 10);
+    watch_supervisor(local, attempt, (pid_t)pid);
+    set_state(local, attempt, ATTEMPT_RUNNING);
+    return true;
+}
+
 static bool local_tick(struct executor *executor)
 {
     struct local *local = local_of(executor);
@@ -277,8 +303,13 @@ static bool local_tick(struct executor *executor)
     HASH_ITER (hh, local->attempts, attempt, next) {
         if (attempt->state == ATTEMPT_ENDED || attempt->pid_fd >= 0)
             continue;
-        if (now - attempt->begun_mono_ms >= BEGUN_PATIENCE_MS && !is_held(local, attempt->key))
+        if (now - attempt->begun_mono_ms < BEGUN_PATIENCE_MS)
+            again = true;
+        else if (!is_held(local, attempt->key))
             take_death(local, attempt);
+        else if (attempt->state == ATTEMPT_BEGUN && look_at_run(local, attempt))
+            /* What it said of its start was lost, or it started only while we looked. */
+            local->config.told(local->config.context, NOTE_STARTED, &attempt->record);
         again = again || attempt->state != ATTEMPT_ENDED;
     }
     return again;
@@ -513,11 +544,9 @@ static void local_forget(struct executor *executor, struct attempt_key key)
 
 static void adopt(struct local *local, struct attempt_key key, const char *name)
 {
-    char path[ATTEMPT_NAME_BYTES + 16], file[ATTEMPT_NAME_BYTES + 8], text[64];
+    char path[ATTEMPT_NAME_BYTES + 16], file[ATTEMPT_NAME_BYTES + 8];
     struct local_attempt *attempt;
     struct attempt_record record;
-    char *end = text;
-    int fd;
 
     snprintf(path, sizeof(path), "%s/ended.json", name);
     if (find_attempt(local, key) || faccessat(local->attempts_fd, path, F_OK, 0) == 0)
@@ -532,20 +561,7 @@ static void adopt(struct local *local, struct attempt_key key, const char *name)
         return;
     }
     attempt->begun_mono_ms -= BEGUN_PATIENCE_MS; /* no order is on its way any more */
-    snprintf(path, sizeof(path), "%s/run", name);
-    fd = openat(local->attempts_fd, path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        ssize_t got = read(fd, text, sizeof(text) - 1);
-        long pid;
-
-        close(fd);
-        text[MAX(got, 0)] = '\0';
-        pid = strtol(text, &end, 10);
-        attempt->record.started_ms = strtoll(end, NULL, 10);
-        if (pid > 1)
-            watch_supervisor(local, attempt, (pid_t)pid);
-        set_state(local, attempt, ATTEMPT_RUNNING);
-    }
+    look_at_run(local, attempt);
     /* The lock decides; a pid alone could be another's by now. */
     if (!is_held(local, key)) {
         if (attempt->pid_fd >= 0) {

@@ -1,5 +1,6 @@
 #include "agent/spawner.h"
 
+#include "agent/crew.h"
 #include "agent/identity.h"
 #include "model/spec.h"
 
@@ -222,7 +223,9 @@ static bool park_one(struct yard *yard)
         yard->room = room;
     }
     yard->number++;
-    pid = fork();
+    /* Not fork(): a library's fork handlers would run, and libuv's closes two descriptors by
+     * numbers that are long ours. */
+    pid = crew_clone(0, -1);
     if (pid == 0) {
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
