@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -180,8 +181,8 @@ static inline bool bed_has_memory_limit(void)
     return has;
 }
 
-/* Living processes whose command line has `word` as one argument. */
-static inline int bed_count_processes(const char *word)
+/* Processes whose command line has `word` as one argument, each sent a signal (0 = none). */
+static inline int bed_kill_processes(const char *word, int signal_number)
 {
     DIR *dir = opendir("/proc");
     struct dirent *entry;
@@ -202,10 +203,16 @@ static inline int bed_count_processes(const char *word)
         for (char *p = text; p < text + MAX(len, 0); p += strlen(p) + 1)
             if (strcmp(p, word) == 0) {
                 count++;
+                kill((pid_t)strtol(entry->d_name, NULL, 10), signal_number);
                 break;
             }
     }
     if (dir)
         closedir(dir);
     return count;
+}
+
+static inline int bed_count_processes(const char *word)
+{
+    return bed_kill_processes(word, 0);
 }

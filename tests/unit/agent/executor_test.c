@@ -325,12 +325,14 @@ static void test_restart(void **state)
         uint32_t started = bed.started_count, ended = bed.ended_count;
 
         order = bed_order(&bed, i);
-        bed_start(&bed, &order, "{\"run\":\"sleep 0.4; echo done; exit 5\"}");
+        bed_start(&bed, &order, "{\"run\":\"sleep 43210; echo done; exit 5\"}");
         assert_true(bed_wait(&bed, 0, started + 1));
         bed.executor->ops->close(bed.executor);
         bed_open_executor(&bed);
         assert_true(bed.executor->ops->find(bed.executor, order.key, &view));
         assert_int_equal(view.state, ATTEMPT_RUNNING);
+        for (int tries = 0; tries < 500 && !bed_kill_processes("43210", SIGKILL); tries++)
+            poll(NULL, 0, 10);
         assert_true(bed_wait(&bed, ended + 1, 0));
         assert_int_equal(bed.ended.exit_code, 5);
         assert_string_equal(bed_read(&bed, "stdout"), "done\n");
