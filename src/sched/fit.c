@@ -63,12 +63,20 @@ static inline int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Cheap and often true: whole devices are wanted, and the node has not that many unused. */
+static inline bool is_full(const struct shape *shape, const struct fleet_node *node,
+                           enum fit_when when)
+{
+    return (when == FIT_NOW || when == FIT_LIMITED) && shape->devices_milli >= 1000 &&
+           (uint64_t)node->devices_whole * 1000 < shape->devices_milli;
+}
+
 uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
                    const struct fleet_node *node, uint16_t chip, enum fit_when when)
 {
     int64_t cpus = node->cpus, memory = node->memory_bytes, disk = node->disk_bytes, tasks;
 
-    if (when != FIT_EVER && !node_is_open(node))
+    if (is_full(shape, node, when) || (when != FIT_EVER && !node_is_open(node)))
         return 0;
     if (when != FIT_EMPTY && when != FIT_EVER) {
         cpus -= node->cpus_used;
@@ -203,6 +211,9 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
     fit->site = site;
     fit->chip = chip;
     fit->parts_count = 0;
+    if ((when == FIT_NOW || when == FIT_LIMITED) && shape->devices_milli >= 1000 &&
+        at->devices_whole < (uint64_t)shape->tasks * (shape->devices_milli / 1000))
+        return false;
     /* One node where one holds it all; else the fewest. */
     if (fit_single(shape, at, chip, when, fit))
         return true;

@@ -243,6 +243,17 @@ static void move_held_devices(struct fleet *fleet, uint32_t site, uint32_t node,
     free(list);
 }
 
+static void count_whole(struct fleet_site *site, struct fleet_node *node)
+{
+    uint32_t whole = 0;
+
+    for (uint32_t i = 0; i < node->devices_count; i++)
+        whole += node->devices[i].used_milli == 0;
+    site->devices_whole += whole;
+    site->devices_whole -= node->devices_whole;
+    node->devices_whole = whole;
+}
+
 static void set_node(struct fleet *fleet, uint32_t site_index, uint32_t index,
                      const struct node_info *info)
 {
@@ -276,6 +287,7 @@ static void set_node(struct fleet *fleet, uint32_t site_index, uint32_t index,
     free(node->devices);
     node->devices = devices;
     node->devices_count = info->devices_count;
+    count_whole(site, node);
     node->cpus = info->cpus;
     node->memory_bytes = info->memory_bytes;
     node->disk_bytes = info->disk_bytes;
@@ -291,6 +303,7 @@ static uint32_t add_node(struct fleet_site *site)
     /* The place of one that is gone and holds nothing, when all are taken. */
     for (uint32_t i = 0; index >= SITE_NODES_MAX && i < site->info.nodes_count; i++)
         if (!site->nodes[i].present && !site->nodes[i].grants_count) {
+            site->devices_whole -= site->nodes[i].devices_whole;
             free(site->nodes[i].devices);
             free(site->nodes[i].cordon_reason);
             memset(&site->nodes[i], 0, sizeof(site->nodes[i]));
@@ -417,6 +430,8 @@ void fleet_take(struct fleet *fleet, const struct grant *grant, bool give_back)
                 node->devices[part->devices[d].index].used_milli =
                     (uint16_t)(node->devices[part->devices[d].index].used_milli +
                                sign * part->devices[d].milli);
+        if (part->devices_count)
+            count_whole(site, node);
     }
 }
 

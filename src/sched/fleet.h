@@ -31,6 +31,7 @@ struct fleet_node {
     int64_t disk_bytes, disk_used;
     uint32_t cpus, cpus_used;
     uint32_t devices_count;
+    uint32_t devices_whole; /* of which nothing is used, well or not: a bound for quick refusals */
     uint32_t grants_count;
     struct fleet_device *devices; /* devices_count */
     struct fleet_limit *limit;    /* NULL but inside a pass */
@@ -42,6 +43,7 @@ struct fleet_site {
     struct site_info info; /* nodes as told last; absent ones as they were */
     struct fleet_node *nodes;
     uint32_t nodes_cap;
+    uint64_t devices_whole; /* sum over nodes */
     struct chip_figures *chips;
     uint32_t chips_count;
     bool reachable;

@@ -34,18 +34,35 @@ static int compare_ends(const void *a, const void *b)
 
 struct shadow { /* one candidate's answer */
     int64_t start_ms;
-    uint32_t released;
+    uint32_t count, released; /* grants at the site; how many of them */
 };
 
-/* Release grants of the site in the order of their ends until the gang fits. The fleet is left as
- * it then is; `released` of `order` must be taken again. */
-static struct shadow run_ahead(struct shape *shape, struct fleet *fleet, uint32_t site,
-                               uint16_t chip, struct reserve_end **order, uint32_t *order_cap,
-                               struct fit *fit, int64_t now_ms)
+/* --- the ends of a site's grants, soonest first ----------------------------------------------
+ * A heap, not a sorted list: most often a few are enough. What is popped stands behind the rest,
+ * the latest first. */
+
+static void sift_end(struct reserve_end *heap, uint32_t count, uint32_t at)
 {
-    const struct fleet_site *at = &fleet->sites[site];
-    struct shadow shadow = { .start_ms = now_ms };
-    uint64_t sum = 0;
+    struct reserve_end moved = heap[at];
+
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+
+        if (child >= count)
+            break;
+        if (child + 1 < count && compare_ends(&heap[child + 1], &heap[child]) < 0)
+            child++;
+        if (compare_ends(&heap[child], &moved) >= 0)
+            break;
+        heap[at] = heap[child];
+        at = child;
+    }
+    heap[at] = moved;
+}
+
+static uint32_t list_ends(const struct fleet *fleet, uint32_t site, struct reserve_end **order,
+                          uint32_t *order_cap, int64_t now_ms)
+{
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < fleet->grants_count; i++)
@@ -57,31 +74,60 @@ static struct shadow run_ahead(struct shape *shape, struct fleet *fleet, uint32_
                 .grant = fleet->grants[i],
             };
         }
-    if (count)
-        qsort(*order, count, sizeof(**order), compare_ends);
+    for (uint32_t i = count / 2; i-- > 0;)
+        sift_end(*order, count, i);
+    return count;
+}
+
+static struct reserve_end pop_end(struct reserve_end *heap, uint32_t *left)
+{
+    struct reserve_end first = heap[0];
+
+    heap[0] = heap[--*left];
+    heap[*left] = first;
+    if (*left)
+        sift_end(heap, *left, 0);
+    return first;
+}
+
+/* Release grants of the site in the order of their ends until the gang fits. The fleet is left as
+ * it then is; the `released` ones, which stand at `order`'s end, must be taken again. */
+static struct shadow run_ahead(struct shape *shape, struct fleet *fleet, uint32_t site,
+                               uint16_t chip, struct reserve_end **order, uint32_t *order_cap,
+                               struct fit *fit, int64_t now_ms)
+{
+    const struct fleet_site *at = &fleet->sites[site];
+    struct shadow shadow = { .start_ms = now_ms };
+    uint64_t sum = 0;
+    uint32_t left = list_ends(fleet, site, order, order_cap, now_ms);
+
+    shadow.count = left;
     for (uint32_t i = 0; i < at->info.nodes_count; i++)
         sum += fit_tasks(shape, at, &at->nodes[i], chip, FIT_NOW);
-    while (shadow.released < count) {
-        const struct grant *grant = (*order)[shadow.released].grant;
+    while (left) {
+        struct reserve_end end;
 
         if (sum >= shape->tasks && fit_candidate(shape, fleet, site, chip, FIT_NOW, fit))
             return shadow;
-        for (uint32_t i = 0; i < grant->parts_count; i++)
-            sum -= fit_tasks(shape, at, &at->nodes[grant->parts[i].node], chip, FIT_NOW);
-        fleet_take(fleet, grant, true);
-        for (uint32_t i = 0; i < grant->parts_count; i++)
-            sum += fit_tasks(shape, at, &at->nodes[grant->parts[i].node], chip, FIT_NOW);
-        shadow.start_ms = (*order)[shadow.released++].end_ms;
+        end = pop_end(*order, &left);
+        for (uint32_t i = 0; i < end.grant->parts_count; i++)
+            sum -= fit_tasks(shape, at, &at->nodes[end.grant->parts[i].node], chip, FIT_NOW);
+        fleet_take(fleet, end.grant, true);
+        for (uint32_t i = 0; i < end.grant->parts_count; i++)
+            sum += fit_tasks(shape, at, &at->nodes[end.grant->parts[i].node], chip, FIT_NOW);
+        shadow.start_ms = end.end_ms;
+        shadow.released++;
     }
     if (!fit_candidate(shape, fleet, site, chip, FIT_NOW, fit))
         shadow.start_ms = -1;
     return shadow;
 }
 
-static void take_again(struct fleet *fleet, const struct reserve_end *order, uint32_t count)
+static void take_again(struct fleet *fleet, const struct reserve_end *order,
+                       const struct shadow *shadow)
 {
-    for (uint32_t i = 0; i < count; i++)
-        fleet_take(fleet, order[i].grant, false);
+    for (uint32_t i = 0; i < shadow->released; i++)
+        fleet_take(fleet, order[shadow->count - 1 - i].grant, false);
 }
 
 int64_t reserve_estimate(struct shape *shape, struct fleet *fleet, uint32_t site, uint16_t chip,
@@ -91,7 +137,7 @@ int64_t reserve_estimate(struct shape *shape, struct fleet *fleet, uint32_t site
     uint32_t cap = 0;
     struct shadow shadow = run_ahead(shape, fleet, site, chip, &order, &cap, fit, now_ms);
 
-    take_again(fleet, order, shadow.released);
+    take_again(fleet, order, &shadow);
     free(order);
     return shadow.start_ms;
 }
@@ -140,7 +186,7 @@ void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fl
     for (uint32_t i = 0; i < count; i++) {
         shadow = run_ahead(shape, fleet, candidates[i].site, candidates[i].chip, &reserve->order,
                            &reserve->order_cap, fit, now_ms);
-        take_again(fleet, reserve->order, shadow.released);
+        take_again(fleet, reserve->order, &shadow);
         if (shadow.start_ms >= 0 && (best_ms < 0 || shadow.start_ms < best_ms)) {
             best_ms = shadow.start_ms;
             best = i;
@@ -153,7 +199,7 @@ void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fl
     plan = fit_grant(shape, fleet, fit, FIT_NOW);
     set_limits(reserve, fleet, plan);
     grant_destroy(plan);
-    take_again(fleet, reserve->order, shadow.released);
+    take_again(fleet, reserve->order, &shadow);
     reserve->start_ms = shadow.start_ms;
     reserve->site = candidates[best].site;
 }
