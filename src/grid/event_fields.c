@@ -270,7 +270,7 @@ static const struct {
     struct fields fields;
 } types[] = {
 #define TYPE(number, name_, list_)                                                                 \
-    [number] = { name_, { .list = list_, .count = sizeof(list_) / sizeof(list_[0]) } }
+    [number] = { name_, { .list = (list_), .count = sizeof(list_) / sizeof((list_)[0]) } }
     TYPE(EVENT_JOB_SUBMITTED, "job_submitted", submitted_list),
     TYPE(EVENT_JOB_CANCELLED, "job_cancelled", cancelled_list),
     TYPE(EVENT_SITE_JOINED, "site_joined", joined_list),

@@ -257,7 +257,7 @@ static int texts_from_json(const struct field *field, const json_t *value, struc
                            char *base, struct err *err)
 {
     char *at = base + field->offset;
-    const char *text = NULL;
+    const char *text = "";
     size_t len = 0;
     int rc = text_from_json(field, value, arena, &text, &len, err);
 

@@ -10,9 +10,20 @@
 #include <string.h>
 
 #define SLAB_JOBS 256u
-#define TAG_ARRAY 1u
+#define TAG_ARRAY 1
 
-static uintptr_t *slot_of(const struct grid *grid, uint64_t id)
+/* An array's pointer is kept one byte further, where no job can stand. */
+static inline bool is_array(const char *value)
+{
+    return (uintptr_t)value & TAG_ARRAY;
+}
+
+static inline struct array *to_array(char *value)
+{
+    return (struct array *)(value - TAG_ARRAY);
+}
+
+static char **slot_of(const struct grid *grid, uint64_t id)
 {
     uint64_t page = id / JOB_PAGE_IDS;
 
@@ -24,16 +35,16 @@ static uintptr_t *slot_of(const struct grid *grid, uint64_t id)
 
 struct job *grid_job(const struct grid *grid, uint64_t id)
 {
-    const uintptr_t *slot = slot_of(grid, id);
+    char *const *slot = slot_of(grid, id);
 
-    return slot && !(*slot & TAG_ARRAY) ? (struct job *)*slot : NULL;
+    return slot && !is_array(*slot) ? (struct job *)*slot : NULL;
 }
 
 struct array *grid_array(const struct grid *grid, uint64_t id)
 {
-    const uintptr_t *slot = slot_of(grid, id);
+    char *const *slot = slot_of(grid, id);
 
-    return slot && (*slot & TAG_ARRAY) ? (struct array *)(*slot & ~(uintptr_t)TAG_ARRAY) : NULL;
+    return slot && is_array(*slot) ? to_array(*slot) : NULL;
 }
 
 struct job *grid_job_after(const struct grid *grid, uint64_t id)
@@ -45,13 +56,13 @@ struct job *grid_job_after(const struct grid *grid, uint64_t id)
     if (next < grid->pages_base * JOB_PAGE_IDS)
         next = grid->pages_base * JOB_PAGE_IDS;
     while (next < end) {
-        const uintptr_t *slot = slot_of(grid, next);
+        char *const *slot = slot_of(grid, next);
 
         if (!slot) {
             next = (next / JOB_PAGE_IDS + 1) * JOB_PAGE_IDS;
             continue;
         }
-        if (*slot && !(*slot & TAG_ARRAY))
+        if (*slot && !is_array(*slot))
             return (struct job *)*slot;
         next++;
     }
@@ -64,12 +75,12 @@ struct array *grid_array_after(const struct grid *grid, uint64_t id)
     uint64_t end = (grid->pages_base + grid->pages_count) * JOB_PAGE_IDS;
 
     for (; next < end; next++) {
-        const uintptr_t *slot = slot_of(grid, next);
+        char *const *slot = slot_of(grid, next);
 
         if (!slot)
             next |= JOB_PAGE_IDS - 1;
-        else if (*slot & TAG_ARRAY)
-            return (struct array *)(*slot & ~(uintptr_t)TAG_ARRAY);
+        else if (is_array(*slot))
+            return to_array(*slot);
     }
     return NULL;
 }
@@ -84,7 +95,7 @@ void grid_begin_ids(struct grid *grid, uint64_t first_id)
     grid->pages_count = 1;
 }
 
-static void put(struct grid *grid, uint64_t id, uintptr_t value)
+static void put(struct grid *grid, uint64_t id, void *value)
 {
     uint64_t page = id / JOB_PAGE_IDS;
     uint32_t index;
@@ -102,7 +113,7 @@ static void put(struct grid *grid, uint64_t id, uintptr_t value)
     }
     index = (uint32_t)(page - grid->pages_base);
     if (!grid->pages[index])
-        grid->pages[index] = mem_alloc(JOB_PAGE_IDS, sizeof(uintptr_t));
+        grid->pages[index] = mem_alloc(JOB_PAGE_IDS, sizeof(char *));
     grid->pages[index][id % JOB_PAGE_IDS] = value;
     grid->pages_live[index]++;
 }
@@ -111,7 +122,7 @@ static void drop(struct grid *grid, uint64_t id)
 {
     uint32_t index = (uint32_t)(id / JOB_PAGE_IDS - grid->pages_base), empty = 0;
 
-    grid->pages[index][id % JOB_PAGE_IDS] = 0;
+    grid->pages[index][id % JOB_PAGE_IDS] = NULL;
     if (--grid->pages_live[index])
         return;
     free(grid->pages[index]);
@@ -144,7 +155,7 @@ struct job *grid_add_job(struct grid *grid, uint64_t id)
     grid->free_jobs = (struct job *)job->item.next;
     memset(job, 0, sizeof(*job));
     job->item.id = id;
-    put(grid, id, (uintptr_t)job);
+    put(grid, id, job);
     return job;
 }
 
@@ -153,7 +164,7 @@ struct array *grid_add_array(struct grid *grid, uint64_t id)
     struct array *array = mem_alloc(1, sizeof(*array));
 
     array->id = id;
-    put(grid, id, (uintptr_t)array | TAG_ARRAY);
+    put(grid, id, (char *)array + TAG_ARRAY);
     return array;
 }
 
@@ -167,11 +178,11 @@ void grid_jobs_fini(struct grid *grid)
 {
     for (uint32_t i = 0; i < grid->pages_count; i++) {
         for (uint32_t k = 0; grid->pages[i] && k < JOB_PAGE_IDS; k++) {
-            uintptr_t value = grid->pages[i][k];
+            char *value = grid->pages[i][k];
             struct job *job = (struct job *)value;
 
-            if (value & TAG_ARRAY) {
-                free((void *)(value & ~(uintptr_t)TAG_ARRAY));
+            if (is_array(value)) {
+                free(to_array(value));
             } else if (job) {
                 grant_destroy(job->grant);
                 free(job->deps);

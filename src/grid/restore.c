@@ -589,22 +589,19 @@ static void read_keys(struct reader *reader)
 {
     struct grid *grid = reader->grid;
     uint64_t count = take(reader, UINT32_MAX);
-    char text[MODEL_NAME_BYTES + EVENT_TEXT_BYTES_MAX + 1];
+    char text[KEY_BYTES];
     int64_t last_ms = 0;
 
     for (uint64_t i = 0; i < count && !reader->failed; i++) {
         const char *tenant = take_text(reader, MODEL_NAME_BYTES - 1);
         const char *name = take_text(reader, EVENT_TEXT_BYTES_MAX);
-        size_t tenant_len = strlen(tenant), name_len = strlen(name);
-        uint32_t len = (uint32_t)(tenant_len + 1 + name_len);
+        uint32_t len = keys_text(tenant, name, text);
         struct key key = { 0 };
 
         key.job_id = take(reader, grid->next_id - 1);
         key.jobs_count = (uint32_t)take(reader, GRID_ELEMENTS_MAX);
         key.time_ms = take_signed(reader, last_ms, grid->now_ms);
         last_ms = key.time_ms;
-        memcpy(text, tenant, tenant_len + 1);
-        memcpy(text + tenant_len + 1, name, name_len);
         if (reader->failed || intern_find(&grid->key_texts, text, len)) {
             reader->failed = true;
             return;

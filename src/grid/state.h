@@ -110,7 +110,7 @@ struct grid {
     struct tenant *tenants;
     uint32_t tenants_cap;
 
-    uintptr_t **pages; /* see jobs.c: pages of tagged pointers, NULL when empty */
+    char ***pages; /* see jobs.c: pages of tagged pointers, NULL when empty */
     uint64_t pages_base;
     uint32_t pages_count, pages_cap;
     uint16_t *pages_live;
@@ -198,6 +198,9 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
 int cancel_check(const struct grid *grid, uint64_t id, struct err *err);
 void cancel_apply(struct grid *grid, uint64_t id, const char *by, const char *reason);
 void keys_expire(struct grid *grid);
+/* "tenant\0key"; gives its length without the last NUL. `out` has KEY_BYTES. */
+#define KEY_BYTES (MODEL_NAME_BYTES + EVENT_TEXT_BYTES_MAX + 1)
+uint32_t keys_text(const char *tenant, const char *key, char *out);
 void keys_add(struct grid *grid, const char *text, uint32_t len, struct key key);
 void terms_of_request(const struct job_request *request, struct terms *out);
 int request_check(const struct job_request *request, struct err *err);

@@ -8,7 +8,6 @@
 
 #define FIGURE_MAX (1LL << 50) /* of a need, in 1/1000: no overflow in sums over a gang */
 #define TASK_BYTES_MAX (1LL << 46)
-#define KEY_BYTES (MODEL_NAME_BYTES + EVENT_TEXT_BYTES_MAX + 1)
 
 /* --- what a request may say ------------------------------------------------------------------ */
 
@@ -100,12 +99,12 @@ static int check_dep(const struct grid *grid, const struct event_job_submitted *
 
 /* --- submit ---------------------------------------------------------------------------------- */
 
-static uint32_t key_text(const char *tenant, const char *key, char *out)
+uint32_t keys_text(const char *tenant, const char *key, char *out)
 {
     size_t tenant_len = strlen(tenant), key_len = strlen(key);
 
     memcpy(out, tenant, tenant_len + 1);
-    memcpy(out + tenant_len + 1, key, key_len);
+    memcpy(out + tenant_len + 1, key, key_len + 1);
     return (uint32_t)(tenant_len + 1 + key_len);
 }
 
@@ -118,7 +117,7 @@ bool grid_find_key(const struct grid *grid, const char *tenant, const char *key,
     if (!key || !*key || strnlen(tenant, MODEL_NAME_BYTES) == MODEL_NAME_BYTES ||
         strnlen(key, EVENT_TEXT_BYTES_MAX + 1) > EVENT_TEXT_BYTES_MAX)
         return false;
-    number = intern_find(&grid->key_texts, text, key_text(tenant, key, text));
+    number = intern_find(&grid->key_texts, text, keys_text(tenant, key, text));
     if (!number)
         return false;
     *result_out = (struct step_result){ .job_id = grid->keys[number].job_id,
@@ -308,7 +307,7 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
                               .jobs_count = submit->elements_count ? submit->elements_count : 1 };
     grid->next_id += submit->elements_count ? submit->elements_count + 1 : 1;
     if (key && *key)
-        keys_add(grid, text, key_text(submit->tenant, key, text),
+        keys_add(grid, text, keys_text(submit->tenant, key, text),
                  (struct key){ result->job_id, result->jobs_count, grid->now_ms });
     if (!submit->elements_count) {
         add_job(grid, submit, result->job_id, NULL, 0, &terms);
