@@ -138,7 +138,8 @@ int grid_step(struct grid *grid, const struct event *event, effect_fn perform, v
 void grid_reissue(struct grid *grid, effect_fn perform, void *context);
 
 bool grid_wants_pass(const struct grid *grid);       /* something changed that may start a job */
-int64_t grid_next_timer_ms(const struct grid *grid); /* INT64_MAX = none: send TICK then */
+int64_t grid_next_timer_ms(const struct grid *grid); /* send TICK then; INT64_MAX = none. May be one
+                                                        that no longer matters: a tick sweeps it */
 
 bool grid_find_job(struct grid *grid, uint64_t id, struct job_view *view_out);
 /* Live jobs by id, ascending, after `after_id`; false at the end. `tenant` NULL = all. */
