@@ -28,8 +28,8 @@ struct agent_config {
     /* What the owner lends: 0 = all there is. More CPUs than there are overcommits them. */
     uint32_t cpus_lent;
     int64_t memory_lent_bytes;
-    bool allow_no_sandbox;      /* may jobs run unsandboxed when they ask for it? */
-    bool sandbox_off;           /* run everything unsandboxed: benches, machines that cannot */
+    bool allow_no_sandbox; /* may jobs run unsandboxed when they ask for it? */
+    bool sandbox_off;      /* run everything unsandboxed: benches, machines that cannot */
     enum log_level log_level;
 };
 

@@ -6,7 +6,8 @@
  * agent's descriptor, which travels with the order, then through the supervisor's copy. No lock and
  * no record means: the supervisor died, the attempt is lost. In it:
  *     run            "<pid> <started_ms> <cgroup>\n" of the supervisor, when it starts the ranks;
- *                    at the end the record becomes its last line, and it moves to ended/
+ *                    at the end the record becomes its last line, and it moves to ended/ (a folder
+ *                    that serves again begins with an empty one)
  *     stop           "<grace_ms> <reason>\n": asks the supervisor to stop; SIGUSR1 makes it look
  *     work/          the private work folder
  *     stdout, stderr the logs (made at the first byte)
@@ -73,7 +74,7 @@ struct attempt_order {
     uint32_t tasks, cpus;
     int64_t memory_bytes, disk_bytes; /* of this part in all; 0 = no limit */
     uint32_t processes_max;           /* 0 = the usual */
-    uint32_t spec_len; /* the spec's JSON follows */
+    uint32_t spec_len;                /* the spec's JSON follows */
     uint32_t devices_count;
     struct attempt_device devices[NODE_DEVICES_MAX]; /* last: only those there are are sent */
 };

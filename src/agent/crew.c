@@ -50,13 +50,15 @@ static void say(int fd, const char *name, const char *what, int error)
         return;
 }
 
+/* The spawner set all to their defaults but these. */
 static void settle_signals(void)
 {
     sigset_t none;
 
     sigemptyset(&none);
-    for (int i = 1; i < 32; i++)
-        signal(i, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 

@@ -501,12 +501,29 @@ static bool local_recall(struct executor *executor, struct attempt_key key,
     return read_record(local_of(executor)->attempts_fd, path, record_out) == 0;
 }
 
+/* The record's file becomes the folder's next, still empty, `run`. */
+static void recycle_record(struct local *local, struct attempt_key key, bool held, int folder_fd)
+{
+    char file[ATTEMPT_NAME_BYTES + 8];
+    int fd;
+
+    ended_name(key, file);
+    if (renameat(held ? local->ended_fd : folder_fd, held ? file : "ended.json", folder_fd, "run") <
+        0)
+        return;
+    fd = openat(folder_fd, "run", O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0)
+        close(fd);
+    else
+        unlinkat(folder_fd, "run", 0);
+}
+
 static void local_forget(struct executor *executor, struct attempt_key key)
 {
     static const char *const kept[] = { "stdout", "stderr", "outputs" };
     struct local *local = local_of(executor);
     struct local_attempt *attempt = find_attempt(local, key);
-    char name[ATTEMPT_NAME_BYTES], file[ATTEMPT_NAME_BYTES + 8], spare[16];
+    char name[ATTEMPT_NAME_BYTES], spare[16];
     bool bare = true;
     int fd;
 
@@ -520,18 +537,16 @@ static void local_forget(struct executor *executor, struct attempt_key key)
     if (fd < 0 || !bare || flock(fd, LOCK_EX | LOCK_NB) < 0) {
         local_acknowledge(executor, key);
     } else {
-        if (attempt) {
-            ended_name(key, file);
-            unlinkat(local->ended_fd, file, 0);
+        recycle_record(local, key, attempt != NULL, fd);
+        if (attempt)
             drop_attempt(local, attempt);
-        }
         unlinkat(fd, "stop", 0);
-        unlinkat(fd, "ended.json", 0);
         snprintf(spare, sizeof(spare), "%" PRIu32, local->spare_count);
         if (local->spare_count < SPARE_MAX &&
             renameat2(local->attempts_fd, name, local->spare_fd, spare, RENAME_NOREPLACE) == 0) {
             local->spare_count++;
         } else {
+            unlinkat(fd, "run", 0);
             unlinkat(fd, "work", AT_REMOVEDIR);
             unlinkat(local->attempts_fd, name, AT_REMOVEDIR);
         }

@@ -272,9 +272,9 @@ static int read_endpoint(struct session *session, struct err *err)
 static int read_token(struct session *session, struct err *err)
 {
     CLEANUP(freep)
-    char *path =
-        session->config.token_file ? strdup(session->config.token_file)
-                                   : path_format("%s/site.token", session->config.state_dir);
+    char *path = session->config.token_file
+                     ? strdup(session->config.token_file)
+                     : path_format("%s/site.token", session->config.state_dir);
     CLEANUP(buf_fini) struct buf text = buf_init(TOKEN_BYTES_MAX - 1);
     int rc;
 

@@ -365,6 +365,8 @@ static _Noreturn void spawner_main(int fd, const struct supervisor_place *place_
 
     prctl(PR_SET_NAME, "mains-spawner");
     setsid();
+    for (int i = 1; i < 32; i++) /* whatever was ignored where we come from */
+        signal(i, SIG_DFL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);

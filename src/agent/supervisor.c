@@ -385,9 +385,8 @@ static void open_signals(struct supervisor *sup)
 {
     sigset_t set;
 
-    for (int i = 1; i < 32; i++)
-        if (i != SIGPIPE)
-            signal(i, SIG_DFL);
+    signal(SIGINT, SIG_DFL); /* ignored until now; from here on they are read */
+    signal(SIGHUP, SIG_DFL);
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGUSR1);

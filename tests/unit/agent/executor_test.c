@@ -312,6 +312,41 @@ static void test_same_epoch_runs_once(void **state)
     bed_close(&bed);
 }
 
+/* A folder that held nothing worth keeping serves again, for whoever comes next. */
+static void test_folders_serve_again(void **state)
+{
+    struct bed bed;
+    struct attempt_order order;
+    char path[256];
+
+    (void)state;
+    bed_open(&bed);
+    for (uint32_t i = 0; i < 6; i++) {
+        order = bed_order(&bed, i != 3);
+        if (order.drop)
+            order.uid = order.gid = BED_JOB_UID + i / 2;
+        bed_run_order(
+            &bed, &order,
+            "{\"run\":\"[ -z \\\"$(ls -A)\\\" ] && [ $(stat -c %a .) = 700 ] && echo x > y "
+            "&& rm y && chmod 755 . || exit 9\"}");
+        assert_int_equal(bed.ended.end, END_EXITED);
+        assert_int_equal(bed.ended.exit_code, 0);
+        for (int tries = 0; tries < 500; tries++) { /* until its supervisor is quite gone */
+            bed.executor->ops->forget(bed.executor, order.key);
+            snprintf(path, sizeof(path), "%s/attempts/%" PRIu64 ".1", bed.agent_dir,
+                     order.key.job_id);
+            if (access(path, F_OK) < 0)
+                break;
+            poll(NULL, 0, 10);
+        }
+        assert_int_equal(access(path, F_OK), -1);
+        assert_int_equal(bed.executor->ops->count(bed.executor), 0);
+    }
+    snprintf(path, sizeof(path), "%s/spare/0", bed.agent_dir);
+    assert_int_equal(access(path, F_OK), 0);
+    bed_close(&bed);
+}
+
 /* The executor (and with it spawner and agent) goes and comes back while jobs run. */
 static void test_restart(void **state)
 {
@@ -405,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_logs_are_bounded),
         cmocka_unit_test(test_warning_signal),
         cmocka_unit_test(test_same_epoch_runs_once),
+        cmocka_unit_test(test_folders_serve_again),
         cmocka_unit_test(test_restart),
         cmocka_unit_test(test_killed_supervisor_is_lost),
     };
