@@ -80,8 +80,8 @@ static int make_plot(const struct cli_args *args, const struct columns *columns,
                      struct err *err)
 {
     const char *name;
-    int x;
-    int y;
+    int x = 0;
+    int y = 0;
     int rc = find_column(columns, cli_args_get(args, "x"), 0, &x, err);
 
     if (rc < 0)
