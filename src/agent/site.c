@@ -30,6 +30,31 @@ static int assume_tariff(json_t *root)
     return 0;
 }
 
+/* A key that is misspelt would be a tariff that is not applied. */
+static int check_keys(const char *path, json_t *root, struct err *err)
+{
+    static const char known[] = "|name|owner|region|tariff|tariff.carbon_g_per_kwh_milli|"
+                                "tariff.power_price_micro_per_kwh|tariff.cpu_price_micro_per_hour|"
+                                "tariff.device_price_micro_per_hour|tariff.currency|";
+    json_t *objects[] = { root, json_object_get(root, "tariff") };
+
+    for (size_t i = 0; i < ARRAY_COUNT(objects); i++) {
+        const char *key;
+        json_t *value;
+
+        json_object_foreach (objects[i], key, value) {
+            char word[80];
+            int len = snprintf(word, sizeof(word), "|%s%s|", i ? "tariff." : "", key);
+
+            (void)value;
+            if (len >= (int)sizeof(word) || !strstr(known, word))
+                return err_set(err, -EINVAL, "%s: %s%.60s: unknown key", path, i ? "tariff." : "",
+                               key);
+        }
+    }
+    return 0;
+}
+
 static int read_site_json(const struct agent_config *config, json_t **root_out, struct err *err)
 {
     CLEANUP(freep) char *path = path_format("%s/site.json", config->state_dir);
@@ -52,6 +77,11 @@ static int read_site_json(const struct agent_config *config, json_t **root_out, 
         json_decref(root);
         return err_set(err, -EINVAL, "%s:%d:%d: %s", path, root ? 1 : error.line,
                        root ? 1 : error.column, root ? "expected an object" : error.text);
+    }
+    rc = check_keys(path, root, err);
+    if (rc < 0) {
+        json_decref(root);
+        return rc;
     }
     *root_out = root;
     return 0;

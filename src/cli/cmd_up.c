@@ -140,7 +140,7 @@ static bool site_has_joined(struct remote *remote)
         return false;
     sites = json_is_array(answer) ? answer : json_object_get(answer, "sites");
     json_array_foreach (sites, index, site)
-        joined = joined || reply_flag(site, "reachable");
+        joined = joined || reply_flag(site, "connected");
     json_decref(answer);
     return joined;
 }

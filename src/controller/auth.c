@@ -330,24 +330,56 @@ static int write_token(const struct auth *auth, const char *name, const char *te
     return file_write(path, line, (size_t)len, 0600, true, err);
 }
 
-static int make_first(struct auth *auth, struct err *err)
+/* A token of this machine's own, whose text is kept in the state folder. */
+static int make_local(struct auth *auth, enum role role, const char *note, struct err *err)
 {
-    struct principal admin = { .role = ROLE_ADMIN, .tenant = "local" };
-    struct principal site = { .role = ROLE_SITE, .user = "agent", .unix_uid = -1, .unix_gid = -1 };
+    struct principal who = { .role = role, .user = "agent", .unix_uid = -1, .unix_gid = -1 };
     char text[TOKEN_TEXT_BYTES];
     int rc;
 
-    admin.unix_uid = getuid();
-    admin.unix_gid = getgid();
-    user_name(getuid(), admin.user, sizeof(admin.user));
-    rc = auth_add(auth, &site, "the local site, made on first start", text, NULL, err);
+    if (role == ROLE_ADMIN) {
+        snprintf(who.tenant, sizeof(who.tenant), "local");
+        who.unix_uid = getuid();
+        who.unix_gid = getgid();
+        user_name(getuid(), who.user, sizeof(who.user));
+    }
+    rc = auth_add(auth, &who, note, text, NULL, err);
     if (rc == 0)
-        rc = write_token(auth, "site.token", text, err);
-    if (rc == 0)
-        rc = auth_add(auth, &admin, "the local admin, made on first start", text, NULL, err);
-    if (rc == 0)
-        rc = write_token(auth, "admin.token", text, err);
+        rc = write_token(auth, role == ROLE_ADMIN ? "admin.token" : "site.token", text, err);
+    explicit_bzero(text, sizeof(text));
     return rc;
+}
+
+static int make_first(struct auth *auth, struct err *err)
+{
+    int rc = make_local(auth, ROLE_SITE, "the local site, made on first start", err);
+
+    return rc < 0 ? rc : make_local(auth, ROLE_ADMIN, "the local admin, made on first start", err);
+}
+
+/* Without its file a token's text is gone for good: another takes its place, the old one stays. */
+static int make_missing(struct auth *auth, struct err *err)
+{
+    static const struct {
+        enum role role;
+        const char *file, *note;
+    } own[] = {
+        { ROLE_SITE, "site.token", "the local site, made again as site.token was missing" },
+        { ROLE_ADMIN, "admin.token", "the local admin, made again as admin.token was missing" },
+    };
+
+    for (size_t i = 0; i < ARRAY_COUNT(own); i++) {
+        CLEANUP(freep) char *path = path_format("%s/%s", auth->state_dir, own[i].file);
+        int rc = 0;
+
+        if (!path)
+            return err_set(err, -ENOMEM, "out of memory");
+        if (access(path, F_OK) < 0 && errno == ENOENT)
+            rc = make_local(auth, own[i].role, own[i].note, err);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
 }
 
 static bool has_admin(const struct auth *auth)
@@ -381,6 +413,8 @@ int auth_open(const char *state_dir, struct auth **auth_out, struct err *err)
     if (rc == 0 && !has_admin(auth)) {
         auth->count = 0;
         rc = make_first(auth, err);
+    } else if (rc == 0) {
+        rc = make_missing(auth, err);
     }
     if (rc < 0) {
         auth_close(auth);

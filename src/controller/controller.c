@@ -213,6 +213,7 @@ static int start(struct controller *controller, struct err *err)
     if (!controller->metrics || !controller->events || !controller->waits || !controller->relays ||
         !controller->sessions)
         return err_set(err, -ENOMEM, "out of memory");
+    sessions_begin(controller->sessions);
     rc = start_server(controller, err);
     if (rc == 0)
         rc = write_endpoint(controller, err);

@@ -653,6 +653,28 @@ struct sessions *sessions_create(struct controller *controller)
     return sessions;
 }
 
+void sessions_begin(struct sessions *sessions)
+{
+    struct shell *shell = sessions->controller->shell;
+    uint32_t count = grid_site_count(shell_grid(shell));
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct event event = { .type = EVENT_SITE_LOST };
+        char name[MODEL_NAME_BYTES];
+        bool reachable = false;
+        uint64_t seq = 0;
+        struct err err = { 0 };
+
+        snprintf(name, sizeof(name), "%s", grid_site_get(shell_grid(shell), i, &reachable)->name);
+        if (!reachable)
+            continue;
+        event.site_lost.site = name;
+        event.site_lost.session = grid_site_session(shell_grid(shell), i);
+        if (shell_apply(shell, &event, NULL, &seq, &err) < 0)
+            log_warn("site %s: %s", name, err.text);
+    }
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct sessions *sessions = handle->data;

@@ -18,6 +18,9 @@ struct api_call;
 struct sessions; /* one per controller */
 
 struct sessions *sessions_create(struct controller *controller);
+/* At the start no site is heard, whatever the journal's last word was: none gets work until its
+ * agent is here. One that was renamed or taken away is never heard again. */
+void sessions_begin(struct sessions *sessions);
 /* Ends the streams; sites are told apart from lost ones by the reconnect. */
 void sessions_destroy(struct sessions *sessions);
 

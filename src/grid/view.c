@@ -172,6 +172,11 @@ const struct site_info *grid_site_get(const struct grid *grid, uint32_t index, b
     return &grid->fleet.sites[index].info;
 }
 
+uint64_t grid_site_session(const struct grid *grid, uint32_t index)
+{
+    return index < grid->fleet.sites_count ? grid->fleet.sites[index].session : 0;
+}
+
 int grid_site_find(const struct grid *grid, const char *name)
 {
     return fleet_find_site(&grid->fleet, name);

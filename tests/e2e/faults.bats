@@ -318,3 +318,28 @@ EOF
     run timeout 30 "$MAINS" run --scratch -- echo still
     [[ "$output" == *still* ]]
 }
+
+@test "the local tokens' files deleted: made again at the next start; tokens.json keeps the others" {
+    go
+    "$MAINS" token create --tenant red 2>/dev/null >"$DIR/red"
+    "$MAINS" down
+    rm "$STATE/admin.token" "$STATE/site.token"
+    go
+    "$MAINS" run -q -- true
+    [ "$(stat -c %a "$STATE/admin.token")" = 600 ]
+    MAINS_TOKEN=$(cat "$DIR/red") "$MAINS" ps
+}
+
+@test "a site that was renamed is not heard again, and gets no work" {
+    go --site before
+    "$MAINS" run -q --scratch -- true
+    "$MAINS" down
+    go --site after
+    [ "$("$MAINS" sites --json | jq -c '(.sites? // .) | map({(.name): .reachable}) | add')" = '{"before":false,"after":true}' ]
+    for i in 1 2 3 4; do "$MAINS" run -q --scratch -- true; done
+    "$MAINS" down
+    # A key of site.json that is misspelt is not passed over.
+    echo '{"tarif": {"currency": "EUR"}}' >"$STATE/site.json"
+    run timeout 3 "$MAINS" up --listen 127.0.0.1:0
+    [[ "$output" == *"site.json: tarif: unknown key"* ]]
+}
