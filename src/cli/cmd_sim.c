@@ -5,6 +5,7 @@
 #include "cli/sim_show.h"
 #include "model/units.h"
 #include "sim/load_demo.h"
+#include "sim/replay.h"
 #include "sim/report.h"
 #include "sim/trace.h"
 
@@ -23,6 +24,8 @@ static const struct cli_option options[] = {
     { "format", 0, "NAME", NULL, "Format of the trace; told by name and first line otherwise." },
     { "load", 'l', "NAME", NULL,
       "Made-up jobs instead, like a published cluster's: demo, philly, venus, seren." },
+    { "journal", 'j', "DIR", NULL,
+      "The jobs of a network's own past: its state folder. Without --fleet, its sites, too." },
     { "jobs", 'n', "N", NULL, "At most (of a trace) or exactly (made up) so many jobs." },
     { "days", 0, "N", NULL, "Made-up jobs come for so many days (14)." },
     { "offered", 0, "X", NULL,
@@ -110,13 +113,16 @@ static int open_load(struct plan *plan, struct err *err)
         rc = get_milli(plan->args, "offered", &demo.load_milli, err);
     if (rc < 0)
         return rc;
-    if (trace && name)
-        return err_set(err, -EINVAL, "--trace and --load are two loads: give one");
+    if ((trace != NULL) + (name != NULL) + (plan->load != NULL) > 1)
+        return err_set(err, -EINVAL, "--trace, --load and --journal are loads: give one of them");
+    if (plan->load)
+        return 0;
     how.jobs_max = demo.jobs = (uint32_t)jobs;
     how.cpus_per_device = (uint32_t)cpus;
     if (trace)
         return sim_trace_open(trace, &how, &plan->load, err);
-    return sim_load_demo(name ? name : "demo", &demo, plan->fleet, &plan->load, err);
+    return sim_load_demo(name ? name : "demo", &demo, plan->fleet, plan->catalogue, &plan->load,
+                         err);
 }
 
 static int open_policies(struct plan *plan, struct err *err)
@@ -139,6 +145,7 @@ static int open_plan(struct plan *plan, struct err *err)
 {
     const char *fleet = cli_args_get(plan->args, "fleet");
     const char *faults = cli_args_get(plan->args, "faults");
+    const char *journal = cli_args_get(plan->args, "journal");
     const char *until = cli_args_get(plan->args, "until");
     int64_t seed = 1, check = 0;
     int rc = get_number(plan->args, "seed", INT64_MAX, &seed, err);
@@ -153,7 +160,10 @@ static int open_plan(struct plan *plan, struct err *err)
     plan->check_every = (uint64_t)check;
     plan->faults = sim_faults_init();
     rc = catalogue_load(NULL, &plan->catalogue, err);
-    if (rc == 0)
+    if (rc == 0 && journal)
+        rc = sim_replay_open(journal, plan->catalogue, &plan->load, fleet ? NULL : &plan->fleet,
+                             err);
+    if (rc == 0 && !plan->fleet)
         rc = sim_fleet_open(fleet ? fleet : "demo", plan->catalogue, &plan->fleet, err);
     if (rc == 0 && faults)
         rc = sim_faults_open(faults, &plan->arena, &plan->faults, err);
@@ -263,6 +273,8 @@ const struct cli_command cmd_sim = {
     .examples = { { "mains sim", "A demo load on a demo fleet." },
                   { "mains sim --fleet fleet.yaml --trace NASA-iPSC-1993-3.1-cln.swf.gz",
                     "A published trace on a fleet of one's own." },
+                  { "mains sim --journal ~/.local/state/mains --faults west-is-lost.yaml",
+                    "Last week once more, without the west site." },
                   { "mains sim -p exact.yaml -p none.yaml --faults faults.yaml --html out.html",
                     "Two policies side by side under faults, with charts." } },
     .run = run,

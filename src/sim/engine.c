@@ -190,6 +190,18 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
     const struct sim_chip_set *chips = &load->chip_sets[job->chips];
     const struct sim_policy *policy = engine->setup->policy;
 
+    if (job->request) {
+        *request = load->requests[job->request];
+        request->deps_count = 0; /* the moment it became ready is its submit */
+        request->begin_ms = 0;
+        request->retries_max = 0; /* its last attempt is what is known */
+        memset(request->deps, 0, sizeof(request->deps));
+    } else {
+        sim_job_shape(job, engine->setup->fleet->node_devices_most, &request->shape);
+        request->shape.chips_count = chips->count;
+        for (uint32_t i = 0; i < chips->count; i++)
+            memcpy(request->shape.chips[i], load->names[chips->names[i]], MODEL_NAME_BYTES);
+    }
     request->job_class = job->job_class;
     request->objective = job->objective_given || policy->objective == SIM_OBJECTIVE_JOB
                              ? job->objective
@@ -202,10 +214,6 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
         request->retry_codes_count = 1;
         request->retry_codes[0] = KILLED_CODE;
     }
-    sim_job_shape(job, engine->setup->fleet->node_devices_most, &request->shape);
-    request->shape.chips_count = chips->count;
-    for (uint32_t i = 0; i < chips->count; i++)
-        memcpy(request->shape.chips[i], load->names[chips->names[i]], MODEL_NAME_BYTES);
 }
 
 static int submit_next(struct sim_engine *engine)

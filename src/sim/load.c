@@ -7,6 +7,7 @@
 
 #define NAMES_MAX 4000000u
 #define CHIP_SETS_MAX 100000u
+#define REQUESTS_LOOKED_AT 64u
 
 void sim_load_destroy(struct sim_load *load)
 {
@@ -17,6 +18,7 @@ void sim_load_destroy(struct sim_load *load)
     free(load->chains);
     free(load->name_next);
     free(load->chip_sets);
+    free(load->requests);
     free(load);
 }
 
@@ -147,6 +149,29 @@ uint32_t sim_load_chips(struct sim_load *load, const char *names, char separator
     }
     load->chip_sets[load->chip_sets_count] = set;
     return load->chip_sets_count++;
+}
+
+uint32_t sim_load_request(struct sim_load *load, const struct job_request *request)
+{
+    uint32_t from =
+        load->requests_count > REQUESTS_LOOKED_AT ? load->requests_count - REQUESTS_LOOKED_AT : 1;
+
+    for (uint32_t i = from; i < load->requests_count; i++) /* people repeat themselves */
+        if (memcmp(&load->requests[i], request, sizeof(*request)) == 0)
+            return i;
+    if (load->requests_count + 1 >= load->requests_cap) {
+        uint32_t cap = load->requests_cap ? load->requests_cap * 2 : 64;
+        void *more = realloc(load->requests, cap * sizeof(*request));
+
+        if (!more)
+            return 0;
+        load->requests = more;
+        load->requests_cap = cap;
+    }
+    if (!load->requests_count)
+        load->requests_count = 1;
+    load->requests[load->requests_count] = *request;
+    return load->requests_count++;
 }
 
 /* --- jobs ------------------------------------------------------------------------------------- */

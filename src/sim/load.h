@@ -33,6 +33,7 @@ struct sim_job {
     uint8_t outcome;      /* enum sim_outcome */
     bool objective_given; /* it has an objective of its own */
     uint8_t objective;    /* enum objective_kind */
+    uint32_t request;     /* sim_load_request: instead of the sizes above; 0 = none */
     int64_t deadline_ms;  /* as submit_ms; 0 = none */
 };
 
@@ -51,6 +52,8 @@ struct sim_load {
     uint32_t chains_count;
     struct sim_chip_set *chip_sets; /* [0] is empty */
     uint32_t chip_sets_count, chip_sets_cap;
+    struct job_request *requests; /* [0] is not used */
+    uint32_t requests_count, requests_cap;
     char source[128]; /* "swf nasa.swf" */
     /* What reading it met. */
     uint64_t lines_bad;     /* not readable */
@@ -70,6 +73,8 @@ int sim_load_add(struct sim_load *load, const struct sim_job *job, struct err *e
 uint32_t sim_load_name(struct sim_load *load, const char *name);
 /* The number of a set of chips: "A|B". 0 for an empty one. UINT32_MAX: out of memory or too many */
 uint32_t sim_load_chips(struct sim_load *load, const char *names, char separator);
+/* Keep a request whole, for jobs that say more than sim_job holds; 0: out of memory. */
+uint32_t sim_load_request(struct sim_load *load, const struct job_request *request);
 /* By time of submit, equal ones as they came; the earliest is moved to 0 when `rebase`. */
 int sim_load_finish(struct sim_load *load, bool rebase, struct err *err);
 

@@ -167,6 +167,38 @@ static double mean_work(const struct mix *mix, uint32_t devices_max)
     return sum / 20000;
 }
 
+/* No job is larger than the largest pool: it could never start. */
+static uint32_t devices_most(const struct sim_fleet *fleet)
+{
+    uint32_t most = 1;
+
+    for (uint32_t s = 0; s < fleet->sites_count; s++)
+        for (uint32_t p = 0; p < fleet->sites[s].pools_count; p++)
+            most = MAX(most, fleet->sites[s].pools[p].nodes * fleet->sites[s].pools[p].devices);
+    return MIN(most / 8 * 8 > 0 ? most / 8 * 8 : most, 1024);
+}
+
+/* What the fleet does in a day, in ms of one reference device: faster chips count for more. */
+static double fleet_work(const struct sim_fleet *fleet, const struct catalogue *catalogue,
+                         const char *reference)
+{
+    const struct chip *chip = catalogue_find(catalogue, reference);
+    struct chip_figures figures = { 0 };
+    double sum = 0, base;
+
+    if (chip)
+        memcpy(figures.metric_milli, chip->metric_milli, sizeof(figures.metric_milli));
+    base = (double)sim_chip_speed(&figures);
+    for (uint32_t s = 0; s < fleet->sites_count; s++)
+        for (uint32_t p = 0; p < fleet->sites[s].pools_count; p++) {
+            const struct sim_pool *pool = &fleet->sites[s].pools[p];
+            double speed = (double)sim_chip_speed(&pool->figures);
+
+            sum += (double)pool->nodes * pool->devices * (speed > 0 && base > 0 ? speed / base : 1);
+        }
+    return sum * (double)DAY_MS;
+}
+
 static int add_job(struct sim_load *load, const struct mix *mix, struct rng *rng, int64_t span_ms,
                    uint32_t devices_max, uint32_t reference, struct err *err)
 {
@@ -193,12 +225,12 @@ static int add_job(struct sim_load *load, const struct mix *mix, struct rng *rng
 }
 
 int sim_load_demo(const char *name, const struct sim_demo *demo, const struct sim_fleet *fleet,
-                  struct sim_load **load_out, struct err *err)
+                  const struct catalogue *catalogue, struct sim_load **load_out, struct err *err)
 {
     CLEANUP(sim_load_destroyp) struct sim_load *load = sim_load_create();
     const struct mix *mix = find_mix(name);
     struct rng rng = { .state = demo->seed };
-    uint32_t devices_max = (uint32_t)MIN(MAX(fleet->devices_count / 8, 1), 1024);
+    uint32_t devices_max = devices_most(fleet);
     double work, days = (double)demo->days_milli / 1000.0, jobs = demo->jobs, could;
     uint32_t reference;
     int rc = 0;
@@ -211,7 +243,7 @@ int sim_load_demo(const char *name, const struct sim_demo *demo, const struct si
     if (!fleet->devices_count)
         return err_set(err, -EINVAL, "fleet %s has no devices for load %s", fleet->name, name);
     work = mean_work(mix, devices_max);
-    could = (double)fleet->devices_count * (double)DAY_MS * (double)demo->load_milli / 1000.0;
+    could = fleet_work(fleet, catalogue, mix->reference) * (double)demo->load_milli / 1000.0;
     if (jobs <= 0)
         jobs = could * (days > 0 ? days : 14) / work;
     if (days <= 0)

@@ -17,5 +17,5 @@ struct sim_demo {
  * follows from them; else the missing one is found so that the load is `load_milli`. -EINVAL: an
  * unknown name. */
 int sim_load_demo(const char *name, const struct sim_demo *demo, const struct sim_fleet *fleet,
-                  struct sim_load **load_out, struct err *err);
+                  const struct catalogue *catalogue, struct sim_load **load_out, struct err *err);
 bool sim_load_is_demo(const char *name);
