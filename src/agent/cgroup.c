@@ -221,6 +221,19 @@ static void close_all(enum cgroup_kind kind, int *fds)
 
 void cgroup_root_close(struct cgroup_root *root)
 {
+    for (int i = 0; i < CG_COUNT; i++) {
+        char link[64], path[PATH_MAX];
+        ssize_t len;
+
+        if (root->fds[i] < 0 || (i > 0 && root->kind == CGROUP_V2))
+            continue;
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", root->fds[i]);
+        len = readlink(link, path, sizeof(path) - 1);
+        if (len <= 0)
+            continue;
+        path[len] = '\0';
+        rmdir(path); /* -EBUSY while attempts are in it: the next agent finds it again */
+    }
     close_all(root->kind, root->fds);
     root->kind = CGROUP_NONE;
 }

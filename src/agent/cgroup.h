@@ -37,6 +37,7 @@ struct cgroup_usage {
 
 /* `tag` tells agents on one machine apart. Never fails: without a place the kind is NONE. */
 void cgroup_root_open(const char *tag, struct cgroup_root *root_out);
+/* Leaves nothing behind unless groups with processes are still in there. */
 void cgroup_root_close(struct cgroup_root *root);
 
 /* Make the group (limits come later, with the order). */

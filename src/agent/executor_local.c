@@ -682,6 +682,8 @@ static void local_close(struct executor *executor)
         if (fds[i] >= 0)
             close(fds[i]);
     cgroup_root_close(&local->place.cgroups);
+    if (local->place.work_base[0])
+        rmdir(local->place.work_base); /* stays while a job's folder is in it */
     free(local->tail);
     free(local);
 }
