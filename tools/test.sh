@@ -32,16 +32,17 @@ list_tests() {
     meson introspect --tests "$build" | python3 -c '
 import json, sys
 for t in json.load(sys.stdin):
-    print("\t".join([t["name"], t["suite"][0].split(":")[-1]] + t["cmd"]))'
+    env = ["env"] + [k + "=" + v for k, v in t["env"].items()] if t["env"] else []
+    print("\t".join([t["name"], t["suite"][0].split(":")[-1], " ".join(env + t["cmd"])]))'
 }
 
 list_tests >"$logs/list"
 tab=$(printf '\t')
-while IFS=$tab read -r name suite program args; do
+while IFS=$tab read -r name suite command; do
     case " $suites " in *" $suite "*) ;; *) continue ;; esac
     code=0
     # shellcheck disable=SC2086
-    timeout 600 "$program" $args </dev/null >"$logs/$name.log" 2>&1 || code=$?
+    timeout 600 $command </dev/null >"$logs/$name.log" 2>&1 || code=$?
     tally "$name" "$logs/$name.log" "$code"
 done <"$logs/list"
 

@@ -222,7 +222,7 @@ static const struct {
     { "run: x\narray: {}", "2:8", "expected either a range or lists of values", false },
     { "run: x\narray: {a: [1], range: 0-3}", "2:8", "either a range or lists of values", false },
     { "run: x\narray: {a: 1}", "2:9", "array.a: unknown key", true },
-    { "run: x\narray: {a: []}", "2:12", "array.a: expected a list of values", true },
+    { "run: x\narray: {a: []}", "2:9", "array.a: expected at least one value", true },
     { "run: x\narray: {a: [[1]]}", "2:13", "array.a[0]: expected text, not a list", true },
     { "run: x\narray: {a-b: [1]}", "2:9", "expected a column's name", false },
     { "run: x\narray: {a: [1], A: [2]}", "2:8", "two columns are called \"A\"", false },
