@@ -681,6 +681,7 @@ static void local_close(struct executor *executor)
     for (size_t i = 0; i < ARRAY_COUNT(fds); i++)
         if (fds[i] >= 0)
             close(fds[i]);
+    cgroup_sweep_empty(&local->place.cgroups); /* of attempts that an earlier spawner began */
     cgroup_root_close(&local->place.cgroups);
     if (local->place.work_base[0])
         rmdir(local->place.work_base); /* stays while a job's folder is in it */
