@@ -109,13 +109,13 @@ bool sim_load_is_demo(const char *name)
 
 /* --- draws ------------------------------------------------------------------------------------ */
 
-static uint32_t draw_devices(const struct mix *mix, struct rng *rng)
+static uint32_t draw_devices(const struct mix *mix, uint32_t most, struct rng *rng)
 {
     uint32_t at = (uint32_t)rng_below(rng, 100000), i = 0;
 
     while (mix->sizes[i].up_to <= at)
         i++;
-    return mix->sizes[i].devices;
+    return MIN(mix->sizes[i].devices, most);
 }
 
 /* Between two quantiles run times are spread evenly in their logarithm. */
@@ -160,7 +160,7 @@ static double mean_work(const struct mix *mix, uint32_t devices_max)
     double sum = 0;
 
     for (uint32_t i = 0; i < 20000; i++) {
-        uint32_t devices = MIN(draw_devices(mix, &rng), devices_max);
+        uint32_t devices = draw_devices(mix, devices_max, &rng);
 
         sum += (double)devices * (double)draw_run_ms(mix, devices, &rng);
     }
@@ -209,8 +209,8 @@ static int add_job(struct sim_load *load, const struct mix *mix, struct rng *rng
 
     job.submit_ms = draw_time(rng, span_ms);
     job.tasks = 0;
-    job.gpus = MIN(draw_devices(mix, rng), devices_max);
-    job.run_ms = MAX(draw_run_ms(mix, job.gpus, rng), 1000);
+    job.gpus = draw_devices(mix, devices_max, rng);
+    job.run_ms = draw_run_ms(mix, job.gpus, rng);
     /* People ask for more than they need: two to ten times, in whole hours. */
     job.limit_ms = (job.run_ms * (int64_t)(2 + rng_below(rng, 9)) / 3600000 + 1) * 3600000;
     job.limit_ms = MIN(job.limit_ms, 3650 * DAY_MS);

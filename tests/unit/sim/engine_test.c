@@ -1,0 +1,271 @@
+/* Runs whose outcome can be told by hand, and that the same inputs give the same bytes. */
+#include "sim_bed.h"
+
+#include "grid/grid.h"
+#include "journal/journal.h"
+#include "sim/load_demo.h"
+#include "sim/replay.h"
+
+#include <stdlib.h>
+
+#define ONE_NODE                                                                                   \
+    "sites:\n  - name: a\n    tariff: { power_price: 0.5, carbon: 100, device_price: 2 }\n"        \
+    "    pools: [ { name: n, nodes: 1, cpus: 4, memory: 1Gi, devices: 2, chip: odd,"               \
+    " chip_watts: 500 } ]\n"
+#define TWO_SITES                                                                                  \
+    "sites:\n"                                                                                     \
+    "  - { name: a, pools: [ { name: n, nodes: 1, cpus: 4, memory: 1Gi } ] }\n"                    \
+    "  - { name: b, pools: [ { name: n, nodes: 1, cpus: 4, memory: 1Gi } ] }\n"
+#define HEAD "submit_s,run_s,limit_s,tasks,cpus,devices,tenant,state\n"
+
+static void jobs_wait_for_each_other(void **state)
+{
+    struct bed bed = bed_init(ONE_NODE, "jobs",
+                              HEAD "0,100,,1,1,2,x,\n10,100,,1,1,2,x,FAILED\n20,50,20,1,1,0,x,\n"
+                                   "30,5,,1,1,3,x,\n");
+
+    (void)state;
+    bed_run(&bed);
+    assert_int_equal(bed.result.submitted, 4);
+    assert_int_equal(bed.result.done, 1);
+    assert_int_equal(bed.result.failed, 2); /* one by itself, one by its time limit */
+    assert_int_equal(bed.result.never_started, 1);
+    assert_int_equal(bed.result.whys_count, 1);
+    assert_int_equal(bed.result.wait_all.count, 3);
+    assert_int_equal(bed.result.wait_all.most_ms, 90000);
+    assert_int_equal(bed.result.end_ms, 200000);
+    /* 2 devices x 500 W x 200 s = 200 kJ; 100 g/kWh; 2 x 2 a device-hour and 0.5 a kWh */
+    assert_int_equal(bed.result.energy_mj, 200000000);
+    assert_int_equal(bed.result.carbon_ug, 5555556);
+    assert_int_equal(bed.result.price_micro, 222222 + 27778);
+    assert_true(bed.result.groups[0].held_ms == (__int128)2000 * 200000);
+    assert_true(bed.result.devices.useful == (__int128)2000 * 200000);
+    bed_fini(&bed);
+}
+
+static void faster_chips_end_sooner(void **state)
+{
+    struct bed bed = bed_init("sites:\n  - name: a\n    pools: [ { name: n, nodes: 1, cpus: 4, "
+                              "memory: 1Gi, devices: 1, chip: odd, chip_tflops: 250 } ]\n",
+                              "jobs", "submit_s,run_s,devices\n0,100,1\n");
+
+    (void)state;
+    bed.load->jobs[0].reference = sim_load_name(bed.load, "v100-sxm2-16g"); /* 125 TFLOPS */
+    bed_run(&bed);
+    assert_int_equal(bed.result.end_ms, 50000);
+    bed.load->jobs[0].reference = sim_load_name(bed.load, "nobody-knows-it");
+    bed_run(&bed);
+    assert_int_equal(bed.result.end_ms, 100000);
+    assert_int_equal(bed.result.speed_unknown, 1);
+    bed_fini(&bed);
+}
+
+/* Power is lost at 100 s for 60 s: what was saved by then counts, the rest is run again. */
+static void lost_work_is_run_again(void **state)
+{
+    static const struct {
+        const char *faults;
+        int64_t end_s, lost_s, overhead_s;
+    } cases[] = {
+        { "windows: [ { site: a, kind: power, at: 100s, for: 60s } ]", 160 + 300, 100, 0 },
+        /* 2 saves in 100 s, each 30 s of work and 5 s of stall, then 30 s that are lost. After
+         * 20 s of coming back 240 s of work and 7 saves are left. */
+        { "windows: [ { site: a, kind: power, at: 100s, for: 60s } ]\n"
+          "checkpoint: { every: 30s, stall: 5s, restart: 20s }",
+          160 + 20 + 240 + 35, 30, 10 + 20 + 35 },
+        { "windows: [ { site: a, kind: maintenance, at: 100s, for: 60s } ]", 160 + 300, 100, 0 },
+        /* Out of earshot it runs on; its end is heard when the link is back. */
+        { "windows: [ { site: a, kind: link, at: 100s, for: 60s } ]", 300, 0, 0 },
+        { "windows: [ { site: a, kind: contact, at: 0s, for: 10s, every: 600s } ]", 300, 0, 0 },
+        { "windows: [ { site: a, kind: contact, at: 50s, for: 10s, every: 600s } ]", 350, 0, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct bed bed = bed_init(ONE_NODE, "jobs", "submit_s,run_s,devices\n0,300,1\n");
+
+        bed_set_faults(&bed, cases[i].faults);
+        bed_run(&bed);
+        print_message("# case %zu\n", i);
+        assert_int_equal(bed.result.done, 1);
+        assert_int_equal(bed.result.end_ms, cases[i].end_s * 1000);
+        assert_true(bed.result.devices.useful == (__int128)1000 * 300000);
+        assert_true(bed.result.devices.lost == (__int128)1000 * 1000 * cases[i].lost_s);
+        assert_true(bed.result.devices.overhead == (__int128)1000 * 1000 * cases[i].overhead_s);
+        bed_fini(&bed);
+    }
+}
+
+static void faults_come_at_their_rate(void **state)
+{
+    /* 100 nodes for 100 days at 5 a 1,000 node-days: 50 failures, give or take 4 sigma. */
+    struct bed bed = bed_init("sites:\n  - name: a\n    pools: [ { name: n, nodes: 100, cpus: 1, "
+                              "memory: 1Gi, devices: 1, chip: odd } ]\n",
+                              "jobs", "submit_s,run_s,devices\n0,8640000,1\n0,8640000,1\n");
+
+    (void)state;
+    bed_set_faults(&bed, "nodes: { failures_per_1000_node_days: 5, repair: 1h }\n"
+                         "chips: { failures_per_1000_device_days: 5, repair: 1h }\n"
+                         "links: { failures_per_1000_site_days: 500, repair: 1m }\n"
+                         "checkpoint: { stall: 5s, restart: 150s }\n");
+    bed.until_ms = 100LL * 86400 * 1000;
+    bed_run(&bed);
+    assert_in_range(bed.result.node_failures, 22, 78);
+    assert_in_range(bed.result.chip_failures, 22, 78);
+    assert_in_range(bed.result.link_failures, 22, 78);
+    assert_int_equal(bed.result.cut_off + bed.result.done, 2);
+    bed_fini(&bed);
+}
+
+static void users_cancel_and_quotas_hold(void **state)
+{
+    struct bed bed =
+        bed_init(TWO_SITES, "jobs", HEAD "0,100,,1,2,,x,\n0,100,,1,2,,x,\n0,100,,1,2,,y,\n");
+
+    (void)state;
+    bed_set_policy(&bed, "quotas: [ { tenant: x, cpus: 2 } ]");
+    bed.load->jobs[2].cancel_ms = 40000;
+    bed_run(&bed);
+    assert_int_equal(bed.result.done, 2);
+    assert_int_equal(bed.result.cancelled, 1);
+    assert_int_equal(bed.result.end_ms, 200000);
+    assert_true(bed.result.cpus.useful == 2 * (100000 + 100000 + 40000));
+    bed_fini(&bed);
+}
+
+static void the_same_inputs_give_the_same_bytes(void **state)
+{
+    static const char fleet[] =
+        "sites:\n"
+        "  - { name: a, pools: [ { name: n, nodes: 4, cpus: 32, memory: 64Gi, devices: 8, chip: "
+        "v100-sxm2-32g } ] }\n"
+        "  - { name: b, pools: [ { name: n, nodes: 2, cpus: 32, memory: 64Gi, devices: 8, chip: "
+        "a100-sxm-80g } ] }\n";
+    struct bed bed = bed_init(fleet, "jobs", "submit_s,run_s\n0,1\n");
+    CLEANUP(buf_fini) struct buf first = buf_init(SIM_REPORT_BYTES_MAX);
+    CLEANUP(buf_fini) struct buf second = buf_init(SIM_REPORT_BYTES_MAX);
+    struct sim_demo demo = { .jobs = 800, .load_milli = 900, .seed = 7 };
+    struct err err = { 0 };
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        sim_load_destroy(TAKE(bed.load));
+        assert_int_equal(sim_load_demo("venus", &demo, bed.fleet, bed.catalogue, &bed.load, &err),
+                         0);
+        bed_set_faults(&bed, "nodes: { failures_per_1000_node_days: 40, repair: 4h }\n"
+                             "checkpoint: { every: 10m }\n");
+        bed.seed = i == 2 ? 8 : 7;
+        bed_run(&bed);
+        assert_int_equal(bed.result.submitted, 800);
+        assert_int_equal(bed.result.done + bed.result.failed, 800);
+        bed_report(&bed, i == 0 ? &first : &second);
+        if (i == 1)
+            assert_string_equal(first.data, second.data);
+        if (i == 2)
+            assert_string_not_equal(first.data, second.data);
+        buf_clear(&second);
+    }
+    bed_fini(&bed);
+}
+
+/* --- a journal as a trace -----------------------------------------------------------------------
+ */
+
+static void append(struct journal *journal, const struct event *event)
+{
+    CLEANUP(buf_fini) struct buf out = buf_init(EVENT_BYTES_MAX);
+    struct journal_blob blob;
+
+    assert_int_equal(event_encode(event, &out), 0);
+    blob = (struct journal_blob){ out.data, (uint32_t)out.len };
+    assert_int_equal(journal_append(journal, &blob, 1, NULL), 0);
+}
+
+static void append_submit(struct journal *journal, int64_t time_ms)
+{
+    struct event event = { .type = EVENT_JOB_SUBMITTED, .time_ms = time_ms };
+
+    event.job_submitted.tenant = "t";
+    event.job_submitted.user = "u";
+    event.job_submitted.request.job_class = CLASS_NORMAL;
+    event.job_submitted.request.shape = (struct request_shape){ .tasks = 1, .cpus = 2 };
+    append(journal, &event);
+}
+
+static void append_plain(struct journal *journal, enum event_type type, int64_t time_ms,
+                         uint64_t job_id)
+{
+    struct event event = { .type = type, .time_ms = time_ms };
+
+    if (type == EVENT_ATTEMPT_STARTED) {
+        event.attempt_started.job_id = job_id;
+        event.attempt_started.epoch = 1;
+    } else if (type == EVENT_ATTEMPT_ENDED) {
+        event.attempt_ended.job_id = job_id;
+        event.attempt_ended.epoch = 1;
+        event.attempt_ended.started_ms = time_ms;
+    } else if (type == EVENT_JOB_CANCELLED) {
+        event.job_cancelled.job_id = job_id;
+        event.job_cancelled.by = "u";
+    }
+    append(journal, &event);
+}
+
+static void a_journal_is_a_trace(void **state)
+{
+    struct event join = { .type = EVENT_SITE_JOINED, .time_ms = 1000000 };
+    struct node_info *node = calloc(1, sizeof(*node));
+    struct bed bed = { .arena = arena_init(1u << 20),
+                       .faults = sim_faults_init(),
+                       .policy = sim_policy_init() };
+    struct journal *journal;
+    struct err err = { 0 };
+
+    (void)state;
+    memcpy(node->name, "n1", 3);
+    node->cpus = 2;
+    memcpy(join.site_joined.site.name, "s", 2);
+    join.site_joined.site.nodes = node;
+    join.site_joined.site.nodes_count = 1;
+    assert_int_equal(journal_open_mem(&journal, &err), 0);
+    append(journal, &join);
+    append_submit(journal, 1000000);
+    append_submit(journal, 1005000);
+    append_submit(journal, 1006000); /* waits still at the end: nobody knows its length */
+    append_plain(journal, EVENT_PASS, 1006000, 0);
+    append_plain(journal, EVENT_ATTEMPT_STARTED, 1006000, 1);
+    append_plain(journal, EVENT_JOB_CANCELLED, 1010000, 2);
+    append_plain(journal, EVENT_ATTEMPT_ENDED, 1036000, 1);
+    assert_int_equal(catalogue_load(NULL, &bed.catalogue, &err), 0);
+    if (sim_replay_read(journal, bed.catalogue, &bed.load, &bed.fleet, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(bed.load->jobs_count, 2);
+    assert_int_equal(bed.load->lines_skipped, 1);
+    assert_int_equal(bed.load->jobs[0].run_ms, 30000);
+    assert_int_equal(bed.load->jobs[1].submit_ms, 5000);
+    assert_int_equal(bed.load->jobs[1].cancel_ms, 10000);
+    assert_int_equal(bed.fleet->cpus_count, 2);
+    bed_run(&bed);
+    assert_int_equal(bed.result.done, 1);
+    assert_int_equal(bed.result.cancelled, 1);
+    assert_int_equal(bed.result.end_ms, 30000);
+    journal_close(journal);
+    free(node);
+    bed_fini(&bed);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(jobs_wait_for_each_other),
+        cmocka_unit_test(faster_chips_end_sooner),
+        cmocka_unit_test(lost_work_is_run_again),
+        cmocka_unit_test(faults_come_at_their_rate),
+        cmocka_unit_test(users_cancel_and_quotas_hold),
+        cmocka_unit_test(the_same_inputs_give_the_same_bytes),
+        cmocka_unit_test(a_journal_is_a_trace),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,148 @@
+/* Fleet, fault and policy files: what is refused, with which line; what is taken. */
+#include "sim_bed.h"
+
+#define SITE "sites:\n  - name: a\n    pools:\n"
+#define POOL "      - { name: p, nodes: 2, cpus: 8, memory: 16Gi }\n"
+
+struct refusal {
+    const char *text, *message; /* what the one line must hold */
+};
+
+static const struct refusal bad_fleets[] = {
+    { "", "f:" },
+    { "[]", "f:1:1: expected a fleet: a mapping" },
+    { "sites: []", "a fleet has 1 to" },
+    { "sites: 3", "f:1:8: sites: expected a list" },
+    { "site: []", "f:1:1: a fleet has no key \"site\": did you mean \"sites\"?" },
+    { SITE "      - { name: p, nodes: 2, cpus: 8 }\n", "f:4:9: a pool needs the key \"memory\"" },
+    { SITE "      - { name: p, nodes: 0, cpus: 8, memory: 1Gi }\n",
+      "f:4:27: nodes: expected a number from 1 to 20000" },
+    { SITE "      - { name: p, nodes: 2.5, cpus: 8, memory: 1Gi }\n", "nodes: expected a number" },
+    { SITE "      - { name: p, nodes: 2, cpus: 8, memory: lots }\n", "f:4:47: memory: " },
+    { SITE "      - { name: p, nodes: 2, cpus: 8, memory: 1Gi, devices: 8 }\n",
+      "pool p has devices but no chip" },
+    { SITE "      - { name: p, nodes: 2, cpus: 8, memory: 1Gi, chip: t4 }\n",
+      "pool p has a chip but no devices" },
+    { SITE "      - { name: p/q, nodes: 2, cpus: 8, memory: 1Gi }\n",
+      "expected a name of letters" },
+    { SITE POOL POOL, "site a has two pools named p" },
+    { SITE POOL "  - name: a\n    pools:\n" POOL, "two sites are named a" },
+    { SITE POOL "    tariff: { carbon: -3 }\n", "carbon: expected a number from 0" },
+    { SITE POOL "    tariff: { power: 3 }\n", "a tariff has no key \"power\"" },
+    { SITE POOL "    windows: [ { kind: eclipse, for: 1h } ]\n",
+      "kind: expected one of maintenance, contact, link, power" },
+    { SITE POOL "    windows: [ { kind: link, for: 2h, every: 1h } ]\n",
+      "a window that returns before it ends" },
+};
+
+static void bad_fleets_get_one_line(void **state)
+{
+    struct catalogue *catalogue;
+
+    (void)state;
+    assert_int_equal(catalogue_load(NULL, &catalogue, NULL), 0);
+    for (size_t i = 0; i < ARRAY_COUNT(bad_fleets); i++) {
+        struct sim_fleet *fleet = NULL;
+        struct err err = { 0 };
+
+        assert_true(sim_fleet_read("f", bad_fleets[i].text, strlen(bad_fleets[i].text), catalogue,
+                                   &fleet, &err) < 0);
+        assert_null(fleet);
+        if (!strstr(err.text, bad_fleets[i].message))
+            fail_msg("fleet %zu: \"%s\" does not say \"%s\"", i, err.text, bad_fleets[i].message);
+    }
+    catalogue_destroy(catalogue);
+}
+
+static const struct refusal bad_plans[] = {
+    { "nodes: 3", "p:1:8: expected nodes: a mapping" },
+    { "nodes: { repair: 4h }", "nodes needs the key \"failures_per_1000_node_days\"" },
+    { "nodes: { failures_per_1000_node_days: x }", "expected a number" },
+    { "chips: { failures_per_1000_node_days: 1 }", "chips has no key" },
+    { "slow: { share: 1.5, speed: 0.5 }", "share: expected a number from 0 to 1" },
+    { "checkpoint: { every: 10ms }", "every: " },
+    { "windows: [ { kind: power, for: 1h } ]", "a window needs the key \"site\"" },
+    { "nodez: {}", "did you mean \"nodes\"?" },
+    { "a: 1\na: 2", "p:2:1:" },
+    { "windows: { }", "windows: expected a list" },
+};
+static const struct refusal bad_policies[] = {
+    { "backfill: off", "p:1:1: a policy has no key \"backfill\"" },
+    { "limits: perfect", "p:1:9: limits: expected one of trace, exact, none" },
+    { "limit: none", "did you mean \"limits\"?" },
+    { "objective: best", "expected one of job, fastest, cheapest, greenest" },
+    { "limits_times: 0.5", "limits_times: expected a number from 1 to" },
+    { "pass_every: soon", "pass_every: " },
+    { "quotas: [ { cpus: 3 } ]", "a quota needs the key \"tenant\"" },
+    { "quotas: [ { tenant: a, cpus: -3 } ]", "cpus: expected a number" },
+    { "name: [a]", "name: expected a word" },
+    { "- name: a", "expected a policy: a mapping" },
+};
+
+static void bad_plans_and_policies_get_one_line(void **state)
+{
+    struct arena arena = arena_init(1u << 20);
+    struct sim_faults faults;
+    struct sim_policy policy;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(bad_plans); i++) {
+        struct err err = { 0 };
+
+        assert_true(sim_faults_read("p", bad_plans[i].text, strlen(bad_plans[i].text), &arena,
+                                    &faults, &err) < 0);
+        if (!strstr(err.text, bad_plans[i].message))
+            fail_msg("plan %zu: \"%s\"", i, err.text);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(bad_policies); i++) {
+        struct err err = { 0 };
+
+        assert_true(sim_policy_read("p", bad_policies[i].text, strlen(bad_policies[i].text), &arena,
+                                    &policy, &err) < 0);
+        if (!strstr(err.text, bad_policies[i].message))
+            fail_msg("policy %zu: \"%s\"", i, err.text);
+    }
+    arena_fini(&arena);
+}
+
+static void good_files_mean_what_they_say(void **state)
+{
+    static const char text[] = "start: 2026-03-01T00:00:00Z\n" SITE
+                               "      - { name: g, nodes: 3, cpus: 8, memory: 16Gi, devices: 4,\n"
+                               "          chip: odd, chip_tflops: 100.5, chip_watts: 300 }\n"
+                               "      - { name: c, nodes: 1, cpus: 64, memory: 1Ti }\n"
+                               "    tariff: { power_price: 0.1, device_price: 1.25 }\n";
+    struct catalogue *catalogue;
+    struct sim_fleet *fleet;
+    struct err err;
+    char name[MODEL_NAME_BYTES];
+
+    (void)state;
+    assert_int_equal(catalogue_load(NULL, &catalogue, NULL), 0);
+    assert_int_equal(sim_fleet_read("f", text, strlen(text), catalogue, &fleet, &err), 0);
+    assert_int_equal(fleet->start_ms, 1772323200000);
+    assert_int_equal(fleet->devices_count, 12);
+    assert_int_equal(fleet->cpus_count, 88);
+    assert_int_equal(fleet->sites[0].tariff.power_price_micro_per_kwh, 100000);
+    assert_int_equal(fleet->sites[0].tariff.device_price_micro_per_hour, 1250000);
+    assert_int_equal(sim_chip_speed(&fleet->sites[0].pools[0].figures), 100500);
+    assert_int_equal(fleet->sites[0].pools[0].figures.power_watts, 300);
+    sim_node_name(&fleet->sites[0], 2, name);
+    assert_string_equal(name, "g-00002");
+    sim_node_name(&fleet->sites[0], 3, name);
+    assert_string_equal(name, "c");
+    sim_fleet_destroy(fleet);
+    catalogue_destroy(catalogue);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_fleets_get_one_line),
+        cmocka_unit_test(bad_plans_and_policies_get_one_line),
+        cmocka_unit_test(good_files_mean_what_they_say),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
