@@ -67,11 +67,17 @@ bats_require_minimum_version 1.5.0
 
 @test "output that is followed from the moment of the submit is all there" {
     go
-    TOKEN=$(cat "$STATE/admin.token")
-    for i in $(seq 20); do
-        id=$(api POST /api/v1/jobs "{\"run\":\"echo $i\"}" | head -n 1 | jq -r .id)
-        [ "$(curl -sS -m 20 -H "Authorization: Bearer $TOKEN" "$(endpoint)/api/v1/jobs/$id/logs?follow=1")" = "$i" ]
-    done
+    python3 - "$(endpoint)" "$(cat "$STATE/admin.token")" <<'EOF'
+import http.client, json, sys
+headers = {"Authorization": "Bearer " + sys.argv[2]}
+client = http.client.HTTPConnection(sys.argv[1].split("/")[2], timeout=20)
+for i in range(60):
+    client.request("POST", "/api/v1/jobs", '{"run":"echo %d"}' % i, headers)
+    job = json.loads(client.getresponse().read())["id"]
+    client.request("GET", "/api/v1/jobs/%s/logs?follow=1" % job, headers=headers)
+    log = client.getresponse().read()
+    assert log == b"%d\n" % i, "job %s: %r" % (job, log)
+EOF
 }
 
 @test "a state folder that cannot be written is refused, saying so" {
