@@ -56,7 +56,7 @@ lint: ## format, lengths, borders, banned calls
 
 analyze: ## clang-tidy and gcc -fanalyzer
 	@tools/deps.sh build lint
-	@tools/analyze.sh
+	@$(MAKE) --no-print-directory build && tools/analyze.sh $(FILES)
 
 format: ## clang-format in place
 	@tools/deps.sh lint

@@ -1,18 +1,33 @@
 #!/bin/sh
-# clang-tidy and gcc -fanalyzer over src/. A finding that is wrong is explained where it stands
-# (NOLINT with a reason, or a pragma with one); anything else fails.
+# clang-tidy and gcc -fanalyzer over src/, or over the files named. A finding that is wrong is
+# explained where it stands (NOLINT with a reason, or a pragma with one); anything else fails.
+#
+# -Wno-analyzer-malloc-leak: gcc 12 calls each thing a leak that is linked into a list or handed to
+# a container and so out of its sight; leaks are looked for by LeakSanitizer in `make asan`. A file
+# on which the analyzer does not end in ANALYZE_SECONDS (60) is named: its states grow without
+# bound, which is a limit of gcc 12, not a finding.
 set -eu
 cd "$(dirname "$0")/.."
-bad=0
-make --no-print-directory build BUILD=build/analyze \
-    MESON_OPTIONS='--buildtype=debugoptimized -Dc_args=-fanalyzer' >build/analyzer.log 2>&1 || bad=1
-if grep -qE 'Wanalyzer|error:' build/analyzer.log; then
-    grep -E 'Wanalyzer|error:' build/analyzer.log | sort -u | head -40
-    bad=1
-fi
-[ "$bad" -eq 0 ] && echo "gcc -fanalyzer: clean"
 # shellcheck disable=SC2046
-clang-tidy -p build/analyze --quiet $(git ls-files 'src/*.c') >build/tidy.log 2>/dev/null || :
+[ $# -gt 0 ] || set -- $(git ls-files 'src/*.c')
+flags="-std=gnu17 -D_GNU_SOURCE -DMAINS_VERSION=__FILE__ -Isrc -Ibuild/release/src/controller
+    $(pkg-config --cflags libuv libmicrohttpd libcurl jansson libfyaml hwloc sqlite3 gnutls nettle)"
+bad=0 gave_up=
+for file; do
+    code=0
+    # shellcheck disable=SC2086
+    found=$(timeout "${ANALYZE_SECONDS:-60}" gcc $flags -O1 -fanalyzer -Wno-analyzer-malloc-leak \
+        -c "$file" -o /dev/null 2>&1) || code=$?
+    if [ "$code" -eq 124 ]; then gave_up="$gave_up $file"; continue; fi
+    if echo "$found" | grep -qE 'Wanalyzer|error:'; then
+        echo "$found" | grep -E 'Wanalyzer|error:'
+        bad=1
+    fi
+done
+[ -z "$gave_up" ] || echo "gcc -fanalyzer did not end on:$gave_up"
+[ "$bad" -ne 0 ] || echo "gcc -fanalyzer: clean"
+# shellcheck disable=SC2086
+clang-tidy --quiet "$@" -- $flags >build/tidy.log 2>/dev/null || :
 if grep -qE 'warning:|error:' build/tidy.log; then
     grep -E 'warning:|error:' build/tidy.log | sort -u | head -60
     bad=1
