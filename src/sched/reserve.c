@@ -5,10 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void lists_fini(struct reserve_lists *lists)
+{
+    free(lists->order);
+    free(lists->heads);
+    free(lists->next);
+}
+
 void reserve_fini(struct reserve *reserve)
 {
     free(reserve->limits);
-    free(reserve->order);
+    lists_fini(&reserve->lists);
     *reserve = (struct reserve){ 0 };
 }
 
@@ -60,22 +67,36 @@ static void sift_end(struct reserve_end *heap, uint32_t count, uint32_t at)
     heap[at] = moved;
 }
 
-static uint32_t list_ends(const struct fleet *fleet, uint32_t site, struct reserve_end **order,
-                          uint32_t *order_cap, int64_t now_ms)
+/* Which grants are at which site: for all candidates of a plan at once. */
+static void list_grants(struct reserve_lists *lists, const struct fleet *fleet)
+{
+    MEM_GROW(lists->heads, lists->heads_cap, fleet->sites_count);
+    MEM_GROW(lists->next, lists->next_cap, fleet->grants_count);
+    for (uint32_t i = 0; i < fleet->sites_count; i++)
+        lists->heads[i] = UINT32_MAX;
+    for (uint32_t i = 0; i < fleet->grants_count; i++) {
+        lists->next[i] = lists->heads[fleet->grants[i]->site];
+        lists->heads[fleet->grants[i]->site] = i;
+    }
+}
+
+static uint32_t list_ends(struct reserve_lists *lists, const struct fleet *fleet, uint32_t site,
+                          int64_t now_ms)
 {
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < fleet->grants_count; i++)
-        if (fleet->grants[i]->site == site) {
-            MEM_GROW(*order, *order_cap, count + 1);
-            /* One that is past its bound and not yet reported: nobody knows. */
-            (*order)[count++] = (struct reserve_end){
-                .end_ms = fleet->grants[i]->end_ms > now_ms ? fleet->grants[i]->end_ms : INT64_MAX,
-                .grant = fleet->grants[i],
-            };
-        }
+    for (uint32_t i = lists->heads[site]; i < fleet->grants_count; i = lists->next[i]) {
+        struct grant *grant = fleet->grants[i];
+
+        MEM_GROW(lists->order, lists->order_cap, count + 1);
+        /* One that is past its bound and not yet reported: nobody knows. */
+        lists->order[count++] = (struct reserve_end){
+            .end_ms = grant->end_ms > now_ms ? grant->end_ms : INT64_MAX,
+            .grant = grant,
+        };
+    }
     for (uint32_t i = count / 2; i-- > 0;)
-        sift_end(*order, count, i);
+        sift_end(lists->order, count, i);
     return count;
 }
 
@@ -91,15 +112,16 @@ static struct reserve_end pop_end(struct reserve_end *heap, uint32_t *left)
 }
 
 /* Release grants of the site in the order of their ends until the gang fits. The fleet is left as
- * it then is; the `released` ones, which stand at `order`'s end, must be taken again. */
+ * it then is; the `released` ones, which stand at the order's end, must be taken again. Given up
+ * (start_ms -1) when it cannot be before `before_ms` (-1 = no such bound). */
 static struct shadow run_ahead(struct shape *shape, struct fleet *fleet, uint32_t site,
-                               uint16_t chip, struct reserve_end **order, uint32_t *order_cap,
+                               uint16_t chip, struct reserve_lists *lists, int64_t before_ms,
                                struct fit *fit, int64_t now_ms)
 {
     const struct fleet_site *at = &fleet->sites[site];
     struct shadow shadow = { .start_ms = now_ms };
     uint64_t sum = 0;
-    uint32_t left = list_ends(fleet, site, order, order_cap, now_ms);
+    uint32_t left = list_ends(lists, fleet, site, now_ms);
 
     shadow.count = left;
     for (uint32_t i = 0; i < at->info.nodes_count; i++)
@@ -109,7 +131,11 @@ static struct shadow run_ahead(struct shape *shape, struct fleet *fleet, uint32_
 
         if (sum >= shape->tasks && fit_candidate(shape, fleet, site, chip, FIT_NOW, fit))
             return shadow;
-        end = pop_end(*order, &left);
+        if (before_ms >= 0 && lists->order[0].end_ms >= before_ms) {
+            shadow.start_ms = -1;
+            return shadow;
+        }
+        end = pop_end(lists->order, &left);
         for (uint32_t i = 0; i < end.grant->parts_count; i++)
             sum -= fit_tasks(shape, at, &at->nodes[end.grant->parts[i].node], chip, FIT_NOW);
         fleet_take(fleet, end.grant, true);
@@ -133,12 +159,13 @@ static void take_again(struct fleet *fleet, const struct reserve_end *order,
 int64_t reserve_estimate(struct shape *shape, struct fleet *fleet, uint32_t site, uint16_t chip,
                          struct fit *fit, int64_t now_ms)
 {
-    struct reserve_end *order = NULL;
-    uint32_t cap = 0;
-    struct shadow shadow = run_ahead(shape, fleet, site, chip, &order, &cap, fit, now_ms);
+    struct reserve_lists lists = { 0 };
+    struct shadow shadow;
 
-    take_again(fleet, order, &shadow);
-    free(order);
+    list_grants(&lists, fleet);
+    shadow = run_ahead(shape, fleet, site, chip, &lists, -1, fit, now_ms);
+    take_again(fleet, lists.order, &shadow);
+    lists_fini(&lists);
     return shadow.start_ms;
 }
 
@@ -182,11 +209,12 @@ void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fl
 
     reserve_clear(reserve, fleet);
     reserve->is_planned = true;
+    list_grants(&reserve->lists, fleet);
     candidates = shape_candidates(shape, fleet, objective, &count);
     for (uint32_t i = 0; i < count; i++) {
-        shadow = run_ahead(shape, fleet, candidates[i].site, candidates[i].chip, &reserve->order,
-                           &reserve->order_cap, fit, now_ms);
-        take_again(fleet, reserve->order, &shadow);
+        shadow = run_ahead(shape, fleet, candidates[i].site, candidates[i].chip, &reserve->lists,
+                           best_ms, fit, now_ms);
+        take_again(fleet, reserve->lists.order, &shadow);
         if (shadow.start_ms >= 0 && (best_ms < 0 || shadow.start_ms < best_ms)) {
             best_ms = shadow.start_ms;
             best = i;
@@ -194,12 +222,12 @@ void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fl
     }
     if (best_ms < 0)
         return;
-    shadow = run_ahead(shape, fleet, candidates[best].site, candidates[best].chip, &reserve->order,
-                       &reserve->order_cap, fit, now_ms);
+    shadow = run_ahead(shape, fleet, candidates[best].site, candidates[best].chip, &reserve->lists,
+                       -1, fit, now_ms);
     plan = fit_grant(shape, fleet, fit, FIT_NOW);
     set_limits(reserve, fleet, plan);
     grant_destroy(plan);
-    take_again(fleet, reserve->order, &shadow);
+    take_again(fleet, reserve->lists.order, &shadow);
     reserve->start_ms = shadow.start_ms;
     reserve->site = candidates[best].site;
 }

@@ -12,14 +12,18 @@ struct reserve_end {
     int64_t end_ms;
     struct grant *grant;
 };
+struct reserve_lists { /* scratch */
+    struct reserve_end *order;
+    uint32_t *heads, *next; /* of a site its first grant, of a grant the next at its site */
+    uint32_t order_cap, heads_cap, next_cap;
+};
 struct reserve {
     bool is_planned;
     int64_t start_ms; /* INT64_MAX = not known */
     uint32_t site;
     struct fleet_limit *limits; /* one per node that is promised; nodes point here */
     uint32_t limits_count, limits_cap;
-    struct reserve_end *order; /* scratch */
-    uint32_t order_cap;
+    struct reserve_lists lists;
 };
 
 void reserve_fini(struct reserve *reserve);
