@@ -6,7 +6,7 @@
  *     incarnation               a number that grows with each start
  *     notify                    a FIFO on which supervisors tell what happened
  *     attempts/<job>.<epoch>/   one attempt: held (flock) by its supervisor while it lives
- *     ended/<job>.<epoch>.json  final records, kept until the controller says WIRE_FORGET
+ *     ended/<job>.<epoch>  final records, kept until the controller says WIRE_FORGET
  *
  * A running attempt belongs to its supervisor, not to the agent: the agent may die and start again
  * at any moment, and finds what runs and what ended by reading these folders. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const note_names[] = { "started", "progress", "ended" };
 
@@ -34,7 +35,7 @@ bool attempt_parse_name(const char *name, struct attempt_key *key_out)
     attempt_name(key, again);
     if (strncmp(name, again, strlen(again)) != 0)
         return false;
-    if (*end != '\0' && strcmp(end, ".json") != 0)
+    if (*end != '\0')
         return false;
     *key_out = key;
     return true;
@@ -147,5 +148,55 @@ int attempt_note_parse(const char *line, size_t len, struct attempt_note *note_o
     parse_devices(json_object_get(root, "devices"), &note.record);
     json_decref(root);
     *note_out = note;
+    return 0;
+}
+
+static int write_block(int fd, const char *data, size_t len, size_t block, off_t at)
+{
+    char bytes[ATTEMPT_FILE_BYTES];
+    ssize_t put;
+
+    if (len > block)
+        return -E2BIG;
+    memcpy(bytes, data, len);
+    memset(bytes + len, ' ', block - len);
+    bytes[block - 1] = '\n';
+    do
+        put = pwrite(fd, bytes, block, at);
+    while (put < 0 && errno == EINTR);
+    if (put < 0)
+        return -errno;
+    return (size_t)put < block ? -ENOSPC : 0;
+}
+
+int attempt_run_write(int fd, const char *line)
+{
+    return write_block(fd, line, strlen(line), ATTEMPT_RUN_BYTES, 0);
+}
+
+int attempt_record_write(int fd, const struct attempt_record *record)
+{
+    struct attempt_note note = { .type = NOTE_ENDED, .record = *record };
+    CLEANUP(buf_fini) struct buf line = buf_init(ATTEMPT_NOTE_BYTES_MAX);
+    int rc = attempt_note_print(&note, &line);
+
+    return rc < 0 ? rc
+                  : write_block(fd, line.data, line.len, ATTEMPT_NOTE_BYTES_MAX, ATTEMPT_RUN_BYTES);
+}
+
+int attempt_record_read(int fd, struct attempt_key key, struct attempt_record *record_out)
+{
+    char text[ATTEMPT_NOTE_BYTES_MAX];
+    ssize_t got = pread(fd, text, sizeof(text), ATTEMPT_RUN_BYTES);
+    const char *end = got > 0 ? memchr(text, '\n', (size_t)got) : NULL;
+    struct attempt_note note;
+
+    if (!end || attempt_note_parse(text, (size_t)(end - text), &note, NULL) < 0 ||
+        note.type != NOTE_ENDED)
+        return -EBADMSG;
+    /* In a file that serves again stands the record of the one before. */
+    if (note.record.key.job_id != key.job_id || note.record.key.epoch != key.epoch)
+        return -EBADMSG;
+    *record_out = note.record;
     return 0;
 }

@@ -5,14 +5,11 @@
  * was begun here": the same one never runs twice) and flock'd from then on: first through the
  * agent's descriptor, which travels with the order, then through the supervisor's copy. No lock and
  * no record means: the supervisor died, the attempt is lost. In it:
- *     run            "<pid> <started_ms> <cgroup>\n" of the supervisor, when it starts the ranks;
- *                    at the end the record becomes its last line, and it moves to ended/ (a folder
- *                    that serves again begins with an empty one)
- *     stop           "<grace_ms> <reason>\n": asks the supervisor to stop; SIGUSR1 makes it look
- *     work/          the private work folder
- *     stdout, stderr the logs (made at the first byte)
- *     outputs/       what was collected
- *     ended.json     the final record, once the controller has it */
+ *     run            "<pid> <started_ms> <cgroup>" of the supervisor when it starts the ranks; at
+ * the end the record is put behind it, and it moves to ended/ stop           "<grace_ms>
+ * <reason>\n": asks the supervisor to stop; SIGUSR1 makes it look work/          the private work
+ * folder stdout, stderr the logs (made at the first byte) outputs/       what was collected ended
+ * the final record, once the controller has it */
 #pragma once
 
 #include "base/buf.h"
@@ -24,7 +21,12 @@
 
 #define ATTEMPT_NAME_BYTES 40u
 #define ATTEMPT_REASON_BYTES 160u
-#define ATTEMPT_NOTE_BYTES_MAX 4000u /* one line on the notify FIFO: less than PIPE_BUF */
+#define ATTEMPT_NOTE_BYTES_MAX 3968u /* one line on the notify FIFO: less than PIPE_BUF */
+/* `run`, which becomes the record: a line about the supervisor, filled up with blanks, then the
+ * record's line, filled up. Never longer nor shorter, so that one that serves again frees no disk
+ * block (some file systems wait for the disk to discard it). */
+#define ATTEMPT_RUN_BYTES 128u
+#define ATTEMPT_FILE_BYTES (ATTEMPT_RUN_BYTES + ATTEMPT_NOTE_BYTES_MAX)
 #define ATTEMPT_LOG_BYTES_DEFAULT (64LL << 20)
 
 /* The numbers of enum attempt_outcome in grid/event.h, which the agent must not include. */
@@ -103,6 +105,12 @@ struct attempt_note {
 
 /* One line with '\n', at most ATTEMPT_NOTE_BYTES_MAX. */
 int attempt_note_print(const struct attempt_note *note, struct buf *out);
+/* A record file, opened for reading or writing. Reading: -EBADMSG when it holds no record of `key`.
+ */
+int attempt_record_write(int fd, const struct attempt_record *record);
+int attempt_record_read(int fd, struct attempt_key key, struct attempt_record *record_out);
+/* The first line of `run`. */
+int attempt_run_write(int fd, const char *line);
 /* -EBADMSG when it is none. */
 int attempt_note_parse(const char *line, size_t len, struct attempt_note *note_out,
                        struct err *err);

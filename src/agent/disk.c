@@ -67,9 +67,10 @@ int64_t disk_used_bytes(int folder_fd)
     return walk.bytes;
 }
 
-static bool is_empty(const char *path)
+bool disk_is_empty(int folder_fd)
 {
-    DIR *dir = opendir(path);
+    int fd = openat(folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     struct dirent *entry;
     bool empty = dir != NULL;
 
@@ -77,13 +78,18 @@ static bool is_empty(const char *path)
         empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
     if (dir)
         closedir(dir);
+    else if (fd >= 0)
+        close(fd);
     return empty;
 }
 
 void disk_clear_work(const char *path, bool keep_empty)
 {
-    if (keep_empty && is_empty(path))
-        return;
-    if (rmdir(path) < 0 && errno != ENOENT)
+    int fd = keep_empty ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    bool kept = fd >= 0 && disk_is_empty(fd);
+
+    if (fd >= 0)
+        close(fd);
+    if (!kept && rmdir(path) < 0 && errno != ENOENT)
         dir_remove(path, NULL);
 }

@@ -10,5 +10,6 @@
 /* Bytes on disk below an opened folder; follows no link, stays on its file system. More than
  * DISK_ENTRIES_MAX entries, or folders too deep to walk, count as INT64_MAX. */
 int64_t disk_used_bytes(int folder_fd);
+bool disk_is_empty(int folder_fd);
 /* Remove a private work folder and all in it. With `keep_empty` one that is empty stays. */
 void disk_clear_work(const char *path, bool keep_empty);

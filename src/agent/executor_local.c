@@ -104,36 +104,17 @@ static void drop_attempt(struct local *local, struct local_attempt *attempt)
     free(attempt);
 }
 
-static void ended_name(struct attempt_key key, char out[ATTEMPT_NAME_BYTES + 8])
+static int read_record(int folder_fd, const char *file, struct attempt_key key,
+                       struct attempt_record *record_out)
 {
-    char name[ATTEMPT_NAME_BYTES];
-
-    attempt_name(key, name);
-    snprintf(out, ATTEMPT_NAME_BYTES + 8, "%s.json", name);
-}
-
-/* The record is the last line of its file; lines before it say who wrote it. */
-static int read_record(int folder_fd, const char *file, struct attempt_record *record_out)
-{
-    char text[3 * ATTEMPT_NOTE_BYTES_MAX];
-    struct attempt_note note;
     int fd = openat(folder_fd, file, O_RDONLY | O_CLOEXEC);
-    const char *last;
-    ssize_t got;
+    int rc;
 
     if (fd < 0)
         return -errno;
-    got = read(fd, text, sizeof(text));
+    rc = attempt_record_read(fd, key, record_out);
     close(fd);
-    if (got <= 0 || text[got - 1] != '\n')
-        return -EBADMSG;
-    last = got > 1 ? memrchr(text, '\n', (size_t)got - 1) : NULL;
-    last = last ? last + 1 : text;
-    if (attempt_note_parse(last, (size_t)(text + got - last), &note, NULL) < 0 ||
-        note.type != NOTE_ENDED)
-        return -EBADMSG;
-    *record_out = note.record;
-    return 0;
+    return rc;
 }
 
 /* ---- what supervisors say, and when they fall silent ---- */
@@ -221,17 +202,16 @@ static void read_notify(struct local *local)
 /* Nobody holds the attempt's lock any more. Its record, if it left one; else it is lost. */
 static void take_death(struct local *local, struct local_attempt *attempt)
 {
-    char file[ATTEMPT_NAME_BYTES + 8], name[ATTEMPT_NAME_BYTES], run[ATTEMPT_NAME_BYTES + 8];
+    char name[ATTEMPT_NAME_BYTES], run[ATTEMPT_NAME_BYTES + 8];
     struct attempt_record record;
     int folder, rc;
 
-    ended_name(attempt->key, file);
     attempt_name(attempt->key, name);
     snprintf(run, sizeof(run), "%s/run", name);
     /* It may have died between writing its record and putting it where records are. */
-    if (read_record(local->ended_fd, file, &record) == 0 ||
-        (read_record(local->attempts_fd, run, &record) == 0 &&
-         renameat(local->attempts_fd, run, local->ended_fd, file) == 0)) {
+    if (read_record(local->ended_fd, name, attempt->key, &record) == 0 ||
+        (read_record(local->attempts_fd, run, attempt->key, &record) == 0 &&
+         renameat(local->attempts_fd, run, local->ended_fd, name) == 0)) {
         take_ended(local, attempt, &record);
         return;
     }
@@ -479,15 +459,14 @@ static void local_acknowledge(struct executor *executor, struct attempt_key key)
 {
     struct local *local = local_of(executor);
     struct local_attempt *attempt = find_attempt(local, key);
-    char file[ATTEMPT_NAME_BYTES + 8], name[ATTEMPT_NAME_BYTES], to[ATTEMPT_NAME_BYTES + 16];
+    char name[ATTEMPT_NAME_BYTES], to[ATTEMPT_NAME_BYTES + 16];
 
     if (!attempt || attempt->state != ATTEMPT_ENDED)
         return;
-    ended_name(key, file);
     attempt_name(key, name);
-    snprintf(to, sizeof(to), "%s/ended.json", name);
-    if (renameat(local->ended_fd, file, local->attempts_fd, to) < 0)
-        unlinkat(local->ended_fd, file, 0);
+    snprintf(to, sizeof(to), "%s/ended", name);
+    if (renameat(local->ended_fd, name, local->attempts_fd, to) < 0)
+        unlinkat(local->ended_fd, name, 0);
     drop_attempt(local, attempt);
 }
 
@@ -497,25 +476,22 @@ static bool local_recall(struct executor *executor, struct attempt_key key,
     char name[ATTEMPT_NAME_BYTES], path[ATTEMPT_NAME_BYTES + 16];
 
     attempt_name(key, name);
-    snprintf(path, sizeof(path), "%s/ended.json", name);
-    return read_record(local_of(executor)->attempts_fd, path, record_out) == 0;
+    snprintf(path, sizeof(path), "%s/ended", name);
+    return read_record(local_of(executor)->attempts_fd, path, key, record_out) == 0;
 }
 
-/* The record's file becomes the folder's next, still empty, `run`. */
-static void recycle_record(struct local *local, struct attempt_key key, bool held, int folder_fd)
+/* The record's file becomes the folder's next `run`, which tells of nobody. */
+static void recycle_record(struct local *local, const char *name, bool held, int folder_fd)
 {
-    char file[ATTEMPT_NAME_BYTES + 8];
     int fd;
 
-    ended_name(key, file);
-    if (renameat(held ? local->ended_fd : folder_fd, held ? file : "ended.json", folder_fd, "run") <
-        0)
+    if (renameat(held ? local->ended_fd : folder_fd, held ? name : "ended", folder_fd, "run") < 0)
         return;
-    fd = openat(folder_fd, "run", O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+    fd = openat(folder_fd, "run", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || attempt_run_write(fd, "0 0 -\n") < 0)
+        unlinkat(folder_fd, "run", 0);
     if (fd >= 0)
         close(fd);
-    else
-        unlinkat(folder_fd, "run", 0);
 }
 
 static void local_forget(struct executor *executor, struct attempt_key key)
@@ -537,7 +513,7 @@ static void local_forget(struct executor *executor, struct attempt_key key)
     if (fd < 0 || !bare || flock(fd, LOCK_EX | LOCK_NB) < 0) {
         local_acknowledge(executor, key);
     } else {
-        recycle_record(local, key, attempt != NULL, fd);
+        recycle_record(local, name, attempt != NULL, fd);
         if (attempt)
             drop_attempt(local, attempt);
         unlinkat(fd, "stop", 0);
@@ -559,18 +535,17 @@ static void local_forget(struct executor *executor, struct attempt_key key)
 
 static void adopt(struct local *local, struct attempt_key key, const char *name)
 {
-    char path[ATTEMPT_NAME_BYTES + 16], file[ATTEMPT_NAME_BYTES + 8];
+    char path[ATTEMPT_NAME_BYTES + 16];
     struct local_attempt *attempt;
     struct attempt_record record;
 
-    snprintf(path, sizeof(path), "%s/ended.json", name);
+    snprintf(path, sizeof(path), "%s/ended", name);
     if (find_attempt(local, key) || faccessat(local->attempts_fd, path, F_OK, 0) == 0)
         return;
     attempt = add_attempt(local, key);
     if (!attempt)
         return;
-    ended_name(key, file);
-    if (read_record(local->ended_fd, file, &record) == 0) {
+    if (read_record(local->ended_fd, name, key, &record) == 0) {
         attempt->record = record;
         set_state(local, attempt, ATTEMPT_ENDED);
         return;

@@ -38,7 +38,7 @@ static bool look(int attempts_fd, const char *name, struct old *old_out)
     if (!attempt_parse_name(name, &key))
         return false;
     attempt_name(key, old_out->name);
-    snprintf(path, sizeof(path), "%s/ended.json", old_out->name);
+    snprintf(path, sizeof(path), "%s/ended", old_out->name);
     if (fstatat(attempts_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
     old_out->ended_ms = (int64_t)st.st_mtim.tv_sec * 1000;

@@ -53,72 +53,35 @@ static void notify_note(const struct supervisor_place *place, enum attempt_note_
         notify(place, &line);
 }
 
-static int write_file_at(int folder_fd, const char *name, const char *data, size_t len)
-{
-    int fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int rc = 0;
-
-    if (fd < 0)
-        return -errno;
-    while (len) {
-        ssize_t put = write(fd, data, len);
-
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0) {
-            rc = put < 0 ? -errno : -EIO;
-            break;
-        }
-        data += put;
-        len -= (size_t)put;
-    }
-    close(fd);
-    return rc;
-}
-
-/* Append to `run`, whose first line says who we are, and rename it: one file serves for both. */
-static int append_record(int folder_fd, const struct buf *line)
-{
-    int fd = openat(folder_fd, "run", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    ssize_t put;
-
-    if (fd < 0)
-        return -errno;
-    put = write(fd, line->data, line->len);
-    if (put >= 0 && (size_t)put < line->len) {
-        /* Half a line, on a full disk: ended here, so that the next try stands alone. */
-        if (write(fd, "\n", 1) < 0)
-            put = -1;
-        errno = ENOSPC;
-        put = -1;
-    }
-    if (put < 0) {
-        int rc = -errno;
-
-        close(fd);
-        return rc;
-    }
-    close(fd);
-    return 0;
-}
-
 int supervisor_write_record(const struct supervisor_place *place, int folder_fd,
                             const struct attempt_record *record)
 {
-    struct attempt_note note = { .type = NOTE_ENDED, .record = *record };
-    CLEANUP(buf_fini) struct buf line = buf_init(ATTEMPT_NOTE_BYTES_MAX);
-    char name[ATTEMPT_NAME_BYTES], file[ATTEMPT_NAME_BYTES + 8];
-    int rc = attempt_note_print(&note, &line);
+    int fd = openat(folder_fd, "run", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    char name[ATTEMPT_NAME_BYTES];
+    int rc;
 
-    if (rc < 0)
-        return rc;
+    if (fd < 0)
+        return -errno;
+    rc = attempt_record_write(fd, record);
+    close(fd);
     attempt_name(record->key, name);
-    snprintf(file, sizeof(file), "%s.json", name);
-    rc = append_record(folder_fd, &line);
-    if (rc == 0 && renameat(folder_fd, "run", place->ended_fd, file) < 0)
+    if (rc == 0 && renameat(folder_fd, "run", place->ended_fd, name) < 0)
         rc = -errno;
-    if (rc == 0 && place->notify_fd >= 0)
-        notify(place, &line);
+    return rc;
+}
+
+static int write_run(const struct supervisor *sup)
+{
+    int fd = openat(sup->attempt_fd, "run", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    char text[ATTEMPT_RUN_BYTES];
+    int rc;
+
+    if (fd < 0)
+        return -errno;
+    snprintf(text, sizeof(text), "%d %" PRId64 " %s\n", (int)getpid(), sup->record.started_ms,
+             sup->cgroup.name);
+    rc = attempt_run_write(fd, text);
+    close(fd);
     return rc;
 }
 
@@ -418,17 +381,13 @@ static void arm_timers(struct supervisor *sup)
 
 static int begin(struct supervisor *sup, struct err *err)
 {
-    char text[128];
-    int len;
     int rc = supervisor_prepare(sup, err);
 
     if (rc < 0)
         return rc;
     sup->record.started_ms = clock_wall_ms();
     sup->began_mono_ms = clock_mono_ms();
-    len = snprintf(text, sizeof(text), "%d %" PRId64 " %s\n", (int)getpid(), sup->record.started_ms,
-                   sup->cgroup.name);
-    rc = write_file_at(sup->attempt_fd, "run", text, (size_t)len);
+    rc = write_run(sup);
     if (rc < 0)
         return err_set(err, rc, "the attempt's folder cannot be written: %s", strerror(-rc));
     look_for_stop(sup); /* said before we could be signalled */
@@ -455,6 +414,8 @@ static void collect(struct supervisor *sup)
 
 static void finish(struct supervisor *sup)
 {
+    bool cleared;
+
     if (sup->crew_on)
         crew_kill(&sup->crew);
     for (int i = 0; i < 2; i++)
@@ -470,7 +431,13 @@ static void finish(struct supervisor *sup)
     /* A full disk must not lose the exit: while it cannot be written, it is kept here. */
     while (supervisor_write_record(sup->place, sup->attempt_fd, &sup->record) < 0)
         poll(NULL, 0, RECORD_RETRY_MS);
-    if (sup->work_private)
+    /* With nothing to clear the folder is let go before the agent hears of the end, so that it can
+     * serve the next attempt at once. */
+    cleared = !sup->work_private || (sup->work_kept && disk_is_empty(sup->work_fd));
+    if (cleared)
+        close(sup->attempt_fd);
+    notify_note(sup->place, NOTE_ENDED, &sup->record);
+    if (!cleared)
         disk_clear_work(sup->work_path, sup->work_kept);
 }
 

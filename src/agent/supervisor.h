@@ -29,6 +29,6 @@ _Noreturn void supervisor_run(const struct supervisor_place *place,
                               const struct attempt_order *order, const char *spec_json,
                               int attempt_fd, const struct cgroup *cgroup, const char *trouble);
 
-/* Write a final record durably enough for kill -9 (rename), and tell the agent. */
+/* Write a final record durably enough for kill -9 (rename). Telling the agent is another thing. */
 int supervisor_write_record(const struct supervisor_place *place, int folder_fd,
                             const struct attempt_record *record);

@@ -165,7 +165,7 @@ static inline bool bed_has_record(struct bed *bed, struct attempt_key key)
     char path[512], name[ATTEMPT_NAME_BYTES];
 
     attempt_name(key, name);
-    snprintf(path, sizeof(path), "%s/ended/%s.json", bed->agent_dir, name);
+    snprintf(path, sizeof(path), "%s/ended/%s", bed->agent_dir, name);
     return access(path, F_OK) == 0;
 }
 
