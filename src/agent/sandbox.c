@@ -18,6 +18,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#define INNER_ROOT "inner"
 #define NAMESPACES (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
 
 /* System folders, as far as the host has them; links (/bin -> usr/bin) are made again as links. */
@@ -58,13 +59,14 @@ static int failed(struct err *err, const char *what, const char *path)
     return err_set(err, -errno, "sandbox: %s %s: %s", what, path, strerror(errno));
 }
 
-/* A clone of the host's tree at `from`, made read-only if asked, mounted at `to` (below cwd). */
-static int bind_tree(const char *from, const char *to, bool writable, bool devices)
+/* A clone of the host's tree at `from` (below at_fd; "" = at_fd itself), made read-only if asked,
+ * mounted at `to` (below cwd). */
+static int bind_tree_at(int at_fd, const char *from, const char *to, bool writable, bool devices)
 {
     struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | (writable ? 0 : MOUNT_ATTR_RDONLY) |
                                            (devices ? 0 : MOUNT_ATTR_NODEV) };
-    int tree = (int)syscall(SYS_open_tree, AT_FDCWD, from,
-                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    int tree = (int)syscall(SYS_open_tree, at_fd, from,
+                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH);
     int rc = 0;
 
     if (tree < 0)
@@ -76,6 +78,11 @@ static int bind_tree(const char *from, const char *to, bool writable, bool devic
     close(tree);
     errno = -rc;
     return rc;
+}
+
+static int bind_tree(const char *from, const char *to, bool writable, bool devices)
+{
+    return bind_tree_at(AT_FDCWD, from, to, writable, devices);
 }
 
 static int bind_system(struct err *err)
@@ -138,7 +145,8 @@ static int make_device(const char *path)
     if (stat(path, &st) < 0 || (!S_ISCHR(st.st_mode) && !S_ISDIR(st.st_mode)))
         return 0; /* the device's owner named more nodes than there are */
     rc = make_path(path, !S_ISDIR(st.st_mode));
-    return rc < 0 ? rc : bind_tree(path, path + 1, true, true);
+    /* Devices are written to all the same; but root's job could change the host's node itself. */
+    return rc < 0 ? rc : bind_tree(path, path + 1, false, true);
 }
 
 static int make_dev(const struct sandbox *sandbox, struct err *err)
@@ -237,6 +245,45 @@ static int hide_state(const struct sandbox *sandbox, struct err *err)
     return 0;
 }
 
+/* The folder that was opened as the user, and no other: we are root, and whoever owns a folder
+ * above it may have put a link in its place. (The descriptor is of the host's mounts, and cannot
+ * be cloned here itself.) */
+static int bind_work(const struct sandbox *sandbox)
+{
+    int fd = open(sandbox->work_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct stat meant, found;
+    int rc;
+
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &found) < 0 || fstat(sandbox->work_fd, &meant) < 0)
+        rc = -errno;
+    else if (found.st_dev != meant.st_dev || found.st_ino != meant.st_ino)
+        rc = -ESTALE;
+    else
+        rc = bind_tree_at(fd, "", sandbox->work_seen + 1, true, false);
+    close(fd);
+    return rc;
+}
+
+static int mount_root(const char *path, struct err *err)
+{
+    if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") < 0)
+        return failed(err, "mount", path);
+    if (chdir(path) < 0)
+        return failed(err, "folder", path);
+    return 0;
+}
+
+/* Root needs no capability for what is its own, such as the host's cgroups: in a user namespace it
+ * could mount them. The kernel makes none for those whose root is not their mounts' root. */
+static int forbid_user_namespaces(struct err *err)
+{
+    if (chroot(INNER_ROOT) < 0 || chdir("/") < 0)
+        return failed(err, "root", INNER_ROOT);
+    return 0;
+}
+
 int sandbox_enter(const struct sandbox *sandbox, struct err *err)
 {
     int rc;
@@ -244,11 +291,12 @@ int sandbox_enter(const struct sandbox *sandbox, struct err *err)
     /* The host must not see our mounts; we go on seeing none of its new ones. */
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return failed(err, "private", "/");
-    if (mount("tmpfs", sandbox->root_dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m") < 0)
-        return failed(err, "mount", sandbox->root_dir);
-    if (chdir(sandbox->root_dir) < 0)
-        return failed(err, "folder", sandbox->root_dir);
-    rc = bind_system(err);
+    rc = mount_root(sandbox->root_dir, err);
+    if (rc == 0 && sandbox->root_inside)
+        rc = mkdir(INNER_ROOT, 0755) < 0 ? failed(err, "folder", INNER_ROOT)
+                                         : mount_root(INNER_ROOT, err);
+    if (rc == 0)
+        rc = bind_system(err);
     if (rc == 0)
         rc = make_dev(sandbox, err);
     if (rc == 0)
@@ -257,7 +305,7 @@ int sandbox_enter(const struct sandbox *sandbox, struct err *err)
         return rc;
     rc = make_path(sandbox->work_seen, false);
     if (rc == 0)
-        rc = bind_tree(sandbox->work_path, sandbox->work_seen + 1, true, false);
+        rc = bind_work(sandbox);
     if (rc < 0) {
         errno = -rc;
         return failed(err, "work folder", sandbox->work_path);
@@ -265,8 +313,12 @@ int sandbox_enter(const struct sandbox *sandbox, struct err *err)
     rc = hide_state(sandbox, err);
     if (rc < 0)
         return rc;
+    if (sandbox->root_inside && chdir("..") < 0)
+        return failed(err, "folder", sandbox->root_dir);
     if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         return failed(err, "root", sandbox->root_dir);
+    if (sandbox->root_inside && forbid_user_namespaces(err) < 0)
+        return -errno;
     if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
         return failed(err, "read-only", "/");
     return 0;

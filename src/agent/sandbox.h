@@ -18,6 +18,7 @@
 struct sandbox {
     const char *root_dir;  /* an empty folder to build on */
     const char *work_path; /* host folder that becomes the work folder */
+    int work_fd;           /* the same, opened as its user: what is at work_path must be this */
     const char *work_seen; /* where: SANDBOX_WORK, or the host's own path */
     const char *state_dir; /* never seen, should it lie below something bound */
     bool root_inside;      /* the job's uid is root's: the kernel's settings are covered */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -186,6 +187,8 @@ static _Noreturn void be_parked(struct yard *yard, uint64_t number, pid_t spawne
     if (getppid() != spawner || !order)
         _exit(1);
     setsid();
+    /* The keys of whoever started the agent (Kerberos, encrypted folders) are not the job's. */
+    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
     group_name(number, spawner, name);
     if (yard->place->cgroups.kind != CGROUP_NONE &&
         cgroup_create(&yard->place->cgroups, name, &cgroup, &err) == 0 &&

@@ -14,10 +14,12 @@
 struct stage {
     struct supervisor *sup;
     uint32_t files_count;
-    int outputs_fd;   /* collect: the attempt's outputs/ */
-    const char *to;   /* collect: where on the host, or NULL */
-    bool to_folder;   /* `to` is a folder that takes names below it */
-    bool matched_any; /* collect: something fitted the pattern */
+    uint32_t visits_left; /* collect: of all patterns together */
+    int64_t copied_bytes; /* collect: as long as they look, holes and all */
+    int outputs_fd;       /* collect: the attempt's outputs/ */
+    const char *to;       /* collect: where on the host, or NULL */
+    bool to_folder;       /* `to` is a folder that takes names below it */
+    bool matched_any;     /* collect: something fitted the pattern */
     int first_rc;
     struct err *err;
 };
@@ -72,6 +74,15 @@ static int open_beneath(struct supervisor *sup, const char *path, int flags)
     fd = rc < 0 ? rc : tree_open(sup->work_fd, path, flags | O_NONBLOCK, 0644);
     identity_return(&sup->identity);
     return fd;
+}
+
+/* As the user: in a shared folder the file may be another's. */
+static void set_mode(struct supervisor *sup, int fd, mode_t mode)
+{
+    if (identity_borrow(&sup->identity) < 0)
+        return;
+    fchmod(fd, mode);
+    identity_return(&sup->identity);
 }
 
 static int write_all(int fd, const char *data, size_t len)
@@ -140,7 +151,7 @@ static int copy_in(struct stage *stage, int from_fd, const char *to, int depth)
         fd = open_beneath(stage->sup, to, O_WRONLY | O_CREAT | O_TRUNC);
         rc = fd < 0 ? fd : tree_copy_bytes(from_fd, fd);
         if (fd >= 0) {
-            fchmod(fd, (st.st_mode & 0755) | 0600);
+            set_mode(stage->sup, fd, (st.st_mode & 0755) | 0600);
             close(fd);
         }
     }
@@ -167,7 +178,7 @@ static int stage_input(struct stage *stage, const struct spec_file *input)
     if (rc == 0 && input->executable) {
         fd = open_beneath(sup, input->to, O_RDONLY);
         if (fd >= 0) {
-            fchmod(fd, 0755);
+            set_mode(sup, fd, 0755);
             close(fd);
         }
     }
@@ -217,6 +228,39 @@ int stage_open_output(struct supervisor *sup, const char *path, int *fd_out, str
 
 static int collect_match(void *context, const char *path, bool is_folder);
 
+static int open_parent(int folder_fd, const char *path)
+{
+    char parent[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+
+    snprintf(parent, sizeof(parent), "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    return tree_open(folder_fd, parent, O_RDONLY | O_DIRECTORY, 0);
+}
+
+/* Both parents opened first: rename follows links on the way, and unsandboxed jobs of the same
+ * tenant may still put some there. For the last part it is looked at what really came. */
+static bool move_output(struct stage *stage, const struct stat *st, const char *path)
+{
+    const char *base = strrchr(path, '/');
+    int from = open_parent(stage->sup->work_fd, path);
+    int to = open_parent(stage->outputs_fd, path);
+    struct stat got;
+    bool moved;
+
+    base = base ? base + 1 : path;
+    moved = from >= 0 && to >= 0 && renameat(from, base, to, base) == 0;
+    if (moved && (fstatat(to, base, &got, AT_SYMLINK_NOFOLLOW) < 0 || got.st_dev != st->st_dev ||
+                  got.st_ino != st->st_ino)) {
+        unlinkat(to, base, 0);
+        moved = false;
+    }
+    if (from >= 0)
+        close(from);
+    if (to >= 0)
+        close(to);
+    return moved;
+}
+
 /* Into the attempt's own outputs/: moved when it is certainly the job's alone, else copied. */
 static int keep_output(struct stage *stage, int from_fd, const struct stat *st, const char *path)
 {
@@ -226,8 +270,13 @@ static int keep_output(struct stage *stage, int from_fd, const struct stat *st, 
     if (rc < 0)
         return rc;
     if (sup->work_private && st->st_nlink == 1 && st->st_uid == sup->identity.uid && !stage->to &&
-        renameat(sup->work_fd, path, stage->outputs_fd, path) == 0)
+        move_output(stage, st, path))
         return 0;
+    /* A copy fills the holes and splits the links that the limit was not charged for. */
+    stage->copied_bytes += st->st_size;
+    if (sup->work_private && sup->order->disk_bytes > 0 &&
+        stage->copied_bytes > sup->order->disk_bytes)
+        return -EDQUOT;
     fd = tree_open(stage->outputs_fd, path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (fd < 0)
         return fd;
@@ -292,7 +341,7 @@ static int collect_match(void *context, const char *path, bool is_folder)
     if (is_folder) {
         if ((size_t)snprintf(below, sizeof(below), "%s/**", path) >= sizeof(below))
             return -ENAMETOOLONG;
-        return tree_match(stage->sup->work_fd, below, collect_match, stage);
+        return tree_match(stage->sup->work_fd, below, &stage->visits_left, collect_match, stage);
     }
     rc = collect_file(stage, path);
     if (rc < 0 && stage->first_rc == 0)
@@ -309,7 +358,7 @@ static int open_outputs(struct supervisor *sup)
 
 int stage_collect(struct supervisor *sup, struct err *err)
 {
-    struct stage stage = { .sup = sup, .err = err };
+    struct stage stage = { .sup = sup, .err = err, .visits_left = TREE_VISITS_MAX };
 
     stage.outputs_fd = open_outputs(sup);
     if (stage.outputs_fd < 0)
@@ -322,7 +371,7 @@ int stage_collect(struct supervisor *sup, struct err *err)
         stage.to = sup->order->host_paths && to_len && output->to[0] == '/' ? output->to : NULL;
         stage.to_folder = to_len && (output->to[to_len - 1] == '/' || strpbrk(output->from, "*?["));
         stage.matched_any = false;
-        rc = tree_match(sup->work_fd, output->from, collect_match, &stage);
+        rc = tree_match(sup->work_fd, output->from, &stage.visits_left, collect_match, &stage);
         if (rc < 0 && stage.first_rc == 0)
             stage.first_rc = err_set(err, rc, "output %s: %s", output->from, strerror(-rc));
         if (rc == 0 && !stage.matched_any && stage.first_rc == 0)
@@ -337,7 +386,7 @@ int stage_collect(struct supervisor *sup, struct err *err)
 struct newest {
     int work_fd;
     int64_t ms;
-    uint32_t count;
+    uint32_t count, visits_left;
 };
 
 static int newest_match(void *context, const char *path, bool is_folder)
@@ -351,7 +400,7 @@ static int newest_match(void *context, const char *path, bool is_folder)
     if (is_folder) {
         if ((size_t)snprintf(below, sizeof(below), "%s/**", path) >= sizeof(below))
             return 0;
-        return tree_match(newest->work_fd, below, newest_match, newest);
+        return tree_match(newest->work_fd, below, &newest->visits_left, newest_match, newest);
     }
     if (fstatat(newest->work_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
         newest->ms =
@@ -361,8 +410,8 @@ static int newest_match(void *context, const char *path, bool is_folder)
 
 int64_t stage_newest_ms(int work_fd, const char *path)
 {
-    struct newest newest = { .work_fd = work_fd };
+    struct newest newest = { .work_fd = work_fd, .visits_left = TREE_VISITS_MAX };
 
-    tree_match(work_fd, path, newest_match, &newest);
+    tree_match(work_fd, path, &newest.visits_left, newest_match, &newest);
     return newest.ms;
 }

@@ -478,6 +478,7 @@ static int make_sandbox(struct supervisor *sup, struct err *err)
     snprintf(root, PATH_MAX, "%s/root", sup->place->agent_dir);
     sandbox->root_dir = root;
     sandbox->work_path = sup->work_path;
+    sandbox->work_fd = sup->work_fd;
     sandbox->work_seen = sup->work_seen;
     sandbox->state_dir = sup->place->state_dir;
     sandbox->root_inside = sup->identity.uid == 0;

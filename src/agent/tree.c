@@ -66,6 +66,7 @@ struct match {
     int root_fd;
     tree_match_fn matched;
     void *context;
+    uint32_t *visits_left;
 };
 
 static int compare_names(const void *a, const void *b)
@@ -124,11 +125,10 @@ int tree_names(int folder_fd, char ***names_out, size_t *count_out)
     return rc;
 }
 
-static int match_below(const struct match *match, const char *prefix, const char *pattern,
-                       int depth);
+static int match_below(struct match *match, const char *prefix, const char *pattern, int depth);
 
 /* `part` is the first of `pattern`, `rest` what follows it. */
-static int match_name(const struct match *match, const char *prefix, const char *name,
+static int match_name(struct match *match, const char *prefix, const char *name,
                       const char *pattern, const char *part, int depth)
 {
     const char *rest = pattern + strcspn(pattern, "/");
@@ -137,6 +137,9 @@ static int match_name(const struct match *match, const char *prefix, const char 
     struct stat st;
 
     rest += strspn(rest, "/");
+    if (*match->visits_left == 0)
+        return -E2BIG;
+    --*match->visits_left;
     if (any ? name[0] == '.' : fnmatch(part, name, FNM_PERIOD | FNM_NOESCAPE) != 0)
         return 0;
     if ((size_t)snprintf(path, sizeof(path), "%s%s%s", prefix, prefix[0] ? "/" : "", name) >=
@@ -152,8 +155,7 @@ static int match_name(const struct match *match, const char *prefix, const char 
     return !any && S_ISDIR(st.st_mode) ? match_below(match, path, rest, depth + 1) : 0;
 }
 
-static int match_below(const struct match *match, const char *prefix, const char *pattern,
-                       int depth)
+static int match_below(struct match *match, const char *prefix, const char *pattern, int depth)
 {
     char part[NAME_MAX + 1];
     const char *rest = pattern + strcspn(pattern, "/");
@@ -165,6 +167,9 @@ static int match_below(const struct match *match, const char *prefix, const char
     rest += strspn(rest, "/");
     if (depth > TREE_DEPTH_MAX || len == 0 || len > NAME_MAX)
         return 0;
+    if (*match->visits_left == 0)
+        return -E2BIG;
+    --*match->visits_left;
     memcpy(part, pattern, len);
     part[len] = '\0';
     if (strcmp(part, ".") == 0)
@@ -185,9 +190,12 @@ static int match_below(const struct match *match, const char *prefix, const char
     return rc;
 }
 
-int tree_match(int folder_fd, const char *pattern, tree_match_fn matched, void *context)
+int tree_match(int folder_fd, const char *pattern, uint32_t *visits_left, tree_match_fn matched,
+               void *context)
 {
-    struct match match = { .root_fd = folder_fd, .matched = matched, .context = context };
+    struct match match = {
+        .root_fd = folder_fd, .matched = matched, .context = context, .visits_left = visits_left
+    };
 
     return match_below(&match, "", pattern, 0);
 }

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #define TREE_DEPTH_MAX 64
+#define TREE_VISITS_MAX 500000u
 
 /* Open what `path` (relative, no "..") names below the folder, whoever made the links on the way.
  * -ELOOP or -EXDEV: it would leave. */
@@ -25,8 +26,10 @@ void tree_names_free(char **names, size_t count);
 /* One name that matched: `path` relative to the folder. Non-zero ends the walk and is returned. */
 typedef int (*tree_match_fn)(void *context, const char *path, bool is_folder);
 /* Everything that a pattern names: '*', '?' and [sets] inside one part of the path, "**" for any
- * number of parts. In the order of names. */
-int tree_match(int folder_fd, const char *pattern, tree_match_fn matched, void *context);
+ * number of parts. In the order of names. Each name looked at costs a visit, and several "**" look
+ * at one often; -E2BIG when none is left. */
+int tree_match(int folder_fd, const char *pattern, uint32_t *visits_left, tree_match_fn matched,
+               void *context);
 
 /* Copy the bytes of one opened file to another. -errno. */
 int tree_copy_bytes(int from_fd, int to_fd);
