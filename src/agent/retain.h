@@ -16,6 +16,6 @@ struct retain_limits {
 };
 
 /* Remove what is over the limits, oldest first. Only attempts whose record the controller has
- * (ended.json in their folder) count and go. Blocks: call it from a worker thread. How many went.
+ * (ended in their folder) count and go. Blocks: call it from a worker thread. How many went.
  */
 uint32_t retain_run(const char *agent_dir, int64_t now_ms, const struct retain_limits *limits);
