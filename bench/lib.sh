@@ -22,8 +22,8 @@ network_up() {
     token_file=$state/admin.token
 }
 
-network_down() {
-    "$MAINS" down --state "$state" --cancel >&2
+network_down() { # what is still queued stays in the journal, which goes with the folder
+    "$MAINS" down --state "$state" >&2
 }
 
 api() { # api METHOD PATH: the body on stdout
