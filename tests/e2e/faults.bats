@@ -28,7 +28,7 @@ state_of() { "$MAINS" show --json "$1" 2>/dev/null | jq -r .state; }
 is() { [ "$(state_of "$1")" = "$2" ]; }
 alive() { kill -0 "$1" 2>/dev/null; }
 gone() { ! alive "$1"; }
-supervisor_of() { awk '{print $1}' "$STATE/agent/attempts/$1.$2/run"; }
+supervisor_of() { awk 'NR == 1 {print $1}' "$STATE/agent/attempts/$1.$2/run"; }
 killed() { # killed PID...: and really gone
     kill -9 "$@"
     for pid in "$@"; do wait_for 5 gone "$pid"; done
