@@ -8,7 +8,7 @@ packages() {
     case $1 in
     build) echo gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmicrohttpd-dev \
         libcurl4-gnutls-dev libjansson-dev libfyaml-dev libhwloc-dev libsqlite3-dev zlib1g-dev \
-        libgnutls28-dev nettle-dev uthash-dev libcmocka-dev bubblewrap ;;
+        libgnutls28-dev nettle-dev uthash-dev libcmocka-dev ;;
     demo) echo lammps openmpi-bin ;;
     test) echo bats curl jq sqlite3 procps util-linux groff-base openmpi-bin lammps ;;
     lint) echo clang-format clang-tidy shellcheck ;;

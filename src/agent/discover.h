@@ -42,7 +42,7 @@ int discover_devices(const struct discover_config *config, struct node_info *nod
 
 /* `mains doctor`: each says what was looked at and, when it is not well, what to do. */
 struct discover_check {
-    char name[32]; /* "bubblewrap" */
+    char name[32]; /* "sandbox" */
     bool ok;
     bool needed;      /* false: mains works without, with the loss that `text` names */
     char text[200];   /* what was found */

@@ -40,7 +40,7 @@ static const struct cli_option options[] = {
     { "memory", 0, "SIZE", NULL, "Memory lent to jobs (all but a reserve for the system)." },
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
     { "sandbox-off", 0, NULL, NULL,
-      "Run every job outside the sandbox: for machines without bubblewrap." },
+      "Run every job outside the sandbox: for machines that allow no namespaces." },
     { "verbose", 'v', NULL, NULL, "Log more." },
     { 0 },
 };
