@@ -169,7 +169,7 @@ struct node_view {
 uint32_t grid_site_count(const struct grid *grid);
 const struct site_info *grid_site_get(const struct grid *grid, uint32_t index, bool *reachable_out);
 uint64_t grid_site_session(const struct grid *grid, uint32_t index); /* as site_seen told last */
-int grid_site_find(const struct grid *grid, const char *name); /* index or -1 */
+int grid_site_find(const struct grid *grid, const char *name);       /* index or -1 */
 bool grid_node_get(const struct grid *grid, uint32_t site, uint32_t node,
                    struct node_view *view_out);
 
