@@ -13,12 +13,7 @@ mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Cod
 [ -n "$mirror" ] || { echo "fresh.sh: apt names no mirror: run apt-get update first" >&2; exit 1; }
 root=${MAINS_FRESH:-$(mktemp -d /var/tmp/mains-fresh.XXXXXX)}
 
-leave() {
-    for place in sys/fs/cgroup sys dev/pts dev/shm dev proc; do
-        ! mountpoint -q "$root/$place" || umount -R -l "$root/$place"
-    done
-    [ -n "${MAINS_FRESH:-}" ] || rm -rf "$root"
-}
+leave() { [ -n "${MAINS_FRESH:-}" ] || rm -rf "$root"; }
 trap leave EXIT
 trap 'exit 130' INT TERM
 
@@ -35,9 +30,23 @@ if [ ! -e "$root/usr/bin/git" ]; then
     [ ! -d /usr/local/share/ca-certificates ] || cp -a /usr/local/share/ca-certificates "$root/usr/local/share/"
 fi
 cp -aL /etc/hosts "$root/etc/hosts"
-mount --bind /proc "$root/proc"
-mount --rbind /sys "$root/sys" && mount --make-rslave "$root/sys"
-mount --rbind /dev "$root/dev" && mount --make-rslave "$root/dev"
+
+# Run "$@" with the folder as the root of a mount namespace of its own, as on a machine of its own (a
+# chroot may not make namespaces); its mounts end with it.
+# shellcheck disable=SC2016
+enter() {
+    unshare --mount --propagation private sh -euc '
+        root=$1
+        shift
+        mount --bind "$root" "$root"
+        mount --rbind /proc "$root/proc"
+        mount --rbind /sys "$root/sys"
+        mount --rbind /dev "$root/dev"
+        cd "$root"
+        pivot_root . mnt
+        umount -l /mnt
+        exec "$@"' sh "$root" "$@"
+}
 
 rm -rf "$root/root/mains" && git clone -q "file://$top" "$root/root/mains"
 failed=0
@@ -45,9 +54,9 @@ for goal in $goals; do
     echo "fresh: make $goal"
     start=$(date +%s)
     # A login's bare environment, and the way out that apt needs.
-    if env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" \
+    if enter env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM="${TERM:-dumb}" \
         ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-        ${no_proxy:+no_proxy="$no_proxy"} chroot "$root" make -C /root/mains "$goal"; then
+        ${no_proxy:+no_proxy="$no_proxy"} make -C /root/mains "$goal"; then
         echo "fresh: make $goal: good, $(($(date +%s) - start)) s"
     else
         failed=1
