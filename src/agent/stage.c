@@ -1,5 +1,7 @@
 #include "agent/stage.h"
 
+#include "base/file.h"
+
 #include "agent/supervisor_internal.h"
 #include "agent/tree.h"
 
@@ -85,21 +87,6 @@ static void set_mode(struct supervisor *sup, int fd, mode_t mode)
     identity_return(&sup->identity);
 }
 
-static int write_all(int fd, const char *data, size_t len)
-{
-    while (len) {
-        ssize_t put = write(fd, data, len);
-
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return -errno;
-        data += put;
-        len -= (size_t)put;
-    }
-    return 0;
-}
-
 /* ---- inputs ---- */
 
 static int copy_in(struct stage *stage, int from_fd, const char *to, int depth);
@@ -166,7 +153,7 @@ static int stage_input(struct stage *stage, const struct spec_file *input)
 
     if (input->content) {
         fd = open_beneath(sup, input->to, O_WRONLY | O_CREAT | O_TRUNC);
-        rc = fd < 0 ? fd : write_all(fd, input->content, strlen(input->content));
+        rc = fd < 0 ? fd : file_write_all(fd, input->content, strlen(input->content));
         if (fd >= 0)
             close(fd);
     } else {

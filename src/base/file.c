@@ -30,7 +30,7 @@ int file_read(const char *path, struct buf *buf, struct err *err)
     }
 }
 
-static int write_all(int fd, const char *data, size_t len)
+int file_write_all(int fd, const char *data, size_t len)
 {
     while (len) {
         ssize_t put = write(fd, data, len);
@@ -74,7 +74,7 @@ int file_write(const char *path, const void *data, size_t len, mode_t mode, bool
     fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd < 0)
         return err_set(err, -errno, "%s: %s", path, strerror(errno));
-    rc = write_all(fd, data, len);
+    rc = file_write_all(fd, data, len);
     if (rc == 0 && sync && fsync(fd) < 0)
         rc = -errno;
     if (close(fd) < 0 && rc == 0)

@@ -12,6 +12,8 @@ int file_read(const char *path, struct buf *buf, struct err *err);
  * part. With `sync`, both file and folder are fsynced before the answer. */
 int file_write(const char *path, const void *data, size_t len, mode_t mode, bool sync,
                struct err *err);
+/* All of it, through interruptions and short writes. 0 or -errno. */
+int file_write_all(int fd, const char *data, size_t len);
 /* mkdir -p; existing folders are fine. */
 int dir_make(const char *path, mode_t mode, struct err *err);
 /* Remove a folder and all in it; follows no link; absent is fine. */

@@ -59,7 +59,7 @@ static void test_err_is_one_line_whatever_was_printed(void **state)
     char big[1000];
 
     (void)state;
-    memset(big, 'x', sizeof(big) - 1);
+    memset(big, 'n', sizeof(big) - 1);
     big[sizeof(big) - 1] = '\0';
     assert_int_equal(err_set(&err, -EINVAL, "name \"a\nb\x1b[31m\"\x7f"), -EINVAL);
     assert_string_equal(err.text, "name \"a?b?[31m\"?");
@@ -67,7 +67,7 @@ static void test_err_is_one_line_whatever_was_printed(void **state)
     assert_int_equal(strlen(err.text), sizeof(err.text) - 1);
     assert_string_equal(err.field, "resources.cpus");
     assert_int_equal(err_prefix(&err, -ERANGE, "job.yaml:%d", 3), -ERANGE);
-    assert_memory_equal(err.text, "job.yaml:3: xxx", 15);
+    assert_memory_equal(err.text, "job.yaml:3: nnn", 15);
     assert_string_equal(err.field, "resources.cpus");
     assert_int_equal(err_set(NULL, -EIO, "nobody listens"), -EIO);
 }
