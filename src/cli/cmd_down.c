@@ -1,7 +1,9 @@
 #include "base/clock.h"
+#include "base/file.h"
+#include "cli/cancel_many.h"
 #include "cli/commands.h"
-#include "cli/job_show.h"
 #include "cli/place.h"
+#include "cli/progress.h"
 #include "model/units.h"
 
 #include <errno.h>
@@ -12,9 +14,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#define WATCHED_MAX 100000u
+
 static const struct cli_option options[] = {
     { "cancel", 0, NULL, NULL, "Cancel all live jobs first, and wait until they have ended." },
-    { "timeout", 0, "DURATION", NULL, "How long to wait at most, for each of the two (30s)." },
+    { "timeout", 0, "DURATION", NULL,
+      "How long to wait at most for the jobs, while none of them ends, and for the processes "
+      "(30s)." },
     { "quiet", 'q', NULL, NULL, "Say nothing when it went well." },
     { 0 },
 };
@@ -26,59 +32,64 @@ static void sleep_ms(int64_t ms)
     nanosleep(&time, NULL);
 }
 
-/* Live jobs; `running_out`: those that hold something. */
-static int list_live(struct remote *remote, json_t **rows_out, uint32_t *running_out)
+/* How many jobs are in `states`, as far as WATCHED_MAX. */
+static int count_jobs(struct remote *remote, const char *states, uint32_t *count_out)
 {
-    size_t index;
-    json_t *job;
-    int rc = remote_list(remote, "/jobs", "jobs", 0, rows_out, NULL);
+    CLEANUP(freep) char *path = path_format("/jobs?state=%s", states);
+    json_t *rows = NULL;
+    int rc = path ? remote_list(remote, path, "jobs", WATCHED_MAX, &rows, NULL) : -ENOMEM;
 
-    *running_out = 0;
-    if (rc < 0)
-        return rc;
-    json_array_foreach (*rows_out, index, job) {
-        const char *state = reply_text(job, "state");
-
-        *running_out += strcmp(state, "running") == 0 || strcmp(state, "starting") == 0 ||
-                        strcmp(state, "stopping") == 0;
-    }
-    return 0;
+    *count_out = rc < 0 ? 0 : (uint32_t)json_array_size(rows);
+    json_decref(rows);
+    return rc;
 }
 
-static int cancel_all(struct remote *remote, int64_t timeout_ms)
+/* Cancel what is live until nothing is, however many there are: the time runs only while none of
+ * them ends. */
+static int cancel_all(struct remote *remote, int64_t timeout_ms, bool quiet)
 {
-    int64_t until_ms = clock_mono_ms() + timeout_ms;
+    struct progress progress = { 0 };
+    int64_t moved_ms = clock_mono_ms();
+    uint32_t least = UINT32_MAX, most = 0;
+    uint32_t left = 0;
+    int code = CLI_OK;
 
     for (;;) {
-        json_t *rows = NULL;
-        uint32_t running;
-        size_t left;
-        size_t index;
-        json_t *job;
+        struct cancel_counts counts;
+        struct err err;
 
-        if (list_live(remote, &rows, &running) < 0)
-            return cli_fail_text(CLI_FAILED, "the network does not answer: nothing was cancelled");
-        left = json_array_size(rows);
-        json_array_foreach (rows, index, job) {
-            CLEANUP(freep) char *path = NULL;
-
-            if (strcmp(reply_text(job, "state"), "stopping") != 0 &&
-                remote_job_path(reply_text(job, "id"), "?reason=mains%20down", &path, NULL) == 0)
-                remote_call(remote, "DELETE", path, NULL, NULL, NULL);
+        if (cancel_many(remote, "state=live", "mains down", quiet, &counts, &err) < 0) {
+            code = cli_fail_text(CLI_FAILED, "%s: nothing was stopped", err.text);
+            break;
         }
-        json_decref(rows);
+        if (count_jobs(remote, "live", &left) < 0) {
+            code = cli_fail_text(CLI_FAILED, "the network does not answer: nothing was stopped");
+            break;
+        }
         if (left == 0)
-            return CLI_OK;
-        if (clock_mono_ms() > until_ms)
-            return cli_fail_text(CLI_FAILED, "%zu jobs have not ended: nothing was stopped", left);
+            break;
+        if (left < least || counts.cancelled)
+            moved_ms = clock_mono_ms();
+        least = MIN(least, left);
+        if (left > most)
+            progress = progress_init("stopping", most = left);
+        if (!quiet)
+            progress_show(&progress, most - left, "");
+        if (clock_mono_ms() - moved_ms > timeout_ms) {
+            code =
+                cli_fail_text(CLI_FAILED, "%" PRIu32 "%s jobs have not ended: nothing was stopped",
+                              left, left >= WATCHED_MAX ? " or more" : "");
+            break;
+        }
         sleep_ms(100);
     }
+    progress_end(&progress);
+    return code;
 }
 
 static int prepare(const struct cli_args *args, int64_t timeout_ms, uint32_t *running_out)
 {
     struct remote remote;
-    json_t *rows = NULL;
     struct err err;
     int code = CLI_OK;
 
@@ -89,10 +100,9 @@ static int prepare(const struct cli_args *args, int64_t timeout_ms, uint32_t *ru
         return CLI_OK;
     }
     if (cli_args_has(args, "cancel"))
-        code = cancel_all(&remote, timeout_ms);
+        code = cancel_all(&remote, timeout_ms, cli_args_has(args, "quiet"));
     else
-        list_live(&remote, &rows, running_out);
-    json_decref(rows);
+        count_jobs(&remote, "starting,running,stopping", running_out);
     remote_fini(&remote);
     return code;
 }

@@ -138,6 +138,6 @@ const struct cli_command cmd_ps = {
             "submitted. An element of an array has its array's id and its index: 12.3.",
     .examples = { { "mains ps", "What waits and runs now." },
                   { "mains ps -a --in failed", "What failed." },
-                  { "mains ps -q | xargs mains cancel", "Cancel all that is live." } },
+                  { "mains ps -q --name sweep", "The ids, for a script." } },
     .run = run,
 };

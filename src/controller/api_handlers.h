@@ -11,6 +11,7 @@ void api_jobs_list(struct api_call *call);
 void api_job_get(struct api_call *call);
 void api_job_why(struct api_call *call);
 void api_job_cancel(struct api_call *call);
+void api_jobs_cancel(struct api_call *call);
 void api_job_outputs(struct api_call *call);
 void api_job_output(struct api_call *call);
 

@@ -1,7 +1,8 @@
-/* GET /jobs, GET and DELETE /jobs/{id}, /jobs/{id}/why. */
+/* GET /jobs, /jobs/{id}, /jobs/{id}/why. */
 #include "controller/api_handlers.h"
 
 #include "controller/history.h"
+#include "controller/job_filter.h"
 #include "controller/job_lookup.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 
 #define LIST_SCAN_MAX 200000u /* live jobs looked at for one page */
-#define STATES_FINAL ((1u << JOB_DONE) | (1u << JOB_FAILED) | (1u << JOB_CANCELLED))
 
 /* --- one job ------------------------------------------------------------------------------------
  */
@@ -61,62 +61,14 @@ void api_job_why(struct api_call *call)
     job_lookup(call, call->params[0], reply_why);
 }
 
-static void cancel(struct api_call *call, const struct job_found *found)
-{
-    struct shell *shell = call->controller->shell;
-    const char *reason = http_request_query(call->request, "reason");
-    struct event event = { .type = EVENT_JOB_CANCELLED };
-    char short_reason[REASON_BYTES];
-    struct job_view view;
-    struct err err = { 0 };
-    const char *state;
-    uint64_t seq = shell_last_seq(shell);
-    int rc = 0;
-
-    if (!job_found_is_final(found)) {
-        snprintf(short_reason, sizeof(short_reason), "%s", reason ? reason : "");
-        for (unsigned char *p = (unsigned char *)short_reason; *p; p++)
-            if (*p < 0x20 || *p >= 0x7f)
-                *p = '?';
-        event.job_cancelled.job_id = found->id;
-        event.job_cancelled.by = call->who.user;
-        event.job_cancelled.reason = short_reason;
-        rc = shell_apply(shell, &event, NULL, &seq, &err);
-    }
-    if (rc < 0 && rc != -EALREADY) {
-        api_fail(call, rc, &err);
-        return;
-    }
-    if (found->kind == JOB_IS_ARRAY)
-        state =
-            grid_array_live(shell_grid(shell), found->id, NULL, NULL) ? "stopping" : "cancelled";
-    else if (found->kind == JOB_IS_ENDED)
-        state = job_state_name(found->row.state);
-    else if (grid_find_job(shell_grid(shell), found->id, &view))
-        state = job_state_name(view.state);
-    else
-        state = "cancelled";
-    if (job_found_is_final(found)) /* nothing was asked of the journal */
-        api_reply_json(call, 202, json_pack("{s:s, s:s}", "id", call->params[0], "state", state));
-    else
-        api_reply_durable(call, seq, 202,
-                          json_pack("{s:s, s:s}", "id", call->params[0], "state", state));
-}
-
-void api_job_cancel(struct api_call *call)
-{
-    job_lookup(call, call->params[0], cancel);
-}
-
 /* --- the list -----------------------------------------------------------------------------------
  */
 
 struct listing {
     struct history_wait wait;
     struct api_call *call;
-    char tenant[MODEL_NAME_BYTES], name[MODEL_NAME_BYTES], user[MODEL_NAME_BYTES]; /* "" = any */
-    uint64_t after_id, array_id;
-    unsigned states; /* bits; 0 = any */
+    struct job_filter filter;
+    uint64_t after_id;
     uint32_t limit;
     bool live, ended;
     struct listed {
@@ -135,66 +87,6 @@ static void listing_free(struct listing *listing)
     free(listing);
 }
 
-/* A comma-separated list of state names; "ended" and "live" stand for theirs. */
-static bool parse_states(const char *text, unsigned *states_out)
-{
-    while (*text) {
-        size_t len = strcspn(text, ",");
-        bool known = false;
-
-        if (len == 5 && !strncmp(text, "ended", 5)) {
-            *states_out |= STATES_FINAL;
-            known = true;
-        }
-        if (len == 4 && !strncmp(text, "live", 4)) {
-            *states_out |= ~STATES_FINAL & ((1u << (JOB_CANCELLED + 1)) - 1);
-            known = true;
-        }
-        for (int state = JOB_HELD; state <= JOB_CANCELLED && !known; state++) {
-            const char *name = job_state_name((enum job_state)state);
-
-            if (strlen(name) == len && !strncmp(name, text, len)) {
-                *states_out |= 1u << state;
-                known = true;
-            }
-        }
-        if (!known)
-            return false;
-        text += len + (text[len] == ',');
-    }
-    return *states_out != 0;
-}
-
-static bool take_name(struct api_call *call, const char *key, char out[MODEL_NAME_BYTES])
-{
-    const char *text = http_request_query(call->request, key);
-
-    if (!text)
-        return true;
-    if (*text && strlen(text) < MODEL_NAME_BYTES) {
-        snprintf(out, MODEL_NAME_BYTES, "%s", text);
-        return true;
-    }
-    api_error(call, 400, "invalid", key, "%s: 1 to %u characters", key, MODEL_NAME_BYTES - 1);
-    return false;
-}
-
-/* The cursor is the last id shown, in hex after a letter: clients should not count with it. */
-static bool take_cursor(struct api_call *call, uint64_t *after_out)
-{
-    const char *text = http_request_query(call->request, "after");
-    char *end;
-
-    if (!text)
-        return true;
-    errno = 0;
-    *after_out = strtoull(*text ? text + 1 : text, &end, 16);
-    if (*text == 'c' && text[1] && text[1] != '-' && !*end && !errno && *after_out <= INT64_MAX)
-        return true;
-    api_error(call, 400, "invalid", "after", "after: expected the `next` of the page before");
-    return false;
-}
-
 static int compare_rows(const void *a, const void *b)
 {
     const struct listed *left = a, *right = b;
@@ -211,20 +103,16 @@ static void add_row(struct listing *listing, uint64_t id, json_t *json)
 static void list_live(struct listing *listing)
 {
     struct grid *grid = shell_grid(listing->call->controller->shell);
-    const char *tenant = listing->tenant[0] ? listing->tenant : NULL;
-    uint64_t after = listing->after_id;
+    const char *tenant = listing->filter.tenant[0] ? listing->filter.tenant : NULL;
+    uint64_t after = listing->after_id, array_id = listing->filter.array_id;
     uint32_t found = 0, scanned = 0;
     struct job_view view;
 
     while (found < listing->limit && grid_next_job(grid, after, tenant, &view)) {
         after = view.id;
-        if (listing->array_id && view.array_id != listing->array_id) {
-            if (view.id > listing->array_id && view.array_id > listing->array_id)
-                return; /* an array's elements are next to each other */
-        } else if (!job_state_is_final(view.state) &&
-                   (!listing->states || listing->states & (1u << view.state)) &&
-                   (!listing->name[0] || !strcmp(listing->name, view.name)) &&
-                   (!listing->user[0] || !strcmp(listing->user, view.user))) {
+        if (array_id && view.id > array_id && view.array_id > array_id)
+            return; /* an array's elements are next to each other */
+        if (job_filter_takes(&listing->filter, &view)) {
             add_row(listing, view.id, job_view_to_json(grid, &view, false));
             found++;
         }
@@ -245,12 +133,14 @@ static int add_ended(void *context, const struct history_job *job)
 
 static int list_ended(struct listing *listing, struct err *err)
 {
-    struct history_filter filter = { .tenant = listing->tenant[0] ? listing->tenant : NULL,
-                                     .name = listing->name[0] ? listing->name : NULL,
-                                     .user = listing->user[0] ? listing->user : NULL,
+    const struct job_filter *wanted = &listing->filter;
+    struct history_filter filter = { .tenant = wanted->tenant[0] ? wanted->tenant : NULL,
+                                     .name = wanted->name[0] ? wanted->name : NULL,
+                                     .user = wanted->user[0] ? wanted->user : NULL,
                                      .after_id = listing->after_id,
-                                     .array_id = listing->array_id,
-                                     .states = listing->states,
+                                     .array_id = wanted->array_id,
+                                     .since_ms = wanted->since_ms,
+                                     .states = wanted->states,
                                      .limit = listing->limit };
 
     return history_db_list_jobs(history_reader(listing->call->controller->history), &filter,
@@ -264,7 +154,7 @@ static void reply_list(struct listing *listing)
     uint32_t shown = 0;
     uint64_t last = 0;
     bool more = false;
-    char cursor[32];
+    char cursor[JOB_CURSOR_BYTES];
 
     qsort(listing->rows, listing->rows_count, sizeof(*listing->rows), compare_rows);
     for (uint32_t i = 0; i < listing->rows_count; i++) {
@@ -287,7 +177,7 @@ static void reply_list(struct listing *listing)
         more = true;
         last = listing->scanned_to;
     }
-    snprintf(cursor, sizeof(cursor), "c%" PRIx64, last);
+    job_cursor_print(last, cursor);
     listing_free(listing);
     api_reply_json(call, 200, json_pack("{s:o, s:s?}", "jobs", list, "next", more ? cursor : NULL));
 }
@@ -322,37 +212,16 @@ static void on_gone(struct api_call *call)
 
 static bool listing_read(struct api_call *call, struct listing *listing)
 {
-    const char *states = http_request_query(call->request, "state");
-    const char *array = http_request_query(call->request, "array");
     int64_t limit = API_LIST_DEFAULT;
-    bool all = false, is_element;
-    uint32_t index;
+    bool all = false;
 
     if (!api_query_int(call, "limit", 1, API_LIST_MAX, &limit) ||
-        !api_query_bool(call, "all", &all) || !take_name(call, "tenant", listing->tenant) ||
-        !take_name(call, "name", listing->name) || !take_name(call, "user", listing->user) ||
-        !take_cursor(call, &listing->after_id))
+        !api_query_bool(call, "all", &all) || !job_filter_read(call, &listing->filter) ||
+        !job_cursor_read(call, &listing->after_id))
         return false;
-    if (states && !parse_states(states, &listing->states)) {
-        api_error(call, 400, "invalid", "state",
-                  "state: expected held, queued, starting, running, stopping, done, failed, "
-                  "cancelled, live or ended, with commas between");
-        return false;
-    }
-    if (array && (!job_id_parse(array, &listing->array_id, &is_element, &index) || is_element)) {
-        api_error(call, 400, "invalid", "array", "array: expected the id of an array");
-        return false;
-    }
-    if (api_tenant_only(call)) {
-        if (listing->tenant[0] && strcmp(listing->tenant, call->who.tenant)) {
-            api_error(call, 403, "forbidden", "tenant", "tenant: you may list your own jobs only");
-            return false;
-        }
-        snprintf(listing->tenant, sizeof(listing->tenant), "%s", call->who.tenant);
-    }
     listing->limit = (uint32_t)limit;
-    listing->ended = all || listing->states & STATES_FINAL;
-    listing->live = !listing->states || listing->states & ~STATES_FINAL;
+    listing->ended = all || listing->filter.states & STATES_FINAL;
+    listing->live = !listing->filter.states || listing->filter.states & STATES_LIVE;
     return true;
 }
 

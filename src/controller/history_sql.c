@@ -471,6 +471,8 @@ int history_db_list_jobs(struct history_db *db, const struct history_filter *fil
         buf_add_text(&sql, " AND user = ?4");
     if (filter->array_id)
         buf_add_text(&sql, " AND array_id > 0 AND array_id = ?5");
+    if (filter->since_ms)
+        buf_add_text(&sql, " AND submitted_ms >= ?7");
     if (filter->states) {
         const char *sep = " AND state IN (";
 
@@ -494,6 +496,8 @@ int history_db_list_jobs(struct history_db *db, const struct history_filter *fil
         sqlite3_bind_text(stmt, 4, filter->user, -1, SQLITE_STATIC);
     if (filter->array_id)
         sqlite3_bind_int64(stmt, 5, (int64_t)filter->array_id);
+    if (filter->since_ms)
+        sqlite3_bind_int64(stmt, 7, filter->since_ms);
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         struct history_job job;
 

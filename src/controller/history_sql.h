@@ -57,7 +57,8 @@ int history_db_find_name(struct history_db *db, const char *tenant, const char *
 struct history_filter {
     const char *tenant, *name, *user; /* NULL = any */
     uint64_t after_id, array_id;
-    unsigned states; /* bits 1 << enum job_state; 0 = any */
+    int64_t since_ms; /* submitted then or later; 0 = any */
+    unsigned states;  /* bits 1 << enum job_state; 0 = any */
     uint32_t limit;
 };
 /* Rows by id, ascending; non-zero from `fn` stops. */

@@ -14,6 +14,7 @@
 const struct route api_routes[] = {
     { "POST", V1 "/jobs", ROLES_USERS, BODY_SPEC, api_jobs_submit },
     { "GET", V1 "/jobs", ROLES_USERS, 0, api_jobs_list },
+    { "DELETE", V1 "/jobs", ROLES_USERS, 0, api_jobs_cancel },
     { "POST", V1 "/jobs/batch", ROLES_USERS, BODY_BATCH, api_jobs_batch },
     { "GET", V1 "/jobs/{id}", ROLES_USERS, 0, api_job_get },
     { "DELETE", V1 "/jobs/{id}", ROLES_USERS, 0, api_job_cancel },

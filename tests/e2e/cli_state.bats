@@ -141,3 +141,26 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     run mains doctor
     [[ $output == *"answers at $(endpoint)"* ]]
 }
+
+@test "down --cancel ends with many queued jobs, whatever their number" {
+    mains submit -q --array 0-19999 --begin 2099-01-01T00:00:00Z -- true
+    mains submit -q -- sleep 600
+    run mains down --cancel --timeout 20s
+    [ "$status" -eq 0 ]
+    [[ $output == *"mains is down"* ]]
+    mains up --detach --listen 127.0.0.1:0
+    [ -z "$(mains ps -q)" ]
+}
+
+@test "cancel --all takes what its options name" {
+    keep=$(mains submit -q --name keep --begin 2099-01-01T00:00:00Z -- true)
+    mains submit -q --name drop --array 0-9 --begin 2099-01-01T00:00:00Z -- true
+    run mains cancel --name drop
+    [ "$status" -eq 2 ]
+    run mains cancel --all "$keep"
+    [ "$status" -eq 2 ]
+    run mains cancel --all --name drop
+    [ "$status" -eq 0 ]
+    [ "$output" = "10 jobs cancelled" ]
+    [ "$(mains ps -q)" = "$keep" ]
+}

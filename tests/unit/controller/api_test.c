@@ -74,7 +74,13 @@ static void test_refusals(void **state)
         { "GET", V1 "/nothing", NULL, true, 401, "unauthorized" },
         { "GET", V1 "/nothing", NULL, false, 404, "not_found" },
         { "GET", "/api/v2/jobs", NULL, false, 404, "not_found" },
-        { "DELETE", V1 "/jobs", NULL, false, 405, "method_not_allowed" },
+        { "PUT", V1 "/jobs", NULL, false, 405, "method_not_allowed" },
+        { "DELETE", V1 "/jobs", NULL, false, 400, "invalid" },
+        { "DELETE", V1 "/jobs?limit=10", NULL, false, 400, "invalid" },
+        { "DELETE", V1 "/jobs?state=odd", NULL, false, 400, "invalid" },
+        { "DELETE", V1 "/jobs?state=live&limit=20001", NULL, false, 400, "invalid" },
+        { "DELETE", V1 "/jobs?state=live&after=12", NULL, false, 400, "invalid" },
+        { "GET", V1 "/jobs?since=yesterday", NULL, false, 400, "invalid" },
         { "GET", V1 "/site-session", NULL, false, 403, "forbidden" },
         { "POST", V1 "/jobs", "", false, 400, "invalid" },
         { "POST", V1 "/jobs", "[]", false, 400, "invalid" },
@@ -180,6 +186,46 @@ static void test_submit_list_cancel(void **state)
     }
 }
 
+/* Twelve jobs and an array, three a request; what is not named stays. */
+static void test_cancel_many(void **state)
+{
+    CLEANUP(freep) char *other = submit("{\"name\":\"other\"," HELD "}");
+    CLEANUP(freep) char *path = path_format(V1 "/jobs/%s", other);
+    CLEANUP(freep) char *next = strdup("");
+    int64_t cancelled = 0;
+    int requests = 0;
+    json_t *json;
+
+    (void)state;
+    for (int i = 0; i < 12; i++)
+        free(submit("{\"name\":\"many\"," HELD "}"));
+    free(submit("{\"name\":\"many\",\"array\":{\"range\":\"0-4\"}," HELD "}"));
+    while (next && requests < 100) {
+        CLEANUP(freep)
+        char *query = path_format(V1 "/jobs?name=many&limit=3%s%s&reason=a%%0atest",
+                                  *next ? "&after=" : "", next);
+
+        json = harness_expect(&harness, 200, "DELETE", query, NULL);
+        assert_in_range(number_of(json, "cancelled"), 0, 3);
+        assert_int_equal(number_of(json, "stopping"), 0);
+        cancelled += number_of(json, "cancelled");
+        free(next);
+        next = *text_of(json, "next") ? strdup(text_of(json, "next")) : NULL;
+        requests++;
+        json_decref(json);
+    }
+    assert_int_equal(cancelled, 17);
+    assert_in_range(requests, 6, 7);
+    expect_state(other, "", "held");
+    json = harness_expect(&harness, 200, "DELETE", V1 "/jobs?since=2098-01-01T00:00:00Z", NULL);
+    assert_int_equal(number_of(json, "cancelled"), 0);
+    json_decref(json);
+    json = harness_expect(&harness, 200, "GET", V1 "/jobs?all=1&name=many&state=cancelled", NULL);
+    assert_int_equal(json_array_size(json_object_get(json, "jobs")), 17);
+    json_decref(json);
+    json_decref(harness_expect(&harness, 202, "DELETE", path, NULL));
+}
+
 static void test_idempotency(void **state)
 {
     static const struct http_header key = { "Idempotency-Key", "the-key-1" };
@@ -239,6 +285,11 @@ static void test_tenants(void **state)
         harness_call(&harness, text_of(token, "token"), "GET", V1 "/jobs?tenant=local", NULL, NULL);
     assert_int_equal(answer.status, 403);
     answer_fini(&answer);
+    answer = harness_call(&harness, text_of(token, "token"), "DELETE", V1 "/jobs?state=live", NULL,
+                          NULL);
+    assert_int_equal(number_of(answer.json, "cancelled"), 0);
+    answer_fini(&answer);
+    expect_state(foreign, "", "held");
     answer = harness_call(&harness, text_of(token, "token"), "GET", V1 "/tokens", NULL, NULL);
     assert_int_equal(answer.status, 403);
     answer_fini(&answer);
@@ -521,17 +572,12 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_submit_list_cancel),
-        cmocka_unit_test(test_idempotency),
-        cmocka_unit_test(test_tenants),
-        cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_jobs_run),
-        cmocka_unit_test(test_cancel_running),
-        cmocka_unit_test(test_cordon),
-        cmocka_unit_test(test_kill_and_resume),
-        cmocka_unit_test(test_unwritable_journal),
+        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_submit_list_cancel),
+        cmocka_unit_test(test_cancel_many),     cmocka_unit_test(test_idempotency),
+        cmocka_unit_test(test_tenants),         cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_reads),           cmocka_unit_test(test_jobs_run),
+        cmocka_unit_test(test_cancel_running),  cmocka_unit_test(test_cordon),
+        cmocka_unit_test(test_kill_and_resume), cmocka_unit_test(test_unwritable_journal),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
