@@ -350,6 +350,15 @@ void api_reply_durable(struct api_call *call, uint64_t seq, int status, json_t *
 /* --- reading a request -------------------------------------------------------------------------
  */
 
+bool api_is_name(const char *text)
+{
+    size_t len = strlen(text);
+
+    return len > 0 && len < MODEL_NAME_BYTES && text[0] != '.' && text[0] != '-' &&
+           text[0] != '_' &&
+           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+}
+
 bool api_query_int(struct api_call *call, const char *key, int64_t min, int64_t max, int64_t *out)
 {
     const char *text = http_request_query(call->request, key);

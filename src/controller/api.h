@@ -70,6 +70,9 @@ void api_reply_durable_text(struct api_call *call, uint64_t seq, int status, cha
 /* Integer of the query; `out` keeps its default when the key is absent. false: answered 400. */
 bool api_query_int(struct api_call *call, const char *key, int64_t min, int64_t max, int64_t *out);
 bool api_query_bool(struct api_call *call, const char *key, bool *out);
+/* The name of a tenant, user or site: letters, digits, '.', '_', '-', the first a letter or digit.
+ */
+bool api_is_name(const char *text);
 /* The body as a JSON object; NULL: answered 400. */
 json_t *api_body_json(struct api_call *call);
 static inline bool api_is_operator(const struct api_call *call)

@@ -194,15 +194,6 @@ void api_tokens_list(struct api_call *call)
     api_reply_json(call, 200, json_pack("{s:o}", "tokens", list));
 }
 
-static bool is_name(const char *text)
-{
-    size_t len = strlen(text);
-
-    return len > 0 && len < MODEL_NAME_BYTES && text[0] != '.' && text[0] != '-' &&
-           text[0] != '_' &&
-           strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
-}
-
 /* false: answered. */
 static bool read_token(struct api_call *call, json_t *body, struct principal *wanted,
                        const char **note_out)
@@ -245,14 +236,14 @@ static bool read_token(struct api_call *call, json_t *body, struct principal *wa
     }
     if (wanted->role != ROLE_SITE && !*tenant)
         tenant = wanted->role == ROLE_TENANT ? "" : call->who.tenant;
-    if (!is_name(tenant) && !(wanted->role == ROLE_SITE && !*tenant)) {
+    if (!api_is_name(tenant) && !(wanted->role == ROLE_SITE && !*tenant)) {
         api_error(call, 400, "invalid", "tenant",
                   "tenant: expected a name of letters, digits, '.', '_' and '-'");
         return false;
     }
     if (!*user)
         user = wanted->role == ROLE_SITE ? "agent" : tenant;
-    if (!is_name(user)) {
+    if (!api_is_name(user)) {
         api_error(call, 400, "invalid", "user",
                   "user: expected a name of letters, digits, '.', '_' and '-'");
         return false;

@@ -21,6 +21,10 @@ void api_devices_list(struct api_call *call);
 void api_node_cordon(struct api_call *call);
 void api_node_uncordon(struct api_call *call);
 
+void api_tenants_list(struct api_call *call);
+void api_tenant_get(struct api_call *call);
+void api_tenant_set(struct api_call *call);
+
 void api_usage(struct api_call *call);
 void api_tokens_list(struct api_call *call);
 void api_tokens_create(struct api_call *call);

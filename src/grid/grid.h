@@ -155,6 +155,17 @@ struct grid_counts {
 };
 struct grid_counts grid_count(const struct grid *grid);
 
+/* A tenant's limits (-1 = none) and what is held under them; known while it has jobs or limits. */
+struct tenant_view {
+    const char *name; /* good until the next step */
+    int64_t cpus_max, devices_milli_max, jobs_max;
+    uint64_t cpus_held, devices_milli_held;
+    uint32_t jobs_live;
+};
+bool grid_tenant_find(const struct grid *grid, const char *name, struct tenant_view *view_out);
+/* In the order of their names, after `after` ("" = the first). Looks at all tenants. */
+bool grid_tenant_next(const struct grid *grid, const char *after, struct tenant_view *view_out);
+
 /* Sites and what is free there now. */
 struct node_view {
     const struct node_info *info;

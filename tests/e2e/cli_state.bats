@@ -164,3 +164,17 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     [ "$output" = "10 jobs cancelled" ]
     [ "$(mains ps -q)" = "$keep" ]
 }
+
+@test "tenant set, show, list" {
+    run mains tenant set physics --jobs 2 --devices 0.5
+    [ "$status" -eq 0 ]
+    [[ $output == *"0 / 2"*"0 / -"*"0 / 0.5"* ]]
+    mains tenant set physics --jobs none
+    [ "$(mains tenant show physics --json | jq -c '[.jobs_max, .cpus_max, .devices_milli_max]')" = '[null,null,500]' ]
+    mains tenant list | grep -q '^physics'
+    run mains tenant set physics
+    [ "$status" -eq 2 ]
+    run mains tenant set physics --cpus many
+    [ "$status" -eq 2 ]
+    [[ $output == *--cpus* ]]
+}

@@ -118,6 +118,12 @@ static void test_refusals(void **state)
         { "POST", V1 "/tokens", "{\"role\":\"king\"}", false, 400, "invalid" },
         { "POST", V1 "/tokens", "{\"role\":\"tenant\"}", false, 400, "invalid" },
         { "POST", V1 "/tokens", "{\"role\":\"tenant\",\"tenant\":\"a b\"}", false, 400, "invalid" },
+        { "PUT", V1 "/tenants/a%20b", "{}", false, 400, "invalid" },
+        { "PUT", V1 "/tenants/a", "{\"jobs\":1}", false, 400, "invalid" },
+        { "PUT", V1 "/tenants/a", "{\"jobs_max\":-2}", false, 400, "invalid" },
+        { "PUT", V1 "/tenants/a", "{\"jobs_max\":\"1\"}", false, 400, "invalid" },
+        { "PUT", V1 "/tenants/a", "{\"cpus_max\":1e30}", false, 400, "invalid" },
+        { "GET", V1 "/tenants?limit=0", NULL, false, 400, "invalid" },
         { "DELETE", V1 "/tokens/4711", NULL, false, 404, "not_found" },
         { "DELETE", V1 "/tokens/2", NULL, false, 409, "conflict" },
     };
@@ -301,6 +307,62 @@ static void test_tenants(void **state)
     answer = harness_call(&harness, text_of(token, "token"), "GET", V1 "/whoami", NULL, NULL);
     assert_int_equal(answer.status, 401);
     answer_fini(&answer);
+    json_decref(token);
+}
+
+static json_t *expect_tenant(const char *method, const char *body, int64_t jobs, json_int_t max)
+{
+    json_t *json = harness_expect(&harness, 200, method, V1 "/tenants/quota", body);
+
+    assert_int_equal(number_of(json, "jobs"), jobs);
+    if (max < 0)
+        assert_true(json_is_null(json_object_get(json, "jobs_max")));
+    else
+        assert_int_equal(number_of(json, "jobs_max"), max);
+    return json;
+}
+
+/* Limits are set, hold, are kept through a restart, and go away. */
+static void test_tenant_limits(void **state)
+{
+    json_t *token = harness_expect(&harness, 201, "POST", V1 "/tokens",
+                                   "{\"role\":\"tenant\",\"tenant\":\"quota\"}");
+    const char *text = text_of(token, "token");
+    struct answer answer;
+    json_t *json;
+
+    (void)state;
+    json_decref(expect_tenant("GET", NULL, 0, -1));
+    json_decref(expect_tenant("PUT", "{\"jobs_max\":1,\"cpus_max\":8}", 0, 1));
+    for (int i = 0; i < 2; i++) {
+        answer = harness_call(&harness, text, "POST", V1 "/jobs", "{" HELD "}", NULL);
+        assert_int_equal(answer.status, i ? 403 : 201);
+        assert_string_equal(answer_code(&answer), i ? "quota_exceeded" : "");
+        answer_fini(&answer);
+    }
+    harness_stop(&harness, SIGKILL);
+    harness_start(&harness);
+    json = expect_tenant("GET", NULL, 1, 1);
+    assert_int_equal(number_of(json, "cpus_max"), 8);
+    json_decref(json);
+    json = expect_tenant("PUT", "{\"jobs_max\":null}", 1, -1);
+    assert_int_equal(number_of(json, "cpus_max"), 8);
+    json_decref(json);
+    json = harness_expect(&harness, 200, "GET", V1 "/tenants?limit=1", NULL);
+    assert_int_equal(json_array_size(json_object_get(json, "tenants")), 1);
+    json_decref(json);
+    answer = harness_call(&harness, text, "PUT", V1 "/tenants/quota", "{\"jobs_max\":9}", NULL);
+    assert_int_equal(answer.status, 403);
+    answer_fini(&answer);
+    answer = harness_call(&harness, text, "GET", V1 "/tenants/local", NULL, NULL);
+    assert_int_equal(answer.status, 404);
+    answer_fini(&answer);
+    answer = harness_call(&harness, text, "GET", V1 "/tenants", NULL, NULL);
+    json = json_object_get(answer.json, "tenants");
+    assert_int_equal(json_array_size(json), 1);
+    assert_string_equal(text_of(json_array_get(json, 0), "name"), "quota");
+    answer_fini(&answer);
+    json_decref(harness_expect(&harness, 200, "DELETE", V1 "/jobs?tenant=quota", NULL));
     json_decref(token);
 }
 
@@ -572,12 +634,19 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_submit_list_cancel),
-        cmocka_unit_test(test_cancel_many),     cmocka_unit_test(test_idempotency),
-        cmocka_unit_test(test_tenants),         cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_reads),           cmocka_unit_test(test_jobs_run),
-        cmocka_unit_test(test_cancel_running),  cmocka_unit_test(test_cordon),
-        cmocka_unit_test(test_kill_and_resume), cmocka_unit_test(test_unwritable_journal),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_submit_list_cancel),
+        cmocka_unit_test(test_cancel_many),
+        cmocka_unit_test(test_idempotency),
+        cmocka_unit_test(test_tenants),
+        cmocka_unit_test(test_tenant_limits),
+        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_jobs_run),
+        cmocka_unit_test(test_cancel_running),
+        cmocka_unit_test(test_cordon),
+        cmocka_unit_test(test_kill_and_resume),
+        cmocka_unit_test(test_unwritable_journal),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

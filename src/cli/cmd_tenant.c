@@ -1,0 +1,164 @@
+#include "cli/commands.h"
+#include "cli/job_show.h"
+#include "model/units.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const struct cli_option options[] = {
+    { "jobs", 'j', "N", NULL, "At most so many live jobs; none = no limit." },
+    { "cpus", 'c', "N", NULL, "At most so many CPUs held at once; none = no limit." },
+    { "devices", 'd', "N", NULL, "At most so many devices held at once, as 2 or 0.5; none." },
+    { 0 },
+};
+
+static void add_share(struct table *table, const json_t *tenant, const char *held, bool milli)
+{
+    char key[64], used[32], most[32] = "-";
+    const json_t *limit;
+
+    snprintf(key, sizeof(key), "%s_max", held);
+    limit = json_object_get(tenant, key);
+    if (milli) {
+        units_print_milli(reply_number(tenant, held), used, sizeof(used));
+        if (json_is_integer(limit))
+            units_print_milli(json_integer_value(limit), most, sizeof(most));
+    } else {
+        snprintf(used, sizeof(used), "%" PRId64, reply_number(tenant, held));
+        if (json_is_integer(limit))
+            snprintf(most, sizeof(most), "%" PRId64, (int64_t)json_integer_value(limit));
+    }
+    table_addf(table, "%s / %s", used, most);
+}
+
+static int show_tenants(const json_t *rows)
+{
+    static const struct table_column columns[] = {
+        { "TENANT", false, 8 },
+        { "JOBS", true, 0 },
+        { "CPUS", true, 0 },
+        { "DEVICES", true, 0 },
+        { 0 },
+    };
+    struct table table = table_init(columns);
+    size_t index;
+    json_t *row;
+    int rc;
+
+    json_array_foreach (rows, index, row) {
+        table_add_color(&table, reply_text(row, "name"), TERM_CYAN);
+        add_share(&table, row, "jobs", false);
+        add_share(&table, row, "cpus", false);
+        add_share(&table, row, "devices_milli", true);
+    }
+    if (json_array_size(rows) == 0)
+        printf("No tenant has jobs or limits.\n");
+    rc = json_array_size(rows) ? table_show(&table) : 0;
+    table_fini(&table);
+    return rc < 0 ? CLI_FAILED : CLI_OK;
+}
+
+/* 0, or -EINVAL; the limit goes into `body`. */
+static int add_limit(const struct cli_args *args, const char *option, const char *key, bool milli,
+                     json_t *body, struct err *err)
+{
+    const char *text = cli_args_get(args, option);
+    int64_t limit = -1;
+    int rc = 0;
+
+    if (!text)
+        return 0;
+    if (strcmp(text, "none") != 0 && strcmp(text, "-1") != 0)
+        rc = milli ? units_parse_milli(text, &limit, err)
+                   : units_parse_int(text, 0, 1000000000, &limit, err);
+    if (rc < 0)
+        return err_prefix(err, rc, "--%s", option);
+    json_object_set_new(body, key, limit < 0 ? json_null() : json_integer(limit));
+    return 0;
+}
+
+static int call_one(const struct cli_args *args, struct remote *remote, const json_t *body)
+{
+    CLEANUP(buf_fini) struct buf path = buf_init(4096);
+    json_t *answer = NULL, *rows;
+    struct err err;
+    int code;
+
+    buf_add_text(&path, "/tenants/");
+    remote_add_encoded(&path, args->rest[1]);
+    if (remote_call(remote, body ? "PUT" : "GET", path.data, body, &answer, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    if (cli_args_has(args, "json")) {
+        code = reply_show(answer);
+    } else {
+        rows = json_pack("[O]", answer);
+        code = show_tenants(rows);
+        json_decref(rows);
+    }
+    json_decref(answer);
+    return code;
+}
+
+static int list(const struct cli_args *args, struct remote *remote)
+{
+    json_t *rows = NULL;
+    struct err err;
+    int code;
+
+    if (remote_list(remote, "/tenants", "tenants", 0, &rows, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    code = cli_args_has(args, "json") ? reply_show(rows) : show_tenants(rows);
+    json_decref(rows);
+    return code;
+}
+
+static int run(const struct cli_args *args)
+{
+    bool is_set = strcmp(args->rest[0], "set") == 0;
+    bool is_list = strcmp(args->rest[0], "list") == 0;
+    json_t *body = json_object();
+    struct remote remote;
+    struct err err = { 0 };
+    int code = CLI_OK;
+
+    if (is_list != (args->rest_count == 1))
+        code = cli_fail_text(CLI_USAGE,
+                             is_list ? "tenant list: takes no name"
+                                     : "tenant %s: the name of a tenant is expected",
+                             args->rest[0]);
+    else if (add_limit(args, "jobs", "jobs_max", false, body, &err) < 0 ||
+             add_limit(args, "cpus", "cpus_max", false, body, &err) < 0 ||
+             add_limit(args, "devices", "devices_milli_max", true, body, &err) < 0)
+        code = cli_fail(CLI_USAGE, &err);
+    else if (is_set != (json_object_size(body) > 0))
+        code =
+            cli_fail_text(CLI_USAGE, is_set ? "tenant set: --jobs, --cpus or --devices is expected"
+                                            : "tenant: limits go with `set`");
+    else if (remote_open(args, &remote, &err) < 0)
+        code = cli_fail(CLI_FAILED, &err);
+    else {
+        code = is_list ? list(args, &remote) : call_one(args, &remote, is_set ? body : NULL);
+        remote_fini(&remote);
+    }
+    json_decref(body);
+    return code;
+}
+
+const struct cli_command cmd_tenant = {
+    .name = "tenant",
+    .summary = "the limits of tenants: jobs, CPUs, devices",
+    .usage = "list|show|set [OPTION...] [TENANT]",
+    .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
+    .options = { options },
+    .arguments = { { "ACTION", "list|show|set", false, false }, { "TENANT", NULL, true, false } },
+    .text =
+        "A limit on jobs refuses what is submitted above it. Limits on CPUs and devices let jobs "
+        "wait: `mains why` says so. What `set` does not name stays; none takes a limit away, and a "
+        "limit below what is held stops nothing that runs. A tenant sees its own limits, "
+        "admins and operators set them. `list` shows those that have live jobs or limits, "
+        "each with what it holds and its limit (- = none).",
+    .examples = { { "mains tenant set physics --jobs 1000 --cpus 64", "Two limits." },
+                  { "mains tenant set physics --cpus none", "One less." },
+                  { "mains tenant list", "What is held, and the limits." } },
+    .run = run,
+};

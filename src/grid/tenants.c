@@ -1,0 +1,44 @@
+/* Tenants as the shell reads them: limits, and what is held under them. */
+#include "grid/state.h"
+
+#include <string.h>
+
+static void fill(const struct grid *grid, uint32_t number, struct tenant_view *out)
+{
+    const struct tenant *tenant = &grid->tenants[number];
+
+    *out = (struct tenant_view){ .name = intern_data(&grid->tenant_names, number),
+                                 .cpus_max = tenant->cpus_max,
+                                 .devices_milli_max = tenant->devices_milli_max,
+                                 .jobs_max = tenant->jobs_max,
+                                 .cpus_held = tenant->cpus_held,
+                                 .devices_milli_held = tenant->devices_milli_held,
+                                 .jobs_live = tenant->jobs_live };
+}
+
+bool grid_tenant_find(const struct grid *grid, const char *name, struct tenant_view *view_out)
+{
+    uint32_t number = intern_find(&grid->tenant_names, name, (uint32_t)strlen(name));
+
+    if (number)
+        fill(grid, number, view_out);
+    return number != 0;
+}
+
+/* Numbers of names mean nothing for order: the least name above is looked for among all. */
+bool grid_tenant_next(const struct grid *grid, const char *after, struct tenant_view *view_out)
+{
+    const struct intern *names = &grid->tenant_names;
+    uint32_t found = 0;
+
+    for (uint32_t i = 1; i < names->entries_count; i++) {
+        const char *name = names->entries[i].data;
+
+        if (name && strcmp(name, after) > 0 &&
+            (!found || strcmp(name, names->entries[found].data) < 0))
+            found = i;
+    }
+    if (found)
+        fill(grid, found, view_out);
+    return found != 0;
+}
