@@ -38,7 +38,7 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     out->fits_now = fit_candidate(shape, &grid->fleet, from->site, from->chip, FIT_NOW, fit);
     start_ms = out->fits_now
                    ? now_ms
-                   : reserve_estimate(shape, &grid->fleet, from->site, from->chip, fit, now_ms);
+                   : reserve_estimate(&grid->reserve, shape, &grid->fleet, from->site, from->chip, fit, now_ms);
     out->start_estimate_ms = start_ms > 0 && start_ms < INT64_MAX ? start_ms : 0;
     if (fit->parts_count) {
         set_name(out->node, site->info.nodes[fit->parts[0].node].name);

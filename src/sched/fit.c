@@ -1,5 +1,6 @@
 #include "sched/fit.h"
 
+#include "base/cleanup.h"
 #include "sched/mem.h"
 
 #include <stdlib.h>
@@ -8,6 +9,8 @@
 void fit_fini(struct fit *fit)
 {
     free(fit->parts);
+    free(fit->groups);
+    free(fit->nodes);
     *fit = (struct fit){ 0 };
 }
 
@@ -139,8 +142,8 @@ static int compare_parts(const void *a, const void *b)
 }
 
 /* One node for all: the one with the least left over. */
-static bool fit_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
-                       enum fit_when when, struct fit *fit)
+static bool scan_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                        enum fit_when when, struct fit *fit)
 {
     struct fit_part best = { .tasks = 0 };
 
@@ -163,8 +166,8 @@ static bool fit_single(const struct shape *shape, const struct fleet_site *site,
 }
 
 /* The fewest nodes: the largest first, and for the rest the node that it fills best. */
-static bool fit_gang(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
-                     enum fit_when when, struct fit *fit)
+static bool scan_gang(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                      enum fit_when when, struct fit *fit)
 {
     uint32_t left = shape->tasks, count = 0, taken = 0;
     uint64_t sum = 0;
@@ -203,37 +206,304 @@ static bool fit_gang(const struct shape *shape, const struct fleet_site *site, u
     return left == 0;
 }
 
-bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_t site,
-                   uint16_t chip, enum fit_when when, struct fit *fit)
+static bool has_too_few_devices(const struct shape *shape, const struct fleet_site *site,
+                                enum fit_when when)
+{
+    return (when == FIT_NOW || when == FIT_LIMITED) && shape->devices_milli >= 1000 &&
+           site->devices_whole < (uint64_t)shape->tasks * (shape->devices_milli / 1000);
+}
+
+bool fit_candidate_plainly(const struct shape *shape, const struct fleet *fleet, uint32_t site,
+                           uint16_t chip, enum fit_when when, struct fit *fit)
 {
     const struct fleet_site *at = &fleet->sites[site];
 
     fit->site = site;
     fit->chip = chip;
     fit->parts_count = 0;
-    if ((when == FIT_NOW || when == FIT_LIMITED) && shape->devices_milli >= 1000 &&
-        at->devices_whole < (uint64_t)shape->tasks * (shape->devices_milli / 1000))
+    if (has_too_few_devices(shape, at, when))
         return false;
     /* One node where one holds it all; else the fewest. */
-    if (fit_single(shape, at, chip, when, fit))
+    if (scan_single(shape, at, chip, when, fit))
         return true;
-    return shape->tasks > 1 && fit_gang(shape, at, chip, when, fit);
+    return shape->tasks > 1 && scan_gang(shape, at, chip, when, fit);
 }
+
+/* --- by state ------------------------------------------------------------------------------- */
+
+bool fit_never_in_pool(const struct shape *shape, const struct room_pool *pool, uint16_t chip)
+{
+    return shape->devices_milli &&
+           (!pool->devices_count || (pool->is_uniform && pool->chip != chip) ||
+            (uint64_t)pool->devices_count * 1000 < shape->devices_milli);
+}
+
+/* The lists of a pool whose nodes have that many whole devices free, as bits. */
+static uint64_t lists_from(const struct room_pool *pool, const struct shape *shape, uint32_t tasks)
+{
+    uint64_t whole = (uint64_t)shape->devices_milli / 1000 * tasks;
+
+    if (whole > ROOM_WHOLE_MAX)
+        whole = ROOM_WHOLE_MAX;
+    return pool->lists_used >> whole << whole;
+}
+
+static void keep_better(struct fit_part *best, uint32_t node, uint32_t tasks, uint64_t waste)
+{
+    if (!best->tasks || waste < best->waste || (waste == best->waste && node < best->node))
+        *best = (struct fit_part){ .node = node, .tasks = tasks, .waste = waste };
+}
+
+/* The best single node of a pool. The lists go up by whole free devices: where all devices are of
+ * one kind, the first list that has one has the best. */
+static void find_in_pool(const struct shape *shape, const struct fleet_site *site,
+                         const struct room_pool *pool, uint16_t chip, enum fit_when when,
+                         struct fit_part *best)
+{
+    uint64_t lists = lists_from(pool, shape, shape->tasks);
+
+    for (; lists; lists &= lists - 1) {
+        uint32_t list = (uint32_t)__builtin_ctzll(lists);
+        bool any = false;
+
+        for (uint32_t at = pool->lists[list]; at != ROOM_NONE; at = site->room.classes[at].next) {
+            uint32_t node = room_first(&site->room, at);
+
+            if (fit_tasks(shape, site, &site->nodes[node], chip, when) < shape->tasks)
+                continue;
+            keep_better(best, node, shape->tasks,
+                        node_waste(shape, &site->nodes[node], chip, when));
+            any = true;
+        }
+        if (any && shape->devices_milli >= 1000 && pool->is_uniform && list < ROOM_WHOLE_MAX)
+            return;
+    }
+}
+
+static bool find_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                        enum fit_when when, struct fit *fit)
+{
+    const struct room *room = &site->room;
+    struct fit_part best = { .tasks = 0 };
+
+    for (uint32_t p = 0; p < room->pools_count; p++)
+        if (!fit_never_in_pool(shape, &room->pools[p], chip))
+            find_in_pool(shape, site, &room->pools[p], chip, when, &best);
+    for (uint32_t i = 0; i < room->apart_count; i++) {
+        const struct fleet_node *node = &site->nodes[room->apart[i]];
+
+        if (fit_tasks(shape, site, node, chip, when) >= shape->tasks)
+            keep_better(&best, room->apart[i], shape->tasks, node_waste(shape, node, chip, when));
+    }
+    if (!best.tasks)
+        return false;
+    MEM_GROW(fit->parts, fit->parts_cap, 1);
+    fit->parts[0] = best;
+    fit->parts_count = 1;
+    return true;
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+    const struct fit_group *x = a, *y = b;
+
+    if (x->tasks != y->tasks)
+        return x->tasks > y->tasks ? -1 : 1;
+    if (x->waste != y->waste)
+        return x->waste < y->waste ? -1 : 1;
+    return x->node < y->node ? -1 : 1;
+}
+
+static uint64_t add_group(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                          enum fit_when when, uint32_t class, uint32_t node, struct fit *fit,
+                          uint32_t *count)
+{
+    uint32_t tasks = fit_tasks(shape, site, &site->nodes[node], chip, when);
+    uint32_t nodes = class == ROOM_NONE ? 1 : site->room.classes[class].nodes_count;
+
+    if (!tasks)
+        return 0;
+    MEM_GROW(fit->groups, fit->groups_cap, *count + 1);
+    fit->groups[(*count)++] = (struct fit_group){
+        .tasks = tasks,
+        .class = class,
+        .node = node,
+        .nodes_count = nodes,
+        .waste = node_waste(shape, &site->nodes[node], chip, when),
+    };
+    return (uint64_t)tasks * nodes;
+}
+
+/* All that hold at least one task; gives how many tasks in all. */
+static uint64_t list_groups(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                            enum fit_when when, struct fit *fit, uint32_t *count_out)
+{
+    const struct room *room = &site->room;
+    uint64_t sum = 0;
+
+    *count_out = 0;
+    for (uint32_t p = 0; p < room->pools_count; p++) {
+        const struct room_pool *pool = &room->pools[p];
+        uint64_t lists = lists_from(pool, shape, 1);
+
+        if (fit_never_in_pool(shape, pool, chip))
+            continue;
+        for (; lists; lists &= lists - 1)
+            for (uint32_t at = pool->lists[__builtin_ctzll(lists)]; at != ROOM_NONE;
+                 at = room->classes[at].next)
+                sum += add_group(shape, site, chip, when, at, room_first(room, at), fit, count_out);
+    }
+    for (uint32_t i = 0; i < room->apart_count; i++)
+        sum += add_group(shape, site, chip, when, ROOM_NONE, room->apart[i], fit, count_out);
+    return sum;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* The lowest `most` nodes of groups [from, end), which are alike. */
+static uint32_t list_run(const struct room *room, struct fit *fit, uint32_t from, uint32_t end,
+                         uint32_t most)
+{
+    uint32_t count = 0;
+
+    for (uint32_t g = from; g < end; g++) {
+        uint32_t part = MIN(most, fit->groups[g].nodes_count);
+
+        MEM_GROW(fit->nodes, fit->nodes_cap, count + part);
+        if (fit->groups[g].class == ROOM_NONE)
+            fit->nodes[count++] = fit->groups[g].node;
+        else
+            count += room_list(room, fit->groups[g].class, part, fit->nodes + count);
+    }
+    if (end - from > 1)
+        qsort(fit->nodes, count, sizeof(*fit->nodes), compare_numbers);
+    return MIN(count, most);
+}
+
+/* What is left of the gang fits on one node of group `at`: is there one that it fills better? */
+static uint32_t find_rest(const struct fit *fit, uint32_t at, uint32_t count, uint32_t left,
+                          uint32_t node)
+{
+    uint32_t tasks = fit->groups[at].tasks, last = at;
+
+    while (last + 1 < count && fit->groups[last + 1].tasks >= left)
+        last++;
+    if (fit->groups[last].tasks == tasks)
+        return node;
+    while (fit->groups[last - 1].tasks == fit->groups[last].tasks)
+        last--;
+    return fit->groups[last].node;
+}
+
+/* As scan_gang, group by group: the fewest nodes, the largest first. */
+static bool find_gang(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                      enum fit_when when, struct fit *fit)
+{
+    uint32_t left = shape->tasks, count, taken = 0;
+
+    if (list_groups(shape, site, chip, when, fit, &count) < left)
+        return false;
+    qsort(fit->groups, count, sizeof(*fit->groups), compare_groups);
+    for (uint32_t g = 0, end; g < count && left && taken < GRANT_PARTS_MAX; g = end) {
+        uint32_t tasks = fit->groups[g].tasks, run, whole = (left - 1) / tasks;
+
+        for (end = g + 1; end < count && fit->groups[end].tasks == tasks; end++)
+            if (fit->groups[end].waste != fit->groups[g].waste)
+                break;
+        whole = MIN(whole, GRANT_PARTS_MAX - taken);
+        run = list_run(&site->room, fit, g, end, whole + 1);
+        MEM_GROW(fit->parts, fit->parts_cap, taken + run);
+        for (uint32_t i = 0; i < MIN(run, whole); i++)
+            fit->parts[taken++] = (struct fit_part){ fit->nodes[i], tasks, 0 };
+        left -= MIN(run, whole) * tasks;
+        if (run <= whole || left > tasks)
+            continue;
+        if (taken < GRANT_PARTS_MAX) {
+            uint32_t node = find_rest(fit, g, count, left, fit->nodes[whole]);
+
+            fit->parts[taken++] = (struct fit_part){ node, left, 0 };
+            left = 0;
+        }
+        break;
+    }
+    fit->parts_count = taken;
+    return left == 0;
+}
+
+bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_t site,
+                   uint16_t chip, enum fit_when when, struct fit *fit)
+{
+    const struct fleet_site *at = &fleet->sites[site];
+
+    if (when != FIT_NOW && when != FIT_LIMITED)
+        return fit_candidate_plainly(shape, fleet, site, chip, when, fit);
+    fit->site = site;
+    fit->chip = chip;
+    fit->parts_count = 0;
+    if (has_too_few_devices(shape, at, when))
+        return false;
+    if (find_single(shape, at, chip, when, fit))
+        return true;
+    return shape->tasks > 1 && find_gang(shape, at, chip, when, fit);
+}
+
+uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_t site,
+                   uint16_t chip)
+{
+    const struct fleet_site *at = &fleet->sites[site];
+    const struct room *room = &at->room;
+    uint64_t sum = 0;
+
+    for (uint32_t p = 0; p < room->pools_count; p++) {
+        const struct room_pool *pool = &room->pools[p];
+        uint64_t lists = lists_from(pool, shape, 1);
+
+        if (fit_never_in_pool(shape, pool, chip))
+            continue;
+        for (; lists; lists &= lists - 1)
+            for (uint32_t c = pool->lists[__builtin_ctzll(lists)]; c != ROOM_NONE;
+                 c = room->classes[c].next)
+                sum += (uint64_t)room->classes[c].nodes_count *
+                       fit_tasks(shape, at, &at->nodes[room_first(room, c)], chip, FIT_NOW);
+    }
+    for (uint32_t i = 0; i < room->apart_count; i++)
+        sum += fit_tasks(shape, at, &at->nodes[room->apart[i]], chip, FIT_NOW);
+    return sum;
+}
+
+/* --- over all candidates -------------------------------------------------------------------- */
 
 bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
               enum fit_when when, struct fit *fit)
 {
-    const struct candidate *candidates;
+    struct candidate *candidates;
     uint32_t count;
 
-    if (shape->no_fit_version == fleet->room_version)
+    if (shape->no_fit_version == fleet->room_version ||
+        (when == FIT_LIMITED && shape->no_fit_limited == fleet->limit_version))
         return false;
-    candidates = shape_candidates(shape, fleet, objective, &count);
-    for (uint32_t i = 0; i < count; i++)
-        if (fit_candidate(shape, fleet, candidates[i].site, candidates[i].chip, when, fit))
+    shape_candidates(shape, fleet, objective, &count);
+    candidates = shape->candidates;
+    for (uint32_t i = 0; i < count; i++) {
+        struct candidate *at = &candidates[i];
+        uint64_t version = fleet->sites[at->site].room_version;
+
+        if (at->no_fit_version == version)
+            continue;
+        if (fit_candidate(shape, fleet, at->site, at->chip, when, fit))
             return true;
+        if (when == FIT_NOW)
+            at->no_fit_version = version;
+    }
     if (when == FIT_NOW)
         shape->no_fit_version = fleet->room_version;
+    else if (when == FIT_LIMITED)
+        shape->no_fit_limited = fleet->limit_version;
     return false;
 }
 

@@ -26,20 +26,38 @@ struct fit_part {
     uint32_t node, tasks;
     uint64_t waste; /* what would be left over, packed for comparing */
 };
+struct fit_group {               /* nodes that are alike for this shape */
+    uint32_t tasks, class, node; /* class ROOM_NONE: one node that stands apart */
+    uint32_t nodes_count;
+    uint64_t waste;
+};
 /* Scratch and answer of a search; reuse it. */
 struct fit {
     uint32_t site;
     uint16_t chip;
     uint32_t parts_count, parts_cap;
     struct fit_part *parts;
+    struct fit_group *groups;
+    uint32_t groups_cap;
+    uint32_t *nodes;
+    uint32_t nodes_cap;
 };
 void fit_fini(struct fit *fit);
 
-/* Try one candidate; the answer is in `fit`. */
+/* Try one candidate; the answer is in `fit`. FIT_NOW and FIT_LIMITED look at the distinct states
+ * of the site's nodes (room.h), the others at each node. */
 bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_t site,
                    uint16_t chip, enum fit_when when, struct fit *fit);
-/* Try the shape's candidates in the objective's order. FIT_NOW remembers a failure until room
- * appears. */
+/* The same answer by looking at each node: while things are tried out, and in tests. */
+bool fit_candidate_plainly(const struct shape *shape, const struct fleet *fleet, uint32_t site,
+                           uint16_t chip, enum fit_when when, struct fit *fit);
+/* How many tasks fit at a candidate now, none of a node counted beyond the shape's own. */
+uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_t site,
+                   uint16_t chip);
+/* Can no node of the pool hold any of it, whatever is free? Cheap; false = perhaps. */
+bool fit_never_in_pool(const struct shape *shape, const struct room_pool *pool, uint16_t chip);
+/* Try the shape's candidates in the objective's order. A failure is remembered by candidate until
+ * room appears there. */
 bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
               enum fit_when when, struct fit *fit);
 /* The grant for what was found, with its devices chosen; not yet held. */

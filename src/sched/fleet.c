@@ -19,6 +19,8 @@ void fleet_fini(struct fleet *fleet)
             free(site->nodes[k].devices);
             free(site->nodes[k].cordon_reason);
         }
+        room_fini(&site->room);
+        ends_fini(&site->ends);
         free(site->nodes);
         free(site->chips);
         free(site->info.nodes);
@@ -363,9 +365,17 @@ uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
     }
     set_chips(site, chips, chips_count);
     site->reachable = true;
+    fleet_index_site(fleet, index);
+    return index;
+}
+
+void fleet_index_site(struct fleet *fleet, uint32_t site)
+{
+    room_build(&fleet->sites[site].room, &fleet->sites[site]);
+    fleet->sites[site].room_version++;
+    fleet->sites[site].held_version++;
     fleet->shape_version++;
     fleet->room_version++;
-    return index;
 }
 
 void fleet_set_reachable(struct fleet *fleet, uint32_t site, bool reachable)
@@ -373,6 +383,7 @@ void fleet_set_reachable(struct fleet *fleet, uint32_t site, bool reachable)
     if (fleet->sites[site].reachable == reachable)
         return;
     fleet->sites[site].reachable = reachable;
+    fleet->sites[site].room_version++;
     fleet->shape_version++;
     fleet->room_version++;
 }
@@ -389,8 +400,7 @@ void fleet_set_cordon(struct fleet *fleet, uint32_t site, uint32_t index, int32_
     } else {
         node->devices[device].cordoned = cordoned;
     }
-    fleet->shape_version++;
-    fleet->room_version++;
+    fleet_index_site(fleet, site);
 }
 
 /* --- grants ------------------------------------------------------------------------------- */
@@ -413,44 +423,68 @@ void grant_destroy(struct grant *grant)
     free(grant);
 }
 
-void fleet_take(struct fleet *fleet, const struct grant *grant, bool give_back)
+void fleet_take_part(struct fleet_site *site, const struct grant_part *part, bool give_back)
+{
+    struct fleet_node *node = &site->nodes[part->node];
+    int64_t sign = give_back ? -1 : 1;
+    uint32_t whole = node->devices_whole;
+
+    node->cpus_used = (uint32_t)((int64_t)node->cpus_used + sign * part->cpus);
+    node->memory_used += sign * part->memory_bytes;
+    node->disk_used += sign * part->disk_bytes;
+    for (uint32_t d = 0; d < part->devices_count; d++) {
+        struct fleet_device *device;
+
+        if (part->devices[d].index == FLEET_DEVICE_GONE)
+            continue;
+        device = &node->devices[part->devices[d].index];
+        whole -= !device->used_milli;
+        device->used_milli = (uint16_t)(device->used_milli + sign * part->devices[d].milli);
+        whole += !device->used_milli;
+    }
+    site->devices_whole += whole;
+    site->devices_whole -= node->devices_whole;
+    node->devices_whole = whole;
+}
+
+static void take(struct fleet *fleet, const struct grant *grant, bool give_back)
 {
     struct fleet_site *site = &fleet->sites[grant->site];
-    int64_t sign = give_back ? -1 : 1;
 
     for (uint32_t i = 0; i < grant->parts_count; i++) {
-        const struct grant_part *part = &grant->parts[i];
-        struct fleet_node *node = &site->nodes[part->node];
+        uint32_t node = grant->parts[i].node;
 
-        node->cpus_used = (uint32_t)((int64_t)node->cpus_used + sign * part->cpus);
-        node->memory_used += sign * part->memory_bytes;
-        node->disk_used += sign * part->disk_bytes;
-        for (uint32_t d = 0; d < part->devices_count; d++)
-            if (part->devices[d].index != FLEET_DEVICE_GONE)
-                node->devices[part->devices[d].index].used_milli =
-                    (uint16_t)(node->devices[part->devices[d].index].used_milli +
-                               sign * part->devices[d].milli);
-        if (part->devices_count)
-            count_whole(site, node);
+        fleet_take_part(site, &grant->parts[i], give_back);
+        site->nodes[node].grants_count += give_back ? UINT32_MAX : 1;
+        room_move(&site->room, site, node);
     }
 }
 
 void fleet_hold(struct fleet *fleet, struct grant *grant)
 {
-    fleet_take(fleet, grant, false);
-    for (uint32_t i = 0; i < grant->parts_count; i++)
-        fleet->sites[grant->site].nodes[grant->parts[i].node].grants_count++;
+    take(fleet, grant, false);
     MEM_GROW(fleet->grants, fleet->grants_cap, fleet->grants_count + 1);
     grant->slot = fleet->grants_count;
     fleet->grants[fleet->grants_count++] = grant;
+    ends_add(&fleet->sites[grant->site].ends, grant);
+    fleet->sites[grant->site].held_version++;
 }
 
 void fleet_release(struct fleet *fleet, struct grant *grant)
 {
-    fleet_take(fleet, grant, true);
-    for (uint32_t i = 0; i < grant->parts_count; i++)
-        fleet->sites[grant->site].nodes[grant->parts[i].node].grants_count--;
+    take(fleet, grant, true);
     fleet->grants[grant->slot] = fleet->grants[--fleet->grants_count];
     fleet->grants[grant->slot]->slot = grant->slot;
+    ends_remove(&fleet->sites[grant->site].ends, grant);
+    fleet->sites[grant->site].room_version++;
     fleet->room_version++;
+}
+
+void fleet_set_limit(struct fleet *fleet, uint32_t site, uint32_t node, struct fleet_limit *limit)
+{
+    struct fleet_site *at = &fleet->sites[site];
+
+    at->nodes[node].limit = limit;
+    room_set_apart(&at->room, at, node, limit != NULL);
+    fleet->limit_version++;
 }

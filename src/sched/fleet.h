@@ -7,7 +7,9 @@
 #pragma once
 
 #include "model/inventory.h"
+#include "sched/ends.h"
 #include "sched/figures.h"
+#include "sched/room.h"
 
 #define FLEET_NO_CHIP UINT16_MAX     /* a place for work without devices */
 #define FLEET_DEVICE_GONE UINT32_MAX /* a held device that its node no longer has */
@@ -17,6 +19,7 @@ struct fleet_device {
     uint16_t chip; /* index in the site's chips */
     uint16_t used_milli;
     bool healthy, cordoned;
+    uint32_t type; /* see room.c */
 };
 
 /* What backfill may still take of a node that is promised to a blocked job: see reserve.h. */
@@ -44,6 +47,10 @@ struct fleet_site {
     struct fleet_node *nodes;
     uint32_t nodes_cap;
     uint64_t devices_whole; /* sum over nodes */
+    struct room room;       /* its open nodes by what they have free */
+    struct ends ends;       /* its grants by when they are bound to end */
+    uint64_t room_version;  /* grows when more may fit here than before */
+    uint64_t held_version;  /* grows when less may */
     struct chip_figures *chips;
     uint32_t chips_count;
     bool reachable;
@@ -70,7 +77,7 @@ struct grant {
     int64_t granted_ms;
     int64_t end_ms;               /* it holds no longer than this; INT64_MAX = not known */
     uint64_t cpus, devices_milli; /* sums over parts */
-    uint32_t slot;
+    uint32_t slot, end_slot;      /* places in fleet.grants and in its site's ends */
     uint32_t parts_count;
     struct grant_part *parts;
 };
@@ -81,7 +88,8 @@ struct fleet {
     struct grant **grants; /* in no order that means anything */
     uint32_t grants_count, grants_cap;
     uint64_t shape_version; /* grows when what could ever fit may have changed */
-    uint64_t room_version;  /* grows when more may fit than before */
+    uint64_t room_version;  /* grows when more may fit than before, anywhere */
+    uint64_t limit_version; /* grows when more or other nodes are promised */
 };
 
 void fleet_fini(struct fleet *fleet);
@@ -96,6 +104,8 @@ int fleet_check_site(const struct fleet *fleet, const struct site_info *info, ui
  * keep their holders by uuid. Gives the site's index. */
 uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
                         const struct chip_figures *chips, uint32_t chips_count);
+/* After nodes and devices were changed by hand (grid's restore): what is derived from them. */
+void fleet_index_site(struct fleet *fleet, uint32_t site);
 void fleet_set_reachable(struct fleet *fleet, uint32_t site, bool reachable);
 /* `device` -1 = the whole node. */
 void fleet_set_cordon(struct fleet *fleet, uint32_t site, uint32_t node, int32_t device,
@@ -103,8 +113,11 @@ void fleet_set_cordon(struct fleet *fleet, uint32_t site, uint32_t node, int32_t
 
 void fleet_hold(struct fleet *fleet, struct grant *grant);    /* takes what it lists */
 void fleet_release(struct fleet *fleet, struct grant *grant); /* gives it back */
-/* The same without listing: for trying out (reserve.c). */
-void fleet_take(struct fleet *fleet, const struct grant *grant, bool give_back);
+/* One part of it, without listing or indexing: for trying out what comes (reserve.c), undone
+ * before anything else is asked. */
+void fleet_take_part(struct fleet_site *site, const struct grant_part *part, bool give_back);
+/* Promise the node as `limit` says; NULL: no longer. */
+void fleet_set_limit(struct fleet *fleet, uint32_t site, uint32_t node, struct fleet_limit *limit);
 void grant_destroy(struct grant *grant);
 /* Room for `parts_count` parts with `devices_count` devices in all; point parts' devices into
  * `devices_out`. One block. */

@@ -8,14 +8,8 @@
 
 #include "sched/fit.h"
 
-struct reserve_end {
-    int64_t end_ms;
-    struct grant *grant;
-};
-struct reserve_lists { /* scratch */
-    struct reserve_end *order;
-    uint32_t *heads, *next; /* of a site its first grant, of a grant the next at its site */
-    uint32_t order_cap, heads_cap, next_cap;
+struct reserve_part { /* what was given back while looking ahead */
+    const struct grant_part *part;
 };
 struct reserve {
     bool is_planned;
@@ -23,7 +17,9 @@ struct reserve {
     uint32_t site;
     struct fleet_limit *limits; /* one per node that is promised; nodes point here */
     uint32_t limits_count, limits_cap;
-    struct reserve_lists lists;
+    struct ends_walk walk; /* scratch */
+    struct reserve_part *parts;
+    uint32_t parts_count, parts_cap;
 };
 
 void reserve_fini(struct reserve *reserve);
@@ -37,5 +33,5 @@ void reserve_took(struct reserve *reserve, struct fleet *fleet, const struct gra
 void reserve_clear(struct reserve *reserve, struct fleet *fleet);
 /* When the shape could start, by the bounds of what runs: now, later, INT64_MAX = not known. For
  * `plan` and `why`; -1: never. */
-int64_t reserve_estimate(struct shape *shape, struct fleet *fleet, uint32_t site, uint16_t chip,
-                         struct fit *fit, int64_t now_ms);
+int64_t reserve_estimate(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
+                         uint32_t site, uint16_t chip, struct fit *fit, int64_t now_ms);

@@ -78,7 +78,7 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
     };
     shape->needs = (const void *)(shape->chips + shape->chips_count);
     shape->places = (const void *)(shape->needs + shape->needs_count);
-    shape->candidates_version = shape->no_fit_version = UINT64_MAX;
+    shape->candidates_version = shape->no_fit_version = shape->no_fit_limited = UINT64_MAX;
     return number;
 }
 
@@ -213,18 +213,25 @@ static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32
                           uint16_t chip, uint32_t *cap)
 {
     const struct fleet_site *site = &fleet->sites[site_index];
-    struct candidate candidate = { .site = site_index, .chip = chip };
+    struct candidate candidate = { .site = site_index,
+                                   .chip = chip,
+                                   .no_fit_version = UINT64_MAX,
+                                   .ahead = { .room_version = UINT64_MAX } };
     const struct node_info *first = NULL;
 
-    for (uint32_t i = 0; i < site->info.nodes_count; i++) {
-        uint32_t tasks = fit_tasks(shape, site, &site->nodes[i], chip, FIT_EMPTY);
+    for (uint32_t p = 0; p < site->room.pools_count; p++) {
+        const struct room_pool *pool = &site->room.pools[p];
+        uint32_t tasks;
 
+        if (fit_never_in_pool(shape, pool, chip))
+            continue;
+        tasks = fit_tasks(shape, site, &site->nodes[pool->nodes[0]], chip, FIT_EMPTY);
         if (!tasks)
             continue;
         if (!first)
-            first = &site->info.nodes[i];
-        candidate.tasks_empty += tasks;
-        candidate.nodes_empty++;
+            first = &site->info.nodes[pool->nodes[0]];
+        candidate.tasks_empty += (uint64_t)tasks * pool->nodes_count;
+        candidate.nodes_empty += pool->nodes_count;
     }
     if (candidate.tasks_empty < shape->tasks)
         return false;

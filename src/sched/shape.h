@@ -7,6 +7,14 @@
 #include "sched/fleet.h"
 #include "sched/intern.h"
 
+/* When the shape could start there, as last looked at (reserve.c). */
+struct candidate_ahead {
+    uint64_t room_version, held_version; /* of the site */
+    int64_t until_ms;                    /* an end there passes: look again */
+    int64_t start_ms;                    /* -1 = never; when not exact, it is not before this */
+    bool is_exact;
+};
+
 /* One kind of device at one site (or a site, for work without devices): the whole gang goes to
  * one of these. */
 struct candidate {
@@ -20,6 +28,9 @@ struct candidate {
     uint64_t tasks_empty; /* how many tasks fit when nothing else runs */
     uint32_t nodes_empty; /* on how many nodes at least one does */
     double score;         /* by the objective it was sorted by; less is better */
+    /* What was found here, and when: by the site's versions (fleet.h). */
+    uint64_t no_fit_version; /* site.room_version at which it did not fit */
+    struct candidate_ahead ahead;
 };
 
 struct objective {
@@ -40,6 +51,7 @@ struct shape {
     uint64_t candidates_version;
     struct objective sorted_by;
     uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
+    uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
 };
 
 struct shapes {
