@@ -237,14 +237,23 @@ void api_fail(struct api_call *call, int rc, const struct err *err)
         int rc, status;
         const char *code;
     } table[] = {
-        { -EINVAL, 400, "invalid" },           { -ERANGE, 400, "invalid" },
-        { -EBADMSG, 400, "invalid" },          { -ENOENT, 404, "not_found" },
-        { -EPERM, 409, "conflict" },           { -EEXIST, 409, "conflict" },
-        { -EPROTO, 409, "conflict" },          { -EALREADY, 409, "conflict" },
-        { -E2BIG, 413, "too_large" },          { -ENOTSUP, 422, "unsupported" },
-        { -EACCES, 403, "forbidden" },         { -EDQUOT, 403, "quota_exceeded" },
-        { -ENOSPC, 503, "too_many_jobs" },     { -ENOBUFS, 503, "overloaded" },
-        { -EROFS, 503, "journal_unwritable" }, { -ENOTCONN, 503, "site_unreachable" },
+        { -EINVAL, 400, "invalid" },
+        { -ERANGE, 400, "invalid" },
+        { -EBADMSG, 400, "invalid" },
+        { -ENOENT, 404, "not_found" },
+        { -EPERM, 409, "conflict" },
+        { -EEXIST, 409, "conflict" },
+        { -EPROTO, 409, "conflict" },
+        { -EALREADY, 409, "conflict" },
+        { -E2BIG, 413, "too_large" },
+        { -ENOTSUP, 422, "unsupported" },
+        { -EACCES, 403, "forbidden" },
+        { -EDQUOT, 403, "quota_exceeded" },
+        { -ENOSPC, 503, "too_many_jobs" },
+        { -ENOBUFS, 503, "overloaded" },
+        { -EKEYREJECTED, 422, "key_reused" },
+        { -EROFS, 503, "journal_unwritable" },
+        { -ENOTCONN, 503, "site_unreachable" },
     };
     const char *field = err && err->field[0] ? err->field : NULL;
     const char *text = err && err->text[0] ? err->text : strerror(-rc);

@@ -32,16 +32,22 @@ static int store_spec(struct api_call *call, struct submit *submit, struct err *
 {
     CLEANUP(buf_fini) struct buf bare = buf_init(SUBMIT_STORED_BYTES_MAX);
     CLEANUP(buf_fini) struct buf full = buf_init(SUBMIT_STORED_BYTES_MAX);
+    bool has_key = http_request_header(call->request, "Idempotency-Key") != NULL;
+    uint64_t *hash = &submit->event.job_submitted.body_hash;
     int rc;
 
     submit->stored = buf_init(SUBMIT_STORED_BYTES_MAX);
     if (!submit->spec->secrets_count) {
         rc = spec_print_json(submit->spec, false, &submit->stored);
+        if (rc == 0 && has_key)
+            *hash = seal_digest(call->controller->seal, submit->stored.data, submit->stored.len);
         return rc < 0 ? err_set(err, -E2BIG, "the spec is too large") : 0;
     }
     if (spec_print_json(submit->spec, false, &bare) < 0 ||
         spec_print_json(submit->spec, true, &full) < 0)
         return err_set(err, -E2BIG, "the spec is too large");
+    if (has_key)
+        *hash = seal_digest(call->controller->seal, full.data, full.len);
     rc = seal_spec(call->controller->seal, call->who.tenant, full.data, bare.data, &submit->stored,
                    err);
     explicit_bzero(full.data, full.len);
@@ -274,13 +280,44 @@ static int batch_parse(struct api_call *call, struct batch *batch, struct err *e
     return 0;
 }
 
-/* What one line's acceptance made impossible for a later one (a quota) undoes the batch. */
+/* A line's key is the batch's and its number; its hash tells of a batch of another length, too. */
+static void batch_set_key(struct batch *batch, uint32_t line, const char *key,
+                          char text_out[SUBMIT_KEY_BYTES_MAX + 16])
+{
+    struct event_job_submitted *submit = &batch->submits[line].event.job_submitted;
+
+    snprintf(text_out, SUBMIT_KEY_BYTES_MAX + 16, "%s#%" PRIu32, key, line);
+    submit->idempotency_key = *key ? text_out : "";
+}
+
+static int batch_check_keys(struct api_call *call, struct batch *batch, const char *key,
+                            struct err *err)
+{
+    char text[SUBMIT_KEY_BYTES_MAX + 16];
+    int rc = 0;
+
+    for (uint32_t i = 0; i < batch->count && *key && rc == 0; i++) {
+        struct event *event = &batch->submits[i].event;
+
+        event->job_submitted.body_hash =
+            (event->job_submitted.body_hash + batch->count) & INT64_MAX;
+        batch_set_key(batch, i, key, text);
+        rc = grid_check(shell_grid(call->controller->shell), event, err);
+        rc = rc == -EKEYREJECTED ? rc : 0; /* the rest is seen as they are applied */
+    }
+    return rc;
+}
+
+/* What one line's acceptance made impossible for a later one (a quota) undoes the batch. An id of 0
+ * was there before. */
 static void batch_undo(struct api_call *call, const uint64_t *ids, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct event event = { .type = EVENT_JOB_CANCELLED };
         struct err err = { 0 };
 
+        if (!ids[i])
+            continue;
         event.job_cancelled.job_id = ids[i];
         event.job_cancelled.by = call->who.user;
         event.job_cancelled.reason = "another job of its batch was refused";
@@ -302,15 +339,14 @@ static void batch_apply(struct api_call *call, struct batch *batch, const char *
         char line_key[SUBMIT_KEY_BYTES_MAX + 16], id[JOB_ID_TEXT_BYTES];
         int rc;
 
-        snprintf(line_key, sizeof(line_key), "%s#%" PRIu32, key, i);
-        event->job_submitted.idempotency_key = *key ? line_key : "";
+        batch_set_key(batch, i, key, line_key);
         rc = shell_apply(call->controller->shell, event, &result, &seq, &err);
         if (rc < 0) {
             batch_undo(call, ids, i);
             api_fail(call, rc, &err);
             return;
         }
-        ids[i] = result.job_id;
+        ids[i] = result.repeated ? 0 : result.job_id;
         repeated = repeated && result.repeated;
         job_id_print(result.job_id, 0, 0, id);
         json_array_append_new(list, json_string(id));
@@ -328,6 +364,8 @@ void api_jobs_batch(struct api_call *call)
     if (!key)
         return;
     rc = batch_parse(call, &batch, &err);
+    if (rc == 0)
+        rc = batch_check_keys(call, &batch, key, &err);
     if (rc < 0)
         api_fail(call, rc, &err);
     else

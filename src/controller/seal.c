@@ -13,10 +13,13 @@
 #define SEAL_KEY_BYTES 32u
 #define SEAL_NONCE_BYTES 12u
 #define SEAL_TAG_BYTES 16u
+#define SEAL_HASH_BYTES 32u
+#define SEAL_DIGEST_LABEL "mains idempotency"
 #define SEAL_PREFIX "{\"sealed\":\""
 
 struct seal {
     gnutls_aead_cipher_hd_t cipher;
+    uint8_t digest_key[SEAL_HASH_BYTES]; /* derived: not the key that seals */
 };
 
 static int load_key(const char *path, uint8_t key[SEAL_KEY_BYTES], struct err *err)
@@ -58,6 +61,9 @@ int seal_open(const char *state_dir, struct seal **seal_out, struct err *err)
     if (!seal)
         return err_set(err, -ENOMEM, "out of memory");
     rc = gnutls_aead_cipher_init(&seal->cipher, GNUTLS_CIPHER_AES_256_GCM, &datum);
+    if (rc == 0)
+        rc = gnutls_hmac_fast(GNUTLS_MAC_SHA256, key, sizeof(key), SEAL_DIGEST_LABEL,
+                              sizeof(SEAL_DIGEST_LABEL), seal->digest_key);
     gnutls_memset(key, 0, sizeof(key));
     if (rc < 0) {
         free(seal);
@@ -72,7 +78,21 @@ void seal_close(struct seal *seal)
     if (!seal)
         return;
     gnutls_aead_cipher_deinit(seal->cipher);
+    gnutls_memset(seal->digest_key, 0, sizeof(seal->digest_key));
     free(seal);
+}
+
+uint64_t seal_digest(const struct seal *seal, const char *text, size_t len)
+{
+    uint8_t hash[SEAL_HASH_BYTES];
+    uint64_t digest;
+
+    if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, seal->digest_key, sizeof(seal->digest_key), text, len,
+                         hash) < 0)
+        return 0;
+    memcpy(&digest, hash, sizeof(digest));
+    digest &= INT64_MAX;
+    return digest ? digest : 1;
 }
 
 bool seal_is_sealed(const char *stored)

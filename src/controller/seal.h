@@ -9,6 +9,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct seal;
 /* Makes the key on first use. -EINVAL: the file does not hold a key. */
@@ -17,6 +18,9 @@ void seal_close(struct seal *seal);
 /* Append the stored form. `spec_full` holds secret values, `spec_bare` none. */
 int seal_spec(const struct seal *seal, const char *tenant, const char *spec_full,
               const char *spec_bare, struct buf *out, struct err *err);
+/* 1 .. 2^63-1 (0 = it cannot be had): a keyed hash, so that what it is of cannot be tried out by
+ * who reads the journal. */
+uint64_t seal_digest(const struct seal *seal, const char *text, size_t len);
 bool seal_is_sealed(const char *stored);
 /* Append the spec with its secrets. -EBADMSG: not sealed with this key, or damaged. */
 int seal_open_spec(const struct seal *seal, const char *tenant, const char *stored, size_t len,

@@ -62,6 +62,7 @@ struct event_job_submitted {
     uint32_t parallel_max;
     const char *spec_json; /* the canonical spec with secrets sealed by the controller: opaque */
     uint32_t spec_len;
+    uint64_t body_hash; /* of what came with the key: another one is refused; 0 = not known */
 };
 struct event_attempt_ended {
     uint64_t job_id;

@@ -190,6 +190,7 @@ static const struct field submitted_list[] = {
       .offset = offsetof(struct event, job_submitted.spec_json),
       .count_offset = offsetof(struct event, job_submitted.spec_len),
       .max = EVENT_BYTES_MAX },
+    AT("body_hash", U64, job_submitted.body_hash),
 };
 static const struct field cancelled_list[] = {
     AT("job_id", U64, job_cancelled.job_id),

@@ -121,7 +121,8 @@ void grid_destroy(struct grid *grid);
 
 /* Check without changing: what grid_step would refuse, refused before it is journaled.
  * -ENOENT unknown job, tenant or site; -EINVAL; -EPROTO not legal in this state;
- * -EDQUOT over quota; -ENOSPC too many jobs; -EALREADY nothing would change. */
+ * -EDQUOT over quota; -ENOSPC too many jobs; -EALREADY nothing would change; -EKEYREJECTED the
+ * idempotency key came with another body. */
 int grid_check(const struct grid *grid, const struct event *event, struct err *err);
 /* A key that is remembered: what the submit with it answered. So a repeat need not be journaled;
  * one that was journaled all the same changes nothing (result.repeated). */

@@ -162,7 +162,6 @@ static void read_site(struct reader *reader)
         fleet->sites[index].reachable = take(reader, 1);
         fleet->sites[index].session = take(reader, UINT64_MAX);
         read_nodes(reader, &fleet->sites[index]);
-        fleet_index_site(fleet, index);
     }
     free(chips);
     arena_fini(&reader->arena);
@@ -611,6 +610,14 @@ static void read_keys(struct reader *reader)
     }
 }
 
+static void read_key_hashes(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+
+    for (uint32_t i = grid->key_first; i < grid->key_end && !reader->failed; i++)
+        grid->keys[grid->key_order[i]].body_hash = take(reader, UINT64_MAX);
+}
+
 static void read_all(struct reader *reader)
 {
     uint64_t count, last_id = 0;
@@ -628,6 +635,8 @@ static void read_all(struct reader *reader)
         read_job(reader, &last_id);
     if (!reader->failed)
         read_keys(reader);
+    if (!reader->failed && reader->in.at != reader->in.end) /* older ones end here */
+        read_key_hashes(reader);
     if (reader->in.at != reader->in.end)
         reader->failed = true;
     arena_fini(&reader->arena);

@@ -268,6 +268,13 @@ static void put_keys(const struct grid *grid, struct buf *out)
     }
 }
 
+/* At the end, in the order of the keys: an older snapshot ends before. */
+static void put_key_hashes(const struct grid *grid, struct buf *out)
+{
+    for (uint32_t i = grid->key_first; i < grid->key_end; i++)
+        put_u64(out, grid->keys[grid->key_order[i]].body_hash);
+}
+
 static void put_head(const struct grid *grid, struct buf *out)
 {
     const struct job *job = grid_job_after(grid, 0);
@@ -328,6 +335,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
         last_id = job->item.id;
     }
     put_keys(grid, out);
+    put_key_hashes(grid, out);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

@@ -92,6 +92,7 @@ struct key { /* by the number of "tenant\0key" in grid.key_texts */
     uint64_t job_id;
     uint32_t jobs_count;
     int64_t time_ms;
+    uint64_t body_hash; /* 0 = not known */
 };
 
 struct timer {

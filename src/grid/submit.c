@@ -108,22 +108,29 @@ uint32_t keys_text(const char *tenant, const char *key, char *out)
     return (uint32_t)(tenant_len + 1 + key_len);
 }
 
-bool grid_find_key(const struct grid *grid, const char *tenant, const char *key,
-                   struct step_result *result_out)
+/* NULL = not remembered. */
+static const struct key *find_key(const struct grid *grid, const char *tenant, const char *key)
 {
     char text[KEY_BYTES];
     uint32_t number;
 
     if (!key || !*key || strnlen(tenant, MODEL_NAME_BYTES) == MODEL_NAME_BYTES ||
         strnlen(key, EVENT_TEXT_BYTES_MAX + 1) > EVENT_TEXT_BYTES_MAX)
-        return false;
+        return NULL;
     number = intern_find(&grid->key_texts, text, keys_text(tenant, key, text));
-    if (!number)
-        return false;
-    *result_out = (struct step_result){ .job_id = grid->keys[number].job_id,
-                                        .jobs_count = grid->keys[number].jobs_count,
-                                        .repeated = true };
-    return true;
+    return number ? &grid->keys[number] : NULL;
+}
+
+bool grid_find_key(const struct grid *grid, const char *tenant, const char *key,
+                   struct step_result *result_out)
+{
+    const struct key *found = find_key(grid, tenant, key);
+
+    if (found)
+        *result_out = (struct step_result){ .job_id = found->job_id,
+                                            .jobs_count = found->jobs_count,
+                                            .repeated = true };
+    return found != NULL;
 }
 
 void keys_add(struct grid *grid, const char *text, uint32_t len, struct key key)
@@ -177,7 +184,7 @@ static int check_room(const struct grid *grid, const struct event_job_submitted 
 
 int submit_check(const struct grid *grid, const struct event_job_submitted *submit, struct err *err)
 {
-    struct step_result known;
+    const struct key *known;
     int rc = check_text(submit->tenant, MODEL_NAME_BYTES - 1, true, "tenant", err);
 
     if (rc == 0)
@@ -185,7 +192,13 @@ int submit_check(const struct grid *grid, const struct event_job_submitted *subm
                         err);
     if (rc < 0)
         return rc;
-    if (grid_find_key(grid, submit->tenant, submit->idempotency_key, &known))
+    known = find_key(grid, submit->tenant, submit->idempotency_key);
+    if (known && known->body_hash && submit->body_hash && known->body_hash != submit->body_hash)
+        return err_field(err, -EKEYREJECTED, "Idempotency-Key",
+                         "this key came with another job before, %" PRIu64
+                         ": a new job needs a new key",
+                         known->job_id);
+    if (known)
         return 0;
     rc = check_text(submit->user, MODEL_NAME_BYTES - 1, false, "user", err);
     if (rc == 0)
@@ -308,7 +321,10 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
     grid->next_id += submit->elements_count ? submit->elements_count + 1 : 1;
     if (key && *key)
         keys_add(grid, text, keys_text(submit->tenant, key, text),
-                 (struct key){ result->job_id, result->jobs_count, grid->now_ms });
+                 (struct key){ .job_id = result->job_id,
+                               .jobs_count = result->jobs_count,
+                               .time_ms = grid->now_ms,
+                               .body_hash = submit->body_hash });
     if (!submit->elements_count) {
         add_job(grid, submit, result->job_id, NULL, 0, &terms);
         return;

@@ -236,6 +236,11 @@ static void test_idempotency(void **state)
 {
     static const struct http_header key = { "Idempotency-Key", "the-key-1" };
     static const struct http_header bad = { "Idempotency-Key", "not visible" };
+    static const char *const others[] = {
+        "{" HELD "}\n",
+        "{" HELD "}\n{\"name\":\"c\"," HELD "}\n",
+        "{" HELD "}\n{\"name\":\"b\"," HELD "}\n{" HELD "}\n",
+    };
     struct answer first, again, other;
 
     (void)state;
@@ -249,6 +254,11 @@ static void test_idempotency(void **state)
     answer_fini(&first);
     answer_fini(&again);
     answer_fini(&other);
+    other = harness_call(&harness, harness.admin, "POST", V1 "/jobs", "{\"name\":\"b\"," HELD "}",
+                         &key);
+    assert_int_equal(other.status, 422);
+    assert_string_equal(answer_code(&other), "key_reused");
+    answer_fini(&other);
     first = harness_call(&harness, harness.admin, "POST", V1 "/jobs/batch",
                          "{" HELD "}\n{\"name\":\"b\"," HELD "}\n",
                          &(struct http_header){ "Idempotency-Key", "the-batch" });
@@ -259,6 +269,15 @@ static void test_idempotency(void **state)
     assert_int_equal(again.status, 200);
     assert_true(json_equal(first.json, again.json));
     assert_int_equal(json_array_size(json_object_get(first.json, "ids")), 2);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        other = harness_call(&harness, harness.admin, "POST", V1 "/jobs/batch", others[i],
+                             &(struct http_header){ "Idempotency-Key", "the-batch" });
+        assert_int_equal(other.status, 422);
+        answer_fini(&other);
+    }
+    for (size_t i = 0; i < 2; i++) /* and nothing of the first was undone */
+        expect_state(json_string_value(json_array_get(json_object_get(first.json, "ids"), i)), "",
+                     "held");
     answer_fini(&first);
     answer_fini(&again);
 }

@@ -45,6 +45,7 @@ static struct event full_submit(void)
     event.job_submitted.elements_count = 100;
     event.job_submitted.parallel_max = 4;
     event.job_submitted.spec_json = "{\"run\":\"\xff\"}"; /* not UTF-8: must survive an export */
+    event.job_submitted.body_hash = 1ULL << 62;
     event.job_submitted.spec_len = (uint32_t)strlen(event.job_submitted.spec_json);
     return event;
 }
