@@ -18,6 +18,7 @@
 
 #define CPU_PERIOD_US 100000
 #define KILL_TRIES_MAX 2000
+#define RENEW_BYTES_MAX (2 << 20)
 
 static const char *const v1_names[CG_COUNT] = { "cpu", "cpuacct", "memory", "pids" };
 
@@ -260,24 +261,40 @@ static int limit_v2(int folder, const struct cgroup_limits *limits)
     return rc;
 }
 
-static int limit_v1(const int *fds, const struct cgroup_limits *limits)
+static int limit_memory_v1(int folder, int64_t bytes, int64_t before)
 {
+    int64_t value = bytes > 0 ? bytes : -1;
+    int rc;
+
+    /* The limit with swap may never be the lower one of the two. It is absent where swap is not
+     * accounted. */
+    if (before > 0 && (bytes == 0 || bytes > before))
+        write_number(folder, "memory.memsw.limit_in_bytes", value);
+    rc = write_number(folder, "memory.limit_in_bytes", value);
+    if (before == 0 || (bytes > 0 && bytes < before))
+        write_number(folder, "memory.memsw.limit_in_bytes", value);
+    return rc;
+}
+
+/* What differs from `before`: a new group has a share of one CPU and no limit. */
+static int limit_v1(const int *fds, const struct cgroup_limits *limits,
+                    const struct cgroup_limits *before)
+{
+    int64_t quota = limits->cpus_unlimited ? -1 : (int64_t)limits->cpus * CPU_PERIOD_US;
     int rc = 0;
 
     if (fds[CG_CPU] >= 0) {
-        if (limits->cpus > 1)
-            write_number(fds[CG_CPU], "cpu.shares", (int64_t)limits->cpus * 1024);
-        if (!limits->cpus_unlimited)
-            rc = write_number(fds[CG_CPU], "cpu.cfs_quota_us",
-                              (int64_t)limits->cpus * CPU_PERIOD_US);
+        if (limits->cpus != before->cpus)
+            write_number(fds[CG_CPU], "cpu.shares", MAX((int64_t)limits->cpus, 1) * 1024);
+        if (limits->cpus_unlimited != before->cpus_unlimited ||
+            (quota > 0 && limits->cpus != before->cpus))
+            rc = write_number(fds[CG_CPU], "cpu.cfs_quota_us", quota);
     }
-    if (rc == 0 && fds[CG_MEMORY] >= 0 && limits->memory_bytes > 0) {
-        rc = write_number(fds[CG_MEMORY], "memory.limit_in_bytes", limits->memory_bytes);
-        /* Absent where swap is not accounted. */
-        write_number(fds[CG_MEMORY], "memory.memsw.limit_in_bytes", limits->memory_bytes);
-    }
-    if (rc == 0 && fds[CG_PIDS] >= 0 && limits->pids_max > 0)
-        rc = write_number(fds[CG_PIDS], "pids.max", limits->pids_max);
+    if (rc == 0 && fds[CG_MEMORY] >= 0 && limits->memory_bytes != before->memory_bytes)
+        rc = limit_memory_v1(fds[CG_MEMORY], limits->memory_bytes, before->memory_bytes);
+    if (rc == 0 && fds[CG_PIDS] >= 0 && limits->pids_max != before->pids_max)
+        rc = limits->pids_max ? write_number(fds[CG_PIDS], "pids.max", limits->pids_max)
+                              : write_text(fds[CG_PIDS], "pids.max", "max");
     return rc;
 }
 
@@ -307,7 +324,7 @@ static int open_group(const struct cgroup_root *root, const char *name, bool mak
 int cgroup_create(const struct cgroup_root *root, const char *name, struct cgroup *cgroup_out,
                   struct err *err)
 {
-    struct cgroup group;
+    struct cgroup group = { 0 };
     int rc = open_group(root, name, true, &group);
 
     if (rc < 0) {
@@ -318,14 +335,17 @@ int cgroup_create(const struct cgroup_root *root, const char *name, struct cgrou
     return 0;
 }
 
-int cgroup_limit(const struct cgroup *cgroup, const struct cgroup_limits *limits, struct err *err)
+int cgroup_limit(struct cgroup *cgroup, const struct cgroup_limits *limits, struct err *err)
 {
+    static const struct cgroup_limits fresh = { .cpus = 1, .cpus_unlimited = true };
     int rc = 0;
 
     if (cgroup->root->kind == CGROUP_V2)
         rc = limit_v2(cgroup->fds[0], limits);
     else if (cgroup->root->kind == CGROUP_V1)
-        rc = limit_v1(cgroup->fds, limits);
+        rc = limit_v1(cgroup->fds, limits, cgroup->is_limited ? &cgroup->limits : &fresh);
+    cgroup->limits = *limits;
+    cgroup->is_limited = true;
     return rc < 0 ? err_set(err, rc, "cgroup %s: %s", cgroup->name, strerror(-rc)) : 0;
 }
 
@@ -371,7 +391,8 @@ void cgroup_measure(const struct cgroup *cgroup, struct cgroup_usage *usage_out)
         usage_out->cpu_us = number < 0 ? -1 : number / 1000;
         if (memory >= 0) {
             usage_out->memory_peak_bytes = read_number(memory, "memory.max_usage_in_bytes");
-            usage_out->oom_kills = MAX(read_key(memory, "memory.oom_control", "oom_kill"), 0);
+            usage_out->oom_kills = MAX(read_key(memory, "memory.oom_control", "oom_kill"), 0) -
+                                   cgroup->oom_kills_before;
         }
     }
 }
@@ -442,6 +463,35 @@ int cgroup_kill(const struct cgroup *cgroup)
     return -EBUSY;
 }
 
+static bool renew_v1(struct cgroup *cgroup)
+{
+    int memory = cgroup->fds[CG_MEMORY];
+    int cpu = cgroup->fds[CG_CPUACCT];
+
+    /* Without these accounts a process sums up its children's, which nothing sets back. */
+    if (memory < 0 || cpu < 0)
+        return false;
+    /* Pages of files and of shared memory stay counted where they were first touched. */
+    if (read_number(memory, "memory.usage_in_bytes") > RENEW_BYTES_MAX ||
+        write_number(memory, "memory.max_usage_in_bytes", 0) < 0 ||
+        write_number(cpu, "cpuacct.usage", 0) < 0)
+        return false;
+    cgroup->oom_kills_before = MAX(read_key(memory, "memory.oom_control", "oom_kill"), 0);
+    return true;
+}
+
+bool cgroup_renew(struct cgroup *cgroup)
+{
+    struct cgroup old = *cgroup;
+
+    if (cgroup->root->kind == CGROUP_V1)
+        return renew_v1(cgroup);
+    if (cgroup->root->kind != CGROUP_V2)
+        return false;
+    cgroup_remove(&old); /* nobody is in it: a new one costs little and counts from nothing */
+    return cgroup_create(old.root, old.name, cgroup, NULL) == 0;
+}
+
 void cgroup_remove(struct cgroup *cgroup)
 {
     enum cgroup_kind kind = cgroup->root->kind;
@@ -461,7 +511,7 @@ void cgroup_remove(struct cgroup *cgroup)
 
 void cgroup_sweep(const struct cgroup_root *root, const char *name)
 {
-    struct cgroup group;
+    struct cgroup group = { 0 };
 
     if (root->kind == CGROUP_NONE)
         return;

@@ -18,16 +18,20 @@ struct cgroup_root {
     enum cgroup_kind kind;
     int fds[CG_COUNT]; /* folders that hold the attempts' groups; -1 = none. v2: all the same */
 };
-struct cgroup {
-    const struct cgroup_root *root;
-    char name[48];
-    int fds[CG_COUNT]; /* -1 = none */
-};
 struct cgroup_limits {
     uint32_t cpus;        /* weight, and quota unless cpus_unlimited */
     bool cpus_unlimited;  /* holds every CPU of the node */
     int64_t memory_bytes; /* 0 = none */
     uint32_t pids_max;    /* 0 = none */
+};
+struct cgroup {
+    const struct cgroup_root *root;
+    char name[48];
+    int fds[CG_COUNT]; /* -1 = none */
+    /* v1: what was written last, so that the next attempt of the group writes only what differs */
+    struct cgroup_limits limits;
+    bool is_limited;
+    int64_t oom_kills_before; /* of the group's earlier attempts */
 };
 struct cgroup_usage {
     int64_t cpu_us;            /* -1 = not known */
@@ -43,7 +47,7 @@ void cgroup_root_close(struct cgroup_root *root);
 /* Make the group (limits come later, with the order). */
 int cgroup_create(const struct cgroup_root *root, const char *name, struct cgroup *cgroup_out,
                   struct err *err);
-int cgroup_limit(const struct cgroup *cgroup, const struct cgroup_limits *limits, struct err *err);
+int cgroup_limit(struct cgroup *cgroup, const struct cgroup_limits *limits, struct err *err);
 /* Move the calling process in. Slow: the kernel may wait for a grace period of its locks, tens of
  * milliseconds, before it lets a process change groups; so supervisors enter theirs while they
  * wait for an order, and what they start is born there. Only for v1; -errno. */
@@ -56,6 +60,10 @@ int cgroup_watch_oom(const struct cgroup *cgroup);
 /* SIGKILL everything in it but ourselves, again and again until it is empty (at most ~2 s). -EBUSY
  * when it is not. */
 int cgroup_kill(const struct cgroup *cgroup);
+/* Make an emptied group (v1: we are in it, alone) as good as new for another attempt: its accounts
+ * start at nothing again. False: it cannot be, for instance as pages of the last attempt are still
+ * counted in it; then make another one. */
+bool cgroup_renew(struct cgroup *cgroup);
 /* Remove the emptied group. */
 void cgroup_remove(struct cgroup *cgroup);
 /* Kill and remove a group by name: what a supervisor that died left behind. */

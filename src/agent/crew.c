@@ -417,13 +417,13 @@ static void kill_children(void)
     fclose(file);
 }
 
-void crew_kill(struct crew *crew)
+bool crew_kill(struct crew *crew)
 {
     if (crew->init_pid > 0)
         kill(crew->init_pid, SIGKILL); /* its namespace goes with it */
     /* No child left means no descendant left: orphans come to us, their reaper. */
     if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
-        return;
+        return true;
     if (crew->init_pid == 0 && crew->plan->cgroup)
         cgroup_kill(crew->plan->cgroup);
     for (int i = 0; i < KILL_ROUNDS_MAX; i++) {
@@ -433,9 +433,10 @@ void crew_kill(struct crew *crew)
         while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
             ;
         if (pid < 0 && errno == ECHILD)
-            return;
+            break;
         poll(NULL, 0, 1);
     }
+    return false;
 }
 
 void crew_fini(struct crew *crew)

@@ -72,6 +72,7 @@ void crew_reaped(struct crew *crew, pid_t pid, int status, crew_event_fn told, v
 void crew_read(struct crew *crew, crew_event_fn told, void *context);
 /* To the ranks only, or to all their processes. */
 void crew_signal(struct crew *crew, int signal_number, bool all);
-/* Kill what is left, whatever it did to hide, and reap it. */
-void crew_kill(struct crew *crew);
+/* Kill what is left, whatever it did to hide, and reap it. False: something was left that had to
+ * be hunted for. */
+bool crew_kill(struct crew *crew);
 void crew_fini(struct crew *crew);

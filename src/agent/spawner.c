@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/keyctl.h>
 #include <poll.h>
 #include <signal.h>
@@ -24,6 +25,8 @@
 #define INLINE_SPEC_BYTES_MAX (32u << 10) /* a longer spec travels in a memory file */
 #define SOCKET_BYTES (4 << 20)
 #define FAREWELL_MS 2000
+#define RETIRE_AFTER_MS 5000
+#define SERVED_MAX 1000 /* attempts one supervisor stands over, one after the other */
 
 /* ---- one order as one message ---- */
 
@@ -53,10 +56,11 @@ static int read_file(int fd, char *out, size_t len)
     return 0;
 }
 
-/* Wait for an order. -EPIPE: the agent is gone. `*spec_out` is malloc'd. */
+/* Wait for an order. -EPIPE: the agent is gone, or we are not wanted any more. `*spec_out` is
+ * malloc'd. */
 static int receive_order(int fd, struct attempt_order *order, char **spec_out, int *attempt_fd_out)
 {
-    static char bytes[sizeof(struct message)]; /* one thread, once in its life */
+    static char bytes[sizeof(struct message)]; /* one thread, one order at a time */
     union {
         char bytes[CMSG_SPACE(2 * sizeof(int))];
         struct cmsghdr align;
@@ -71,14 +75,13 @@ static int receive_order(int fd, struct attempt_order *order, char **spec_out, i
     ssize_t got;
     size_t len;
 
-    do
-        got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC); /* interrupted: retired, see retire_some */
     head = CMSG_FIRSTHDR(&message);
     if (got < (ssize_t)offsetof(struct attempt_order, devices) || !head ||
         head->cmsg_type != SCM_RIGHTS)
         return -EPIPE;
     memcpy(fds, CMSG_DATA(head), MIN(head->cmsg_len - CMSG_LEN(0), sizeof(fds)));
+    memset(order, 0, sizeof(*order));
     memcpy(order, bytes, MIN((size_t)got, sizeof(*order)));
     len = order_bytes(order);
     *attempt_fd_out = fds[0];
@@ -168,9 +171,87 @@ struct yard {
     uint64_t number;
 };
 
+/* Only there to interrupt a wait. */
+static void wake_up(int signal_number)
+{
+    (void)signal_number;
+}
+
 static void group_name(uint64_t number, pid_t spawner, char out[48])
 {
     snprintf(out, 48, "s%d-%llu", (int)spawner, (unsigned long long)number);
+}
+
+/* All that was opened since goes, but what is in `keep`: a job must never inherit it. */
+static void close_others(const int *keep, size_t count)
+{
+    unsigned int from = 3;
+
+    for (;;) {
+        unsigned int next = ~0U;
+
+        for (size_t i = 0; i < count; i++)
+            if (keep[i] >= 0 && (unsigned int)keep[i] >= from && (unsigned int)keep[i] < next)
+                next = (unsigned int)keep[i];
+        if (next > from)
+            close_range(from, next == ~0U ? next : next - 1, 0);
+        if (next == ~0U)
+            return;
+        from = next + 1;
+    }
+}
+
+static void close_for_rest(const struct yard *yard, const struct cgroup *cgroup)
+{
+    const struct supervisor_place *place = yard->place;
+    int keep[6 + 2 * CG_COUNT] = { yard->order_fd,  yard->taken_fds[0], yard->taken_fds[1],
+                                   place->agent_fd, place->ended_fd,    place->notify_fd };
+
+    for (int i = 0; i < CG_COUNT; i++) {
+        keep[6 + i] = place->cgroups.fds[i];
+        keep[6 + CG_COUNT + i] = cgroup->root ? cgroup->fds[i] : -1;
+    }
+    close_others(keep, ARRAY_COUNT(keep));
+}
+
+/* What waiting for an order needs: as at birth, whatever the last attempt has set. */
+static void lie_down(pid_t spawner)
+{
+    struct sigaction interrupt = { .sa_handler = wake_up };
+    sigset_t none;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != spawner)
+        _exit(1);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN); /* a word to stop that came too late for the last attempt */
+    sigaction(SIGUSR2, &interrupt, NULL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    /* Keys of whoever started the agent (Kerberos, encrypted folders), or of the last attempt, are
+     * not the next job's. */
+    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+}
+
+static void tell_spawner(const struct yard *yard, pid_t value)
+{
+    while (write(yard->taken_fds[1], &value, sizeof(value)) < 0 && errno == EINTR)
+        ;
+}
+
+static void enter_group(const struct yard *yard, const char *name, struct cgroup *cgroup,
+                        struct err *err)
+{
+    int rc;
+
+    if (yard->place->cgroups.kind == CGROUP_NONE ||
+        cgroup_create(&yard->place->cgroups, name, cgroup, err) < 0 ||
+        yard->place->cgroups.kind != CGROUP_V1)
+        return;
+    rc = cgroup_enter(cgroup);
+    if (rc < 0)
+        err_set(err, rc, "cgroup: %s", strerror(-rc));
 }
 
 static _Noreturn void be_parked(struct yard *yard, uint64_t number, pid_t spawner)
@@ -178,42 +259,40 @@ static _Noreturn void be_parked(struct yard *yard, uint64_t number, pid_t spawne
     struct attempt_order *order = calloc(1, sizeof(*order));
     struct cgroup cgroup = { 0 };
     struct err err = { 0 };
-    pid_t self = getpid();
-    char *spec = NULL;
-    int attempt_fd = -1;
     char name[48];
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != spawner || !order)
+    if (!order)
         _exit(1);
     setsid();
-    /* The keys of whoever started the agent (Kerberos, encrypted folders) are not the job's. */
-    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
     group_name(number, spawner, name);
-    if (yard->place->cgroups.kind != CGROUP_NONE &&
-        cgroup_create(&yard->place->cgroups, name, &cgroup, &err) == 0 &&
-        yard->place->cgroups.kind == CGROUP_V1) {
-        int rc = cgroup_enter(&cgroup);
+    enter_group(yard, name, &cgroup, &err);
+    for (int served = 0;; served++) {
+        char *spec = NULL;
+        int attempt_fd = -1;
+        bool clean;
 
-        if (rc < 0)
-            err_set(&err, rc, "cgroup: %s", strerror(-rc));
+        lie_down(spawner);
+        if (served > 0)
+            tell_spawner(yard, -getpid());
+        if (receive_order(yard->order_fd, order, &spec, &attempt_fd) < 0)
+            _exit(0);
+        prctl(PR_SET_PDEATHSIG, 0); /* from here on we are nobody's */
+        tell_spawner(yard, getpid());
+        clean = supervisor_run(yard->place, order, spec, attempt_fd,
+                               cgroup.root && !err.text[0] ? &cgroup : NULL,
+                               err.text[0] ? err.text : NULL);
+        free(spec);
+        if (!clean || served == SERVED_MAX || getppid() != spawner || !cgroup.root ||
+            !cgroup_renew(&cgroup))
+            _exit(0);
+        close_for_rest(yard, &cgroup);
     }
-    if (receive_order(yard->order_fd, order, &spec, &attempt_fd) < 0)
-        _exit(0);
-    prctl(PR_SET_PDEATHSIG, 0); /* from here on we are nobody's */
-    while (write(yard->taken_fds[1], &self, sizeof(self)) < 0 && errno == EINTR)
-        ;
-    close(yard->order_fd);
-    close(yard->taken_fds[0]);
-    close(yard->taken_fds[1]);
-    supervisor_run(yard->place, order, spec, attempt_fd, err.text[0] ? NULL : &cgroup, err.text);
 }
 
 /* False: no process could be made; try again later. */
 static bool park_one(struct yard *yard)
 {
     pid_t spawner = getpid();
-    sigset_t none;
     pid_t pid;
 
     if (yard->count == yard->room) {
@@ -229,11 +308,8 @@ static bool park_one(struct yard *yard)
     /* Not fork(): a library's fork handlers would run, and libuv's closes two descriptors by
      * numbers that are long ours. */
     pid = crew_clone(0, -1);
-    if (pid == 0) {
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
+    if (pid == 0)
         be_parked(yard, yard->number, spawner);
-    }
     if (pid < 0)
         return false;
     yard->children[yard->count++] =
@@ -257,13 +333,25 @@ static void note_taken(struct yard *yard)
 
     while ((got = read(yard->taken_fds[0], pids, sizeof(pids))) > 0)
         for (size_t i = 0; i < (size_t)got / sizeof(pids[0]); i++) {
-            struct child *child = find_child(yard, pids[i]);
+            bool parked = pids[i] < 0; /* else it has an order */
+            struct child *child = find_child(yard, parked ? -pids[i] : pids[i]);
 
-            if (child && child->parked) {
-                child->parked = false;
-                yard->parked--;
+            if (child && child->parked != parked) {
+                child->parked = parked;
+                yard->parked += parked ? 1 : -1;
             }
         }
+}
+
+/* Those over what is wanted, once nothing has come for a while. A signal that comes too late for
+ * the wait interrupts nothing: it is sent again. */
+static void retire_some(struct yard *yard)
+{
+    int over = yard->parked - yard->parked_wanted;
+
+    for (size_t i = 0; i < yard->count && over > 0; i++)
+        if (yard->children[i].parked && kill(yard->children[i].pid, SIGUSR2) == 0)
+            over--;
 }
 
 static void reap(struct yard *yard)
@@ -283,6 +371,13 @@ static void reap(struct yard *yard)
         }
         *child = yard->children[--yard->count];
     }
+}
+
+static int yard_patience_ms(const struct yard *yard)
+{
+    if (yard->parked == 0)
+        return 100; /* no process could be made: try again */
+    return yard->parked > yard->parked_wanted ? RETIRE_AFTER_MS : -1;
 }
 
 static void keep_yard(struct yard *yard)
@@ -309,35 +404,18 @@ static void keep_yard(struct yard *yard)
             ;
         if (farewell_ms >= 0)
             polls[2].fd = -1;
-        ready = poll(polls, 3, farewell_ms >= 0 ? farewell_ms : yard->parked ? -1 : 100);
+        ready = poll(polls, 3, farewell_ms >= 0 ? farewell_ms : yard_patience_ms(yard));
         closing = ready > 0 && polls[2].revents != 0;
         while (read(signal_fd, &info, sizeof(info)) == sizeof(info))
             ;
         note_taken(yard);
         reap(yard);
+        if (ready == 0 && farewell_ms < 0)
+            retire_some(yard);
         if (closing)
             farewell_ms = FAREWELL_MS;
         else if (farewell_ms >= 0 && (yard->parked == 0 || ready == 0))
             return;
-    }
-}
-
-/* All that was open in the agent goes, but what is in `keep`: a job must never inherit it. */
-static void close_others(const int *keep, size_t count)
-{
-    unsigned int from = 3;
-
-    for (;;) {
-        unsigned int next = ~0U;
-
-        for (size_t i = 0; i < count; i++)
-            if (keep[i] >= 0 && (unsigned int)keep[i] >= from && (unsigned int)keep[i] < next)
-                next = (unsigned int)keep[i];
-        if (next > from)
-            close_range(from, next == ~0U ? next : next - 1, 0);
-        if (next == ~0U)
-            return;
-        from = next + 1;
     }
 }
 
@@ -358,7 +436,7 @@ static void warm_up(void)
     identity_find(0, 0, true, &identity);
 }
 
-static _Noreturn void spawner_main(int fd, const struct supervisor_place *place_given)
+void spawner_serve(int fd, const struct supervisor_place *place_given)
 {
     struct supervisor_place place = *place_given;
     struct yard yard = { .place = &place, .order_fd = fd };
@@ -391,6 +469,104 @@ static _Noreturn void spawner_main(int fd, const struct supervisor_place *place_
     _exit(0);
 }
 
+/* ---- as a program of its own ---- */
+
+/* What both sides must agree on. */
+static void fingerprint(char out[64])
+{
+    snprintf(out, 64, "%s/%zu/%zu", MAINS_VERSION, sizeof(struct attempt_order),
+             sizeof(struct supervisor_place));
+}
+
+enum {
+    ARG_MATCH = 1,
+    ARG_STATE,
+    ARG_AGENT,
+    ARG_TAG,
+    ARG_WORK,
+    ARG_NUMBERS,
+    NUMBERS = 4 + CG_COUNT
+};
+
+int spawner_read_args(int argc, char **argv, int *fd_out, struct supervisor_place *place_out,
+                      struct err *err)
+{
+    int numbers[NUMBERS];
+    char match[64];
+
+    fingerprint(match);
+    if (argc != ARG_NUMBERS + NUMBERS || strcmp(argv[ARG_MATCH], match) != 0)
+        return err_set(err, -EINVAL,
+                       "not started by a mains of this version (%s); only the agent "
+                       "starts it",
+                       MAINS_VERSION);
+    for (int i = 0; i < NUMBERS; i++)
+        numbers[i] = (int)strtol(argv[ARG_NUMBERS + i], NULL, 10);
+    *place_out = (struct supervisor_place){ .state_dir = argv[ARG_STATE],
+                                            .agent_dir = argv[ARG_AGENT],
+                                            .agent_fd = numbers[1],
+                                            .ended_fd = numbers[2],
+                                            .notify_fd = -1,
+                                            .cgroups.kind = (enum cgroup_kind)numbers[3] };
+    snprintf(place_out->tag, sizeof(place_out->tag), "%s", argv[ARG_TAG]);
+    snprintf(place_out->work_base, sizeof(place_out->work_base), "%s", argv[ARG_WORK]);
+    *fd_out = numbers[0];
+    for (int i = 0; i < NUMBERS; i++) {
+        if (i >= 4)
+            place_out->cgroups.fds[i - 4] = numbers[i];
+        if (i != 3 && numbers[i] >= 0 && fcntl(numbers[i], F_SETFD, FD_CLOEXEC) < 0)
+            return err_set(err, -EBADF, "descriptor %d is not open", numbers[i]);
+    }
+    return 0;
+}
+
+/* Installed (bin/ and libexec/mains/), else in the build's tree, from src/cli or tests/unit/X. */
+static bool find_program(char path[PATH_MAX])
+{
+    static const char *const places[] = { "../libexec/mains", "../agent", "../../../src/agent" };
+    char self[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash;
+
+    if (len <= 0)
+        return false;
+    self[len] = '\0';
+    slash = strrchr(self, '/');
+    if (!slash)
+        return false;
+    *slash = '\0';
+    for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
+        int put = snprintf(path, PATH_MAX, "%s/%s/mains-spawner", self, places[i]);
+
+        if (put > 0 && put < PATH_MAX && access(path, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Returns when it cannot be: then the fork itself serves. */
+static void run_program(int fd, const struct supervisor_place *place)
+{
+    const int numbers[NUMBERS] = { fd, place->agent_fd, place->ended_fd, (int)place->cgroups.kind };
+    char texts[NUMBERS][16], match[64], path[PATH_MAX];
+    const char *argv[ARG_NUMBERS + NUMBERS + 1] = {
+        "mains-spawner", match, place->state_dir, place->agent_dir, place->tag, place->work_base
+    };
+
+    if (!find_program(path))
+        return;
+    fingerprint(match);
+    for (int i = 0; i < NUMBERS; i++) {
+        int number = i < 4 ? numbers[i] : place->cgroups.fds[i - 4];
+
+        snprintf(texts[i], sizeof(texts[i]), "%d", number);
+        argv[ARG_NUMBERS + i] = texts[i];
+        if (i != 3 && number >= 0)
+            fcntl(number, F_SETFD, 0);
+    }
+    execv(path, (char *const *)(uintptr_t)argv);
+}
+
 /* ---- the agent's side ---- */
 
 int spawner_start(const struct supervisor_place *place, struct spawner *spawner_out,
@@ -414,7 +590,8 @@ int spawner_start(const struct supervisor_place *place, struct spawner *spawner_
     }
     if (pid == 0) {
         close(pair[0]);
-        spawner_main(pair[1], place);
+        run_program(pair[1], place);
+        spawner_serve(pair[1], place);
     }
     close(pair[1]);
     spawner_out->fd = pair[0];

@@ -3,8 +3,10 @@
  * Forking from the agent would copy its page tables and could happen while its threads hold locks;
  * so the agent forks the spawner first of all. The spawner keeps some supervisors parked: forked,
  * in a cgroup of their own, waiting on the one socket that the agent sends orders into. An order
- * goes straight to a parked one, which costs neither a fork nor a change of cgroup any more; the
- * spawner parks another in its place. It reaps supervisors and removes their cgroups.
+ * goes straight to a parked one, which costs neither a fork nor a change of cgroup any more; when
+ * too few are left the spawner parks another. A supervisor whose attempt has ended parks itself
+ * again, as long as nothing of the attempt is left in it or in its cgroup; those over the number
+ * wanted are retired after a while. The spawner reaps supervisors and removes their cgroups.
  *
  * When the agent goes, so do the spawner and the parked; supervisors with an order outlive both. */
 #pragma once
@@ -29,3 +31,9 @@ int spawner_start(const struct supervisor_place *place, struct spawner *spawner_
 int spawner_send(struct spawner *spawner, const struct attempt_order *order, const char *spec_json,
                  int attempt_fd, struct err *err);
 void spawner_close(struct spawner *spawner);
+
+/* For the program mains-spawner, which spawner_start runs where it finds it beside this program;
+ * where it does not, the fork serves as it is. Strings point into `argv`. */
+int spawner_read_args(int argc, char **argv, int *fd_out, struct supervisor_place *place_out,
+                      struct err *err);
+_Noreturn void spawner_serve(int fd, const struct supervisor_place *place);

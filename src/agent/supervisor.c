@@ -29,7 +29,7 @@
 
 /* ---- telling ---- */
 
-static void notify(const struct supervisor_place *place, const struct buf *line)
+static bool notify(const struct supervisor_place *place, const struct buf *line)
 {
     struct pollfd poll_fd = { .fd = place->notify_fd, .events = POLLOUT };
 
@@ -37,20 +37,20 @@ static void notify(const struct supervisor_place *place, const struct buf *line)
         ssize_t put = write(place->notify_fd, line->data, line->len);
 
         if (put >= 0 || (errno != EAGAIN && errno != EINTR))
-            return; /* told, or no agent runs: the next one reads the folders */
+            return put >= 0; /* or no agent runs: the next one reads the folders */
         poll(&poll_fd, 1, 100);
     }
+    return false;
 }
 
-static void notify_note(const struct supervisor_place *place, enum attempt_note_type type,
+static bool notify_note(const struct supervisor_place *place, enum attempt_note_type type,
                         const struct attempt_record *record)
 {
     struct attempt_note note = { .type = type, .record = *record };
     CLEANUP(buf_fini) struct buf line = buf_init(ATTEMPT_NOTE_BYTES_MAX);
 
     note.pid = type == NOTE_STARTED ? getpid() : 0;
-    if (attempt_note_print(&note, &line) == 0)
-        notify(place, &line);
+    return attempt_note_print(&note, &line) == 0 && notify(place, &line);
 }
 
 int supervisor_write_record(const struct supervisor_place *place, int folder_fd,
@@ -79,7 +79,7 @@ static int write_run(const struct supervisor *sup)
     if (fd < 0)
         return -errno;
     snprintf(text, sizeof(text), "%d %" PRId64 " %s\n", (int)getpid(), sup->record.started_ms,
-             sup->cgroup.name);
+             sup->cgroup ? sup->cgroup->name : "");
     rc = attempt_run_write(fd, text);
     close(fd);
     return rc;
@@ -111,9 +111,9 @@ static bool memory_ran_out(const struct supervisor *sup)
 {
     struct cgroup_usage usage;
 
-    if (!sup->cgroup.root)
+    if (!sup->cgroup)
         return false;
-    cgroup_measure(&sup->cgroup, &usage);
+    cgroup_measure(sup->cgroup, &usage);
     return usage.oom_kills > 0;
 }
 
@@ -256,12 +256,12 @@ static void measure(struct supervisor *sup)
     struct cgroup_usage usage = { .cpu_us = -1, .memory_peak_bytes = -1 };
     struct rusage children, self;
 
-    if (sup->cgroup.root)
-        cgroup_measure(&sup->cgroup, &usage);
+    if (sup->cgroup)
+        cgroup_measure(sup->cgroup, &usage);
     getrusage(RUSAGE_CHILDREN, &children);
-    if (usage.cpu_us >= 0 && sup->cgroup.root->kind == CGROUP_V1) {
+    if (usage.cpu_us >= 0 && sup->cgroup->root->kind == CGROUP_V1) {
         getrusage(RUSAGE_SELF, &self); /* we are in there, too: not the job's expense */
-        usage.cpu_us = MAX(usage.cpu_us - rusage_us(&self), 0);
+        usage.cpu_us = MAX(usage.cpu_us - (rusage_us(&self) - sup->self_us_before), 0);
     }
     if (usage.cpu_us < 0)
         usage.cpu_us = rusage_us(&children);
@@ -350,13 +350,16 @@ static void open_signals(struct supervisor *sup)
 
     signal(SIGINT, SIG_DFL); /* ignored until now; from here on they are read */
     signal(SIGHUP, SIG_DFL);
+    signal(SIGUSR1, SIG_DFL);
     sigemptyset(&set);
+    sigaddset(&set, SIGUSR2); /* meant for one that waits: see spawner.c */
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGUSR1);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
     sigprocmask(SIG_SETMASK, &set, NULL);
+    sigdelset(&set, SIGUSR2);
     sup->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -412,12 +415,12 @@ static void collect(struct supervisor *sup)
         snprintf(sup->record.reason, sizeof(sup->record.reason), "%.150s", err.text);
 }
 
-static void finish(struct supervisor *sup)
+/* True: the agent knows, and no process is left. */
+static bool finish(struct supervisor *sup)
 {
-    bool cleared;
+    bool clean = !sup->crew_on || crew_kill(&sup->crew);
+    bool cleared, told;
 
-    if (sup->crew_on)
-        crew_kill(&sup->crew);
     for (int i = 0; i < 2; i++)
         logs_pump(&sup->logs, i);
     if (!sup->decided)
@@ -436,28 +439,45 @@ static void finish(struct supervisor *sup)
     cleared = !sup->work_private || (sup->work_kept && disk_is_empty(sup->work_fd));
     if (cleared)
         close(sup->attempt_fd);
-    notify_note(sup->place, NOTE_ENDED, &sup->record);
+    told = notify_note(sup->place, NOTE_ENDED, &sup->record);
     if (!cleared)
         disk_clear_work(sup->work_path, sup->work_kept);
+    return clean && told;
 }
 
-_Noreturn void supervisor_run(const struct supervisor_place *place,
-                              const struct attempt_order *order, const char *spec_json,
-                              int attempt_fd, const struct cgroup *cgroup, const char *trouble)
+static int run(struct supervisor *sup, const char *spec_json, const char *trouble, struct err *err)
+{
+    int rc;
+
+    if (sup->signal_fd < 0)
+        return err_set(err, -errno, "signalfd: %s", strerror(errno));
+    rc = spec_parse_json_text(spec_json, sup->order->spec_len, &sup->spec, err);
+    if (rc == 0 && trouble)
+        rc = err_set(err, -EIO, "%s", trouble);
+    return rc == 0 ? begin(sup, err) : rc;
+}
+
+bool supervisor_run(const struct supervisor_place *place, const struct attempt_order *order,
+                    const char *spec_json, int attempt_fd, struct cgroup *cgroup,
+                    const char *trouble)
 {
     struct supervisor sup = { .place = place,
                               .order = order,
                               .attempt_fd = attempt_fd,
                               .work_fd = -1,
                               .oom_fd = -1,
+                              .cgroup = cgroup,
                               .record = { .key = order->key } };
+    struct rusage self;
     struct err err = { 0 };
-    int rc;
+    bool clean;
 
     umask(022);
     prctl(PR_SET_NAME, "mains-attempt");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     crew_set_oom(CREW_OOM_SUPERVISOR);
+    getrusage(RUSAGE_SELF, &self);
+    sup.self_us_before = rusage_us(&self);
     attempt_name(order->key, sup.name);
     sup.arena = arena_init(SUPERVISOR_ARENA_BYTES_MAX);
     open_signals(&sup);
@@ -467,20 +487,15 @@ _Noreturn void supervisor_run(const struct supervisor_place *place,
         sup.record.devices[i].milli = order->devices[i].milli;
     }
     sup.logs.streams[0].pipe_fd = sup.logs.streams[1].pipe_fd = -1;
-    rc = sup.signal_fd < 0 ? err_set(&err, -errno, "signalfd: %s", strerror(errno))
-                           : spec_parse_json_text(spec_json, order->spec_len, &sup.spec, &err);
-    if (cgroup)
-        sup.cgroup = *cgroup;
-    else if (rc == 0)
-        rc = err_set(&err, -EIO, "%s", trouble);
-    if (rc == 0)
-        rc = begin(&sup, &err);
-    if (rc < 0)
+    if (run(&sup, spec_json, trouble, &err) < 0)
         decide(&sup, END_START_FAILED, 0, err.text);
     else if (sup.crew_on)
         supervise(&sup);
-    finish(&sup);
-    _exit(0);
+    clean = finish(&sup);
+    crew_fini(&sup.crew);
+    spec_destroy(sup.spec);
+    arena_fini(&sup.arena);
+    return clean;
 }
 
 int supervisor_place_prepare(struct supervisor_place *place, struct err *err)

@@ -22,12 +22,15 @@ struct supervisor_place {
 /* Fill in the cgroups, the tag and the work folders' base; the rest is the caller's. */
 int supervisor_place_prepare(struct supervisor_place *place, struct err *err);
 
-/* Never returns. Takes the descriptor of the attempt's folder, and with it its lock. `cgroup` is
- * the one we are in (v1) or our ranks are to be born in (v2), or has no root; NULL: there should be
- * one, but `trouble`. */
-_Noreturn void supervisor_run(const struct supervisor_place *place,
-                              const struct attempt_order *order, const char *spec_json,
-                              int attempt_fd, const struct cgroup *cgroup, const char *trouble);
+/* Stand over one attempt, to its record. Takes the descriptor of the attempt's folder, and with it
+ * its lock. `cgroup` is the one we are in (v1) or our ranks are to be born in (v2); NULL: there is
+ * none, or there should be one, but `trouble` (else NULL).
+ *
+ * True: the agent was told and every process of the attempt is gone, so this process may serve
+ * another attempt once all descriptors it did not have before are closed. False: it must exit. */
+bool supervisor_run(const struct supervisor_place *place, const struct attempt_order *order,
+                    const char *spec_json, int attempt_fd, struct cgroup *cgroup,
+                    const char *trouble);
 
 /* Write a final record durably enough for kill -9 (rename). Telling the agent is another thing. */
 int supervisor_write_record(const struct supervisor_place *place, int folder_fd,

@@ -29,7 +29,8 @@ struct supervisor {
     bool work_private; /* ours to bound and remove */
     bool work_kept;    /* may stay, empty, for the folder's next attempt */
 
-    struct cgroup cgroup; /* root NULL = none */
+    struct cgroup *cgroup;  /* NULL = none */
+    int64_t self_us_before; /* CPU time that earlier attempts cost this process */
     struct sandbox sandbox;
     struct crew_plan plan;
     struct crew crew;

@@ -457,14 +457,14 @@ static int set_limits(struct supervisor *sup, struct err *err)
     if ((root->kind == CGROUP_NONE || root->fds[CG_PIDS] < 0) && sup->identity.drop &&
         sup->identity.uid >= IDENTITY_PRIVATE_FIRST)
         sup->plan.processes_max = processes_max;
-    if (!sup->cgroup.root)
+    if (!sup->cgroup)
         return 0;
-    rc = cgroup_limit(&sup->cgroup, &limits, err);
+    rc = cgroup_limit(sup->cgroup, &limits, err);
     if (rc < 0)
         return rc;
-    sup->plan.cgroup = &sup->cgroup;
+    sup->plan.cgroup = sup->cgroup;
     if (order->memory_bytes > 0)
-        sup->oom_fd = cgroup_watch_oom(&sup->cgroup);
+        sup->oom_fd = cgroup_watch_oom(sup->cgroup);
     return 0;
 }
 
