@@ -34,7 +34,8 @@ static int take_lock(struct agent *agent, struct err *err)
     if (agent->lock_fd < 0)
         return err_set(err, -errno, "%s: %s", path, strerror(errno));
     if (flock(agent->lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return err_set(err, -errno, "%s: another agent holds this folder", path);
+        return err_set(err, errno == EWOULDBLOCK ? -EBUSY : -errno,
+                       "%s: another agent holds this folder", path);
     return 0;
 }
 
@@ -299,7 +300,7 @@ int agent_main(const struct agent_config *config)
     }
     if (rc < 0) {
         log_error("%s", err.text);
-        agent.exit_code = 1;
+        agent.exit_code = rc == -EBUSY ? 2 : 1;
     }
     close_parts(&agent);
     return agent.exit_code;

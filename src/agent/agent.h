@@ -33,6 +33,7 @@ struct agent_config {
     enum log_level log_level;
 };
 
-/* Run until SIGTERM or SIGINT: the process's exit code. Call before any thread or loop exists: it
- * forks the process from which supervisors are forked. Running attempts outlive the return. */
+/* Run until SIGTERM or SIGINT: the process's exit code (2: another agent holds the folder). Call
+ * before any thread or loop exists: it forks the process from which supervisors are forked. Running
+ * attempts outlive the return. */
 int agent_main(const struct agent_config *config);

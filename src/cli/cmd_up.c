@@ -177,19 +177,50 @@ static void show_log(const struct up *up)
     fprintf(stderr, "%s", text.data + up->log_start);
 }
 
-static int explain_early_end(const struct up *up)
+static int explain_early_end(const struct up *up, const struct family_child *child)
 {
-    int status = up->family.children[FAMILY_CONTROLLER].exit_status;
+    int status = child->exit_status;
 
     show_log(up);
-
     if (WIFSIGNALED(status))
-        return cli_fail_text(CLI_FAILED, "the controller was killed by signal %d while it started",
-                             WTERMSIG(status));
+        return cli_fail_text(CLI_FAILED, "the %s was killed by signal %d while it started",
+                             child->name, WTERMSIG(status));
     return cli_fail_text(CLI_FAILED,
-                         "the controller did not start (exit status %d; its reason "
-                         "stands above)",
-                         WEXITSTATUS(status));
+                         "the %s did not start (exit status %d; its reason stands above)",
+                         child->name, WEXITSTATUS(status));
+}
+
+/* A child that ended while it was waited for: CLI_OK when it was, or will be, started again. The
+ * one of a parent that was just killed may need a moment to let go of the folder. */
+static int restart_early(struct up *up, enum family_member member)
+{
+    struct family_child *child = &up->family.children[member];
+    bool held =
+        WIFEXITED(child->exit_status) && WEXITSTATUS(child->exit_status) == FAMILY_EXIT_HELD;
+    struct err err;
+
+    if (child->pid || up->family.stop)
+        return CLI_OK;
+    if (!held || child->failures >= 8)
+        return explain_early_end(up, child);
+    if (clock_mono_ms() >= child->start_at_ms && family_start(&up->family, member, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    return CLI_OK;
+}
+
+static int wait_for_site(struct up *up, struct remote *remote)
+{
+    int64_t until_ms = clock_mono_ms() + JOIN_MS_MAX;
+    int code = CLI_OK;
+
+    while (code == CLI_OK && !up->family.stop && !(up->joined = site_has_joined(remote)) &&
+           clock_mono_ms() < until_ms) {
+        family_wait(&up->family, 20);
+        code = restart_early(up, FAMILY_AGENT);
+        if (code == CLI_OK)
+            code = restart_early(up, FAMILY_CONTROLLER);
+    }
+    return code;
 }
 
 /* Start both, in order, and wait until work can be taken. */
@@ -198,18 +229,14 @@ static int bring_up(struct up *up, struct remote *remote)
     struct family_child *controller = &up->family.children[FAMILY_CONTROLLER];
     int64_t until_ms = clock_mono_ms() + READY_MS_MAX;
     struct err err;
+    int code;
 
     if (family_start(&up->family, FAMILY_CONTROLLER, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
     while (!controller_is_ready(up, remote)) {
-        bool held = !controller->pid && WIFEXITED(controller->exit_status) &&
-                    WEXITSTATUS(controller->exit_status) == 2;
-
-        /* The controller of a parent that was just killed may need a moment to go. */
-        if (held && controller->failures < 8 && clock_mono_ms() >= controller->start_at_ms)
-            family_start(&up->family, FAMILY_CONTROLLER, &err);
-        else if (!controller->pid && !(held && controller->failures < 8))
-            return explain_early_end(up);
+        code = restart_early(up, FAMILY_CONTROLLER);
+        if (code != CLI_OK)
+            return code;
         if (up->family.stop)
             return CLI_DETACHED;
         if (clock_mono_ms() > until_ms)
@@ -226,10 +253,9 @@ static int bring_up(struct up *up, struct remote *remote)
         if (!path || place_read_token(path, &remote->token, &err) < 0)
             return cli_fail(CLI_FAILED, &err);
     }
-    until_ms = clock_mono_ms() + JOIN_MS_MAX;
-    while (!up->family.stop && !(up->joined = site_has_joined(remote)) &&
-           up->family.children[FAMILY_AGENT].failures < 5 && clock_mono_ms() < until_ms)
-        family_wait(&up->family, 20);
+    code = wait_for_site(up, remote);
+    if (code != CLI_OK)
+        return code;
     return up->family.stop ? CLI_DETACHED : CLI_OK;
 }
 

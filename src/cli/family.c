@@ -21,8 +21,6 @@
 #define LOG_BYTES_MAX (8 << 20)
 
 /* What the controller exits with when starting it again is no use (controller.h). */
-#define EXIT_HELD 2
-#define EXIT_DAMAGED 3
 
 int64_t family_delay_ms(uint32_t failures)
 {
@@ -184,9 +182,9 @@ int family_run(struct family *family, struct err *err)
 
             if (child->pid || !child->start_at_ms || clock_mono_ms() < child->start_at_ms)
                 continue;
-            if (i == FAMILY_CONTROLLER && code == EXIT_DAMAGED)
+            if (i == FAMILY_CONTROLLER && code == FAMILY_EXIT_DAMAGED)
                 return err_set(err, -ECHILD, "the controller found its journal damaged (above)");
-            if (i == FAMILY_CONTROLLER && code == EXIT_HELD && child->failures > 8)
+            if (i == FAMILY_CONTROLLER && code == FAMILY_EXIT_HELD && child->failures > 8)
                 return err_set(err, -ECHILD, "another controller holds the state folder");
             if (family_start(family, (enum family_member)i, err) < 0) {
                 log_warn("%s", err->text);

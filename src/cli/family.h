@@ -12,6 +12,9 @@
 #include <sys/types.h>
 
 #define FAMILY_ARGV_MAX 24u
+/* Exit statuses of the children that mean more than failure. */
+#define FAMILY_EXIT_HELD 2    /* another process holds the folder */
+#define FAMILY_EXIT_DAMAGED 3 /* the journal: starting again mends nothing */
 
 enum family_member { FAMILY_CONTROLLER, FAMILY_AGENT, FAMILY_COUNT };
 

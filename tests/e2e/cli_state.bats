@@ -178,3 +178,20 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     [ "$status" -eq 2 ]
     [[ $output == *--cpus* ]]
 }
+
+@test "up: a child that cannot start is told of at once" {
+    mkdir -m 700 other
+    echo '{"nmae": "x"}' >other/site.json
+    SECONDS=0
+    run mains up --detach --state "$PWD/other" --listen 127.0.0.1:0
+    [ "$status" -eq 1 ]
+    [[ $output == *"site.json: nmae: unknown key"* ]]
+    [[ $output == *"the agent did not start"* ]]
+    rm other/site.json
+    run mains up --state "$PWD/other" --listen "127.0.0.1:$(endpoint | grep -o '[0-9]*$')"
+    [ "$status" -eq 1 ]
+    [[ $output == *"the controller did not start"* ]]
+    [ "$SECONDS" -lt 15 ]
+    run mains down --state "$PWD/other"
+    [[ $output == *"Nothing runs"* ]]
+}
