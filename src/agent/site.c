@@ -142,6 +142,7 @@ int site_open(const struct agent_config *config, struct site *site_out, struct e
     free(site.info.nodes);
     site.info.nodes = node;
     site.info.nodes_count = 1;
+    site.info.sandbox_optional = config->allow_no_sandbox || config->sandbox_off;
     *site_out = site;
     return 0;
 }

@@ -155,6 +155,25 @@ static int base_folder(const struct cli_args *args, bool is_file, char **folder_
     return *folder_out ? 0 : err_set(err, -errno, "the current folder: %s", strerror(errno));
 }
 
+/* What is not there would fail the job when it starts. A job that comes after others may wait for
+ * files that they make. */
+static int check_inputs(const struct job_spec *spec, struct err *err)
+{
+    for (uint32_t i = 0; i < spec->inputs_count && !spec->after_count; i++) {
+        const char *path = spec->inputs[i].from;
+        struct stat st;
+
+        if (!path)
+            continue;
+        if (stat(path, &st) < 0 || access(path, S_ISDIR(st.st_mode) ? R_OK | X_OK : R_OK) < 0)
+            return err_field(err, -errno, "inputs", "inputs[%u]: %s: %s", i, path, strerror(errno));
+        if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+            return err_field(err, -EINVAL, "inputs", "inputs[%u]: %s: expected a file or a folder",
+                             i, path);
+    }
+    return 0;
+}
+
 static int finish(json_t *root, const char *folder, struct job_text *text_out, struct err *err)
 {
     CLEANUP(spec_destroyp) struct job_spec *spec = NULL;
@@ -163,6 +182,8 @@ static int finish(json_t *root, const char *folder, struct job_text *text_out, s
 
     if (rc == 0)
         rc = spec_resolve_local(spec, folder, environ, err);
+    if (rc == 0)
+        rc = check_inputs(spec, err);
     if (rc < 0)
         return rc;
     rc = spec_print_json(spec, true, &json);

@@ -83,6 +83,25 @@ static int check_host_paths(const struct api_call *call, const struct job_spec *
                      field, path, spec->workdir ? "; leave it out (mains run --scratch)" : "");
 }
 
+/* The site would refuse it when it starts; here it is said before anything is queued. A network
+ * that knows no site yet takes it. */
+static int check_sandbox(const struct api_call *call, const struct job_spec *spec, struct err *err)
+{
+    const struct grid *grid = shell_grid(call->controller->shell);
+    uint32_t count = grid_site_count(grid);
+    bool reachable;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (spec->sandbox || grid_site_get(grid, i, &reachable)->sandbox_optional)
+            return 0;
+    if (spec->sandbox || !count)
+        return 0;
+    return err_field(
+        err, -ENOTSUP, "sandbox",
+        "sandbox: no site here runs a job without its sandbox: leave the key (or "
+        "--no-sandbox) out, or have a site started with `mains up --allow-no-sandbox`");
+}
+
 static int resolve_after(struct api_call *call, struct submit *submit, struct err *err)
 {
     struct job_request *request = &submit->event.job_submitted.request;
@@ -119,6 +138,8 @@ static int submit_init(struct api_call *call, const char *text, size_t len, stru
         rc = spec_check_supported(submit->spec, err);
     if (rc == 0)
         rc = check_host_paths(call, submit->spec, err);
+    if (rc == 0)
+        rc = check_sandbox(call, submit->spec, err);
     if (rc == 0)
         rc = store_spec(call, submit, err);
     if (rc < 0)

@@ -83,6 +83,7 @@ static const struct field site_fields[] = {
     NAME(struct site_info, name, true),
     NAME(struct site_info, owner, false),
     NAME(struct site_info, region, false),
+    BOOL(struct site_info, sandbox_optional),
 };
 
 /* Where the reader stands, as "nodes[3].devices[0]."; short by construction. */

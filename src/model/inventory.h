@@ -64,6 +64,7 @@ struct site_info {
     struct site_tariff tariff;
     uint32_t nodes_count;
     struct node_info *nodes; /* owned */
+    bool sandbox_optional;   /* jobs may ask to run without the sandbox */
 };
 
 void site_info_fini(struct site_info *info); /* frees the nodes; zeroes are fine */

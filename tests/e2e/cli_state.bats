@@ -195,3 +195,24 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     run mains down --state "$PWD/other"
     [[ $output == *"Nothing runs"* ]]
 }
+
+@test "inputs that are not there, and no sandbox where none may go without, are refused when submitted" {
+    printf 'run: cat data\ninputs: [data]\n' >job.yaml
+    run mains submit job.yaml
+    [ "$status" -eq 1 ]
+    [[ $output == *"inputs[0]: $PWD/data: No such file or directory"* ]]
+    mkfifo data
+    run mains submit --dry-run job.yaml
+    [ "$status" -eq 1 ]
+    [[ $output == *"expected a file or a folder"* ]]
+    rm data
+    echo here >data
+    [ "$(mains run -q job.yaml)" = here ]
+    rm data
+    first=$(mains submit -q -- sh -c "echo made > $PWD/data")
+    [ "$(mains run -q --after "$first" job.yaml)" = made ]
+    run mains submit --no-sandbox -- true
+    [ "$status" -eq 1 ]
+    [[ $output == *"--allow-no-sandbox"* ]]
+    [ -z "$(mains ps -q)" ]
+}

@@ -484,6 +484,9 @@ static void test_jobs_run(void **state)
     assert_int_equal(number_of(json_object_get(json, "total"), "attempts"), 7);
     json_decref(json);
     json_decref(harness_expect(&harness, 200, "POST", V1 "/plan", "{\"run\":\"x\"}"));
+    json = harness_expect(&harness, 422, "POST", V1 "/jobs", "{\"run\":\"x\",\"sandbox\":false}");
+    assert_string_equal(text_of(json_object_get(json, "error"), "field"), "sandbox");
+    json_decref(json);
     test_reads(NULL);
 }
 
