@@ -162,6 +162,7 @@ static void read_site(struct reader *reader)
         fleet->sites[index].reachable = take(reader, 1);
         fleet->sites[index].session = take(reader, UINT64_MAX);
         read_nodes(reader, &fleet->sites[index]);
+        fleet_index_site(fleet, index);
     }
     free(chips);
     arena_fini(&reader->arena);
