@@ -16,7 +16,8 @@ static const struct cli_option options[] = {
     { "name", 'n', "NAME", NULL, "Only jobs of this name." },
     { "user", 'u', "USER", NULL, "Only jobs of this user." },
     { "tenant", 0, "TENANT", NULL, "Only jobs of this tenant." },
-    { "limit", 'l', "N", NULL, "At most so many rows (200; 0 = all)." },
+    { "since", 0, "WHEN", NULL, "Only jobs submitted since: a time, or so long ago as 2h." },
+    { "limit", 'l', "N", NULL, "At most so many, the newest (200; 0 = all)." },
     { "quiet", 'q', NULL, NULL, "Only the ids, one a line." },
     { 0 },
 };
@@ -83,8 +84,42 @@ static int show_rows(const struct cli_args *args, const json_t *rows, int64_t li
     rc = table_show(&table);
     table_fini(&table);
     if (limit && json_array_size(rows) >= (size_t)limit)
-        printf("(the first %" PRId64 "; --limit 0 shows all)\n", limit);
+        printf("(the newest %" PRId64 "; --limit N shows more, --limit 0 all, --since 1h what came "
+               "in the last hour)\n",
+               limit);
     return rc < 0 ? CLI_FAILED : CLI_OK;
+}
+
+/* false: said already. */
+static bool add_since(struct buf *path, const struct cli_args *args)
+{
+    const char *text = cli_args_get(args, "since");
+    struct err err;
+    char time[64];
+    int64_t ms;
+
+    if (!text)
+        return true;
+    if (units_parse_duration(text, &ms, NULL) == 0) {
+        ms = clock_wall_ms() - ms;
+    } else if (units_parse_time(text, &ms, &err) < 0) {
+        cli_fail_text(CLI_USAGE, "--since: %s (or a duration, as 2h)", err.text);
+        return false;
+    }
+    units_print_time(MAX(ms, 0), time, sizeof(time));
+    buf_printf(path, "&since=%s", time);
+    return true;
+}
+
+/* The newest came first, as far as the limit goes; people and scripts read by id. */
+static json_t *turn_round(json_t *rows)
+{
+    json_t *turned = json_array();
+
+    for (size_t i = json_array_size(rows); i > 0; i--)
+        json_array_append(turned, json_array_get(rows, i - 1));
+    json_decref(rows);
+    return turned;
 }
 
 static int run(const struct cli_args *args)
@@ -102,13 +137,15 @@ static int run(const struct cli_args *args)
 
     if (limit_text && units_parse_int(limit_text, 0, 10000000, &limit, &err) < 0)
         return cli_fail_text(CLI_USAGE, "--limit: %s", err.text);
-    buf_add_text(&path, "/jobs");
+    buf_add_text(&path, "/jobs?order=newest");
     if (cli_args_has(args, "all"))
-        buf_add_text(&path, "?all=1");
+        buf_add_text(&path, "&all=1");
     add_filter(&path, args, "in", "state");
     add_filter(&path, args, "name", "name");
     add_filter(&path, args, "user", "user");
     add_filter(&path, args, "tenant", "tenant");
+    if (!add_since(&path, args))
+        return CLI_USAGE;
     rc = remote_open(args, &remote, &err);
     if (rc < 0)
         return cli_fail(CLI_FAILED, &err);
@@ -116,6 +153,7 @@ static int run(const struct cli_args *args)
     remote_fini(&remote);
     if (rc < 0)
         return cli_fail(CLI_FAILED, &err);
+    rows = turn_round(rows);
     if (cli_args_has(args, "json")) {
         code = reply_show(rows);
     } else if (cli_args_has(args, "quiet")) {
@@ -135,7 +173,9 @@ const struct cli_command cmd_ps = {
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
     .options = { options },
     .text = "TIME is how long a job runs or ran, SINCE when it ended or, until then, was "
-            "submitted. An element of an array has its array's id and its index: 12.3.",
+            "submitted. An element of an array has its array's id and its index: 12.3. Rows go by "
+            "id; of "
+            "more than --limit the newest are shown.",
     .examples = { { "mains ps", "What waits and runs now." },
                   { "mains ps -a --in failed", "What failed." },
                   { "mains ps -q --name sweep", "The ids, for a script." } },

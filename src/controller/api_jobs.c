@@ -70,7 +70,7 @@ struct listing {
     struct job_filter filter;
     uint64_t after_id;
     uint32_t limit;
-    bool live, ended;
+    bool live, ended, newest; /* newest: ids go down, `after_id` is the last one above */
     struct listed {
         uint64_t id;
         json_t *json;
@@ -94,6 +94,26 @@ static int compare_rows(const void *a, const void *b)
     return left->id < right->id ? -1 : left->id > right->id;
 }
 
+static int compare_newest(const void *a, const void *b)
+{
+    return compare_rows(b, a);
+}
+
+/* Does `id` come after `other` in the order of the list? */
+static bool comes_after(const struct listing *listing, uint64_t id, uint64_t other)
+{
+    return listing->newest ? id < other : id > other;
+}
+
+static bool next_live(const struct listing *listing, struct grid *grid, uint64_t after,
+                      struct job_view *view)
+{
+    const char *tenant = listing->filter.tenant[0] ? listing->filter.tenant : NULL;
+
+    return listing->newest ? grid_prev_job(grid, after, tenant, view)
+                           : grid_next_job(grid, after, tenant, view);
+}
+
 static void add_row(struct listing *listing, uint64_t id, json_t *json)
 {
     if (json)
@@ -103,14 +123,14 @@ static void add_row(struct listing *listing, uint64_t id, json_t *json)
 static void list_live(struct listing *listing)
 {
     struct grid *grid = shell_grid(listing->call->controller->shell);
-    const char *tenant = listing->filter.tenant[0] ? listing->filter.tenant : NULL;
     uint64_t after = listing->after_id, array_id = listing->filter.array_id;
     uint32_t found = 0, scanned = 0;
     struct job_view view;
 
-    while (found < listing->limit && grid_next_job(grid, after, tenant, &view)) {
+    while (found < listing->limit && next_live(listing, grid, after, &view)) {
         after = view.id;
-        if (array_id && view.id > array_id && view.array_id > array_id)
+        if (array_id &&
+            (listing->newest ? view.id < array_id : view.id > array_id && view.array_id > array_id))
             return; /* an array's elements are next to each other */
         if (job_filter_takes(&listing->filter, &view)) {
             add_row(listing, view.id, job_view_to_json(grid, &view, false));
@@ -139,6 +159,7 @@ static int list_ended(struct listing *listing, struct err *err)
                                      .user = wanted->user[0] ? wanted->user : NULL,
                                      .after_id = listing->after_id,
                                      .array_id = wanted->array_id,
+                                     .newest = listing->newest,
                                      .since_ms = wanted->since_ms,
                                      .states = wanted->states,
                                      .limit = listing->limit };
@@ -156,12 +177,14 @@ static void reply_list(struct listing *listing)
     bool more = false;
     char cursor[JOB_CURSOR_BYTES];
 
-    qsort(listing->rows, listing->rows_count, sizeof(*listing->rows), compare_rows);
+    qsort(listing->rows, listing->rows_count, sizeof(*listing->rows),
+          listing->newest ? compare_newest : compare_rows);
     for (uint32_t i = 0; i < listing->rows_count; i++) {
         const struct listed *row = &listing->rows[i];
 
         /* One page short of what a full scan would give ends where the scan did. */
-        if (shown == listing->limit || (listing->scanned_to && row->id > listing->scanned_to)) {
+        if (shown == listing->limit ||
+            (listing->scanned_to && comes_after(listing, row->id, listing->scanned_to))) {
             more = true;
             break;
         }
@@ -212,9 +235,16 @@ static void on_gone(struct api_call *call)
 
 static bool listing_read(struct api_call *call, struct listing *listing)
 {
+    const char *order = http_request_query(call->request, "order");
     int64_t limit = API_LIST_DEFAULT;
     bool all = false;
 
+    listing->newest = order && !strcmp(order, "newest");
+    if (order && !listing->newest && strcmp(order, "oldest")) {
+        api_error(call, 400, "invalid", "order", "order: expected oldest or newest");
+        return false;
+    }
+    listing->after_id = listing->newest ? INT64_MAX : 0;
     if (!api_query_int(call, "limit", 1, API_LIST_MAX, &limit) ||
         !api_query_bool(call, "all", &all) || !job_filter_read(call, &listing->filter) ||
         !job_cursor_read(call, &listing->after_id))

@@ -462,7 +462,7 @@ int history_db_list_jobs(struct history_db *db, const struct history_filter *fil
     sqlite3_stmt *stmt = NULL;
     int rc = 0;
 
-    buf_add_text(&sql, "SELECT " JOB_COLUMNS " FROM jobs WHERE id > ?1");
+    buf_printf(&sql, "SELECT " JOB_COLUMNS " FROM jobs WHERE id %c ?1", filter->newest ? '<' : '>');
     if (filter->tenant)
         buf_add_text(&sql, " AND tenant = ?2");
     if (filter->name)
@@ -483,7 +483,7 @@ int history_db_list_jobs(struct history_db *db, const struct history_filter *fil
             }
         buf_add_text(&sql, ")");
     }
-    buf_add_text(&sql, " ORDER BY id LIMIT ?6");
+    buf_printf(&sql, " ORDER BY id%s LIMIT ?6", filter->newest ? " DESC" : "");
     if (sql.failed || sqlite3_prepare_v2(db->sqlite, sql.data, -1, &stmt, NULL) != SQLITE_OK)
         return sql_fail(db, "jobs", err);
     sqlite3_bind_int64(stmt, 1, (int64_t)filter->after_id);

@@ -57,11 +57,12 @@ int history_db_find_name(struct history_db *db, const char *tenant, const char *
 struct history_filter {
     const char *tenant, *name, *user; /* NULL = any */
     uint64_t after_id, array_id;
+    bool newest;      /* from the newest down, below `after_id` */
     int64_t since_ms; /* submitted then or later; 0 = any */
     unsigned states;  /* bits 1 << enum job_state; 0 = any */
     uint32_t limit;
 };
-/* Rows by id, ascending; non-zero from `fn` stops. */
+/* Rows by id, ascending unless asked otherwise; non-zero from `fn` stops. */
 int history_db_list_jobs(struct history_db *db, const struct history_filter *filter,
                          int (*fn)(void *context, const struct history_job *job), void *context,
                          struct err *err);

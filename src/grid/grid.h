@@ -146,6 +146,9 @@ bool grid_find_job(struct grid *grid, uint64_t id, struct job_view *view_out);
 /* Live jobs by id, ascending, after `after_id`; false at the end. `tenant` NULL = all. */
 bool grid_next_job(struct grid *grid, uint64_t after_id, const char *tenant,
                    struct job_view *view_out);
+/* The same from the newest down: below `before_id` (UINT64_MAX = from the end). */
+bool grid_prev_job(struct grid *grid, uint64_t before_id, const char *tenant,
+                   struct job_view *view_out);
 /* An array's live elements. */
 uint32_t grid_array_live(const struct grid *grid, uint64_t array_id, uint32_t *queued_out,
                          uint32_t *running_out);

@@ -69,6 +69,22 @@ struct job *grid_job_after(const struct grid *grid, uint64_t id)
     return NULL;
 }
 
+struct job *grid_job_before(const struct grid *grid, uint64_t id)
+{
+    uint64_t first = grid->pages_base * JOB_PAGE_IDS;
+    uint64_t next = MIN(id, first + grid->pages_count * (uint64_t)JOB_PAGE_IDS);
+
+    while (next > first) {
+        char *const *slot = slot_of(grid, --next);
+
+        if (!slot)
+            next -= next % JOB_PAGE_IDS;
+        else if (*slot && !is_array(*slot))
+            return (struct job *)*slot;
+    }
+    return NULL;
+}
+
 struct array *grid_array_after(const struct grid *grid, uint64_t id)
 {
     uint64_t next = MAX(id + 1, grid->pages_base * JOB_PAGE_IDS);

@@ -161,6 +161,7 @@ struct job *grid_job(const struct grid *grid, uint64_t id);
 struct array *grid_array(const struct grid *grid, uint64_t id);
 /* The next live job after `id`; NULL = none. */
 struct job *grid_job_after(const struct grid *grid, uint64_t id);
+struct job *grid_job_before(const struct grid *grid, uint64_t id);
 struct job *grid_add_job(struct grid *grid, uint64_t id); /* zeroed, in the table */
 struct array *grid_add_array(struct grid *grid, uint64_t id);
 struct array *grid_array_after(const struct grid *grid, uint64_t id);

@@ -126,6 +126,20 @@ bool grid_next_job(struct grid *grid, uint64_t after_id, const char *tenant,
     return job != NULL;
 }
 
+bool grid_prev_job(struct grid *grid, uint64_t before_id, const char *tenant,
+                   struct job_view *view_out)
+{
+    uint32_t number =
+        tenant ? intern_find(&grid->tenant_names, tenant, (uint32_t)strlen(tenant)) : 0;
+    const struct job *job = tenant && !number ? NULL : grid_job_before(grid, before_id);
+
+    while (job && tenant && job->tenant != number)
+        job = grid_job_before(grid, job->item.id);
+    if (job)
+        job_fill_view(grid, job, view_out);
+    return job != NULL;
+}
+
 uint32_t grid_array_live(const struct grid *grid, uint64_t array_id, uint32_t *queued_out,
                          uint32_t *running_out)
 {

@@ -216,3 +216,15 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     [[ $output == *"--allow-no-sandbox"* ]]
     [ -z "$(mains ps -q)" ]
 }
+
+@test "ps shows the newest, and says how to see more" {
+    for i in 1 2 3 4 5; do mains run -q --name "n$i" -- true; done
+    run mains ps -a --limit 2
+    [[ $output != *n3* && $output == *n4*n5*"the newest 2; --limit N"* ]]
+    [ "$(mains ps -a --limit 3 --json | jq -r '[.[].name] | join(" ")')" = "n3 n4 n5" ]
+    [ "$(mains ps -a -q --limit 0 | wc -l)" -eq 5 ]
+    [ "$(mains ps -a -q --since 1h | wc -l)" -eq 5 ]
+    [ -z "$(mains ps -a -q --since 2098-01-01)" ]
+    run mains ps --since never
+    [ "$status" -eq 2 ]
+}

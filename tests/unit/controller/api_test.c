@@ -80,6 +80,7 @@ static void test_refusals(void **state)
         { "DELETE", V1 "/jobs?state=odd", NULL, false, 400, "invalid" },
         { "DELETE", V1 "/jobs?state=live&limit=20001", NULL, false, 400, "invalid" },
         { "DELETE", V1 "/jobs?state=live&after=12", NULL, false, 400, "invalid" },
+        { "GET", V1 "/jobs?order=odd", NULL, false, 400, "invalid" },
         { "GET", V1 "/jobs?since=yesterday", NULL, false, 400, "invalid" },
         { "GET", V1 "/site-session", NULL, false, 403, "forbidden" },
         { "POST", V1 "/jobs", "", false, 400, "invalid" },
@@ -230,6 +231,47 @@ static void test_cancel_many(void **state)
     assert_int_equal(json_array_size(json_object_get(json, "jobs")), 17);
     json_decref(json);
     json_decref(harness_expect(&harness, 202, "DELETE", path, NULL));
+}
+
+/* Live and ended ones, three a page, up and down: the same jobs, each once. */
+static void test_pages(void **state)
+{
+    static const char *const orders[] = { "oldest", "newest" };
+    json_t *ids[2] = { json_array(), json_array() };
+
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        CLEANUP(freep) char *id = submit("{\"name\":\"page\"," HELD "}");
+        CLEANUP(freep) char *path = path_format(V1 "/jobs/%s", id);
+
+        if (i % 3 == 0)
+            json_decref(harness_expect(&harness, 202, "DELETE", path, NULL));
+    }
+    for (int o = 0; o < 2; o++) {
+        CLEANUP(freep) char *next = strdup("");
+
+        for (int page = 0; next && page < 20; page++) {
+            CLEANUP(freep)
+            char *path = path_format(V1 "/jobs?all=1&name=page&limit=3&order=%s%s%s", orders[o],
+                                     *next ? "&after=" : "", next);
+            json_t *json = harness_expect(&harness, 200, "GET", path, NULL);
+            json_t *job;
+            size_t i;
+
+            json_array_foreach (json_object_get(json, "jobs"), i, job)
+                json_array_append(ids[o], json_object_get(job, "id"));
+            free(next);
+            next = *text_of(json, "next") ? strdup(text_of(json, "next")) : NULL;
+            json_decref(json);
+        }
+    }
+    assert_int_equal(json_array_size(ids[0]), 10);
+    assert_int_equal(json_array_size(ids[1]), 10);
+    for (size_t i = 0; i < 10; i++)
+        assert_true(json_equal(json_array_get(ids[0], i), json_array_get(ids[1], 9 - i)));
+    json_decref(ids[0]);
+    json_decref(ids[1]);
+    json_decref(harness_expect(&harness, 200, "DELETE", V1 "/jobs?name=page", NULL));
 }
 
 static void test_idempotency(void **state)
@@ -656,19 +698,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_submit_list_cancel),
-        cmocka_unit_test(test_cancel_many),
-        cmocka_unit_test(test_idempotency),
-        cmocka_unit_test(test_tenants),
-        cmocka_unit_test(test_tenant_limits),
-        cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_jobs_run),
-        cmocka_unit_test(test_cancel_running),
-        cmocka_unit_test(test_cordon),
-        cmocka_unit_test(test_kill_and_resume),
-        cmocka_unit_test(test_unwritable_journal),
+        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_submit_list_cancel),
+        cmocka_unit_test(test_cancel_many),     cmocka_unit_test(test_pages),
+        cmocka_unit_test(test_idempotency),     cmocka_unit_test(test_tenants),
+        cmocka_unit_test(test_tenant_limits),   cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_reads),           cmocka_unit_test(test_jobs_run),
+        cmocka_unit_test(test_cancel_running),  cmocka_unit_test(test_cordon),
+        cmocka_unit_test(test_kill_and_resume), cmocka_unit_test(test_unwritable_journal),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -397,6 +397,31 @@ static void test_keys(void **state)
     bed_destroy(&bed);
 }
 
+/* Both ways over a table with holes. */
+static void test_walks(void **state)
+{
+    struct bed bed = bed_create(two_cpus, 1);
+    struct job_view view = { 0 };
+    uint64_t up[64] = { 0 }, id;
+    uint32_t count = 0, down = 0;
+
+    (void)state;
+    for (int i = 0; i < 3000; i++) {
+        id = bed_submit(&bed, bed_job(2));
+        if (i % 100 && i != 2999)
+            assert_int_equal(bed_cancel(&bed, id), 0);
+    }
+    for (id = 0; grid_next_job(bed.grid, id, NULL, &view) && count < 64; id = view.id)
+        up[count++] = view.id;
+    assert_int_equal(count, 31);
+    for (id = UINT64_MAX; grid_prev_job(bed.grid, id, "alice", &view); id = view.id)
+        assert_int_equal(view.id, up[count - ++down]);
+    assert_int_equal(down, count);
+    assert_false(grid_prev_job(bed.grid, UINT64_MAX, "bob", &view));
+    assert_false(grid_prev_job(bed.grid, 0, NULL, &view));
+    bed_destroy(&bed);
+}
+
 static void test_views(void **state)
 {
     struct bed bed = bed_create(two_cpus, 1);
@@ -474,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_arrays),
         cmocka_unit_test(test_begin),
         cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_walks),
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_usage),
     };
