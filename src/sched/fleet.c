@@ -333,6 +333,12 @@ static int find_from(const struct fleet *fleet, uint32_t site, uint32_t hint, co
     return fleet_find_node(fleet, site, name);
 }
 
+static void log_change(struct fleet_site *site, int64_t end_ms, bool is_hold)
+{
+    site->changes[site->changes_count++ % FLEET_CHANGES] =
+        (struct fleet_change){ .end_ms = end_ms, .is_hold = is_hold };
+}
+
 uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
                         const struct chip_figures *chips, uint32_t chips_count)
 {
@@ -373,7 +379,7 @@ void fleet_index_site(struct fleet *fleet, uint32_t site)
 {
     room_build(&fleet->sites[site].room, &fleet->sites[site]);
     fleet->sites[site].room_version++;
-    fleet->sites[site].held_version++;
+    log_change(&fleet->sites[site], INT64_MAX, false);
     fleet->shape_version++;
     fleet->room_version++;
 }
@@ -467,7 +473,7 @@ void fleet_hold(struct fleet *fleet, struct grant *grant)
     grant->slot = fleet->grants_count;
     fleet->grants[fleet->grants_count++] = grant;
     ends_add(&fleet->sites[grant->site].ends, grant);
-    fleet->sites[grant->site].held_version++;
+    log_change(&fleet->sites[grant->site], grant->end_ms, true);
 }
 
 void fleet_release(struct fleet *fleet, struct grant *grant)
@@ -477,6 +483,7 @@ void fleet_release(struct fleet *fleet, struct grant *grant)
     fleet->grants[grant->slot]->slot = grant->slot;
     ends_remove(&fleet->sites[grant->site].ends, grant);
     fleet->sites[grant->site].room_version++;
+    log_change(&fleet->sites[grant->site], grant->end_ms, false);
     fleet->room_version++;
 }
 

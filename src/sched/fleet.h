@@ -42,15 +42,23 @@ struct fleet_node {
     bool present, cordoned;
 };
 
+/* What has changed at a site, for those who remember what they worked out before it. */
+#define FLEET_CHANGES 64u
+struct fleet_change {
+    int64_t end_ms; /* of the grant; INT64_MAX also for what is no grant */
+    bool is_hold;   /* it leaves less room, not more */
+};
+
 struct fleet_site {
     struct site_info info; /* nodes as told last; absent ones as they were */
     struct fleet_node *nodes;
     uint32_t nodes_cap;
-    uint64_t devices_whole; /* sum over nodes */
-    struct room room;       /* its open nodes by what they have free */
-    struct ends ends;       /* its grants by when they are bound to end */
-    uint64_t room_version;  /* grows when more may fit here than before */
-    uint64_t held_version;  /* grows when less may */
+    uint64_t devices_whole;                     /* sum over nodes */
+    struct room room;                           /* its open nodes by what they have free */
+    struct ends ends;                           /* its grants by when they are bound to end */
+    uint64_t room_version;                      /* grows when more may fit here than before */
+    uint64_t changes_count;                     /* grants made and ended, inventories */
+    struct fleet_change changes[FLEET_CHANGES]; /* the last ones: [number % FLEET_CHANGES] */
     struct chip_figures *chips;
     uint32_t chips_count;
     bool reachable;

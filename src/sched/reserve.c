@@ -8,6 +8,7 @@
 void reserve_fini(struct reserve *reserve)
 {
     free(reserve->limits);
+    free(reserve->kept);
     free(reserve->parts);
     ends_walk_fini(&reserve->walk);
     *reserve = (struct reserve){ 0 };
@@ -90,48 +91,66 @@ int64_t reserve_estimate(struct reserve *reserve, struct shape *shape, struct fl
     return start_ms;
 }
 
-/* The same, remembered: good while nothing changes at the site and no end there passes. A start
- * that was too late to matter is remembered as "not before". */
+/* Is what was found there still so? What is held at start_ms and just before it decides. A grant
+ * that was made or has ended since changes neither when it was bound to end before start_ms: by
+ * then it is gone either way. Grants made can only make it later, which a bound does not mind. */
+static bool ahead_holds(struct candidate_ahead *ahead, const struct fleet_site *site,
+                        int64_t now_ms)
+{
+    if (ahead->changes_count == UINT64_MAX ||
+        site->changes_count - ahead->changes_count > FLEET_CHANGES ||
+        ends_next_ms(&site->ends, ahead->now_ms) <= now_ms)
+        return false;
+    for (uint64_t i = ahead->changes_count; i < site->changes_count; i++) {
+        const struct fleet_change *change = &site->changes[i % FLEET_CHANGES];
+        bool is_gone = change->end_ms > ahead->now_ms && change->end_ms < ahead->start_ms;
+
+        if (!is_gone && (ahead->is_exact || !change->is_hold))
+            return false;
+    }
+    ahead->changes_count = site->changes_count;
+    return true;
+}
+
+/* run_ahead, remembered; a start that is too late to matter as "not before". */
 static int64_t start_at(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
                         struct candidate *candidate, int64_t before_ms, struct fit *fit,
                         int64_t now_ms)
 {
     const struct fleet_site *site = &fleet->sites[candidate->site];
     struct candidate_ahead *ahead = &candidate->ahead;
-    bool is_old = ahead->room_version != site->room_version || now_ms >= ahead->until_ms;
     int64_t start_ms;
 
-    /* Grants that were made since can only make it later. */
-    if (!is_old && before_ms >= 0 && ahead->start_ms >= before_ms)
-        return -1;
-    if (!is_old && ahead->is_exact && ahead->held_version == site->held_version)
-        return ahead->start_ms;
+    if (ahead_holds(ahead, site, now_ms)) {
+        if (before_ms >= 0 && ahead->start_ms >= before_ms)
+            return -1;
+        if (ahead->is_exact)
+            return ahead->start_ms;
+    }
     start_ms =
         run_ahead(reserve, shape, fleet, candidate->site, candidate->chip, before_ms, fit, now_ms);
     take_again(reserve, &fleet->sites[candidate->site]);
-    *ahead = (struct candidate_ahead){ .room_version = site->room_version,
-                                       .held_version = site->held_version,
-                                       .until_ms = start_ms == now_ms
-                                                       ? now_ms
-                                                       : ends_next_ms(&site->ends, now_ms),
-                                       .is_exact = start_ms >= 0 || before_ms < 0,
-                                       .start_ms = start_ms >= 0    ? start_ms
-                                                   : before_ms >= 0 ? before_ms
-                                                                    : -1 };
+    *ahead = (struct candidate_ahead){
+        .changes_count = start_ms == now_ms ? UINT64_MAX : site->changes_count,
+        .now_ms = now_ms,
+        .start_ms = start_ms >= 0 || before_ms < 0 ? start_ms : before_ms,
+        .is_exact = start_ms >= 0 || before_ms < 0,
+    };
     return start_ms;
 }
 
 /* What each promised node has over at that moment, beside the head's own part. */
-static void set_limits(struct reserve *reserve, struct fleet *fleet, const struct grant *plan)
+static void keep_limits(struct reserve *reserve, const struct fleet *fleet,
+                        const struct grant *plan)
 {
-    struct fleet_site *site = &fleet->sites[plan->site];
+    const struct fleet_site *site = &fleet->sites[plan->site];
 
-    MEM_GROW(reserve->limits, reserve->limits_cap, plan->parts_count);
-    reserve->limits_count = plan->parts_count;
+    MEM_GROW(reserve->kept, reserve->kept_cap, plan->parts_count);
+    reserve->kept_count = plan->parts_count;
     for (uint32_t i = 0; i < plan->parts_count; i++) {
         const struct grant_part *part = &plan->parts[i];
         const struct fleet_node *node = &site->nodes[part->node];
-        struct fleet_limit *limit = &reserve->limits[i];
+        struct fleet_limit *limit = &reserve->kept[i];
 
         *limit = (struct fleet_limit){
             .site = plan->site,
@@ -148,13 +167,36 @@ static void set_limits(struct reserve *reserve, struct fleet *fleet, const struc
     }
 }
 
+static void make_plan(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
+                      struct candidate *at, struct fit *fit, int64_t now_ms)
+{
+    struct grant *plan;
+
+    run_ahead(reserve, shape, fleet, at->site, at->chip, -1, fit, now_ms);
+    fit_candidate_plainly(shape, fleet, at->site, at->chip, FIT_NOW, fit);
+    plan = fit_grant(shape, fleet, fit, FIT_NOW);
+    keep_limits(reserve, fleet, plan);
+    grant_destroy(plan);
+    take_again(reserve, &fleet->sites[at->site]);
+    at->ahead.plan = ++reserve->plan;
+}
+
+static void set_limits(struct reserve *reserve, struct fleet *fleet)
+{
+    MEM_GROW(reserve->limits, reserve->limits_cap, reserve->kept_count);
+    memcpy(reserve->limits, reserve->kept, reserve->kept_count * sizeof(*reserve->limits));
+    reserve->limits_count = reserve->kept_count;
+    for (uint32_t i = 0; i < reserve->limits_count; i++)
+        fleet_set_limit(fleet, reserve->limits[i].site, reserve->limits[i].node,
+                        &reserve->limits[i]);
+}
+
 void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
                   const struct objective *objective, struct fit *fit, int64_t now_ms)
 {
     int64_t best_ms = -1, start_ms;
     uint32_t count, best = 0;
     struct candidate *at;
-    struct grant *plan;
 
     reserve_clear(reserve, fleet);
     reserve->is_planned = true;
@@ -170,14 +212,9 @@ void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fl
     if (best_ms < 0)
         return;
     at = &shape->candidates[best];
-    run_ahead(reserve, shape, fleet, at->site, at->chip, -1, fit, now_ms);
-    fit_candidate_plainly(shape, fleet, at->site, at->chip, FIT_NOW, fit);
-    plan = fit_grant(shape, fleet, fit, FIT_NOW);
-    set_limits(reserve, fleet, plan);
-    grant_destroy(plan);
-    take_again(reserve, &fleet->sites[at->site]);
-    for (uint32_t i = 0; i < reserve->limits_count; i++)
-        fleet_set_limit(fleet, at->site, reserve->limits[i].node, &reserve->limits[i]);
+    if (!at->ahead.plan || at->ahead.plan != reserve->plan || at->ahead.changes_count == UINT64_MAX)
+        make_plan(reserve, shape, fleet, at, fit, now_ms);
+    set_limits(reserve, fleet);
     reserve->start_ms = best_ms;
     reserve->site = at->site;
 }

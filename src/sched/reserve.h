@@ -17,14 +17,18 @@ struct reserve {
     uint32_t site;
     struct fleet_limit *limits; /* one per node that is promised; nodes point here */
     uint32_t limits_count, limits_cap;
+    struct fleet_limit *kept; /* the newest plan's limits as they were: see candidate_ahead.plan */
+    uint32_t kept_count, kept_cap;
+    uint64_t plan;
     struct ends_walk walk; /* scratch */
     struct reserve_part *parts;
     uint32_t parts_count, parts_cap;
 };
 
 void reserve_fini(struct reserve *reserve);
-/* Plan for `shape`, which does not fit now but has candidates. `fit` is scratch: afterwards it
- * holds the planned place. */
+/* Plan for `shape`, which does not fit now but has candidates. What was found at a
+ * candidate is kept with it and looked at anew only when a change there may matter; the answer is
+ * the same. `fit` is scratch. */
 void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
                   const struct objective *objective, struct fit *fit, int64_t now_ms);
 /* A grant found with FIT_LIMITED is about to be held: it uses up what was over. */

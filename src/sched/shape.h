@@ -9,9 +9,10 @@
 
 /* When the shape could start there, as last looked at (reserve.c). */
 struct candidate_ahead {
-    uint64_t room_version, held_version; /* of the site */
-    int64_t until_ms;                    /* an end there passes: look again */
-    int64_t start_ms;                    /* -1 = never; when not exact, it is not before this */
+    uint64_t changes_count; /* of the site, by then; UINT64_MAX = never looked */
+    uint64_t plan;          /* reserve.plan of the plan that was made of it; 0 = none */
+    int64_t now_ms;         /* when that was */
+    int64_t start_ms;       /* -1 = never; when not exact, it is not before this */
     bool is_exact;
 };
 

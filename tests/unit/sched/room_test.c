@@ -316,11 +316,13 @@ static void test_plans_are_the_same(void **state)
             assert_true(count <= 8);
             memcpy(saved, shape->candidates, count * sizeof(saved[0]));
             for (uint32_t c = 0; c < count; c++)
-                shape->candidates[c].ahead.room_version = UINT64_MAX;
+                shape->candidates[c].ahead.changes_count = UINT64_MAX;
             reserve_plan(&fresh, shape, &bed.fleet, &ANY_OBJECTIVE, &bed.fit, now_ms);
             memcpy(shape->candidates, saved, count * sizeof(saved[0]));
             assert_true(start_ms == fresh.start_ms);
             assert_int_equal(limits_count, fresh.limits_count);
+            if (limits_count)
+                assert_memory_equal(kept.kept, fresh.kept, limits_count * sizeof(*fresh.kept));
             plans++;
             reserve_clear(&fresh, &bed.fleet);
             assert_true(room_is_sound(&bed.fleet.sites[0].room, &bed.fleet.sites[0]));
