@@ -104,12 +104,16 @@ static int show_sites(const json_t *answer)
     json_array_foreach (rows, index, site) {
         const json_t *tariff = json_object_get(site, "tariff");
         bool reachable = reply_flag(site, "reachable");
+        bool forgotten = reply_flag(site, "forgotten");
         char text[48];
 
         table_add_color(&table, reply_text(site, "name"), TERM_CYAN);
         table_add(&table, reply_text(site, "owner"));
         table_add(&table, reply_text(site, "region"));
-        table_add_color(&table, reachable ? "reachable" : "unreachable",
+        table_add_color(&table,
+                        reachable   ? "reachable"
+                        : forgotten ? "forgotten"
+                                    : "unreachable",
                         reachable ? TERM_GREEN : TERM_YELLOW);
         table_addf(&table, "%" PRId64, reply_number(site, "nodes"));
         units_print_milli(reply_number(tariff, "carbon_g_per_kwh_milli"), text, sizeof(text));

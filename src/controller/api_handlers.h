@@ -16,6 +16,8 @@ void api_job_outputs(struct api_call *call);
 void api_job_output(struct api_call *call);
 
 void api_sites_list(struct api_call *call);
+void api_site_forget(struct api_call *call);
+void api_site_readmit(struct api_call *call);
 void api_nodes_list(struct api_call *call);
 void api_devices_list(struct api_call *call);
 void api_node_cordon(struct api_call *call);

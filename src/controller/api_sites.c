@@ -31,10 +31,11 @@ void api_sites_list(struct api_call *call)
 
         json_array_append_new(
             list,
-            json_pack("{s:s, s:s, s:s, s:b, s:b, s:I, s:o}", "name", site->name, "owner",
+            json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:o}", "name", site->name, "owner",
                       site->owner, "region", site->region, "reachable", reachable, "connected",
-                      sessions_is_open(call->controller->sessions, site->name), "nodes",
-                      (json_int_t)site->nodes_count, "tariff", tariff_to_json(&site->tariff)));
+                      sessions_is_open(call->controller->sessions, site->name), "forgotten",
+                      grid_site_is_forgotten(grid, i), "nodes", (json_int_t)site->nodes_count,
+                      "tariff", tariff_to_json(&site->tariff)));
     }
     api_reply_json(call, 200, json_pack("{s:o}", "sites", list));
 }
@@ -79,7 +80,7 @@ static json_t *device_to_json(const char *site, const struct node_view *view, ui
                      device->health_text[0] ? device->health_text : NULL, "driver", device->driver);
 }
 
-/* Walk nodes of all sites, or of ?site=, until `limit` rows are in `list`. */
+/* Nodes of all sites that are not forgotten, or of ?site=. */
 static void list_nodes(struct api_call *call, bool devices)
 {
     const struct grid *grid = shell_grid(call->controller->shell);
@@ -91,7 +92,7 @@ static void list_nodes(struct api_call *call, bool devices)
         const struct site_info *site = grid_site_get(grid, s, &reachable);
         struct node_view view;
 
-        if (only && strcmp(only, site->name))
+        if ((only && strcmp(only, site->name)) || grid_site_is_forgotten(grid, s))
             continue;
         for (uint32_t n = 0; n < site->nodes_count; n++) {
             if (!grid_node_get(grid, s, n, &view))
@@ -115,6 +116,50 @@ void api_nodes_list(struct api_call *call)
 void api_devices_list(struct api_call *call)
 {
     list_nodes(call, true);
+}
+
+static void set_forgotten(struct api_call *call, bool forgotten)
+{
+    struct controller *controller = call->controller;
+    const char *reason = http_request_query(call->request, "reason");
+    struct event event = { .type = EVENT_SITE_FORGOTTEN };
+    struct change change = { 0 };
+    struct err err = { 0 };
+    char text[REASON_BYTES];
+    uint64_t seq = shell_last_seq(controller->shell);
+    int rc;
+
+    if (forgotten && sessions_is_open(controller->sessions, call->params[0])) {
+        api_error(call, 409, "conflict", "site",
+                  "site %s is connected: stop its agent first, or cordon its nodes instead",
+                  call->params[0]);
+        return;
+    }
+    snprintf(text, sizeof(text), "%s", reason ? reason : "");
+    event.site_forgotten.site = call->params[0];
+    event.site_forgotten.forgotten = forgotten;
+    event.site_forgotten.by = call->who.user;
+    event.site_forgotten.reason = text;
+    rc = shell_apply(controller->shell, &event, NULL, &seq, &err);
+    if (rc < 0 && rc != -EALREADY) {
+        api_fail(call, rc, &err);
+        return;
+    }
+    sessions_fence(controller->sessions, call->params[0]);
+    if (rc == 0 && change_from_event(seq, &event, &change))
+        events_note(controller->events, &change);
+    api_reply_durable(call, seq, 200,
+                      json_pack("{s:s, s:b}", "site", call->params[0], "forgotten", forgotten));
+}
+
+void api_site_forget(struct api_call *call)
+{
+    set_forgotten(call, true);
+}
+
+void api_site_readmit(struct api_call *call)
+{
+    set_forgotten(call, false);
 }
 
 static void set_cordon(struct api_call *call, bool cordoned)

@@ -25,6 +25,8 @@ const struct route api_routes[] = {
     { "GET", V1 "/jobs/{id}/outputs/{path}", ROLES_USERS, 0, api_job_output },
     { "POST", V1 "/plan", ROLES_USERS, BODY_SPEC, api_plan },
     { "GET", V1 "/sites", ROLES_USERS, 0, api_sites_list },
+    { "POST", V1 "/sites/{site}/forget", ROLES_OPERATORS, BODY_SMALL, api_site_forget },
+    { "POST", V1 "/sites/{site}/readmit", ROLES_OPERATORS, BODY_SMALL, api_site_readmit },
     { "GET", V1 "/nodes", ROLES_USERS, 0, api_nodes_list },
     { "GET", V1 "/devices", ROLES_USERS, 0, api_devices_list },
     { "POST", V1 "/nodes/{site}/{node}/cordon", ROLES_OPERATORS, BODY_SMALL, api_node_cordon },

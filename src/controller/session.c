@@ -551,6 +551,12 @@ static struct site_session *open_session(struct sessions *sessions, const char *
     return session;
 }
 
+void sessions_fence(struct sessions *sessions, const char *site)
+{
+    if (find(sessions, site))
+        open_session(sessions, site);
+}
+
 struct report_line {
     const char *text;
     size_t len;

@@ -31,6 +31,8 @@ void session_handle_reports(struct api_call *call);
 void sessions_take_effect(struct sessions *sessions, uint64_t seq, const struct effect *effect);
 /* Send a command at once (log reads). -ENOTCONN: the site has no open stream. */
 int sessions_send(struct sessions *sessions, const char *site, const struct wire_command *command);
+/* Refuse what an agent of this site still has to say: it must say HELLO, and be taken, first. */
+void sessions_fence(struct sessions *sessions, const char *site);
 bool sessions_is_open(const struct sessions *sessions, const char *site);
 uint32_t sessions_count(const struct sessions *sessions);
 /* The journal can be written again: note the losses that could not be. */

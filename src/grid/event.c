@@ -93,7 +93,7 @@ int event_from_json(const json_t *json, struct arena *arena, struct event *event
 
     if (!name)
         return err_field(err, -EINVAL, "type", "event without a type");
-    for (unsigned i = 1; !fields && i <= EVENT_NOTE; i++)
+    for (unsigned i = 1; !fields && i <= EVENT_TYPE_LAST; i++)
         if (strcmp(event_type_name(i), name) == 0)
             fields = event_fields(type = i);
     if (!fields)

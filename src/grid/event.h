@@ -38,9 +38,12 @@ enum event_type { /* numbers are for ever: they are in journals */
                       11, /* the site, asked to reconcile, has no trace of the attempt */
                   EVENT_NODE_STATE =
                       12, /* a node or one of its devices: cordoned, sick, well again */
-                  EVENT_TENANT_SET = 13, /* a tenant and its quotas */
-                  EVENT_NOTE = 14        /* free text of an operator, for the record */
+                  EVENT_TENANT_SET = 13,    /* a tenant and its quotas */
+                  EVENT_NOTE = 14,          /* free text of an operator, for the record */
+                  EVENT_SITE_FORGOTTEN = 15 /* gone for good, as an operator says; or readmitted */
 };
+
+#define EVENT_TYPE_LAST EVENT_SITE_FORGOTTEN
 
 enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_EXITED = 0,    /* exit_code tells */
@@ -123,6 +126,12 @@ struct event {
         struct {
             const char *text;
         } note;
+        struct {
+            const char *site;
+            bool forgotten; /* false = readmitted */
+            const char *by;
+            const char *reason;
+        } site_forgotten;
     };
 };
 

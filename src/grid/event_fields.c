@@ -266,6 +266,12 @@ static const struct field tenant_list[] = {
 static const struct field note_list[] = {
     STRING("text", note.text, EVENT_TEXT_BYTES_MAX),
 };
+static const struct field forgotten_list[] = {
+    STRING("site", site_forgotten.site, NAME_MAX_),
+    AT("forgotten", BOOL, site_forgotten.forgotten),
+    STRING("by", site_forgotten.by, EVENT_TEXT_BYTES_MAX),
+    STRING("reason", site_forgotten.reason, EVENT_TEXT_BYTES_MAX),
+};
 
 static const struct {
     const char *name;
@@ -287,6 +293,7 @@ static const struct {
     TYPE(EVENT_NODE_STATE, "node_state", node_state_list),
     TYPE(EVENT_TENANT_SET, "tenant_set", tenant_list),
     TYPE(EVENT_NOTE, "note", note_list),
+    TYPE(EVENT_SITE_FORGOTTEN, "site_forgotten", forgotten_list),
 };
 
 const struct fields *event_fields(unsigned type)

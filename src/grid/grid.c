@@ -30,6 +30,7 @@ void grid_destroy(struct grid *grid)
     intern_fini(&grid->terms);
     intern_fini(&grid->tenant_names);
     intern_fini(&grid->key_texts);
+    intern_fini(&grid->forgotten);
     free(grid->tenants);
     free(grid->keys);
     free(grid->key_order);
@@ -89,6 +90,8 @@ static int check_ended(const struct event_attempt_ended *ended, struct err *err)
 
 int grid_check(const struct grid *grid, const struct event *event, struct err *err)
 {
+    int rc;
+
     if (event->time_ms < 0 || event->time_ms > EVENT_TIME_MS_MAX)
         return err_set(err, -EINVAL, "event time %" PRId64 " is out of range", event->time_ms);
     switch (event->type) {
@@ -101,7 +104,10 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
     case EVENT_SITE_LOST:
     case EVENT_NODE_STATE:
     case EVENT_TENANT_SET:
-        return place_check(grid, event, err);
+        rc = forget_check(grid, event, err);
+        return rc < 0 ? rc : place_check(grid, event, err);
+    case EVENT_SITE_FORGOTTEN:
+        return forget_check(grid, event, err);
     case EVENT_ATTEMPT_ENDED:
         return check_ended(&event->attempt_ended, err);
     case EVENT_PASS:
@@ -131,6 +137,9 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
     case EVENT_NODE_STATE:
     case EVENT_TENANT_SET:
         place_apply(grid, event);
+        break;
+    case EVENT_SITE_FORGOTTEN:
+        forget_apply(grid, event);
         break;
     case EVENT_PASS:
         timers_fire(grid);

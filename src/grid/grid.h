@@ -122,7 +122,7 @@ void grid_destroy(struct grid *grid);
 /* Check without changing: what grid_step would refuse, refused before it is journaled.
  * -ENOENT unknown job, tenant or site; -EINVAL; -EPROTO not legal in this state;
  * -EDQUOT over quota; -ENOSPC too many jobs; -EALREADY nothing would change; -EKEYREJECTED the
- * idempotency key came with another body. */
+ * idempotency key came with another body; -EACCES the site was forgotten. */
 int grid_check(const struct grid *grid, const struct event *event, struct err *err);
 /* A key that is remembered: what the submit with it answered. So a repeat need not be journaled;
  * one that was journaled all the same changes nothing (result.repeated). */
@@ -184,7 +184,8 @@ struct node_view {
 uint32_t grid_site_count(const struct grid *grid);
 const struct site_info *grid_site_get(const struct grid *grid, uint32_t index, bool *reachable_out);
 uint64_t grid_site_session(const struct grid *grid, uint32_t index); /* as site_seen told last */
-int grid_site_find(const struct grid *grid, const char *name);       /* index or -1 */
+bool grid_site_is_forgotten(const struct grid *grid, uint32_t index);
+int grid_site_find(const struct grid *grid, const char *name); /* index or -1 */
 bool grid_node_get(const struct grid *grid, uint32_t site, uint32_t node,
                    struct node_view *view_out);
 

@@ -19,6 +19,7 @@ struct reader {
     struct cursor in;
     struct arena arena;
     struct places strings, specs, terms, shapes, tenants;
+    uint64_t version;
     uint64_t first_id; /* no job or array that lives has a lower id */
     bool failed;
 };
@@ -97,8 +98,10 @@ static void read_head(struct reader *reader)
 {
     struct grid *grid = reader->grid;
 
-    if (strcmp(take_text(reader, 32), SNAPSHOT_MAGIC) != 0 ||
-        take(reader, UINT32_MAX) != SNAPSHOT_VERSION)
+    if (strcmp(take_text(reader, 32), SNAPSHOT_MAGIC) != 0)
+        reader->failed = true;
+    reader->version = take(reader, SNAPSHOT_VERSION);
+    if (reader->version == 0)
         reader->failed = true;
     grid->now_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
     grid->next_id = take(reader, UINT64_MAX / 2);
@@ -619,6 +622,23 @@ static void read_key_hashes(struct reader *reader)
         grid->keys[grid->key_order[i]].body_hash = take(reader, UINT64_MAX);
 }
 
+static void read_forgotten(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    uint64_t count = take(reader, grid->fleet.sites_count), next = 0;
+
+    for (uint64_t i = 0; i < count && !reader->failed; i++) {
+        uint64_t index = take(reader, grid->fleet.sites_count - 1u);
+
+        if (reader->failed || index < next) {
+            reader->failed = true;
+            return;
+        }
+        next = index + 1;
+        intern_text(&grid->forgotten, grid->fleet.sites[index].info.name);
+    }
+}
+
 static void read_all(struct reader *reader)
 {
     uint64_t count, last_id = 0;
@@ -636,8 +656,10 @@ static void read_all(struct reader *reader)
         read_job(reader, &last_id);
     if (!reader->failed)
         read_keys(reader);
-    if (!reader->failed && reader->in.at != reader->in.end) /* older ones end here */
+    if (!reader->failed && reader->version >= 2) {
         read_key_hashes(reader);
+        read_forgotten(reader);
+    }
     if (reader->in.at != reader->in.end)
         reader->failed = true;
     arena_fini(&reader->arena);

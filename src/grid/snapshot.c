@@ -268,7 +268,16 @@ static void put_keys(const struct grid *grid, struct buf *out)
     }
 }
 
-/* At the end, in the order of the keys: an older snapshot ends before. */
+/* In the order of the sites, which never leave. */
+static void put_forgotten(const struct grid *grid, struct buf *out)
+{
+    put_u64(out, grid->forgotten.live_count);
+    for (uint32_t i = 0; i < grid->fleet.sites_count; i++)
+        if (grid_site_is_forgotten(grid, i))
+            put_u64(out, i);
+}
+
+/* In the order of the keys. */
 static void put_key_hashes(const struct grid *grid, struct buf *out)
 {
     for (uint32_t i = grid->key_first; i < grid->key_end; i++)
@@ -336,6 +345,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     }
     put_keys(grid, out);
     put_key_hashes(grid, out);
+    put_forgotten(grid, out);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

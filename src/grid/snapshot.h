@@ -6,7 +6,9 @@
 #pragma once
 
 #define SNAPSHOT_MAGIC "mains grid"
-#define SNAPSHOT_VERSION 1u
+/* 2 ends with the hashes of the idempotency keys and the forgotten sites; 1, still read, does not.
+ */
+#define SNAPSHOT_VERSION 2u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */

@@ -129,6 +129,8 @@ struct grid {
     struct news *settle; /* what ended in this step: its waiters must be told */
     uint32_t settle_count, settle_cap;
 
+    struct intern forgotten; /* names of sites that are refused */
+
     struct intern key_texts;
     struct key *keys;
     uint32_t keys_cap;
@@ -242,6 +244,11 @@ enum hold pass_hold(const struct grid *grid, const struct job *job);
 int64_t job_end_bound(const struct grid *grid, const struct job *job);
 int place_check(const struct grid *grid, const struct event *event, struct err *err);
 void place_apply(struct grid *grid, const struct event *event);
+
+/* --- forget.c ----------------------------------------------------------------------------- */
+/* Of all events about sites: 0 unless the site is, or cannot be, forgotten. */
+int forget_check(const struct grid *grid, const struct event *event, struct err *err);
+void forget_apply(struct grid *grid, const struct event *event);
 
 /* --- view.c ------------------------------------------------------------------------------- */
 void job_fill_view(struct grid *grid, const struct job *job, struct job_view *view);

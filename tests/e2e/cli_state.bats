@@ -228,3 +228,26 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     run mains ps --since never
     [ "$status" -eq 2 ]
 }
+
+@test "site forget ends what a renamed site held; its name is refused until it is readmitted" {
+    old=$(mains sites --json | jq -r '.sites[0].name')
+    id=$(mains submit -q -- sleep 20)
+    wait_for 10 eval "mains show --json $id | jq -e '.state == \"running\"' >/dev/null"
+    run mains site forget "$old"
+    [ "$status" -eq 1 ]
+    [[ $output == *"is connected"* ]]
+    mains down
+    mv "$STATE/agent" "$STATE/agent.gone"
+    mains up --detach --listen 127.0.0.1:0 --site renamed
+    mains cancel -q "$id"
+    [ "$(mains show --json "$id" | jq -r .state)" = stopping ]
+    mains site forget "$old" --reason 'renamed'
+    [ "$(mains show --json "$id" | jq -r .state)" = cancelled ]
+    mains sites | grep -q "^$old .*forgotten"
+    ! mains nodes --json | jq -e --arg old "$old" '.nodes[] | select(.site == $old)'
+    mains down
+    run timeout 30 "$MAINS" up --detach --listen 127.0.0.1:0 --site "$old"
+    mains site readmit "$old"
+    wait_for 20 eval "mains sites | grep -q '^$old .* reachable'"
+    [ "$(mains run -q -- echo back)" = back ]
+}

@@ -111,6 +111,8 @@ static void test_refusals(void **state)
         { "GET", V1 "/jobs/4711/outputs/a", NULL, false, 404, "not_found" },
         { "DELETE", V1 "/jobs/4711", NULL, false, 404, "not_found" },
         { "POST", V1 "/nodes/here/none/cordon", NULL, false, 404, "not_found" },
+        { "POST", V1 "/sites/none/forget", NULL, false, 404, "not_found" },
+        { "POST", V1 "/sites/none/readmit", NULL, false, 404, "not_found" },
         { "GET", V1 "/usage?group_by=odd", NULL, false, 400, "invalid" },
         { "GET", V1 "/usage?since=yesterday", NULL, false, 400, "invalid" },
         { "GET", V1 "/events?after=-1", NULL, false, 400, "invalid" },

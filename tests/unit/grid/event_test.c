@@ -108,7 +108,7 @@ static void test_round_trip(void **state)
     event.site_seen.site = "here";
     event.site_seen.session = UINT64_MAX;
     round_trip(&event);
-    for (unsigned type = EVENT_JOB_SUBMITTED; type <= EVENT_NOTE; type++) {
+    for (unsigned type = EVENT_JOB_SUBMITTED; type <= EVENT_TYPE_LAST; type++) {
         event = (struct event){ .type = type, .time_ms = -5 };
         round_trip(&event);
     }
@@ -301,7 +301,7 @@ static void test_documented(void **state)
     text[len] = '\0';
     records = strstr(text, "\n## Records");
     assert_non_null(records);
-    for (unsigned type = 1; type <= EVENT_NOTE; type++) {
+    for (unsigned type = 1; type <= EVENT_TYPE_LAST; type++) {
         char head[80];
         const char *row;
 

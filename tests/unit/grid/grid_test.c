@@ -351,13 +351,17 @@ static void test_begin(void **state)
 /* --- keys, views, the clock ----------------------------------------------------------------------
  */
 
-/* From the first bytes of a snapshot: all but the last `less`. */
+#define VERSION_AT 12 /* the magic's length, its ten bytes and a NUL come before */
+
+/* From a snapshot; of version 1 when its last `less` bytes are what that did not have. */
 static void restart(struct bed *bed, size_t less)
 {
     CLEANUP(buf_fini) struct buf bytes = buf_init((size_t)1 << 20);
     struct grid *grid = NULL;
 
     assert_int_equal(grid_snapshot(bed->grid, &bytes), 0);
+    if (less)
+        bytes.data[VERSION_AT] = 1;
     assert_int_equal(grid_restore(bytes.data, bytes.len - less, &grid, NULL), 0);
     grid_destroy(bed->grid);
     bed->grid = grid;
@@ -387,13 +391,68 @@ static void test_keys(void **state)
     assert_int_equal(bed_try(&bed, &event, &again, NULL), -EKEYREJECTED);
     restart(&bed, 0);
     assert_int_equal(bed_try(&bed, &event, &again, NULL), -EKEYREJECTED);
-    restart(&bed, 2); /* an older snapshot ends before the hashes of its two keys */
+    restart(&bed, 3); /* two hashes, no forgotten site */
     assert_int_equal(bed_try(&bed, &event, &again, NULL), 0);
     assert_true(again.repeated);
     bed.now_ms += GRID_KEY_KEEP_MS + 1;
     bed_pass(&bed);
     assert_false(grid_find_key(bed.grid, "alice", "k1", &again));
     assert_int_equal(grid_count(bed.grid).submitted_total, 2);
+    bed_destroy(&bed);
+}
+
+static int say_forgotten(struct bed *bed, const char *site, bool forgotten)
+{
+    struct event event = { .type = EVENT_SITE_FORGOTTEN };
+    struct err err;
+
+    event.site_forgotten.site = site;
+    event.site_forgotten.forgotten = forgotten;
+    event.site_forgotten.by = "op";
+    return bed_try(bed, &event, NULL, &err);
+}
+
+/* A job that is being stopped and one that runs, at a site that is never heard again. */
+static void test_forgotten_site(void **state)
+{
+    struct bed bed = bed_create(two_cpus, 1);
+    struct event lost = { .type = EVENT_SITE_LOST }, seen = { .type = EVENT_SITE_SEEN };
+    struct event join = { .type = EVENT_SITE_JOINED };
+    struct event once = bed_job(1);
+    uint64_t stopping, running;
+    struct job_view view;
+    struct err err;
+
+    (void)state;
+    once.job_submitted.request.requeue_on_loss = 1;
+    stopping = bed_submit(&bed, bed_job(1));
+    running = bed_submit(&bed, once);
+    bed_pass(&bed);
+    bed_started(&bed, stopping, 1);
+    bed_cancel(&bed, stopping);
+    assert_int_equal(say_forgotten(&bed, "nowhere", true), -ENOENT);
+    assert_int_equal(say_forgotten(&bed, "here", true), -EPROTO); /* it is heard */
+    assert_int_equal(say_forgotten(&bed, "here", false), -EALREADY);
+    lost.site_lost.site = seen.site_seen.site = "here";
+    bed_step(&bed, &lost);
+    assert_int_equal(bed_state(&bed, stopping), JOB_STOPPING);
+    assert_int_equal(say_forgotten(&bed, "here", true), 0);
+    assert_int_equal(say_forgotten(&bed, "here", true), -EALREADY);
+    assert_false(grid_find_job(bed.grid, stopping, &view));
+    assert_string_equal(bed.ended_reason, "cancelled by al");
+    assert_int_equal(bed_state(&bed, running), JOB_QUEUED);
+    assert_int_equal(bed.rows, 2); /* both are in the ledger */
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, running), JOB_QUEUED);
+    restart(&bed, 0);
+    snprintf(join.site_joined.site.name, MODEL_NAME_BYTES, "here");
+    assert_int_equal(bed_try(&bed, &join, NULL, &err), -EACCES);
+    assert_int_equal(bed_try(&bed, &seen, NULL, &err), -EACCES);
+    assert_true(grid_site_is_forgotten(bed.grid, 0));
+    assert_int_equal(say_forgotten(&bed, "here", false), 0);
+    bed_join(&bed, "here", two_cpus, 1);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, running), JOB_STARTING);
     bed_destroy(&bed);
 }
 
@@ -499,6 +558,7 @@ int main(void)
         cmocka_unit_test(test_arrays),
         cmocka_unit_test(test_begin),
         cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_forgotten_site),
         cmocka_unit_test(test_walks),
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_usage),
