@@ -289,12 +289,13 @@ static void show_rate(double failures, uint32_t seeds, bool is_goal)
     double mtbf = DAYS * 1000 / failures / NODES, best = formula(failures);
     struct habit habits[] = { { "planned", 0, -1 },
                               { "oracle", spares_best_interval(mtbf, STALL_MS), 100 },
-                              { "every 30 min, 4 spares", 1800e3, 4 },
-                              { "every hour, 4 spares", 3600e3, 4 },
+                              { "every 30 min, planned spares", 1800e3, -1 },
+                              { "every hour, planned spares", 3600e3, -1 },
+                              { "planned interval, 4 spares", 0, 4 },
                               { "planned interval, no spares", 0, 0 } };
     char name[64], note[512], goal[32];
 
-    for (uint32_t i = 0; i < ARRAY_COUNT(habits); i++) {
+    for (uint32_t i = 0; i < (is_goal ? ARRAY_COUNT(habits) : 2); i++) {
         struct tally t = run_many(failures, &habits[i], seeds, best / 100 - 0.003);
         double n = t.runs;
 

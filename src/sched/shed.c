@@ -49,7 +49,7 @@ struct shed_params shed_params_default(void)
                           [CLASS_NORMAL] = 4,
                           [CLASS_HIGH] = 16,
                           [CLASS_URGENT] = 64 },
-        .waiting_milli = 250,
+        .waiting_milli = 20,
         .time_margin_ms = 5000,
         .watts_margin_milli = 20,
         .touch_device_ms = 60 * 1000,
@@ -119,7 +119,7 @@ static void add_way(struct shed *shed, const struct offer *offer, struct shed_ch
     way->choice = choice;
     way->cost = ((double)choice.lost_ms + (double)offer->params->touch_device_ms +
                  (double)choice.waiting_ms * offer->params->waiting_milli / 1000) *
-                offer->params->class_weight[job->job_class] * (1.0 + job->interrupts);
+                offer->params->class_weight[job->job_class] * (1 + job->interrupts / 2.0);
 }
 
 static void add_caps(struct shed *shed, const struct offer *offer)
@@ -181,14 +181,19 @@ static void add_ends(struct shed *shed, const struct offer *offer)
     add_way(shed, offer, end, (double)job->undone_ms + again, lasts);
     end.how = SHED_SAVE;
     end.ready_ms = job->save_ms;
-    add_way(shed, offer, end, (double)job->save_ms + again, lasts);
+    end.watts_left = MAX(job->watts_idle, job->watts_saving);
+    add_way(shed, offer, end, (double)job->save_lost_ms + again, lasts);
     if (job->move_ms < 0 || !offer->may_move)
         return;
     end.how = SHED_MOVE;
     end.is_saved = is_saved;
-    end.ready_ms = is_saved ? job->save_ms : job->stop_ms;
+    if (!is_saved) {
+        end.ready_ms = job->stop_ms;
+        end.watts_left = job->watts_idle;
+    }
     add_way(shed, offer, end,
-            (double)(is_saved ? job->save_ms : job->undone_ms) + again + (double)job->move_ms, 0);
+            (double)(is_saved ? job->save_lost_ms : job->undone_ms) + again + (double)job->move_ms,
+            0);
 }
 
 static int compare_ways(const void *a, const void *b)

@@ -4,7 +4,8 @@
  *
  * Each job offers ways of drawing less, each with the watts it frees, how long until it does, and
  * a cost in device-milliseconds: work that must be done again, saves, restarts and moves in full
- * (lost), and the time its devices do not work during the cut at a lower weight (waiting). Classes
+ * (lost), and the time its devices do not work during the cut at a much lower weight (waiting:
+ * whoever is interrupted, about as much waits; it decides between a cap and a pause). Classes
  * weigh the cost, so lower ones go first; so does having been interrupted before, which keeps one
  * job from paying for all. Ways that are not done in time do not count at all.
  *
@@ -14,11 +15,11 @@
  * or dear are taken back. The bound of the relaxed problem is told beside the cost. Ties go by id.
  *
  * The clock speed of a capped device is taken as the cube root of its power above idle, and work
- * as the clock speed: more is lost to a cap in this model than measured (Frey et al. 2022: a V100
- * capped to 60 % trains 7 % slower; here 19 %).
+ * as the clock speed: more is lost to a cap in this model than measured (McDonald et al. 2022:
+ * V100s capped from 250 to 150 W train 6.8 % slower on average; here 19 %).
  *
  * Pure, and all state is the caller's; `struct shed` is scratch, kept to save allocations. Cost:
- * ways sorted once, O(n log n), and swaps_max times n; 1,000 jobs take under a millisecond. */
+ * ways sorted once, O(n log n), and swaps_max times n; 600 jobs took 1 to 4 ms on a busy core. */
 #pragma once
 
 #include "model/request.h"
@@ -27,14 +28,13 @@
 #include <stdint.h>
 
 #define SHED_JOBS_MAX (1u << 20)
-#define SHED_WAYS_MAX 12u /* of one job */
 
 enum shed_how {
     SHED_KEEP,
     SHED_CAP,    /* devices' power limited to watts_left in all */
     SHED_SHRINK, /* goes on with devices_left */
     SHED_PAUSE,  /* suspended in place, memory kept, devices held */
-    SHED_SAVE,   /* stopped once the checkpoint asked for, or its own next one, is complete */
+    SHED_SAVE,   /* asked for a checkpoint, or left to its own next one, and stopped then */
     SHED_MOVE,   /* as SHED_SAVE or SHED_STOP, and started at another site */
     SHED_STOP    /* now; goes on from its newest complete checkpoint */
 };
@@ -43,13 +43,16 @@ struct shed_job {
     uint64_t id; /* unique among those given */
     enum job_class job_class;
     uint32_t devices;    /* >= 1 */
-    uint32_t interrupts; /* how often it was shed lately */
+    uint32_t interrupts; /* how often it was shed lately (in a day, say); each adds half its cost */
     int64_t watts;       /* its devices now: measured, else as the chip draws under load */
     int64_t watts_idle;  /* the same devices with nothing on them */
     int64_t undone_ms;   /* of work that no complete checkpoint holds */
     int64_t restart_ms;
-    /* Until power falls, by each way; -1 = not this way. */
+    /* Until power falls, by each way; -1 = not this way. save_ms: until it stands still to write
+     * the checkpoint asked for, or until its own next one is complete. */
     int64_t stop_ms, pause_ms, save_ms, cap_ms, shrink_ms;
+    int64_t save_lost_ms;  /* of work, by a save: standing still, or done after the snapshot */
+    int64_t watts_saving;  /* its devices while it writes */
     int64_t watts_cap_min; /* lowest cap its devices take, in all */
     uint32_t devices_min;  /* when shrunk */
     int64_t move_ms; /* without work on the way to another site, besides restart_ms; -1 = none */
@@ -63,7 +66,7 @@ struct shed_params {
     int64_t touch_device_ms;     /* an interruption's cost besides: fewer are better */
     uint32_t swaps_max;
 };
-/* Classes 1, 4, 16, 64; waiting 0.25; 5 s; 2 %; one device-minute; 64 swaps. */
+/* Classes 1, 4, 16, 64; waiting 0.02; 5 s; 2 %; one device-minute; 64 swaps. */
 struct shed_params shed_params_default(void);
 
 struct shed_ask {

@@ -88,6 +88,8 @@ static void test_ways(void **state)
         { "a cap is not enough", 1900, 1000, -1, 500, -1, -1, 600000, SHED_PAUSE, 0 },
         { "shrunk", 900, -1, -1, -1, 10000, -1, 600000, SHED_SHRINK, 8 * 10000 },
         { "moved after a save", 1900, -1, 20000, -1, -1, 100000, 600000, SHED_MOVE, 8 * 180000 },
+        { "saves, but draws too much meanwhile", 2000, -1, 20000, -1, -1, -1, 600000, SHED_STOP,
+          8 * 660000 },
         { "moved without", 1900, -1, -1, -1, -1, 100000, 10000, SHED_MOVE, 8 * 170000 },
     };
     struct shed *shed = shed_create();
@@ -107,6 +109,8 @@ static void test_ways(void **state)
         job.devices_min = 4;
         job.pause_ms = cases[i].pause_ms;
         job.save_ms = cases[i].save_ms;
+        job.save_lost_ms = 20000;
+        job.watts_saving = 450;
         job.cap_ms = cases[i].cap_ms;
         job.shrink_ms = cases[i].shrink_ms;
         job.move_ms = cases[i].move_ms;
@@ -197,8 +201,11 @@ static struct shed_job draw_job(struct rng *rng, uint64_t id)
     job.interrupts = (uint32_t)rng_below(rng, 2);
     if (rng_below(rng, 3) == 0)
         job.pause_ms = 1000;
-    if (rng_below(rng, 2) == 0)
+    if (rng_below(rng, 2) == 0) {
         job.save_ms = (int64_t)rng_below(rng, 40000);
+        job.save_lost_ms = (int64_t)rng_below(rng, 60000);
+        job.watts_saving = job.watts_idle + (int64_t)rng_below(rng, 40);
+    }
     if (rng_below(rng, 3) == 0) {
         job.cap_ms = 500;
         job.watts_cap_min = job.watts / 2;
