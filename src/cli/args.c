@@ -23,7 +23,8 @@ static const struct cli_option state_options[] = {
     { 0 },
 };
 static const struct cli_option json_options[] = {
-    { "json", 0, NULL, NULL, "Print JSON, the API's own objects, for programs." },
+    { "json", 0, NULL, NULL,
+      "Print JSON for programs: the API's own objects, lists as bare lists." },
     { 0 },
 };
 static const struct cli_option help_options[] = {

@@ -170,7 +170,7 @@ static int run(const struct cli_args *args)
     if (cli_args_has(args, "print") && args->rest_count < 2)
         return cli_fail_text(CLI_USAGE, "outputs: --print needs the PATH of one output");
     if (!cli_args_has(args, "print") && !cli_args_has(args, "get"))
-        return remote_show(args, path, show_list);
+        return remote_show(args, path, "outputs", show_list);
     if (remote_open(args, &remote, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
     fflush(stdout);

@@ -8,12 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The rows of {"nodes":[...]} or of a bare list. */
-static const json_t *rows_of(const json_t *answer, const char *key)
-{
-    return json_is_array(answer) ? answer : json_object_get(answer, key);
-}
-
 static int show_table(struct table *table, const char *none)
 {
     int rc = 0;
@@ -26,7 +20,7 @@ static int show_table(struct table *table, const char *none)
     return rc < 0 ? CLI_FAILED : CLI_OK;
 }
 
-static int show_nodes(const json_t *answer)
+static int show_nodes(const json_t *rows)
 {
     static const struct table_column columns[] = {
         { "NODE", false, 10 },    { "SITE", false, 8 },       { "STATE", false, 0 },
@@ -34,7 +28,6 @@ static int show_nodes(const json_t *answer)
         { "JOBS", true, 0 },      { "CPU", false, 12 },       { 0 },
     };
     struct table table = table_init(columns);
-    const json_t *rows = rows_of(answer, "nodes");
     size_t index;
     json_t *node;
 
@@ -60,14 +53,13 @@ static int show_nodes(const json_t *answer)
     return show_table(&table, "No nodes: no site has joined yet (`mains doctor` tells why).");
 }
 
-static int show_devices(const json_t *answer)
+static int show_devices(const json_t *rows)
 {
     static const struct table_column columns[] = {
         { "NODE", false, 10 }, { "DEVICE", true, 0 }, { "CHIP", false, 10 },  { "MEMORY", true, 0 },
         { "FREE", true, 0 },   { "STATE", false, 0 }, { "DRIVER", false, 8 }, { 0 },
     };
     struct table table = table_init(columns);
-    const json_t *rows = rows_of(answer, "devices");
     size_t index;
     json_t *device;
 
@@ -89,7 +81,7 @@ static int show_devices(const json_t *answer)
     return show_table(&table, "No accelerators here; jobs run on CPUs (`mains nodes`).");
 }
 
-static int show_sites(const json_t *answer)
+static int show_sites(const json_t *rows)
 {
     static const struct table_column columns[] = {
         { "SITE", false, 10 },   { "OWNER", false, 8 },      { "REGION", false, 8 },
@@ -97,7 +89,6 @@ static int show_sites(const json_t *answer)
         { "CPU-HOUR", true, 0 }, { "DEVICE-HOUR", true, 0 }, { 0 },
     };
     struct table table = table_init(columns);
-    const json_t *rows = rows_of(answer, "sites");
     size_t index;
     json_t *site;
 
@@ -195,17 +186,17 @@ static int run_nodes(const struct cli_args *args)
         return cli_fail_text(CLI_USAGE, "nodes: either --cordon or --uncordon");
     if (cordon || uncordon)
         return set_cordon(args, cordon ? "cordon" : "uncordon", cordon ? cordon : uncordon);
-    return remote_show(args, "/nodes", show_nodes);
+    return remote_show(args, "/nodes", "nodes", show_nodes);
 }
 
 static int run_devices(const struct cli_args *args)
 {
-    return remote_show(args, "/devices", show_devices);
+    return remote_show(args, "/devices", "devices", show_devices);
 }
 
 static int run_sites(const struct cli_args *args)
 {
-    return remote_show(args, "/sites", show_sites);
+    return remote_show(args, "/sites", "sites", show_sites);
 }
 
 const struct cli_command cmd_nodes = {

@@ -14,7 +14,7 @@ static const struct cli_option options[] = {
     { 0 },
 };
 
-static int show_list(const json_t *answer)
+static int show_list(const json_t *rows)
 {
     static const struct table_column columns[] = {
         { "ID", false, 0 },      { "ROLE", false, 0 },
@@ -22,7 +22,6 @@ static int show_list(const json_t *answer)
         { "CREATED", false, 0 }, { "REVOKED", false, 0 },
         { "NOTE", false, 12 },   { 0 },
     };
-    const json_t *rows = json_is_array(answer) ? answer : json_object_get(answer, "tokens");
     struct table table = table_init(columns);
     size_t index;
     json_t *row;
@@ -120,7 +119,7 @@ static int run(const struct cli_args *args)
     int code;
 
     if (strcmp(args->rest[0], "list") == 0)
-        return remote_show(args, "/tokens", show_list);
+        return remote_show(args, "/tokens", "tokens", show_list);
     if (remote_open(args, &remote, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
     code =

@@ -13,19 +13,17 @@ static const struct cli_option options[] = {
     { 0 },
 };
 
-static const struct table_column columns[] = {
-    { "", false, 10 },
-    { "JOBS", true, 0 },
-    { "ATTEMPTS", true, 0 },
-    { "DEVICE-S", true, 0 },
-    { "CPU-S", true, 0 },
-    { "CPU-S HELD", true, 0 },
-    { "ENERGY", true, 0 },
-    { "CO2", true, 0 },
-    { "PRICE", true, 0 },
-    { "ENERGY IS", false, 0 },
-    { 0 },
-};
+#define FIGURES                                                                                    \
+    { "JOBS", true, 0 }, { "ATTEMPTS", true, 0 }, { "DEVICE-S", true, 0 }, { "CPU-S", true, 0 },   \
+        { "CPU-S HELD", true, 0 }, { "ENERGY", true, 0 }, { "CO2", true, 0 },                      \
+        { "PRICE", true, 0 }, { "ENERGY IS", false, 0 },                                           \
+    {                                                                                              \
+        0                                                                                          \
+    }
+static const struct table_column columns[] = { { "", false, 10 }, FIGURES };
+static const struct table_column job_columns[] = { { "JOB", false, 0 },
+                                                   { "NAME", false, 8 },
+                                                   FIGURES };
 
 /* A row says how many of its attempts were measured; a whole row is one or the other, or both. */
 static const char *energy_kind(const json_t *row, const json_t *usage)
@@ -40,10 +38,13 @@ static const char *energy_kind(const json_t *row, const json_t *usage)
 
 static void add_row(struct table *table, const json_t *row, const char *title, const char *currency)
 {
+    bool names = table->columns == job_columns;
     const json_t *usage = json_object_get(row, "usage") ? json_object_get(row, "usage") : row;
     char text[64];
 
     table_add_color(table, title, TERM_CYAN);
+    if (names)
+        table_add(table, reply_text(row, "name"));
     table_addf(table, "%" PRId64, reply_number(row, "jobs"));
     table_addf(table, "%" PRId64, reply_number(row, "attempts"));
     table_addf(table, "%.3f", reply_figure(usage, "device_milli_ms") / 1e6);
@@ -62,7 +63,8 @@ static int show(const json_t *answer)
 {
     const json_t *rows = json_object_get(answer, "rows");
     const json_t *total = json_object_get(answer, "total");
-    struct table table = table_init(columns);
+    bool names = strcmp(reply_text(answer, "group_by"), "job") == 0;
+    struct table table = table_init(names ? job_columns : columns);
     size_t index;
     json_t *row;
     int rc = 0;
@@ -110,7 +112,7 @@ static int run(const struct cli_args *args)
     }
     if (add_time(&path, args, "since") || add_time(&path, args, "until"))
         return CLI_USAGE;
-    return remote_show(args, path.data, show);
+    return remote_show(args, path.data, NULL, show);
 }
 
 const struct cli_command cmd_usage = {

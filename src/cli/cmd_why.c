@@ -30,7 +30,7 @@ static int run(const struct cli_args *args)
 
     if (remote_job_path(args->rest[0], "/why", &path, &err) < 0)
         return cli_fail(CLI_USAGE, &err);
-    return remote_show(args, path, show);
+    return remote_show(args, path, NULL, show);
 }
 
 const struct cli_command cmd_why = {

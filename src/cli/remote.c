@@ -356,10 +356,12 @@ int reply_show(const json_t *value)
     return CLI_OK;
 }
 
-int remote_show(const struct cli_args *args, const char *path, int (*show)(const json_t *answer))
+int remote_show(const struct cli_args *args, const char *path, const char *key,
+                int (*show)(const json_t *answer))
 {
     struct remote remote;
     json_t *answer = NULL;
+    const json_t *shown;
     struct err err;
     int code;
     int rc = remote_open(args, &remote, &err);
@@ -370,7 +372,8 @@ int remote_show(const struct cli_args *args, const char *path, int (*show)(const
     remote_fini(&remote);
     if (rc < 0)
         return cli_fail(CLI_FAILED, &err);
-    code = cli_args_has(args, "json") ? reply_show(answer) : show(answer);
+    shown = key ? json_object_get(answer, key) : answer;
+    code = cli_args_has(args, "json") ? reply_show(shown) : show(shown);
     json_decref(answer);
     return code;
 }

@@ -62,6 +62,8 @@ const json_t *reply_member(const json_t *object, const char *path); /* "usage.cp
 /* Print for programs: to stdout, one value, ended by a newline. Gives the exit status. */
 int reply_show(const json_t *value);
 
-/* A whole command that only reads: GET `path`, then JSON for programs or `show` for people. Gives
- * the exit status. */
-int remote_show(const struct cli_args *args, const char *path, int (*show)(const json_t *answer));
+/* A whole command that only reads: GET `path`, take the member `key` of the answer (NULL = all of
+ * it), then JSON for programs or `show` for people. So every list prints as one. Gives the exit
+ * status. */
+int remote_show(const struct cli_args *args, const char *path, const char *key,
+                int (*show)(const json_t *answer));

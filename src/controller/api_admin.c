@@ -38,8 +38,8 @@ static const struct {
 
 static json_t *usage_row_to_json(const struct usage_row *row)
 {
-    json_t *json = json_pack("{s:s?, s:I, s:I, s:I}", "key", row->key, "jobs",
-                             (json_int_t)row->jobs, "attempts", (json_int_t)row->attempts,
+    json_t *json = json_pack("{s:s?, s:s?, s:I, s:I, s:I}", "key", row->key, "name", row->name,
+                             "jobs", (json_int_t)row->jobs, "attempts", (json_int_t)row->attempts,
                              "attempts_measured", (json_int_t)row->measured);
 
     json_object_set_new(json, "usage", usage_to_json(&row->usage));

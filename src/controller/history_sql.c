@@ -10,6 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* As enum attempt_outcome counts, and the API says. */
+#define OUTCOME_TEXT                                                                               \
+    "CASE outcome WHEN 0 THEN 'exited' WHEN 1 THEN 'signalled' WHEN 2 THEN 'time_limit' "          \
+    "WHEN 3 THEN 'memory' WHEN 4 THEN 'disk' WHEN 5 THEN 'stopped' WHEN 6 THEN 'start_failed' "    \
+    "WHEN 7 THEN 'lost' END"
+
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;\n"
     "CREATE TABLE IF NOT EXISTS jobs(\n"
@@ -50,12 +56,20 @@ static const char schema[] =
     "  sum(device_milli_ms) / 1e6 AS device_seconds, sum(energy_mj) / 1000.0 AS joules,\n"
     "  avg(energy_measured) AS joules_measured_share, sum(carbon_ug) / 1e6 AS co2_grams,\n"
     "  sum(price_micro) / 1e6 AS price FROM attempts GROUP BY tenant, day;\n"
-    "CREATE VIEW IF NOT EXISTS jobs_readable AS SELECT id, name, tenant, user, state, exit_code,\n"
+    "DROP VIEW IF EXISTS jobs_readable;\n" /* an older one lacks the outcome */
+    "CREATE VIEW jobs_readable AS SELECT id, name, tenant, user, state,\n"
+    "  CASE WHEN attempts > 0 THEN " OUTCOME_TEXT " END AS outcome, exit_code,\n"
     "  reason, datetime(submitted_ms / 1000, 'unixepoch') AS submitted,\n"
     "  datetime(nullif(started_ms, 0) / 1000, 'unixepoch') AS started,\n"
     "  datetime(ended_ms / 1000, 'unixepoch') AS ended, cpu_ms / 1000.0 AS cpu_seconds,\n"
     "  energy_mj / 1000.0 AS joules, carbon_ug / 1e6 AS co2_grams, price_micro / 1e6 AS price\n"
-    "  FROM jobs;\n";
+    "  FROM jobs;\n"
+    "CREATE VIEW IF NOT EXISTS attempts_readable AS SELECT job_id, epoch, job_name, tenant, user,\n"
+    "  site, nodes, chip, " OUTCOME_TEXT " AS outcome, exit_code,\n"
+    "  datetime(granted_ms / 1000, 'unixepoch') AS granted,\n"
+    "  datetime(released_ms / 1000, 'unixepoch') AS released, cpu_ms / 1000.0 AS cpu_seconds,\n"
+    "  device_milli_ms / 1e6 AS device_seconds, energy_mj / 1000.0 AS joules,\n"
+    "  carbon_ug / 1e6 AS co2_grams, price_micro / 1e6 AS price FROM attempts;\n";
 
 #define USAGE_COLUMNS                                                                              \
     "wall_ms, cpu_ms, cpu_held_ms, device_milli_ms, memory_peak_bytes, energy_mj, "                \
@@ -594,7 +608,8 @@ int history_db_usage(struct history_db *db, const struct usage_filter *filter,
     buf_printf(&sql,
                "SELECT %s AS k, count(*), count(DISTINCT job_id), sum(energy_measured), "
                "sum(wall_ms), sum(cpu_ms), sum(cpu_held_ms), sum(device_milli_ms), "
-               "max(memory_peak_bytes), sum(energy_mj), sum(carbon_ug), sum(price_micro) "
+               "max(memory_peak_bytes), sum(energy_mj), sum(carbon_ug), sum(price_micro), "
+               "max(job_name) "
                "FROM attempts WHERE released_ms >= ?1 AND released_ms < ?2%s GROUP BY %s "
                "ORDER BY %s LIMIT ?4",
                filter->group == GROUP_JOB ? job_key : keys[filter->group],
@@ -622,6 +637,8 @@ int history_db_usage(struct history_db *db, const struct usage_filter *filter,
         row.usage.energy_mj = get_int(stmt, &at);
         row.usage.carbon_ug = get_int(stmt, &at);
         row.usage.price_micro = get_int(stmt, &at);
+        if (filter->group == GROUP_JOB)
+            row.name = get_text(stmt, &at);
         row.usage.energy_measured = row.attempts > 0 && row.measured == row.attempts;
         if (fn(context, &row))
             break;

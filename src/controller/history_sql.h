@@ -76,6 +76,7 @@ int history_db_count_array(struct history_db *db, uint64_t array_id, uint64_t co
 enum usage_group { GROUP_TENANT, GROUP_JOB, GROUP_DAY, GROUP_CHIP, GROUP_USER, GROUP_SITE };
 struct usage_row {
     const char *key;
+    const char *name; /* GROUP_JOB: the job's; else NULL */
     uint64_t attempts, jobs;
     uint64_t measured; /* attempts whose energy was measured */
     struct usage usage;

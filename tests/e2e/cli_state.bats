@@ -230,7 +230,7 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
 }
 
 @test "site forget ends what a renamed site held; its name is refused until it is readmitted" {
-    old=$(mains sites --json | jq -r '.sites[0].name')
+    old=$(mains sites --json | jq -r '.[0].name')
     id=$(mains submit -q -- sleep 20)
     wait_for 10 eval "mains show --json $id | jq -e '.state == \"running\"' >/dev/null"
     run mains site forget "$old"
@@ -244,10 +244,28 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     mains site forget "$old" --reason 'renamed'
     [ "$(mains show --json "$id" | jq -r .state)" = cancelled ]
     mains sites | grep -q "^$old .*forgotten"
-    ! mains nodes --json | jq -e --arg old "$old" '.nodes[] | select(.site == $old)'
+    ! mains nodes --json | jq -e --arg old "$old" '.[] | select(.site == $old)'
     mains down
     run timeout 30 "$MAINS" up --detach --listen 127.0.0.1:0 --site "$old"
     mains site readmit "$old"
     wait_for 20 eval "mains sites | grep -q '^$old .* reachable'"
     [ "$(mains run -q -- echo back)" = back ]
+}
+
+@test "usage names its jobs; the history's views say outcomes in words" {
+    mains run -q --name melt -- true
+    mains run -q --name frost -- sh -c 'exit 3' || :
+    mains usage | grep -q '^1 .*melt'
+    mains usage --by tenant | grep -q '^local'
+    mains usage --json | jq -e '[.rows[].name] == ["melt", "frost"]'
+    mains down
+    for again in 1 2; do
+        [ "$(python3 -c 'import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+print(db.execute("SELECT outcome FROM jobs_readable ORDER BY id").fetchall(),
+      db.execute("SELECT outcome FROM attempts_readable ORDER BY job_id").fetchall())' "$STATE/history.db")" = \
+            "[('exited',), ('exited',)] [('exited',), ('exited',)]" ]
+        mains history rebuild
+    done
+    mains up --detach --listen 127.0.0.1:0
 }

@@ -526,6 +526,7 @@ static void test_jobs_run(void **state)
     answer_fini(&answer);
     json = harness_expect(&harness, 200, "GET", V1 "/usage?group_by=job", NULL);
     assert_int_equal(number_of(json_object_get(json, "total"), "attempts"), 7);
+    assert_string_equal(text_of(json_array_get(json_object_get(json, "rows"), 1), "name"), "bad");
     json_decref(json);
     json_decref(harness_expect(&harness, 200, "POST", V1 "/plan", "{\"run\":\"x\"}"));
     json = harness_expect(&harness, 422, "POST", V1 "/jobs", "{\"run\":\"x\",\"sandbox\":false}");
