@@ -28,7 +28,7 @@ struct grid; /* opaque */
 #define GRID_ELEMENTS_MAX 100000u /* of one array */
 #define GRID_PARTS_MAX 4096u      /* nodes of one gang */
 #define GRID_SITES_MAX 4096u
-#define GRID_PASS_STARTS_MAX 10000u   /* a pass that starts so many stops there and wants another */
+#define GRID_PASS_STARTS_MAX 1000u     /* a pass that starts so many stops there and wants another */
 #define GRID_OUTCOMES_KEPT (1u << 22) /* how far back `after` may name an ended job, in ids */
 #define GRID_HOLD_AFTER_MS                                                                         \
     (5 * 60 * 1000LL) /* see docs/scheduling.md: when the head holds nodes                         \

@@ -66,8 +66,65 @@ static struct job *find_backfill(struct grid *grid, struct job *head, struct job
     return NULL;
 }
 
+struct pass {
+    struct grid *grid;
+    struct queue_bucket *blocked; /* the first in order that fits nowhere; NULL = none */
+    const struct queue_bucket *after;
+};
+
+static void consider_blocked(struct pass *pass, const struct queue_bucket *bucket)
+{
+    struct grid *grid = pass->grid;
+
+    if ((pass->blocked && !queue_bucket_is_before(bucket, pass->blocked)) ||
+        (pass->after && !queue_bucket_is_before(pass->after, bucket)))
+        return;
+    if (!grid->shapes.list[bucket->key.shape].candidates_count ||
+        pass_hold(grid, (struct job *)bucket->first) != HOLD_NONE)
+        return;
+    pass->blocked = &grid->queue.buckets[bucket->first->bucket];
+}
+
+/* Room only shrinks while a pass runs: what fits nowhere at its begin need not be walked over, but
+ * for who is the first of them. */
+static bool may_start(void *context, const struct queue_bucket *bucket)
+{
+    struct pass *pass = context;
+    struct grid *grid = pass->grid;
+
+    if (fit_exists(&grid->shapes.list[bucket->key.shape], &grid->fleet, grid->counts.passes_total,
+                   &grid->fit))
+        return true;
+    consider_blocked(pass, bucket);
+    return false;
+}
+
+/* The first that is blocked, if it is before `bucket`. One that a quota has come to hold since the
+ * pass began blocks nobody: the next one, then. */
+static struct job *blocked_before(struct pass *pass, const struct queue_bucket *bucket)
+{
+    struct grid *grid = pass->grid;
+
+    while (pass->blocked && queue_bucket_is_before(pass->blocked, bucket)) {
+        struct job *job = (struct job *)pass->blocked->first;
+
+        if (pass_hold(grid, job) == HOLD_NONE)
+            return job;
+        pass->after = pass->blocked;
+        pass->blocked = NULL;
+        for (uint32_t i = 0; i < grid->queue.used_count; i++) {
+            const struct queue_bucket *other = &grid->queue.buckets[grid->queue.used[i]];
+
+            if (grid->shapes.list[other->key.shape].no_fit_version == grid->fleet.room_version)
+                consider_blocked(pass, other);
+        }
+    }
+    return NULL;
+}
+
 void pass_run(struct grid *grid)
 {
+    struct pass pass = { .grid = grid };
     uint32_t number, starts = 0;
     struct queue_bucket *bucket;
     struct job *head = NULL; /* the first that is blocked by lack of room alone */
@@ -75,7 +132,7 @@ void pass_run(struct grid *grid)
     grid->wants_pass = false;
     grid->counts.passes_total++;
     reserve_clear(&grid->reserve, &grid->fleet);
-    queue_walk_begin(&grid->queue);
+    queue_walk_begin_with(&grid->queue, may_start, &pass);
     while ((bucket = queue_walk_next(&grid->queue, &number)) != NULL) {
         struct job *job = (struct job *)bucket->first;
         struct shape *shape = job_shape(grid, job);
@@ -83,6 +140,8 @@ void pass_run(struct grid *grid)
         enum fit_when when = FIT_NOW;
         uint32_t candidates, left = bucket->count;
 
+        if (!head)
+            head = blocked_before(&pass, bucket);
         if (pass_hold(grid, job) != HOLD_NONE)
             continue;
         if (!fit_find(shape, &grid->fleet, objective, FIT_NOW, &grid->fit)) {

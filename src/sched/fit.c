@@ -507,6 +507,19 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
     return false;
 }
 
+bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass, struct fit *fit)
+{
+    if (shape->no_fit_version == fleet->room_version)
+        return false;
+    if (shape->fits_in_pass == pass)
+        return true;
+    /* In whatever order they stand: no objective is asked for. */
+    if (!fit_find(shape, fleet, &shape->sorted_by, FIT_NOW, fit))
+        return false;
+    shape->fits_in_pass = pass;
+    return true;
+}
+
 /* --- devices ------------------------------------------------------------------------------ */
 
 /* Choose one part's devices into `room`-like `milli` per device: 0 = not taken. */

@@ -60,6 +60,9 @@ bool fit_never_in_pool(const struct shape *shape, const struct room_pool *pool, 
  * room appears there. */
 bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
               enum fit_when when, struct fit *fit);
+/* Is there a candidate at all in which it fits now? Remembered until room appears, or `pass` (not
+ * 0) is another: a yes is as of the first asking in that pass. */
+bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass, struct fit *fit);
 /* The grant for what was found, with its devices chosen; not yet held. */
 struct grant *fit_grant(const struct shape *shape, const struct fleet *fleet, const struct fit *fit,
                         enum fit_when when);

@@ -57,6 +57,8 @@ void queue_add(struct queue *queue, const struct queue_key *key, struct queue_it
     *(before ? &before->next : &bucket->first) = item;
     *(after ? &after->prev : &bucket->last) = item;
     item->bucket = number;
+    bucket->first_ms = bucket->first->eligible_ms;
+    bucket->first_id = bucket->first->id;
     bucket->count++;
     queue->count++;
 }
@@ -72,8 +74,11 @@ void queue_remove(struct queue *queue, struct queue_item *item)
     item->prev = item->next = NULL;
     item->bucket = 0;
     queue->count--;
-    if (--bucket->count)
+    if (--bucket->count) {
+        bucket->first_ms = bucket->first->eligible_ms;
+        bucket->first_id = bucket->first->id;
         return;
+    }
     queue->used[bucket->slot] = queue->used[--queue->used_count];
     queue->buckets[queue->used[bucket->slot]].slot = bucket->slot;
     intern_unref(&queue->keys, number);
@@ -81,11 +86,16 @@ void queue_remove(struct queue *queue, struct queue_item *item)
 
 /* --- walking the heads ---------------------------------------------------------------------- */
 
+bool queue_bucket_is_before(const struct queue_bucket *a, const struct queue_bucket *b)
+{
+    if (a->key.job_class != b->key.job_class)
+        return a->key.job_class > b->key.job_class;
+    return a->first_ms != b->first_ms ? a->first_ms < b->first_ms : a->first_id < b->first_id;
+}
+
 static bool head_is_before(const struct queue *queue, uint32_t a, uint32_t b)
 {
-    const struct queue_bucket *x = &queue->buckets[a], *y = &queue->buckets[b];
-
-    return queue_is_before(x->key.job_class, x->first, y->key.job_class, y->first);
+    return queue_bucket_is_before(&queue->buckets[a], &queue->buckets[b]);
 }
 
 static void sift_down(struct queue *queue, uint32_t at)
@@ -107,14 +117,22 @@ static void sift_down(struct queue *queue, uint32_t at)
     heap[at] = moved;
 }
 
-void queue_walk_begin(struct queue *queue)
+void queue_walk_begin_with(struct queue *queue,
+                           bool (*wanted)(void *context, const struct queue_bucket *bucket),
+                           void *context)
 {
     MEM_GROW(queue->heap, queue->heap_cap, queue->used_count + 1);
-    if (queue->used_count)
-        memcpy(queue->heap, queue->used, queue->used_count * sizeof(*queue->heap));
-    queue->heap_count = queue->used_count;
+    queue->heap_count = 0;
+    for (uint32_t i = 0; i < queue->used_count; i++)
+        if (!wanted || wanted(context, &queue->buckets[queue->used[i]]))
+            queue->heap[queue->heap_count++] = queue->used[i];
     for (uint32_t i = queue->heap_count / 2; i-- > 0;)
         sift_down(queue, i);
+}
+
+void queue_walk_begin(struct queue *queue)
+{
+    queue_walk_begin_with(queue, NULL, NULL);
 }
 
 struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out)

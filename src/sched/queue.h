@@ -24,6 +24,8 @@ struct queue_key {
 struct queue_bucket {
     struct queue_key key;
     struct queue_item *first, *last;
+    int64_t first_ms; /* of first, so that an order of buckets needs no look at jobs */
+    uint64_t first_id;
     uint32_t count;
     uint32_t slot; /* in `used` */
 };
@@ -49,6 +51,12 @@ bool queue_is_before(uint32_t class_a, const struct queue_item *a, uint32_t clas
 /* A walk over bucket heads in order: begin, then next until NULL. The bucket handed out is put
  * back, with its new head, by queue_walk_again; else the walk is done with it. */
 void queue_walk_begin(struct queue *queue);
+/* Only over the buckets that are `wanted`; each bucket is asked about once, in any order. */
+void queue_walk_begin_with(struct queue *queue,
+                           bool (*wanted)(void *context, const struct queue_bucket *bucket),
+                           void *context);
+/* Is the head of `a` before that of `b`? */
+bool queue_bucket_is_before(const struct queue_bucket *a, const struct queue_bucket *b);
 struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out);
 void queue_walk_again(struct queue *queue, uint32_t number);
 

@@ -52,6 +52,7 @@ struct shape {
     uint64_t candidates_version;
     struct objective sorted_by;
     uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
+    uint64_t fits_in_pass;   /* see fit_exists */
     uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
 };
 
