@@ -3,11 +3,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define REMOVE_DEPTH_MAX 64
 
 int file_read(const char *path, struct buf *buf, struct err *err)
 {
@@ -114,11 +117,54 @@ int dir_make(const char *path, mode_t mode, struct err *err)
     return 0;
 }
 
-static int remove_at(int parent, const char *name)
+struct removal {
+    int top_fd;
+    uint64_t moved; /* folders that lay too deep, now below the top */
+};
+
+static int remove_at(struct removal *removal, int parent, const char *name, int depth);
+
+/* Each level holds a descriptor: what lies deeper than a process may open is first moved up. */
+static int remove_below(struct removal *removal, int parent, const char *name, int depth)
 {
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    char moved[48];
+
+    if (depth < REMOVE_DEPTH_MAX)
+        return remove_at(removal, parent, name, depth + 1);
+    fchmodat(parent, name, 0700, 0);
+    snprintf(moved, sizeof(moved), ".removed-%d-%" PRIu64, (int)getpid(), removal->moved);
+    if (renameat(parent, name, removal->top_fd, moved) < 0)
+        return -errno;
+    removal->moved++;
+    return 0;
+}
+
+static int remove_entries(struct removal *removal, DIR *dir, int fd, int depth)
+{
     struct dirent *entry;
     int rc = 0;
+
+    while ((entry = readdir(dir)) != NULL) {
+        int one;
+
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat(fd, entry->d_name, 0) == 0)
+            continue;
+        if (errno == EACCES && fchmod(fd, 0700) == 0 && unlinkat(fd, entry->d_name, 0) == 0)
+            continue;
+        one = remove_below(removal, fd, entry->d_name, depth);
+        if (one < 0)
+            rc = one;
+    }
+    return rc;
+}
+
+static int remove_at(struct removal *removal, int parent, const char *name, int depth)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    uint64_t moved;
+    int rc;
     DIR *dir;
 
     if (fd < 0 && errno == EACCES) {
@@ -136,19 +182,13 @@ static int remove_at(int parent, const char *name)
         close(fd);
         return -errno;
     }
-    while ((entry = readdir(dir)) != NULL) {
-        int one;
-
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (unlinkat(fd, entry->d_name, 0) == 0)
-            continue;
-        if (errno == EACCES)
-            fchmod(fd, 0700);
-        one = remove_at(fd, entry->d_name);
-        if (one < 0)
-            rc = one;
-    }
+    if (depth == 0)
+        removal->top_fd = fd;
+    do {
+        moved = removal->moved;
+        rewinddir(dir);
+        rc = remove_entries(removal, dir, fd, depth);
+    } while (depth == 0 && rc == 0 && removal->moved != moved);
     closedir(dir);
     if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
         rc = -errno;
@@ -157,7 +197,8 @@ static int remove_at(int parent, const char *name)
 
 int dir_remove(const char *path, struct err *err)
 {
-    int rc = remove_at(AT_FDCWD, path);
+    struct removal removal = { .top_fd = -1 };
+    int rc = remove_at(&removal, AT_FDCWD, path, 0);
 
     return rc < 0 ? err_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 }

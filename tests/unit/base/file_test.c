@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -80,6 +81,29 @@ static void test_dir_make_and_remove(void **state)
     assert_int_equal(dir_remove(top, &err), 0);
 }
 
+/* Deeper than descriptors may be open, and than any path reaches. */
+static void test_dir_remove_goes_any_deep(void **state)
+{
+    CLEANUP(freep) char *top = path_format("%s/top", (char *)*state);
+    int fd = open(*state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct err err;
+
+    assert_int_equal(mkdirat(fd, "top", 0700), 0);
+    for (int depth = 0; depth < 6000; depth++) {
+        int next = openat(fd, depth ? "d" : "top", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        assert_true(next >= 0);
+        close(fd);
+        fd = next;
+        assert_int_equal(mkdirat(fd, "d", 0700), 0);
+        if (depth % 100 == 0)
+            assert_int_equal(symlinkat("/etc", fd, "link"), 0);
+    }
+    close(fd);
+    assert_int_equal(dir_remove(top, &err), 0);
+    assert_int_equal(access(top, F_OK), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -88,6 +112,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_file_write_into_no_folder_leaves_nothing, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_dir_make_and_remove, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_dir_remove_goes_any_deep, make_folder, remove_folder),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
