@@ -9,11 +9,11 @@
 
 static const struct cli_option network_options[] = {
     { "url", 0, "URL", NULL,
-      "The network's address, as http://127.0.0.1:7743. Without it: $MAINS_URL, else the network "
-      "of the state folder." },
+      "The network's address, as http://127.0.0.1:7743. Without it: with --state, that folder's "
+      "network; else $MAINS_URL, the network of the state folder." },
     { "token-file", 0, "FILE", NULL,
-      "The file that holds the token. Without it: $MAINS_TOKEN, $MAINS_TOKEN_FILE, else the "
-      "state folder's admin.token." },
+      "The file that holds the token. Without it: with --state, that folder's admin.token; else "
+      "$MAINS_TOKEN, $MAINS_TOKEN_FILE, the state folder's admin.token." },
     { 0 },
 };
 static const struct cli_option state_options[] = {

@@ -269,3 +269,18 @@ print(db.execute("SELECT outcome FROM jobs_readable ORDER BY id").fetchall(),
     done
     mains up --detach --listen 127.0.0.1:0
 }
+
+@test "the command line goes before the environment: --token-file, --state, \$MAINS_TOKEN" {
+    mains token create --tenant red >red.token 2>/dev/null
+    whoami() { # by whose token a job is submitted
+        local id
+        id=$("$MAINS" submit -q "$@" --scratch -- true)
+        env -u MAINS_TOKEN -u MAINS_TOKEN_FILE -u MAINS_URL "$MAINS" show --json "$id" | jq -r .tenant
+    }
+    [ "$(whoami)" = local ]
+    [ "$(MAINS_TOKEN=$(cat red.token) whoami)" = red ]
+    [ "$(MAINS_TOKEN=$(cat red.token) whoami --state "$STATE")" = local ]
+    [ "$(MAINS_TOKEN=nonsense whoami --state "$STATE" --token-file "$PWD/red.token")" = red ]
+    [ "$(MAINS_TOKEN_FILE=$PWD/red.token whoami)" = red ]
+    [ "$(MAINS_URL=http://127.0.0.1:1 whoami --state "$STATE")" = local ]
+}
