@@ -16,6 +16,7 @@ static const struct cli_option controller_options[] = {
     { "listen", 0, "ADDR:PORT", NULL, "Where the API answers." },
     { "cert", 0, "FILE", NULL, "TLS certificate (PEM)." },
     { "key", 0, "FILE", NULL, "Its key (PEM)." },
+    { "metrics-open", 0, NULL, NULL, "/metrics needs no token, wherever it is asked from." },
     { 0 },
 };
 static const struct cli_option agent_options[] = {
@@ -49,6 +50,7 @@ static int run_controller(const struct cli_args *args)
     struct controller_config config = {
         .cert_pem = cli_args_get(args, "cert"),
         .key_pem = cli_args_get(args, "key"),
+        .metrics_open = cli_args_has(args, "metrics-open"),
         .log_level = level_of(args),
     };
     struct listen_place place;

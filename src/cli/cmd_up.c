@@ -33,6 +33,8 @@ static const struct cli_option options[] = {
       "loopback need --cert and --key." },
     { "cert", 0, "FILE", NULL, "TLS certificate (PEM)." },
     { "key", 0, "FILE", NULL, "Its key (PEM)." },
+    { "metrics-open", 0, NULL, NULL,
+      "/metrics needs no token, also where the API listens beyond loopback." },
     { "site", 0, "NAME", NULL, "The name of the site here (this machine's)." },
     { "owner", 0, "NAME", NULL, "Its owner (local)." },
     { "region", 0, "NAME", NULL, "Its region." },
@@ -99,6 +101,8 @@ static void describe_children(struct up *up, const struct cli_args *args)
     add_arg(controller, up->listen);
     add_pair(controller, "--cert", up->cert);
     add_pair(controller, "--key", up->key);
+    if (cli_args_has(args, "metrics-open"))
+        add_arg(controller, "--metrics-open");
     add_pair(agent, "--site", cli_args_get(args, "site"));
     add_pair(agent, "--owner", cli_args_get(args, "owner"));
     add_pair(agent, "--region", cli_args_get(args, "region"));

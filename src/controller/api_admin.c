@@ -340,8 +340,17 @@ void api_openapi(struct api_call *call)
 
 void api_metrics(struct api_call *call)
 {
+    const struct controller_config *config = &call->controller->config;
     struct buf text = buf_init(1u << 20);
 
+    /* How busy a network is, is not for everybody who reaches the port from elsewhere. */
+    if (!call->who.role && !config->metrics_open && config->address &&
+        !http_address_is_loopback(config->address)) {
+        api_error(call, 401, "unauthorized", NULL,
+                  "the API listens beyond loopback: /metrics needs a token (or mains up "
+                  "--metrics-open)");
+        return;
+    }
     metrics_print(call->controller, &text);
     api_reply_text(call, text.failed ? 500 : 200, "text/plain; version=0.0.4; charset=utf-8",
                    text.data ? text.data : "", text.len, NULL, 0);

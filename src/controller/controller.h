@@ -16,6 +16,7 @@ struct controller_config {
     const char *address;            /* NULL = "127.0.0.1" */
     uint16_t port;                  /* 0 = any free one; endpoint.json tells which */
     const char *cert_pem, *key_pem; /* paths of PEM files; NULL = plain HTTP (loopback only) */
+    bool metrics_open;              /* /metrics needs no token off loopback either */
     enum log_level log_level;
     uint32_t snapshot_records; /* take a snapshot every so many records; 0 = the default */
 };

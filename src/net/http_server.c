@@ -158,6 +158,14 @@ static bool address_is_loopback(const union address *address)
     return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
 }
 
+bool http_address_is_loopback(const char *text)
+{
+    union address address;
+    socklen_t len;
+
+    return address_parse(text, 0, &address, &len) == 0 && address_is_loopback(&address);
+}
+
 static int listen_open(const struct http_server_config *config, uint16_t *port_out, struct err *err)
 {
     CLEANUP(closep) int fd = -1;

@@ -45,6 +45,8 @@ struct http_server_config {
     void *context;
 };
 
+/* "127.0.0.1", any of 127/8, "::1"; false for what is no address. */
+bool http_address_is_loopback(const char *address);
 /* -EPERM: plain HTTP on an address that is not loopback; -EINVAL: no address, or a certificate or
  * key that cannot be read; -EADDRINUSE and the like. Texts are copied. */
 int http_server_start(uv_loop_t *loop, const struct http_server_config *config,

@@ -284,3 +284,21 @@ print(db.execute("SELECT outcome FROM jobs_readable ORDER BY id").fetchall(),
     [ "$(MAINS_TOKEN_FILE=$PWD/red.token whoami)" = red ]
     [ "$(MAINS_URL=http://127.0.0.1:1 whoami --state "$STATE")" = local ]
 }
+
+@test "metrics: a token is asked for where the API listens beyond loopback" {
+    command -v openssl >/dev/null || skip "no openssl to make a certificate"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -keyout key.pem -out cert.pem 2>/dev/null
+    curl -sSf "$(endpoint)/metrics" | grep -q mains_jobs
+    for open in "" --metrics-open; do
+        # shellcheck disable=SC2086
+        "$MAINS" controller --state "$PWD/wide" --listen 0.0.0.0:0 --cert cert.pem --key key.pem $open 2>wide.log &
+        pid=$!
+        wait_for 10 eval "[ \"\$(jq .pid wide/endpoint.json)\" = $pid ]"
+        port=$(jq -r .url wide/endpoint.json | grep -o '[0-9]*$')
+        status=$(curl -sk -o /dev/null -w '%{http_code}' "https://127.0.0.1:$port/metrics")
+        [ "$status" = "$([ -n "$open" ] && echo 200 || echo 401)" ]
+        curl -skf -H "Authorization: Bearer $(cat wide/admin.token)" "https://127.0.0.1:$port/metrics" | grep -q mains_jobs
+        kill "$pid"
+        wait "$pid"
+    done
+}
