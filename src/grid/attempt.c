@@ -53,7 +53,8 @@ void attempt_start(struct grid *grid, struct job *job, struct grant *grant)
     hold(grid, job, grant);
     job->started_ms = 0;
     job_set_state(grid, job, JOB_STARTING);
-    job_set_reason(grid, job, "%s", "");
+    if (job->reason)
+        job_set_reason(grid, job, "%s", "");
     grid->counts.attempts_total++;
     grid_emit(grid, EFFECT_RUN, job);
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
@@ -131,15 +132,23 @@ static void requeue(struct grid *grid, struct job *job)
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
 
+/* Its newest attempt is in the sum already. */
+static bool is_lost_too_often(const struct job *job)
+{
+    return job->attempts_lost >=
+           GRID_LOST_TRIES_MAX + job->past->ended.wall_ms / GRID_LOST_FORGIVE_MS;
+}
+
 static void end_lost(struct grid *grid, struct job *job, const char *why)
 {
-    job->attempts_lost++;
+    if (job->attempts_lost < UINT16_MAX)
+        job->attempts_lost++;
     if (job->cancel_requested) {
         job_end(grid, job, JOB_CANCELLED);
     } else if (!job_terms(grid, job)->requeue_on_loss) {
         job_set_reason(grid, job, "lost: %s", why);
         job_end(grid, job, JOB_FAILED);
-    } else if (job->attempts_lost >= GRID_LOST_TRIES_MAX) {
+    } else if (is_lost_too_often(job) || job->attempts_lost == UINT16_MAX) {
         job_set_reason(grid, job, "lost %u times, the last time: %s", job->attempts_lost, why);
         job_end(grid, job, JOB_FAILED);
     } else {
@@ -239,7 +248,8 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
         job->started_ms = grid->now_ms; /* the report of its start came never or comes later */
     settle(grid, job, &ended->usage);
     if (ended->outcome == OUTCOME_EXITED && ended->exit_code == 0) {
-        job_set_reason(grid, job, "%s", "");
+        if (job->reason)
+            job_set_reason(grid, job, "%s", "");
         job_end(grid, job, JOB_DONE);
     } else if (ended->outcome == OUTCOME_LOST || ended->outcome == OUTCOME_STOPPED) {
         end_lost(grid, job,

@@ -24,11 +24,15 @@ struct grid; /* opaque */
 
 #define GRID_JOBS_MAX 2000000u
 #define GRID_KEY_KEEP_MS (24 * 3600 * 1000LL)
-#define GRID_LOST_TRIES_MAX 5u    /* a job whose attempts keep getting lost ends as failed */
+/* A job whose attempts keep getting lost ends as failed: so many, and one more for each so long
+ * that its attempts have run in all. A run of weeks outlives a loss now and then, a node that kills
+ * what it gets is not fed for ever. */
+#define GRID_LOST_TRIES_MAX 5u
+#define GRID_LOST_FORGIVE_MS (3600 * 1000LL)
 #define GRID_ELEMENTS_MAX 100000u /* of one array */
 #define GRID_PARTS_MAX 4096u      /* nodes of one gang */
 #define GRID_SITES_MAX 4096u
-#define GRID_PASS_STARTS_MAX 1000u     /* a pass that starts so many stops there and wants another */
+#define GRID_PASS_STARTS_MAX 1000u    /* a pass that starts so many stops there and wants another */
 #define GRID_OUTCOMES_KEPT (1u << 22) /* how far back `after` may name an ended job, in ids */
 #define GRID_HOLD_AFTER_MS                                                                         \
     (5 * 60 * 1000LL) /* see docs/scheduling.md: when the head holds nodes                         \

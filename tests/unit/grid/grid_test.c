@@ -189,6 +189,35 @@ static void test_lost_too_often(void **state)
     bed_destroy(&bed);
 }
 
+static enum job_state lose(struct bed *bed, uint64_t id, uint32_t epoch, int64_t after_ms)
+{
+    struct event event = { .type = EVENT_ATTEMPT_UNKNOWN };
+
+    bed_pass(bed);
+    assert_int_equal(bed_state(bed, id), JOB_STARTING);
+    bed->now_ms += after_ms;
+    event.attempt_unknown.job_id = id;
+    event.attempt_unknown.epoch = epoch;
+    bed_step(bed, &event);
+    return bed_state(bed, id);
+}
+
+/* What ran for an hour may be lost once more; what did not uses that up. */
+static void test_long_runs_outlive_losses(void **state)
+{
+    struct bed bed = bed_create(two_cpus, 1);
+    uint64_t id = bed_submit(&bed, bed_job(1));
+    uint32_t epoch = 1;
+
+    (void)state;
+    for (; epoch <= 30; epoch++)
+        assert_int_equal(lose(&bed, id, epoch, GRID_LOST_FORGIVE_MS), JOB_QUEUED);
+    for (; epoch < 30 + GRID_LOST_TRIES_MAX; epoch++)
+        assert_int_equal(lose(&bed, id, epoch, 1), JOB_QUEUED);
+    assert_int_equal(lose(&bed, id, epoch, 1), JOB_FAILED);
+    bed_destroy(&bed);
+}
+
 static void test_cancel(void **state)
 {
     struct bed bed = bed_create(two_cpus, 1);
@@ -551,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_stale_reports),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_lost_too_often),
+        cmocka_unit_test(test_long_runs_outlive_losses),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_dependencies),
         cmocka_unit_test(test_long_chain),
