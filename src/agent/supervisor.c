@@ -18,11 +18,16 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define DISK_PAUSE_MS_MIN 250
 #define DISK_PAUSE_MS_MAX 2000
+#define SPACE_PAUSE_MS 5000
+#define SPACE_FLOOR_PART 50 /* one part in so many of a file system stays free, at most: */
+#define SPACE_FLOOR_BYTES_MAX (2LL << 30)
+#define SPACE_BLAME_BYTES (256LL << 20) /* who wrote less is not to blame */
 #define PROGRESS_MS 30000
 #define NOTIFY_TRIES_MAX 50
 #define RECORD_RETRY_MS 1000
@@ -222,9 +227,42 @@ static void read_signals(struct supervisor *sup)
     }
 }
 
+static int64_t measure_disk(const struct supervisor *sup)
+{
+    int64_t named = disk_used_bytes(sup->work_fd);
+    int64_t hidden = disk_hidden_bytes(sup->work_fd, getpid());
+
+    return named > INT64_MAX - hidden ? INT64_MAX : named + hidden;
+}
+
+/* No limit was asked for, but nobody may fill the file system that the network lives on. */
+static void guard_space(struct supervisor *sup, int64_t now)
+{
+    char text[ATTEMPT_REASON_BYTES];
+    struct statvfs fs;
+    int64_t free_bytes, floor, bytes;
+
+    sup->space_at = now + SPACE_PAUSE_MS;
+    if (fstatvfs(sup->work_fd, &fs) < 0)
+        return;
+    free_bytes = (int64_t)(fs.f_bavail * fs.f_frsize);
+    floor = MIN((int64_t)(fs.f_blocks * fs.f_frsize) / SPACE_FLOOR_PART, SPACE_FLOOR_BYTES_MAX);
+    if (free_bytes >= floor)
+        return;
+    bytes = measure_disk(sup);
+    if (bytes < SPACE_BLAME_BYTES)
+        return;
+    snprintf(text, sizeof(text),
+             "wrote %" PRId64 " MiB, and the file system has only %" PRId64
+             " MiB left: ask for `disk`",
+             bytes >> 20, free_bytes >> 20);
+    decide(sup, END_DISK, 0, text);
+    terminate(sup, 0);
+}
+
 static void sample_disk(struct supervisor *sup, int64_t now)
 {
-    int64_t bytes = disk_used_bytes(sup->work_fd);
+    int64_t bytes = measure_disk(sup);
     char text[ATTEMPT_REASON_BYTES];
 
     if (bytes > sup->order->disk_bytes) {
@@ -295,6 +333,8 @@ static void fire_timers(struct supervisor *sup, int64_t now)
     }
     if (sup->disk_at && now >= sup->disk_at)
         sample_disk(sup, now);
+    if (sup->space_at && now >= sup->space_at)
+        guard_space(sup, now);
     if (sup->progress_at && now >= sup->progress_at) {
         sup->progress_at = now + PROGRESS_MS;
         measure(sup);
@@ -306,8 +346,8 @@ static void fire_timers(struct supervisor *sup, int64_t now)
 
 static int poll_timeout(const struct supervisor *sup, int64_t now)
 {
-    const int64_t times[] = { sup->kill_at, sup->limit_at,      sup->warn_at,
-                              sup->disk_at, sup->checkpoint_at, sup->progress_at };
+    const int64_t times[] = { sup->kill_at,  sup->limit_at,      sup->warn_at,    sup->disk_at,
+                              sup->space_at, sup->checkpoint_at, sup->progress_at };
     int64_t least = INT64_MAX;
 
     for (size_t i = 0; i < ARRAY_COUNT(times); i++)
@@ -378,6 +418,8 @@ static void arm_timers(struct supervisor *sup)
     if (sup->order->disk_bytes > 0 && sup->work_private) {
         sup->disk_pause_ms = DISK_PAUSE_MS_MIN;
         sup->disk_at = now + DISK_PAUSE_MS_MIN;
+    } else if (sup->work_private) {
+        sup->space_at = now + SPACE_PAUSE_MS;
     }
     sup->progress_at = now + PROGRESS_MS;
 }

@@ -44,7 +44,8 @@ struct supervisor {
     bool done;    /* no rank runs any more */
     bool told_started;
     int64_t began_mono_ms;
-    int64_t kill_at, limit_at, warn_at, disk_at, checkpoint_at, progress_at; /* 0 = never */
+    /* 0 = never */
+    int64_t kill_at, limit_at, warn_at, disk_at, space_at, checkpoint_at, progress_at;
     int64_t disk_seen_bytes, disk_pause_ms;
 };
 

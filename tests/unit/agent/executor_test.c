@@ -95,6 +95,10 @@ static const struct {
     { "many files",
       "{\"run\":\"for i in 1 2 3 4 5 6; do head -c 4000000 /dev/zero > $i; done; sleep 100\"}", 0,
       0, 16 << 20, 0, END_DISK },
+    { "files without names",
+      "{\"run\":\"exec 3>a 4>b 5>c; rm a b c; for i in 3 4 5; do head -c 8000000 /dev/zero >&$i; "
+      "done; sleep 100\"}",
+      0, 0, 16 << 20, 0, END_DISK },
 };
 
 static void test_limits(void **state)
