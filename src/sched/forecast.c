@@ -16,6 +16,7 @@
 enum feature {
     FEATURE_GIVEN,
     FEATURE_NOW,
+    FEATURE_TREND,
     FEATURE_DAY,
     FEATURE_WEEK,
     FEATURE_YESTERDAY,
@@ -54,6 +55,7 @@ struct forecast {
     double *given;  /* [lead - 1] of the last slot */
     bool has_given;
     /* Worked out once a slot, for all leads: */
+    double trend;    /* by how much `now` grew since the last slot */
     double now, day; /* deviation from the profile; the last day's mean against the last days' */
     double profile[FORECAST_DAY_SLOTS_MAX]; /* by slot of the day; NAN unknown */
     double swing[FORECAST_DAY_SLOTS_MAX];   /* mean square deviation from it, likewise */
@@ -187,7 +189,9 @@ static void look_at_present(struct forecast *forecast)
     double profile = profile_of(forecast, last - (int64_t)forecast->day_slots, last - 1);
     uint32_t counts[2] = { 0, 0 };
 
+    forecast->trend = -forecast->now;
     forecast->now = isnan(value) || isnan(profile) ? 0 : value - profile;
+    forecast->trend += forecast->now;
     for (uint32_t i = 0; i < forecast->params.history_days * forecast->day_slots; i++) {
         double v = value_of(forecast, last - (int64_t)i);
 
@@ -277,6 +281,7 @@ static void look_ahead(const struct forecast *forecast, uint32_t lead, struct le
         return;
     }
     lesson->x[FEATURE_NOW] = forecast->now * carry_over(forecast, forecast->last_slot, slot);
+    lesson->x[FEATURE_TREND] = forecast->trend;
     lesson->x[FEATURE_DAY] = forecast->day;
     lesson->x[FEATURE_WEEK] = isnan(week) ? 0 : week - lesson->profile;
     lesson->x[FEATURE_YESTERDAY] = isnan(yesterday) ? 0 : yesterday - lesson->profile;
@@ -464,6 +469,13 @@ void forecast_give(struct forecast *forecast, int64_t slot, const double *values
     sum_gaps(forecast);
 }
 
+static double deviation(const struct model *a, const struct model *b, double share)
+{
+    if (a->samples <= 0 || b->samples <= 0) /* one knot may not have come round yet */
+        return a->samples > 0 && share < 0.5 ? sqrt(a->square) : INFINITY;
+    return sqrt((1 - share) * a->square + share * b->square);
+}
+
 bool forecast_fill(const struct forecast *forecast, uint32_t count, double *mean_out,
                    double *sd_out)
 {
@@ -491,8 +503,7 @@ bool forecast_fill(const struct forecast *forecast, uint32_t count, double *mean
             lesson.profile = value_of(forecast, forecast->last_slot);
         mean_out[lead - 1] = (1 - share) * say(forecast, a, which, &lesson) +
                              share * say(forecast, b, which, &lesson);
-        sd_out[lead - 1] =
-            sqrt((1 - share) * a->models[which].square + share * b->models[which].square);
+        sd_out[lead - 1] = deviation(&a->models[which], &b->models[which], share);
         if (isnan(mean_out[lead - 1]))
             mean_out[lead - 1] = 0;
     }

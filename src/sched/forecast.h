@@ -25,7 +25,7 @@
 #define FORECAST_DAY_SLOTS_MAX 96u /* quarter hours */
 #define FORECAST_DAYS_MAX 28u
 #define FORECAST_KNOTS 14u
-#define FORECAST_FEATURES 6u
+#define FORECAST_FEATURES 7u
 #define FORECAST_LEAD_DAYS 7u /* leads past this are as uncertain as this one */
 
 struct forecast_params {
@@ -56,8 +56,9 @@ int forecast_observe(struct forecast *forecast, int64_t slot, double value, stru
 void forecast_give(struct forecast *forecast, int64_t slot, const double *values, uint32_t count);
 
 /* Expected values of the `count` slots after the last observed, and the standard deviation of
- * each. False, and nothing written, when there is neither a given forecast nor enough history:
- * then nothing is known that waiting could be built on. Where the given one ends, history goes on.
+ * each (INFINITY: no lesson yet that tells). False, and nothing written, when there is neither a
+ * given forecast nor enough history: then nothing is known that waiting could be built on. Where
+ * the given one ends, history goes on.
  */
 bool forecast_fill(const struct forecast *forecast, uint32_t count, double *mean_out,
                    double *sd_out);

@@ -38,6 +38,31 @@ const char *shift_reason_name(enum shift_reason reason)
     return "?";
 }
 
+/* Expected draw above the supply. */
+static double unmatched_watts(double mean_watts, double sd_watts, double draw_watts)
+{
+    double over = draw_watts - mean_watts, z;
+
+    if (!(sd_watts > 0))
+        return over > 0 ? over : 0;
+    z = over / sd_watts;
+    return over * 0.5 * erfc(-z * 0.70710678118654752) +
+           sd_watts * 0.39894228040143268 * exp(-0.5 * z * z);
+}
+
+double shift_unmatched_share(double mean_watts, double sd_watts, double load_watts,
+                             double job_watts)
+{
+    double share;
+
+    if (!(job_watts > 0))
+        return 0;
+    share = (unmatched_watts(mean_watts, sd_watts, load_watts + job_watts) -
+             unmatched_watts(mean_watts, sd_watts, load_watts)) /
+            job_watts;
+    return share < 0 ? 0 : share > 1 ? 1 : share;
+}
+
 /* The part of slot i between two moments. */
 static int64_t part_of(const struct shift_outlook *outlook, uint32_t i, int64_t from_ms,
                        int64_t to_ms)

@@ -39,6 +39,12 @@ struct shift_outlook {
     const double *sd; /* NULL: sure */
 };
 
+/* Cost of a slot at a site with green power of its own, where every slot is matched by itself:
+ * the share (0 .. 1) of a job's watts that is expected not to be green when `load_watts` are
+ * drawn already and the supply is `mean_watts`, give or take a deviation (normal; 0 = sure). */
+double shift_unmatched_share(double mean_watts, double sd_watts, double load_watts,
+                             double job_watts);
+
 struct shift_job {
     int64_t work_ms;     /* still to be run, from a restart's loss to the last result; > 0 */
     int64_t deadline_ms; /* must have ended; before now + work_ms: it runs at once */

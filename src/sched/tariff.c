@@ -16,6 +16,7 @@ static const struct {
     [TARIFF_CARBON] = { "carbon", 0, TARIFF_VALUE_MAX },
     [TARIFF_GREEN] = { "green share", 0, 1000000 },
     [TARIFF_CAP] = { "power cap", 0, TARIFF_WATTS_MAX },
+    [TARIFF_SUPPLY] = { "own supply", 0, TARIFF_WATTS_MAX },
 };
 
 int tariff_init(struct tariff *tariff, int64_t slot_ms, uint32_t slots_max, struct err *err)
@@ -161,6 +162,8 @@ struct tariff_sum tariff_integrate(const struct tariff *tariff, enum tariff_seri
         if (next_ms > stop_ms)
             next_ms = stop_ms;
         if (value != TARIFF_UNKNOWN) {
+            if (series == TARIFF_SUPPLY && value > watts)
+                value = watts;
             total += (__int128)value * (next_ms - begin_ms);
             known_ms += next_ms - begin_ms;
         }
@@ -178,6 +181,7 @@ struct tariff_sum tariff_integrate(const struct tariff *tariff, enum tariff_seri
         sum.total = divide_nearest(total * watts, 1000000);
         break;
     case TARIFF_CAP:
+    case TARIFF_SUPPLY:
     case TARIFF_SERIES_COUNT:
         sum.total = divide_nearest(total, 1);
         break;

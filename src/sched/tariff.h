@@ -1,6 +1,7 @@
-/* tariff.h - what a site's electricity is over time: price, carbon, green share, power cap.
+/* tariff.h - what a site's electricity is over time: price, carbon, green share, power cap, own
+ * supply.
  *
- * A tariff holds up to four series of whole numbers in slots of one length, slot 0 beginning at
+ * A tariff holds up to five series of whole numbers in slots of one length, slot 0 beginning at
  * time 0 (UTC ms since 1970), so that slot n is [n * slot_ms, (n + 1) * slot_ms). It keeps the
  * last `slots_max` slots up to the newest one set: putting a newer one in drops what is too old. A
  * slot nobody set is TARIFF_UNKNOWN and stays so: nothing is made up here (forecast.h does that,
@@ -17,6 +18,7 @@ enum tariff_series {
     TARIFF_CARBON, /* mg CO2 equivalent per kWh */
     TARIFF_GREEN,  /* ppm of the power drawn that is green, 0 .. 1,000,000 */
     TARIFF_CAP,    /* W the site may draw; 0 = nothing may run */
+    TARIFF_SUPPLY, /* W of green power of the site's own (wind, sun): what is drawn above is not */
     TARIFF_SERIES_COUNT
 };
 
@@ -56,7 +58,8 @@ struct tariff_sum {
     int64_t unknown_ms; /* of the interval: not in the total */
 };
 /* What `watts` drawn over [from_ms, to_ms) amount to: price -> 1/1,000,000 of the currency,
- * carbon -> ug, green -> mJ of green energy, cap -> mJ that may be drawn (watts do not count).
+ * carbon -> ug, green -> mJ of green energy, cap -> mJ that may be drawn (watts do not count),
+ * supply -> mJ of the draw that it covers, matched slot by slot.
  * Rounded once, so that [a,b) + [b,c) is within one unit of [a,c). Costs the slots touched; an
  * empty or backward interval is nothing. */
 struct tariff_sum tariff_integrate(const struct tariff *tariff, enum tariff_series series,

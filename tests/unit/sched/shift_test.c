@@ -401,12 +401,33 @@ static void test_sites(void **state)
     assert_int_equal(choice.site, 2);
 }
 
+/* A share of the job's power that no supply covers. */
+static void test_unmatched(void **state)
+{
+    static const struct {
+        double mean, sd, load, job, share;
+    } cases[] = {
+        { 100, 0, 0, 100, 0 }, { 100, 0, 100, 50, 1 },   { 100, 0, 50, 100, 0.5 },
+        { 0, 0, 0, 10, 1 },    { 100, 0, 50, 0, 0 },     { 100, 10, 1000, 10, 1 },
+        { 100, 10, 0, 10, 0 }, { 100, 30, 95, 10, 0.5 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        double share =
+            shift_unmatched_share(cases[i].mean, cases[i].sd, cases[i].load, cases[i].job);
+
+        if (fabs(share - cases[i].share) > 1e-6)
+            fail_msg("case %zu: %g", i, share);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals), cmocka_unit_test(test_decide),
         cmocka_unit_test(test_optimal),  cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_sites),
+        cmocka_unit_test(test_sites),    cmocka_unit_test(test_unmatched),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

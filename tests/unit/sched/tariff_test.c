@@ -77,6 +77,11 @@ static void test_sums(void **state)
                      900000000);
     assert_int_equal(tariff_integrate(&tariff, TARIFF_CAP, HOUR, 2 * HOUR, 1).total,
                      INT64_C(18000000000));
+    tariff_set(&tariff, TARIFF_SUPPLY, 1, 3000, NULL);
+    assert_int_equal(tariff_integrate(&tariff, TARIFF_SUPPLY, HOUR, 2 * HOUR, 2000).total,
+                     INT64_C(7200000000));
+    assert_int_equal(tariff_integrate(&tariff, TARIFF_SUPPLY, HOUR, 2 * HOUR, 4000).total,
+                     INT64_C(10800000000));
     tariff_fini(&tariff);
 }
 
