@@ -282,7 +282,8 @@ static void test_weight(void **state)
 
     (void)state;
     assert_true(assign_weight(&params, 0, 1, 1, 1) == 0);
-    assert_true(assign_weight_batch(0, 1, 1) == 0);
+    assert_true(assign_weight_batch(&params, 0, 1, 1) == 0);
+    assert_true(assign_weight_batch(&params, 1, 9, 1) > assign_weight_batch(&params, 1, 8, 1));
     assert_true(young == 1);
     assert_true(assign_weight(&params, 0.5, 0, 0, 1) < young);
     assert_true(assign_weight(&params, 1, 10, 10, 1) < young);
@@ -300,5 +301,6 @@ int main(void)
         cmocka_unit_test(test_sharing),  cmocka_unit_test(test_weight),
     };
 
+    cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
