@@ -1,7 +1,7 @@
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/job_show.h"
-#include "cli/submit.h"
+#include "cli/job_file.h"
 #include "cli/text.h"
 #include "model/units.h"
 
@@ -96,7 +96,7 @@ static int run(const struct cli_args *args)
 
     if (remote_open(args, &remote, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
-    source.here = submit_is_here(&remote);
+    source.here = remote.state != NULL;
     rc = job_file_read(&source, &text, &err);
     if (rc == 0) {
         request.body = text.json;

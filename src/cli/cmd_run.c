@@ -3,11 +3,9 @@
 #include "cli/follow.h"
 #include "cli/job_show.h"
 #include "cli/submit.h"
-#include "cli/wait.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 static const struct cli_option options[] = {
@@ -59,63 +57,24 @@ static int follow_single(const struct cli_args *args, struct remote *remote, con
     return status;
 }
 
-static int follow_array(const struct cli_args *args, struct remote *remote, const char *id,
-                        const struct job_text *text)
-{
-    CLEANUP(freep) char *again = path_format("mains wait %s", id);
-    struct wait_config config = { .remote = remote,
-                                  .id = id,
-                                  .name = text->name,
-                                  .progress = !cli_args_has(args, "quiet"),
-                                  .stops_with_job = true,
-                                  .again = again };
-    json_t *job = NULL;
-    struct err err;
-    int status;
-    int rc = wait_job(&config, &job, &err);
-
-    if (rc == -EINTR)
-        return CLI_DETACHED;
-    if (rc < 0)
-        return fail(&err);
-    status = wait_exit_status(remote, job);
-    if (cli_args_has(args, "json"))
-        reply_show(job);
-    json_decref(job);
-    return status;
-}
-
 static int run(const struct cli_args *args)
 {
     CLEANUP(freep) char *again = NULL;
-    struct job_source source = { .args = args };
-    struct job_text text = { 0 };
-    json_t *answer = NULL;
-    struct remote remote;
+    struct submission submission;
     const char *id;
     struct err err;
     int code;
-    int rc;
 
-    if (remote_open(args, &remote, &err) < 0)
+    if (submission_send(args, NULL, false, &submission, &err) < 0)
         return fail(&err);
-    source.here = submit_is_here(&remote);
-    rc = job_file_read(&source, &text, &err);
-    if (rc == 0)
-        rc = submit_job(&remote, &text, NULL, false, &answer, &err);
-    if (rc < 0) {
-        code = fail(&err);
-    } else {
-        id = reply_text(answer, "id");
-        again = path_format("mains logs -f %s", id);
-        if (!cli_args_has(args, "quiet") && isatty(STDERR_FILENO))
-            fprintf(stderr, "mains: job %s (%s)\n", id, text.name);
-        code = text.elements_count ? follow_array(args, &remote, id, &text)
-                                   : follow_single(args, &remote, id, again);
-    }
-    json_decref(answer);
-    job_text_fini(&text);
-    remote_fini(&remote);
+    id = reply_text(submission.answer, "id");
+    again = path_format("mains logs -f %s", id);
+    if (!cli_args_has(args, "quiet") && isatty(STDERR_FILENO))
+        fprintf(stderr, "mains: job %s (%s)\n", id, submission.text.name);
+    code = submission.text.elements_count
+               ? submission_wait(args, &submission, cli_args_has(args, "json"))
+               : follow_single(args, &submission.remote, id, again);
+    submission_fini(&submission);
     return code;
 }
 

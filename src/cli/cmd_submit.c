@@ -1,13 +1,8 @@
-#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/submit.h"
 #include "cli/text.h"
-#include "cli/wait.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 
 static const struct cli_option options[] = {
     { "wait", 'W', NULL, NULL, "Wait until it has ended, with a bar; exit as it did." },
@@ -17,28 +12,6 @@ static const struct cli_option options[] = {
     { "quiet", 'q', NULL, NULL, "Print only the id." },
     { 0 },
 };
-
-static int wait_for(const struct cli_args *args, struct remote *remote, const struct job_text *text,
-                    const char *id)
-{
-    CLEANUP(freep) char *again = path_format("mains wait %s", id);
-    struct wait_config config = { .remote = remote,
-                                  .id = id,
-                                  .name = text->name,
-                                  .progress = !cli_args_has(args, "quiet"),
-                                  .stops_with_job = true,
-                                  .again = again };
-    json_t *job = NULL;
-    struct err err;
-    int rc = wait_job(&config, &job, &err);
-    int code;
-
-    if (rc < 0 && rc != -EINTR)
-        return cli_fail(CLI_MAINS, &err);
-    code = rc < 0 ? CLI_DETACHED : wait_exit_status(remote, job);
-    json_decref(job);
-    return code;
-}
 
 static void tell(const struct cli_args *args, const json_t *answer, const struct job_text *text)
 {
@@ -62,30 +35,17 @@ static void tell(const struct cli_args *args, const json_t *answer, const struct
 
 static int run(const struct cli_args *args)
 {
-    struct job_source source = { .args = args };
-    struct job_text text = { 0 };
-    json_t *answer = NULL;
-    struct remote remote;
+    bool dry_run = cli_args_has(args, "dry-run");
+    struct submission submission;
     struct err err;
     int code = CLI_OK;
-    int rc;
 
-    if (remote_open(args, &remote, &err) < 0)
+    if (submission_send(args, cli_args_get(args, "key"), dry_run, &submission, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
-    source.here = submit_is_here(&remote);
-    rc = job_file_read(&source, &text, &err);
-    if (rc == 0)
-        rc = submit_job(&remote, &text, cli_args_get(args, "key"), cli_args_has(args, "dry-run"),
-                        &answer, &err);
-    if (rc < 0)
-        code = cli_fail(CLI_FAILED, &err);
-    else
-        tell(args, answer, &text);
-    if (rc == 0 && cli_args_has(args, "wait") && !cli_args_has(args, "dry-run"))
-        code = wait_for(args, &remote, &text, reply_text(answer, "id"));
-    json_decref(answer);
-    job_text_fini(&text);
-    remote_fini(&remote);
+    tell(args, submission.answer, &submission.text);
+    if (cli_args_has(args, "wait") && !dry_run)
+        code = submission_wait(args, &submission, false);
+    submission_fini(&submission);
     return code;
 }
 

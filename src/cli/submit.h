@@ -3,9 +3,17 @@
 
 #include "cli/job_file.h"
 
-/* POST the job. `answer_out`: {"id","jobs",...}, a new reference. Asked again by itself when no
- * answer came: the idempotency key makes that safe. */
-int submit_job(struct remote *remote, const struct job_text *text, const char *key, bool dry_run,
-               json_t **answer_out, struct err *err);
-/* The current folder of a command that runs on a network of this machine is where it works. */
-bool submit_is_here(const struct remote *remote);
+/* A job on its way: where to, what, and what was answered. */
+struct submission {
+    struct remote remote;
+    struct job_text text;
+    json_t *answer; /* {"id","jobs",...} */
+};
+
+/* Read the job that `args` name and POST it. Asked again by itself when no answer came: the
+ * idempotency key (NULL = one of its own) makes that safe. Fini after success only. */
+int submission_send(const struct cli_args *args, const char *key, bool dry_run,
+                    struct submission *submission_out, struct err *err);
+void submission_fini(struct submission *submission);
+/* Wait until all of it has ended, with a bar unless --quiet. Gives the exit status, as it ended. */
+int submission_wait(const struct cli_args *args, struct submission *submission, bool show_json);

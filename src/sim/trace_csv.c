@@ -46,25 +46,24 @@ struct table {
 /* Helios (HeliosData, README): duration and queue are seconds; the node count is what it ran on.
  * Acme (AcmeTrace, README): the same names, with "type" and memory per pod.
  * openb (cluster-trace-gpu-v2023, README): creation, scheduled and deletion in seconds. */
+#define CLUSTER_COLUMNS(tenant_)                                                                   \
+    { "submit_time", ROLE_SUBMIT, true }, { "duration", ROLE_RUN, true },                          \
+        { "gpu_num", ROLE_GPUS, true }, { "cpu_num", ROLE_CPUS, true },                            \
+        { "node_num", ROLE_NODES, false }, { "user", ROLE_USER, false },                           \
+        { tenant_, ROLE_TENANT, false },                                                           \
+    {                                                                                              \
+        "state", ROLE_STATE, false                                                                 \
+    }
+/* Lists made of the traces above for studies. */
+#define LIST_COLUMNS                                                                               \
+    { "submit_s", ROLE_SUBMIT, true }, { "duration_s", ROLE_RUN, true },                           \
+    {                                                                                              \
+        "gpus", ROLE_GPUS, true                                                                    \
+    }
+
 static const struct table tables[] = {
-    { "helios",
-      { { "submit_time", ROLE_SUBMIT, true },
-        { "duration", ROLE_RUN, true },
-        { "gpu_num", ROLE_GPUS, true },
-        { "cpu_num", ROLE_CPUS, true },
-        { "node_num", ROLE_NODES, false },
-        { "user", ROLE_USER, false },
-        { "vc", ROLE_TENANT, false },
-        { "state", ROLE_STATE, false } } },
-    { "acme",
-      { { "submit_time", ROLE_SUBMIT, true },
-        { "duration", ROLE_RUN, true },
-        { "gpu_num", ROLE_GPUS, true },
-        { "cpu_num", ROLE_CPUS, true },
-        { "node_num", ROLE_NODES, false },
-        { "user", ROLE_USER, false },
-        { "type", ROLE_TENANT, false },
-        { "state", ROLE_STATE, false } } },
+    { "helios", { CLUSTER_COLUMNS("vc") } },
+    { "acme", { CLUSTER_COLUMNS("type") } },
     { "openb",
       { { "creation_time", ROLE_SUBMIT, true },
         { "scheduled_time", ROLE_START, true },
@@ -75,19 +74,10 @@ static const struct table tables[] = {
         { "gpu_milli", ROLE_POD_MILLI, true },
         { "gpu_spec", ROLE_CHIPS, false },
         { "qos", ROLE_QOS, false } } },
-    { "philly-jobs",
-      { { "submit_s", ROLE_SUBMIT, true },
-        { "duration_s", ROLE_RUN, true },
-        { "gpus", ROLE_GPUS, true },
-        { "vc", ROLE_TENANT, false } } },
-    { "venus-jobs",
-      { { "submit_s", ROLE_SUBMIT, true },
-        { "duration_s", ROLE_RUN, true },
-        { "gpus", ROLE_GPUS, true } } },
+    { "philly-jobs", { LIST_COLUMNS, { "vc", ROLE_TENANT, false } } },
+    { "venus-jobs", { LIST_COLUMNS } },
     { "venus-vc",
-      { { "submit_s", ROLE_SUBMIT, true },
-        { "duration_s", ROLE_RUN, true },
-        { "gpus", ROLE_GPUS, true },
+      { LIST_COLUMNS,
         { "user", ROLE_USER, false },
         { "vc", ROLE_TENANT, false },
         { "status", ROLE_STATE, false } } },
