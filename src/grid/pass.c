@@ -55,6 +55,8 @@ static struct job *find_backfill(struct grid *grid, struct job *head, struct job
     if (fit_find(shape, &grid->fleet, &terms->objective, FIT_LIMITED, &grid->fit))
         return first;
     *when = FIT_NOW;
+    if (!fit_find(shape, &grid->fleet, &terms->objective, FIT_NOW, &grid->fit))
+        return NULL;
     for (uint32_t i = 0; item && i < BACKFILL_DEPTH; i++, item = item->next) {
         struct job *job = (struct job *)item;
 
@@ -135,25 +137,27 @@ void pass_run(struct grid *grid)
     queue_walk_begin_with(&grid->queue, may_start, &pass);
     while ((bucket = queue_walk_next(&grid->queue, &number)) != NULL) {
         struct job *job = (struct job *)bucket->first;
-        struct shape *shape = job_shape(grid, job);
-        const struct objective *objective = &job_terms(grid, job)->objective;
+        struct shape *shape = &grid->shapes.list[bucket->key.shape];
+        const struct objective *objective;
         enum fit_when when = FIT_NOW;
         uint32_t candidates, left = bucket->count;
 
         if (!head)
             head = blocked_before(&pass, bucket);
+        if (head && shape->no_fit_version == grid->fleet.room_version)
+            continue; /* what was left when the pass began is taken */
+        objective = &job_terms(grid, job)->objective;
         if (pass_hold(grid, job) != HOLD_NONE)
             continue;
-        if (!fit_find(shape, &grid->fleet, objective, FIT_NOW, &grid->fit)) {
-            shape_candidates(shape, &grid->fleet, objective, &candidates);
-            if (!head && candidates)
-                head = job;
-            continue;
-        }
-        if (head) {
+        if (head) { /* what fits beside the promises fits */
             job = find_backfill(grid, head, job, &when);
             if (!job)
                 continue;
+        } else if (!fit_find(shape, &grid->fleet, objective, FIT_NOW, &grid->fit)) {
+            shape_candidates(shape, &grid->fleet, objective, &candidates);
+            if (candidates)
+                head = job;
+            continue;
         }
         if (starts++ == GRID_PASS_STARTS_MAX) {
             grid->wants_pass = true;

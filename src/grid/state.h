@@ -152,6 +152,7 @@ struct grid {
     struct fit fit;
     struct reserve reserve;
     struct job_request request_out;
+    uint64_t request_of; /* whose it is */
     struct alloc_part *parts_out;
     uint32_t parts_out_cap;
     effect_fn perform;

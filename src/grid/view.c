@@ -82,7 +82,9 @@ void job_fill_view(struct grid *grid, const struct job *job, struct job_view *vi
     view->tenant = intern_data(&grid->tenant_names, job->tenant);
     view->user = intern_data(&grid->strings, job->user);
     view->name = intern_data(&grid->strings, job->name);
-    fill_request(grid, job, &grid->request_out);
+    if (grid->request_of != job->item.id) /* it never changes, and a start tells it twice */
+        fill_request(grid, job, &grid->request_out);
+    grid->request_of = job->item.id;
     view->request = &grid->request_out;
     view->spec_json = intern_data(&grid->specs, job->spec);
     view->spec_len = intern_len(&grid->specs, job->spec);

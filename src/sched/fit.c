@@ -493,12 +493,15 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
         struct candidate *at = &candidates[i];
         uint64_t version = fleet->sites[at->site].room_version;
 
-        if (at->no_fit_version == version)
+        if (at->no_fit_version == version ||
+            (when == FIT_LIMITED && at->no_fit_limited == fleet->limit_version))
             continue;
         if (fit_candidate(shape, fleet, at->site, at->chip, when, fit))
             return true;
         if (when == FIT_NOW)
             at->no_fit_version = version;
+        else if (when == FIT_LIMITED)
+            at->no_fit_limited = fleet->limit_version;
     }
     if (when == FIT_NOW)
         shape->no_fit_version = fleet->room_version;

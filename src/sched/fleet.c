@@ -380,6 +380,7 @@ void fleet_index_site(struct fleet *fleet, uint32_t site)
     room_build(&fleet->sites[site].room, &fleet->sites[site]);
     fleet->sites[site].room_version++;
     log_change(&fleet->sites[site], INT64_MAX, false);
+    fleet->limit_version++;
     fleet->shape_version++;
     fleet->room_version++;
 }
@@ -483,6 +484,7 @@ void fleet_release(struct fleet *fleet, struct grant *grant)
     fleet->grants[grant->slot]->slot = grant->slot;
     ends_remove(&fleet->sites[grant->site].ends, grant);
     fleet->sites[grant->site].room_version++;
+    fleet->limit_version++; /* beside the promises there is more, too */
     log_change(&fleet->sites[grant->site], grant->end_ms, false);
     fleet->room_version++;
 }

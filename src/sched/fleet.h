@@ -97,7 +97,7 @@ struct fleet {
     uint32_t grants_count, grants_cap;
     uint64_t shape_version; /* grows when what could ever fit may have changed */
     uint64_t room_version;  /* grows when more may fit than before, anywhere */
-    uint64_t limit_version; /* grows when more or other nodes are promised */
+    uint64_t limit_version; /* grows when more may fit beside what is promised */
 };
 
 void fleet_fini(struct fleet *fleet);

@@ -93,23 +93,32 @@ bool queue_bucket_is_before(const struct queue_bucket *a, const struct queue_buc
     return a->first_ms != b->first_ms ? a->first_ms < b->first_ms : a->first_id < b->first_id;
 }
 
-static bool head_is_before(const struct queue *queue, uint32_t a, uint32_t b)
+static inline bool head_is_before(const struct queue_head *a, const struct queue_head *b)
 {
-    return queue_bucket_is_before(&queue->buckets[a], &queue->buckets[b]);
+    if (a->job_class != b->job_class)
+        return a->job_class > b->job_class;
+    return a->first_ms != b->first_ms ? a->first_ms < b->first_ms : a->first_id < b->first_id;
+}
+
+static struct queue_head head_of(const struct queue *queue, uint32_t number)
+{
+    const struct queue_bucket *bucket = &queue->buckets[number];
+
+    return (struct queue_head){ bucket->first_ms, bucket->first_id, bucket->key.job_class, number };
 }
 
 static void sift_down(struct queue *queue, uint32_t at)
 {
-    uint32_t *heap = queue->heap, moved = heap[at];
+    struct queue_head *heap = queue->heap, moved = heap[at];
 
     for (;;) {
         uint32_t child = 2 * at + 1;
 
         if (child >= queue->heap_count)
             break;
-        if (child + 1 < queue->heap_count && head_is_before(queue, heap[child + 1], heap[child]))
+        if (child + 1 < queue->heap_count && head_is_before(&heap[child + 1], &heap[child]))
             child++;
-        if (!head_is_before(queue, heap[child], moved))
+        if (!head_is_before(&heap[child], &moved))
             break;
         heap[at] = heap[child];
         at = child;
@@ -125,7 +134,7 @@ void queue_walk_begin_with(struct queue *queue,
     queue->heap_count = 0;
     for (uint32_t i = 0; i < queue->used_count; i++)
         if (!wanted || wanted(context, &queue->buckets[queue->used[i]]))
-            queue->heap[queue->heap_count++] = queue->used[i];
+            queue->heap[queue->heap_count++] = head_of(queue, queue->used[i]);
     for (uint32_t i = queue->heap_count / 2; i-- > 0;)
         sift_down(queue, i);
 }
@@ -139,7 +148,7 @@ struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out)
 {
     if (!queue->heap_count)
         return NULL;
-    *number_out = queue->heap[0];
+    *number_out = queue->heap[0].number;
     queue->heap[0] = queue->heap[--queue->heap_count];
     if (queue->heap_count)
         sift_down(queue, 0);
@@ -148,13 +157,14 @@ struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out)
 
 void queue_walk_again(struct queue *queue, uint32_t number)
 {
+    struct queue_head head = head_of(queue, number);
     uint32_t at = queue->heap_count++;
 
-    while (at && head_is_before(queue, number, queue->heap[(at - 1) / 2])) {
+    while (at && head_is_before(&head, &queue->heap[(at - 1) / 2])) {
         queue->heap[at] = queue->heap[(at - 1) / 2];
         at = (at - 1) / 2;
     }
-    queue->heap[at] = number;
+    queue->heap[at] = head;
 }
 
 uint64_t queue_ahead(const struct queue *queue, const struct queue_item *item, uint32_t steps_max,

@@ -30,13 +30,19 @@ struct queue_bucket {
     uint32_t slot; /* in `used` */
 };
 
+struct queue_head { /* of a bucket, beside its likes: an order without looking at buckets */
+    int64_t first_ms;
+    uint64_t first_id;
+    uint32_t job_class, number;
+};
+
 struct queue {
     struct intern keys;
     struct queue_bucket *buckets; /* by the interned number */
     uint32_t buckets_cap;
     uint32_t *used; /* buckets with somebody in them, in no order that means anything */
     uint32_t used_count, used_cap;
-    uint32_t *heap; /* of the pass under way */
+    struct queue_head *heap; /* of the pass under way */
     uint32_t heap_count, heap_cap;
     uint64_t count;
 };

@@ -216,6 +216,7 @@ static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32
     struct candidate candidate = { .site = site_index,
                                    .chip = chip,
                                    .no_fit_version = UINT64_MAX,
+                                   .no_fit_limited = UINT64_MAX,
                                    .ahead = { .changes_count = UINT64_MAX } };
     const struct node_info *first = NULL;
 

@@ -31,6 +31,7 @@ struct candidate {
     double score;         /* by the objective it was sorted by; less is better */
     /* What was found here, and when: by the site's versions (fleet.h). */
     uint64_t no_fit_version; /* site.room_version at which it did not fit */
+    uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
     struct candidate_ahead ahead;
 };
 
