@@ -381,6 +381,24 @@ static void join(struct sim *sim, struct sim_site *site)
     free(nodes);
 }
 
+static void set_forgotten(struct sim *sim, const struct sim_site *site, bool forgotten)
+{
+    struct event event = { .type = EVENT_SITE_FORGOTTEN, .time_ms = event_time(sim) };
+
+    event.site_forgotten.site = site->name;
+    event.site_forgotten.forgotten = forgotten;
+    event.site_forgotten.by = "op";
+    event.site_forgotten.reason = "gone";
+    apply(sim, &event);
+}
+
+static bool is_forgotten(const struct sim *sim, const struct sim_site *site)
+{
+    int index = grid_site_find(sim->grid, site->name);
+
+    return index >= 0 && grid_site_is_forgotten(sim->grid, (uint32_t)index);
+}
+
 static void open_session(struct sim *sim, struct sim_site *site)
 {
     struct event event = { .type = EVENT_SITE_SEEN };
@@ -389,6 +407,8 @@ static void open_session(struct sim *sim, struct sim_site *site)
     if (site->is_open)
         return;
     join(sim, site);
+    if (is_forgotten(sim, site))
+        return; /* its HELLO is refused */
     event.time_ms = event_time(sim);
     site->session = event.site_seen.session = ++sim->next_session;
     event.site_seen.site = site->name;
@@ -419,7 +439,7 @@ static void close_session(struct sim *sim, struct sim_site *site)
 static void write_corpus(const struct sim *sim)
 {
     struct buf bytes = buf_init(64 << 20);
-    bool seen[EVENT_NOTE + 1] = { false };
+    bool seen[EVENT_TYPE_LAST + 1] = { false };
     char path[512];
 
     for (uint32_t i = 0; i < sim->entries_count; i++) {
@@ -622,6 +642,10 @@ static void random_step(struct sim *sim)
     } else if (draw < 925) {
         sim_site_wipe(site, &sim->truth);
         close_session(sim, site);
+        if (rng_below(&sim->rng, 2))
+            set_forgotten(sim, site, true);
+    } else if (draw < 927) {
+        set_forgotten(sim, site, false);
     } else if (draw < 935) {
         change_inventory(sim, site);
     } else if (draw < 945) {
@@ -669,6 +693,7 @@ static void heal(struct sim *sim)
         for (uint32_t n = 0; n < site->nodes_count; n++)
             site->nodes[n].present = true;
         close_session(sim, site);
+        set_forgotten(sim, site, false);
         open_session(sim, site);
         for (uint32_t n = 0; n < site->nodes_count; n++)
             for (int32_t d = -1; d < (int32_t)SIM_DEVICES_MAX; d++) {
