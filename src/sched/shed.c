@@ -2,18 +2,13 @@
 
 #include "base/cleanup.h"
 #include "sched/mem.h"
+#include "sched/shed_ways.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-#define CAP_STEPS 4u
-#define SHRINK_STEPS 4u
 #define MOVE_ROUNDS 4u /* in the last but one all who do not keep a move are barred */
 
-struct way { /* of one job, by watts and cost rising */
-    struct shed_choice choice;
-    double cost;
-};
 struct step { /* along a job's hull: from one of its ways (or none) to the next */
     uint64_t id;
     uint32_t job, from, way; /* counted as `taken` */
@@ -29,17 +24,15 @@ struct order { /* of shed_resume */
 };
 
 struct shed {
-    struct way *ways;
-    uint32_t *first; /* of a job's ways; first[count] is the end */
+    struct shed_ways ways;
     uint32_t *taken; /* a job's way, counted from its first, and 1; 0 = none */
     struct step *steps;
     struct shed_choice *choices;
     struct order *orders;
     struct dear *dear;
     bool *is_barred; /* from moving */
-    uint32_t ways_count, steps_count;
-    uint32_t ways_cap, first_cap, taken_cap, steps_cap, choices_cap, orders_cap, dear_cap,
-        barred_cap;
+    uint32_t steps_count;
+    uint32_t taken_cap, steps_cap, choices_cap, orders_cap, dear_cap, barred_cap;
 };
 
 struct shed_params shed_params_default(void)
@@ -66,8 +59,7 @@ void shed_destroy(struct shed *shed)
 {
     if (!shed)
         return;
-    free(shed->ways);
-    free(shed->first);
+    shed_ways_fini(&shed->ways);
     free(shed->taken);
     free(shed->steps);
     free(shed->choices);
@@ -75,169 +67,6 @@ void shed_destroy(struct shed *shed)
     free(shed->dear);
     free(shed->is_barred);
     free(shed);
-}
-
-/* --- the ways of a job -------------------------------------------------------------------------
- */
-
-/* By Newton's steps: the C library's differs between machines. 0 <= x <= 1. */
-static double cube_root(double x)
-{
-    double y = 1;
-
-    if (x <= 0)
-        return 0;
-    for (int i = 0; i < 60; i++)
-        y = (2 * y + x / (y * y)) / 3;
-    return y;
-}
-
-struct offer { /* what all ways of one job share */
-    const struct shed_params *params;
-    const struct shed_ask *ask;
-    const struct shed_job *job;
-    int64_t within_ms;
-    uint32_t index;
-    bool may_move;
-};
-
-/* lost and waiting in ms of each device. */
-static void add_way(struct shed *shed, const struct offer *offer, struct shed_choice choice,
-                    double lost_ms, double waiting_ms)
-{
-    const struct shed_job *job = offer->job;
-    struct way *way;
-
-    choice.watts_freed = job->watts - choice.watts_left;
-    if (choice.watts_freed <= 0 || choice.ready_ms < 0 || choice.ready_ms > offer->within_ms)
-        return;
-    choice.job = offer->index;
-    choice.lost_ms = (int64_t)(lost_ms * job->devices);
-    choice.waiting_ms = (int64_t)(waiting_ms * job->devices);
-    MEM_GROW(shed->ways, shed->ways_cap, shed->ways_count + 1);
-    way = &shed->ways[shed->ways_count++];
-    way->choice = choice;
-    way->cost = ((double)choice.lost_ms + (double)offer->params->touch_device_ms +
-                 (double)choice.waiting_ms * offer->params->waiting_milli / 1000) *
-                offer->params->class_weight[job->job_class] * (1 + job->interrupts / 2.0);
-}
-
-static void add_caps(struct shed *shed, const struct offer *offer)
-{
-    const struct shed_job *job = offer->job;
-    int64_t floor = MAX(job->watts_cap_min, job->watts_idle);
-
-    if (job->cap_ms < 0 || floor >= job->watts)
-        return;
-    for (uint32_t i = 1; i <= CAP_STEPS; i++) {
-        int64_t left = job->watts - (job->watts - floor) * i / CAP_STEPS;
-        double speed =
-            cube_root((double)(left - job->watts_idle) / (double)(job->watts - job->watts_idle));
-
-        add_way(shed, offer,
-                (struct shed_choice){ .how = SHED_CAP,
-                                      .devices_left = job->devices,
-                                      .watts_left = left,
-                                      .ready_ms = job->cap_ms },
-                0, (1 - speed) * (double)offer->ask->lasts_ms);
-    }
-}
-
-static void add_shrinks(struct shed *shed, const struct offer *offer)
-{
-    const struct shed_job *job = offer->job;
-    uint32_t left = job->devices, least = MAX(job->devices_min, 1u);
-
-    if (job->shrink_ms < 0)
-        return;
-    for (uint32_t i = 0; i < SHRINK_STEPS && left > least; i++) {
-        double share;
-
-        left = MAX(left / 2, least);
-        share = (double)left / job->devices;
-        add_way(shed, offer,
-                (struct shed_choice){ .how = SHED_SHRINK,
-                                      .devices_left = left,
-                                      .watts_left =
-                                          job->watts_idle +
-                                          (int64_t)((double)(job->watts - job->watts_idle) * share),
-                                      .ready_ms = job->shrink_ms },
-                (double)job->shrink_ms, (1 - share) * (double)offer->ask->lasts_ms);
-    }
-}
-
-static void add_ends(struct shed *shed, const struct offer *offer)
-{
-    const struct shed_job *job = offer->job;
-    double lasts = (double)offer->ask->lasts_ms, again = (double)job->restart_ms;
-    bool is_saved = job->save_ms >= 0 && job->save_ms <= offer->within_ms;
-    struct shed_choice end = { .watts_left = job->watts_idle };
-
-    end.how = SHED_PAUSE;
-    end.ready_ms = job->pause_ms;
-    add_way(shed, offer, end, 0, lasts);
-    end.how = SHED_STOP;
-    end.ready_ms = job->stop_ms;
-    add_way(shed, offer, end, (double)job->undone_ms + again, lasts);
-    end.how = SHED_SAVE;
-    end.ready_ms = job->save_ms;
-    end.watts_left = MAX(job->watts_idle, job->watts_saving);
-    add_way(shed, offer, end, (double)job->save_lost_ms + again, lasts);
-    if (job->move_ms < 0 || !offer->may_move)
-        return;
-    end.how = SHED_MOVE;
-    end.is_saved = is_saved;
-    if (!is_saved) {
-        end.ready_ms = job->stop_ms;
-        end.watts_left = job->watts_idle;
-    }
-    add_way(shed, offer, end,
-            (double)(is_saved ? job->save_lost_ms : job->undone_ms) + again + (double)job->move_ms,
-            0);
-}
-
-static int compare_ways(const void *a, const void *b)
-{
-    const struct way *x = a, *y = b;
-
-    if (x->cost != y->cost)
-        return x->cost < y->cost ? -1 : 1;
-    if (x->choice.watts_freed != y->choice.watts_freed)
-        return x->choice.watts_freed > y->choice.watts_freed ? -1 : 1;
-    return (x->choice.how > y->choice.how) - (x->choice.how < y->choice.how);
-}
-
-/* Sort, and drop ways that free no more than a cheaper one. */
-static void prune_ways(struct shed *shed, uint32_t from)
-{
-    uint32_t kept = from;
-
-    qsort(shed->ways + from, shed->ways_count - from, sizeof(*shed->ways), compare_ways);
-    for (uint32_t i = from; i < shed->ways_count; i++) {
-        if (kept == from ||
-            shed->ways[i].choice.watts_freed > shed->ways[kept - 1].choice.watts_freed)
-            shed->ways[kept++] = shed->ways[i];
-    }
-    shed->ways_count = kept;
-}
-
-static void list_ways(struct shed *shed, struct offer offer, const struct shed_job *jobs,
-                      uint32_t count)
-{
-    MEM_GROW(shed->first, shed->first_cap, count + 1);
-    shed->ways_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        shed->first[i] = shed->ways_count;
-        assert(jobs[i].devices > 0 && jobs[i].job_class < CLASS_COUNT);
-        offer.job = &jobs[i];
-        offer.index = i;
-        offer.may_move = !shed->is_barred[i];
-        add_caps(shed, &offer);
-        add_shrinks(shed, &offer);
-        add_ends(shed, &offer);
-        prune_ways(shed, shed->first[i]);
-    }
-    shed->first[count] = shed->ways_count;
 }
 
 /* --- the choice --------------------------------------------------------------------------------
@@ -251,12 +80,14 @@ struct cover { /* a choice being made */
 
 static double watts_at(const struct shed *shed, uint32_t job, uint32_t taken)
 {
-    return taken == 0 ? 0 : (double)shed->ways[shed->first[job] + taken - 1].choice.watts_freed;
+    return taken == 0
+               ? 0
+               : (double)shed->ways.list[shed->ways.first[job] + taken - 1].choice.watts_freed;
 }
 
 static double cost_at(const struct shed *shed, uint32_t job, uint32_t taken)
 {
-    return taken == 0 ? 0 : shed->ways[shed->first[job] + taken - 1].cost;
+    return taken == 0 ? 0 : shed->ways.list[shed->ways.first[job] + taken - 1].cost;
 }
 
 static void take(struct cover *cover, uint32_t job, uint32_t taken)
@@ -284,10 +115,10 @@ static int compare_steps(const void *a, const void *b)
 /* The lower hull of each job's ways: cost per watt rises along it. */
 static void list_steps(struct shed *shed, const struct shed_job *jobs, uint32_t count)
 {
-    MEM_GROW(shed->steps, shed->steps_cap, shed->ways_count + 1);
+    MEM_GROW(shed->steps, shed->steps_cap, shed->ways.count + 1);
     shed->steps_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t ways_count = shed->first[i + 1] - shed->first[i], at = 0;
+        uint32_t ways_count = shed->ways.first[i + 1] - shed->ways.first[i], at = 0;
 
         while (at < ways_count) {
             struct step best = { 0 };
@@ -369,7 +200,7 @@ static void take_everything(struct cover *cover)
 
     begin(cover);
     for (uint32_t i = 0; i < cover->count; i++)
-        take(cover, i, shed->first[i + 1] - shed->first[i]);
+        take(cover, i, shed->ways.first[i + 1] - shed->ways.first[i]);
     cover->bound = cover->cost;
 }
 
@@ -427,7 +258,8 @@ static void swap_dear(struct cover *cover, uint32_t swaps_max)
         double best_cost = cost_at(shed, job, shed->taken[job]);
 
         for (uint32_t i = 0; i < cover->count; i++) {
-            uint32_t at = shed->taken[i], ways_count = shed->first[i + 1] - shed->first[i];
+            uint32_t at = shed->taken[i],
+                     ways_count = shed->ways.first[i + 1] - shed->ways.first[i];
 
             if (i == job || watts_at(shed, i, ways_count) - watts_at(shed, i, at) < gap)
                 continue;
@@ -483,8 +315,9 @@ static bool bar_moves(struct shed *shed, const struct shed_job *jobs, uint32_t c
 
             if ((int)jobs[i].job_class != job_class)
                 continue;
-            is_moved = shed->taken[i] > 0 &&
-                       shed->ways[shed->first[i] + shed->taken[i] - 1].choice.how == SHED_MOVE;
+            is_moved =
+                shed->taken[i] > 0 &&
+                shed->ways.list[shed->ways.first[i] + shed->taken[i] - 1].choice.how == SHED_MOVE;
             if (is_moved && jobs[i].devices <= room) {
                 room -= jobs[i].devices;
             } else if (is_moved || is_last) {
@@ -508,7 +341,7 @@ static struct shed_result list_choices(struct cover *cover, const struct shed_as
 
         if (shed->taken[i] == 0)
             continue;
-        choice = &shed->ways[shed->first[i] + shed->taken[i] - 1].choice;
+        choice = &shed->ways.list[shed->ways.first[i] + shed->taken[i] - 1].choice;
         shed->choices[result.count++] = *choice;
         result.watts_freed += choice->watts_freed;
         result.lost_ms += choice->lost_ms;
@@ -524,20 +357,18 @@ struct shed_result shed_choose(struct shed *shed, const struct shed_params *para
                                uint32_t count, const struct shed_choice **choices_out)
 {
     struct cover cover = { .shed = shed, .count = count };
-    struct offer offer = { .params = params, .ask = ask };
 
     assert(count <= SHED_JOBS_MAX);
     *choices_out = shed->choices;
     if (ask->watts <= 0 || count == 0)
         return (struct shed_result){ .is_met = ask->watts <= 0 };
     cover.need = (double)ask->watts * (1 + params->watts_margin_milli / 1000.0);
-    offer.within_ms = MAX(ask->within_ms - params->time_margin_ms, 0);
     MEM_GROW(shed->taken, shed->taken_cap, count);
     MEM_GROW(shed->is_barred, shed->barred_cap, count);
     for (uint32_t i = 0; i < count; i++)
         shed->is_barred[i] = jobs[i].devices > ask->devices_elsewhere;
     for (uint32_t round = 0; round < MOVE_ROUNDS; round++) {
-        list_ways(shed, offer, jobs, count);
+        shed_ways_list(&shed->ways, params, ask, jobs, count, shed->is_barred);
         solve(&cover, params, jobs);
         if (bar_moves(shed, jobs, count, ask->devices_elsewhere, round == MOVE_ROUNDS - 2))
             break;
