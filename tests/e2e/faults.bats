@@ -249,7 +249,7 @@ EOF
 
 @test "the agent is killed while a job runs: the job goes on, and its exit is not lost" {
     go
-    id=$("$MAINS" submit -q --scratch -- sh -c 'sleep 1; exit 5')
+    id=$("$MAINS" submit -q --scratch -- sh -c 'sleep 6; exit 5')
     short=$("$MAINS" submit -q --scratch -- sh -c 'sleep 600')
     wait_for 10 is "$id" running
     wait_for 10 is "$short" running
