@@ -68,7 +68,7 @@ static double weight_of(const struct sim *sim, uint32_t index, uint32_t kind)
     if (sim->setup->policy == GAVEL_MAINS)
         return assign_weight(&sim->setup->params, job->rate[kind] / best, done_h, age_h, gang);
     if (sim->setup->policy == GAVEL_BATCH)
-        return assign_weight_batch(job->rate[kind] / best, left_h, gang);
+        return assign_weight_batch(&sim->setup->params, job->rate[kind] / best, left_h, gang);
     for (uint32_t k = 0; k < GAVEL_KINDS; k++)
         equal += job->rate[k] / GAVEL_KINDS;
     return job->rate[kind] / equal * gang / ((job->done / equal / 3600 + 1) / (age_h + 1));

@@ -10,9 +10,10 @@
 struct assign_params assign_params_default(void)
 {
     return (struct assign_params){ .rate_exponent = 0.7,
-                                   .done_exponent = 0.15,
-                                   .age_exponent = 0.1,
-                                   .gang_exponent = 0.7,
+                                   .done_exponent = 0.2,
+                                   .age_exponent = 0.15,
+                                   .gang_exponent = 0.85,
+                                   .left_exponent = 0.7,
                                    .stay = 0.05,
                                    .gain_min = 1e-9,
                                    .steps_max = 4096,
@@ -29,9 +30,11 @@ double assign_weight(const struct assign_params *params, double rate_share, doub
            pow(1 + fmax(done_hours, 0), params->done_exponent);
 }
 
-double assign_weight_batch(double rate_share, double left_hours, uint32_t gang)
+double assign_weight_batch(const struct assign_params *params, double rate_share, double left_hours,
+                           uint32_t gang)
 {
-    return rate_share > 0 ? rate_share * gang * fmax(left_hours, 1e-3) : 0;
+    return rate_share > 0 ? rate_share * gang * pow(fmax(left_hours, 1e-3), params->left_exponent)
+                          : 0;
 }
 
 struct assign *assign_create(void)

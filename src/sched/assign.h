@@ -18,11 +18,11 @@
  * workloads of Gavel, OSDI'20; docs/quality/gavel.md). Age grows without bound, so nobody waits
  * for ever beside work that comes and goes.
  *
- * Pure and deterministic: ties go by id in the start, then by the order given. Cost: O(J K log(J K)) to start, then a step (cycle) is
- * O(J K + K^3) and with gangs also K^2 U^2 for packages of U devices, at most `steps_max` steps;
- * sharing adds O(J^2) per sweep, at most `sweeps_max`. Kept incumbents make steps few: 0.85 a
- * round on Gavel's workloads (16.7 without). Hand in of like waiting jobs only the first that
- * could all fit, and J stays near what the capacity holds. */
+ * Pure and deterministic: ties go by id in the start, then by the order given. Cost: O(J K log(J
+ * K)) to start, then a step (cycle) is O(J K + K^3) and with gangs also K^2 U^2 for packages of U
+ * devices, at most `steps_max` steps; sharing adds O(J^2) per sweep, at most `sweeps_max`. Kept
+ * incumbents make steps few: 0.85 a round on Gavel's workloads (16.7 without). Hand in of like
+ * waiting jobs only the first that could all fit, and J stays near what the capacity holds. */
 #pragma once
 
 #include <stdbool.h>
@@ -37,6 +37,7 @@ struct assign_params {
     double done_exponent; /* of 1 / (1 h + work done, hours on the best kind) */
     double age_exponent;  /* of 1 h + time since submit */
     double gang_exponent; /* of the gang's devices: 1 = devices count alike */
+    double left_exponent; /* of the work left, hours: batches only */
     double stay;          /* an incumbent's weight where it is grows by this share: hysteresis */
     double gain_min;      /* share of the largest weight below which nothing moves */
     uint32_t steps_max, sweeps_max;
@@ -47,8 +48,9 @@ struct assign_params assign_params_default(void);
 double assign_weight(const struct assign_params *params, double rate_share, double done_hours,
                      double age_hours, uint32_t gang);
 /* The same for a batch whose last end counts (objective makespan): work left, in hours on its
- * best kind; must be known. Device-hours left come first, where they are done best. */
-double assign_weight_batch(double rate_share, double left_hours, uint32_t gang);
+ * best kind; must be known. The most device-hours left come first, where they are done best. */
+double assign_weight_batch(const struct assign_params *params, double rate_share, double left_hours,
+                           uint32_t gang);
 
 struct assign_job {
     uint64_t id;
