@@ -46,4 +46,4 @@ double openb_peer_run(const struct openb *openb, enum openb_peer peer);
 
 /* No placement of the arrivals, whatever it drops, uses more than this percent: a Lagrangian bound
  * of cutting stock over kinds of node. `reached_percent` by some placement guides the search. */
-double openb_bound(const struct openb *openb, double reached_percent, uint32_t rounds);
+double openb_bound(const struct openb *openb, double reached_percent);

@@ -18,6 +18,7 @@
 
 #define CLASSES_MAX 1024u
 #define KINDS_MAX 32u
+#define ROUNDS 1000u
 #define STALE_MAX 40u
 #define STEPS 100u /* of 10 milli: every share is a multiple */
 
@@ -155,12 +156,12 @@ static void move_prices(struct bound *bound, double distance)
 }
 
 /* Go on from the best prices met with a shorter step whenever it has not got better for long. */
-static double search(struct bound *bound, double least, double target, uint32_t rounds)
+static double search(struct bound *bound, double least, double target)
 {
     double shorten = 1;
     uint32_t stale = 0;
 
-    for (uint32_t round = 0; round < rounds; round++) {
+    for (uint32_t round = 0; round < ROUNDS; round++) {
         double value = evaluate(bound);
 
         if (value < least) {
@@ -180,18 +181,47 @@ static double search(struct bound *bound, double least, double target, uint32_t 
     return least;
 }
 
-double openb_bound(const struct openb *openb, double reached_percent, uint32_t rounds)
+/* One search; `with_chips` false lets every pod run anywhere: looser where chips bind, but sooner
+ * at its least. `start` and `out` are prices by size, of pieces of one device. */
+static double bound_of(struct bound *bound, const struct openb *openb, bool with_chips,
+                       double reached, const double *start, double *out)
+{
+    double total = (double)openb->total_milli;
+
+    memset(bound, 0, sizeof(*bound));
+    for (uint32_t i = 0; i < openb->arrivals_count; i++) {
+        struct openb_pod pod = openb->arrivals[i];
+
+        if (!with_chips)
+            pod.chips = UINT64_MAX;
+        if (!add_pod(bound, &pod))
+            return total;
+    }
+    for (uint32_t i = 0; i < openb->nodes_count; i++)
+        if (!add_node(bound, &openb->nodes[i]))
+            return total;
+    for (uint32_t i = 0; i < bound->pieces_count; i++)
+        bound->pieces[i].price = bound->best_prices[i] = start[bound->pieces[i].size];
+    total = search(bound, total, reached);
+    for (uint32_t i = 0; i < bound->pieces_count; i++)
+        if (bound->pieces[i].devices == 1 || bound->pieces[i].size < STEPS)
+            out[bound->pieces[i].size] = bound->best_prices[i];
+    return total;
+}
+
+double openb_bound(const struct openb *openb, double reached_percent)
 {
     struct bound *bound = calloc(1, sizeof(*bound));
-    double total = (double)openb->total_milli, least = total;
-    bool is_whole = bound != NULL;
+    double total = (double)openb->total_milli, reached = reached_percent / 100 * total;
+    double prices[STEPS + 1], least = total;
 
-    for (uint32_t i = 0; is_whole && i < openb->arrivals_count; i++)
-        is_whole = add_pod(bound, &openb->arrivals[i]);
-    for (uint32_t i = 0; is_whole && i < openb->nodes_count; i++)
-        is_whole = add_node(bound, &openb->nodes[i]);
-    if (is_whole)
-        least = search(bound, least, reached_percent / 100 * total, rounds);
+    /* From two starts: where few pods are large the search from nothing stops early. */
+    for (uint32_t start = 0; bound && start < 2; start++) {
+        for (uint32_t s = 0; s <= STEPS; s++)
+            prices[s] = start * s * 5.0;
+        least = MIN(least, bound_of(bound, openb, false, reached, prices, prices));
+        least = MIN(least, bound_of(bound, openb, true, reached, prices, prices));
+    }
     free(bound);
     return 100 * least / total;
 }

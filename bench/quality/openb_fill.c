@@ -11,7 +11,6 @@
 
 #define SEED_FIRST 42u
 #define BOUND_SEEDS 3u
-#define BOUND_ROUNDS 1500u
 
 static const struct row {
     const char *list;
@@ -128,7 +127,7 @@ static void run_list(struct openb *openb, uint32_t seeds, uint32_t percent, bool
             outcome->bestfit += openb_peer_run(openb, OPENB_BESTFIT) / seeds;
             outcome->fill_worst = MIN(outcome->fill_worst, fill - fgd);
             if (i < BOUND_SEEDS)
-                outcome->bound += openb_bound(openb, fill, BOUND_ROUNDS) / MIN(seeds, BOUND_SEEDS);
+                outcome->bound += openb_bound(openb, fill) / MIN(seeds, BOUND_SEEDS);
         }
     }
     outcome->decision_us /= outcome->decisions;

@@ -21,12 +21,19 @@ struct known {
     uint64_t key;
     double fragment;
 };
+struct known_score {
+    uint64_t key;
+    int score;
+    uint32_t device;
+};
 struct peer {
     enum openb_peer kind;
     struct pod_type types[TYPES_MAX];
     uint32_t types_count;
     struct known *cache;
+    struct known_score *scores;
     struct openb_node nodes[OPENB_NODES_MAX];
+    uint64_t keys[OPENB_NODES_MAX]; /* of the node's free room, device by device */
 };
 
 static int compare_types(const void *a, const void *b)
@@ -114,6 +121,15 @@ static uint64_t mix(uint64_t z)
     return z ^ (z >> 31);
 }
 
+static uint64_t key_of(const struct openb_node *node)
+{
+    uint64_t key = mix((uint64_t)node->cpu_milli << 16 | (uint64_t)node->chip << 8 | node->devices);
+
+    for (uint32_t i = 0; i < node->devices; i++)
+        key = mix(key + node->free_milli[i] + 1);
+    return key;
+}
+
 static double fragment_of(struct peer *peer, const struct openb_node *node)
 {
     uint64_t key = 0;
@@ -172,6 +188,22 @@ static int score_fgd(struct peer *peer, const struct openb_node *node, const str
     return best;
 }
 
+/* score_fgd by way of what is known. */
+static int known_fgd(struct peer *peer, uint32_t number, const struct openb_pod *pod,
+                     uint64_t pod_key, uint32_t *device_out)
+{
+    uint64_t key = mix(peer->keys[number] ^ pod_key);
+    struct known_score *known = &peer->scores[key >> (64 - CACHE_BITS)];
+
+    if (known->key != key) {
+        known->device = 0;
+        known->score = score_fgd(peer, &peer->nodes[number], pod, &known->device);
+        known->key = key;
+    }
+    *device_out = known->device;
+    return known->score;
+}
+
 static int score_bestfit(const struct openb_node *node, const struct openb_pod *pod,
                          uint32_t *device_out)
 {
@@ -188,23 +220,38 @@ static int score_bestfit(const struct openb_node *node, const struct openb_pod *
                              0.5 * (idle - (double)pod->devices * pod->milli) / 8000)));
 }
 
+static void peer_destroy(struct peer *peer)
+{
+    if (!peer)
+        return;
+    free(peer->cache);
+    free(peer->scores);
+    free(peer);
+}
+
 double openb_peer_run(const struct openb *openb, enum openb_peer kind)
 {
     struct peer *peer = calloc(1, sizeof(*peer));
     int64_t used = 0;
 
-    if (peer)
+    if (peer) {
         peer->cache = calloc((size_t)1 << CACHE_BITS, sizeof(*peer->cache));
-    if (!peer || !peer->cache) {
-        free(peer);
+        peer->scores = calloc((size_t)1 << CACHE_BITS, sizeof(*peer->scores));
+    }
+    if (!peer || !peer->cache || !peer->scores) {
+        peer_destroy(peer);
         return NAN;
     }
     peer->kind = kind;
     memcpy(peer->nodes, openb->nodes, sizeof(peer->nodes));
     find_types(peer, openb);
+    for (uint32_t i = 0; i < openb->nodes_count; i++)
+        peer->keys[i] = key_of(&peer->nodes[i]);
     for (uint32_t a = 0; a < openb->arrivals_count; a++) {
         const struct openb_pod *pod = &openb->arrivals[a];
         uint32_t best_node = UINT32_MAX, best_device = 0;
+        uint64_t pod_key =
+            mix((uint64_t)pod->cpu_milli << 24 | (uint64_t)pod->devices << 12 | pod->milli);
         int best = -1;
 
         for (uint32_t i = 0; i < openb->nodes_count; i++) {
@@ -213,7 +260,7 @@ double openb_peer_run(const struct openb *openb, enum openb_peer kind)
 
             if (peer->nodes[i].memory_mib < pod->memory_mib || !fits(&peer->nodes[i], pod))
                 continue;
-            score = kind == OPENB_FGD ? score_fgd(peer, &peer->nodes[i], pod, &device)
+            score = kind == OPENB_FGD ? known_fgd(peer, i, pod, pod_key, &device)
                                       : score_bestfit(&peer->nodes[i], pod, &device);
             if (score > best) {
                 best = score;
@@ -224,9 +271,9 @@ double openb_peer_run(const struct openb *openb, enum openb_peer kind)
         if (best_node == UINT32_MAX)
             continue;
         place(&peer->nodes[best_node], pod, best_device);
+        peer->keys[best_node] = key_of(&peer->nodes[best_node]);
         used += (int64_t)pod->devices * pod->milli;
     }
-    free(peer->cache);
-    free(peer);
+    peer_destroy(peer);
     return 100.0 * (double)used / (double)openb->total_milli;
 }

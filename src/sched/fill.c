@@ -40,7 +40,7 @@ struct fill_params fill_params_default(void)
         .streams = 32,
         .stream_asks = 60,
         .draw_first = 16,
-        .draw_growth_percent = 150,
+        .draw_growth_percent = 175,
         .draw_interval_max = 8192,
         .balance_rounds = 2,
         .balance_floor = 0.2,
