@@ -295,39 +295,48 @@ static int import_lines(struct importer *importer, FILE *file, struct err *err)
     return rc < 0 ? rc : flush_group(importer, err);
 }
 
+static int import_into(struct importer *importer, const char *state, const char *database,
+                       FILE *file, struct err *err)
+{
+    char hash[2 * JOURNAL_HASH_BYTES + 1];
+    int rc = open_journal(state, false, &importer->journal, err);
+
+    if (rc < 0)
+        return rc;
+    rc = import_lines(importer, file, err);
+    if (rc == 0) {
+        hex(importer->journal->last_hash, hash);
+        printf("%" PRIu64 " records imported; the chain ends in %s%s\n", importer->seq, hash,
+               strcmp(hash, importer->hash) == 0 ? ", as it was exported"
+                                                 : ", NOT as it was exported");
+    }
+    for (uint32_t i = 0; i < importer->count; i++)
+        free(importer->texts[i]);
+    journal_close(importer->journal);
+    if (rc < 0)
+        unlink(database); /* half of a journal is none */
+    return rc;
+}
+
 static int import_journal(const struct cli_args *args, const char *state)
 {
     const char *path = cli_args_get(args, "file");
     CLEANUP(freep) char *database = path_format("%s/journal.db", state);
     struct importer *importer = calloc(1, sizeof(*importer));
-    FILE *file = stdin;
-    char hash[2 * JOURNAL_HASH_BYTES + 1];
+    FILE *file = NULL;
     struct err err;
-    int rc = importer && database ? dir_make(state, 0700, &err)
-                                  : err_set(&err, -ENOMEM, "out of memory");
+    int rc;
 
-    if (rc == 0 && access(database, F_OK) == 0)
+    if (!importer || !database)
+        rc = err_set(&err, -ENOMEM, "out of memory");
+    else if (access(database, F_OK) == 0)
         rc = err_set(&err, -EEXIST, "%s is there already: import goes into a fresh state folder",
                      database);
-    if (rc == 0 && path && !(file = fopen(path, "re")))
+    else if (path && !(file = fopen(path, "re")))
         rc = err_set(&err, -errno, "%s: %s", path, strerror(errno));
-    if (rc == 0)
-        rc = open_journal(state, false, &importer->journal, &err);
-    if (rc == 0) {
-        rc = import_lines(importer, file, &err);
-        if (rc == 0) {
-            hex(importer->journal->last_hash, hash);
-            printf("%" PRIu64 " records imported; the chain ends in %s%s\n", importer->seq, hash,
-                   strcmp(hash, importer->hash) == 0 ? ", as it was exported"
-                                                     : ", NOT as it was exported");
-        }
-        for (uint32_t i = 0; i < importer->count; i++)
-            free(importer->texts[i]);
-        journal_close(importer->journal);
-        if (rc < 0)
-            unlink(database); /* half of a journal is none */
-    }
-    if (file && file != stdin)
+    else if ((rc = dir_make(state, 0700, &err)) == 0)
+        rc = import_into(importer, state, database, path ? file : stdin, &err);
+    if (file)
         fclose(file);
     free(importer);
     return rc < 0 ? cli_fail(CLI_FAILED, &err) : CLI_OK;
