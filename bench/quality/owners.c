@@ -21,10 +21,13 @@
 #define NODE_DEVICES 8u
 #define LINE_BYTES 512u
 
+enum peer { PEER_ALONE, PEER_ALONE_PASSED, PEER_POOLED }; /* passed: patience without end */
+
 struct item {
     int64_t submit_s, duration_s;
     uint32_t devices, owner;
-    int64_t end_alone_s, end_pooled_s, end_s;
+    int64_t ends_s[3]; /* by enum peer */
+    int64_t end_s;
     int64_t began_ms, done_ms; /* of the run under way */
     int64_t lost_ms;           /* restarts and work done twice */
     uint32_t job;
@@ -105,10 +108,12 @@ static struct cells_ask ask_of(uint32_t devices, uint32_t levels)
 
 /* --- the peers: one queue in order of arrival --- */
 
-static void run_queue(struct list *list, uint32_t owner, uint32_t nodes, bool is_pooled)
+static void run_queue(struct list *list, uint32_t owner, uint32_t nodes, enum peer peer)
 {
     const struct cells_shape shape = { 2, { NODE_DEVICES, nodes } };
-    int64_t patience_s = lend_params_default().patience_ms / 1000;
+    int64_t patience_s =
+        peer == PEER_ALONE_PASSED ? INT64_MAX : lend_params_default().patience_ms / 1000;
+    bool is_pooled = peer == PEER_POOLED;
     uint32_t *queue = grow(NULL, list->count * sizeof(*queue)), queued = 0, next = 0;
     struct cells_part(*held)[32] = grow(NULL, list->count * sizeof(*held));
     uint32_t *held_count = grow(NULL, list->count * sizeof(*held_count));
@@ -153,7 +158,7 @@ static void run_queue(struct list *list, uint32_t owner, uint32_t nodes, bool is
             }
             celltree_take(&tree, held[queue[k]], count);
             held_count[queue[k]] = count;
-            *(is_pooled ? &item->end_pooled_s : &item->end_alone_s) = now_s + item->duration_s;
+            item->ends_s[peer] = now_s + item->duration_s;
             ends_add(&ends, (struct end){ now_s + item->duration_s, queue[k], 0 });
         }
         queued = kept;
@@ -271,7 +276,7 @@ static int run_network(struct list *list, struct network *network, struct err *e
 /* --- what comes out --- */
 
 struct sums {
-    double alone_s, pooled_s, network_s;
+    double alone_s, passed_s, pooled_s, network_s;
     double alone_max_s, network_max_s;
     uint32_t jobs, later;
 };
@@ -301,14 +306,15 @@ static void show(const char *name, struct list *list, const struct network *netw
         double end_s = (double)item->end_s / 1000;
 
         own->jobs++;
-        own->alone_s += (double)item->end_alone_s - least;
-        own->pooled_s += (double)item->end_pooled_s - least;
+        own->alone_s += (double)item->ends_s[PEER_ALONE] - least;
+        own->pooled_s += (double)item->ends_s[PEER_POOLED] - least;
+        own->passed_s += (double)item->ends_s[PEER_ALONE_PASSED] - least;
         own->network_s += end_s - least;
-        own->alone_max_s = MAX(own->alone_max_s, (double)item->end_alone_s - least);
+        own->alone_max_s = MAX(own->alone_max_s, (double)item->ends_s[PEER_ALONE] - least);
         own->network_max_s = MAX(own->network_max_s, end_s - least);
-        own->later += end_s > (double)item->end_alone_s;
+        own->later += end_s > (double)item->ends_s[PEER_ALONE];
         work += (double)item->duration_s * item->devices;
-        used_alone += work_until(item, (double)item->end_alone_s, until_s);
+        used_alone += work_until(item, (double)item->ends_s[PEER_ALONE], until_s);
         used += work_until(item, end_s, until_s);
     }
     for (uint32_t o = 0; o < list->owners_count; o++) {
@@ -329,6 +335,7 @@ static void show(const char *name, struct list *list, const struct network *netw
         worst_pooled = MAX(worst_pooled, pooled);
         devices += list->nodes[o] * NODE_DEVICES;
         all.alone_s += sums[o].alone_s;
+        all.passed_s += sums[o].passed_s;
         all.pooled_s += sums[o].pooled_s;
         all.network_s += sums[o].network_s;
         all.later += sums[o].later;
@@ -342,9 +349,10 @@ static void show(const char *name, struct list *list, const struct network *netw
     shown_print(&(struct shown){ text, all.later, "jobs", "<=0", NULL, 0, text_note });
     snprintf(text, sizeof(text), "owners_%s_wait", name);
     snprintf(text_note, sizeof(text_note),
-             "mean wait; the peer is every owner alone; one common queue without guarantees: "
+             "mean wait; the peer is every owner alone; alone with its first passed by for ever: "
+             "%.0f s; one common queue without guarantees: "
              "%.0f s; %u starts, %u put off, %.2f %% of the work lost or spent on restarts",
-             all.pooled_s / all.jobs, network->starts, network->put_off,
+             all.passed_s / all.jobs, all.pooled_s / all.jobs, network->starts, network->put_off,
              (double)network->lost_ms / 1000 / work * 100);
     shown_print(&(struct shown){ text, all.network_s / all.jobs, "s", "<=0.5x", "isolated owners",
                                  all.alone_s / all.jobs, text_note });
@@ -365,10 +373,11 @@ static int run(const char *name, struct list *list, const char *note)
     int rc;
 
     for (uint32_t o = 0; o < list->owners_count; o++) {
-        run_queue(list, o, list->nodes[o], false);
+        run_queue(list, o, list->nodes[o], PEER_ALONE);
+        run_queue(list, o, list->nodes[o], PEER_ALONE_PASSED);
         nodes += list->nodes[o];
     }
-    run_queue(list, 0, nodes, true);
+    run_queue(list, 0, nodes, PEER_POOLED);
     rc = run_network(list, &network, &err);
     if (rc < 0) {
         fprintf(stderr, "owners: %s: %s\n", name, err.text);
