@@ -110,36 +110,35 @@ static double run_fill(const struct openb *openb, uint64_t seed, struct outcome 
     return 100.0 * (double)used / (double)openb->total_milli;
 }
 
-static void run_list(struct openb *openb, uint32_t seeds, uint32_t percent, bool with_peers,
-                     struct outcome *outcome)
+static void run_list(struct openb *openb, uint32_t seeds, uint32_t percent, struct outcome *outcome)
 {
     *outcome = (struct outcome){ .fill_worst = 100 };
     for (uint32_t i = 0; i < seeds; i++) {
-        double fill;
+        double fill, fgd;
 
         openb_draw(openb, SEED_FIRST + i, percent);
         fill = run_fill(openb, SEED_FIRST + i, outcome);
+        fgd = openb_peer_run(openb, OPENB_FGD);
         outcome->fill += fill / seeds;
-        if (with_peers) {
-            double fgd = openb_peer_run(openb, OPENB_FGD);
-
-            outcome->fgd += fgd / seeds;
-            outcome->bestfit += openb_peer_run(openb, OPENB_BESTFIT) / seeds;
-            outcome->fill_worst = MIN(outcome->fill_worst, fill - fgd);
-            if (i < BOUND_SEEDS)
-                outcome->bound += openb_bound(openb, fill) / MIN(seeds, BOUND_SEEDS);
-        }
+        outcome->fgd += fgd / seeds;
+        outcome->bestfit += openb_peer_run(openb, OPENB_BESTFIT) / seeds;
+        outcome->fill_worst = MIN(outcome->fill_worst, fill - fgd);
+        if (i < BOUND_SEEDS)
+            outcome->bound += openb_bound(openb, fill) / MIN(seeds, BOUND_SEEDS);
+        fprintf(stderr, ".");
     }
+    fprintf(stderr, "\n");
     outcome->decision_us /= outcome->decisions;
 }
 
-static void show_list(const struct row *row, const struct outcome *outcome)
+static void show_list(const struct row *row, const struct outcome *outcome, uint32_t percent)
 {
-    double bound = row->bound > 0 ? MIN(row->bound, outcome->bound) : outcome->bound;
+    bool is_known = row->bound > 0 && percent == 100;
+    double bound = is_known ? MIN(row->bound, outcome->bound) : outcome->bound;
     double half = (outcome->fgd + bound) / 2;
     char name[64], goal[32], note[512], published[32] = "none";
 
-    if (row->published > 0)
+    if (row->published > 0 && percent == 100)
         snprintf(published, sizeof(published), "%.2f", row->published);
     snprintf(name, sizeof(name), "openb_fill_%s", row->list);
     snprintf(goal, sizeof(goal), ">=%.3f", half);
@@ -154,7 +153,7 @@ static void show_list(const struct row *row, const struct outcome *outcome)
 
 int main(int argc, char **argv)
 {
-    struct openb *openb = calloc(1, sizeof(*openb));
+    struct openb *openb;
     uint32_t seeds = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 10;
     uint32_t percent = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 100;
     const char *only = argc > 4 ? argv[4] : NULL;
@@ -162,7 +161,12 @@ int main(int argc, char **argv)
     double us = 0, decisions = 0;
     struct err err;
 
-    if (!openb || !seeds || openb_read_nodes(openb, folder, &err) < 0) {
+    if (!seeds || !percent) {
+        fprintf(stderr, "openb_fill [FOLDER [SEEDS [PERCENT ARRIVED [LIST]]]]\n");
+        return 2;
+    }
+    openb = calloc(1, sizeof(*openb));
+    if (!openb || openb_read_nodes(openb, folder, &err) < 0) {
         fprintf(stderr, "openb_fill: the lists are not at hand: see docs/quality/openb_fill.md\n");
         free(openb);
         return 0;
@@ -176,13 +180,17 @@ int main(int argc, char **argv)
             fprintf(stderr, "openb_fill: %s\n", err.text);
             continue;
         }
-        run_list(openb, seeds, percent, true, &outcome);
+        run_list(openb, seeds, percent, &outcome);
         us += outcome.decision_us * outcome.decisions;
         decisions += outcome.decisions;
-        show_list(&rows[i], &outcome);
-        if (i == 0)
+        show_list(&rows[i], &outcome, percent);
+        if (i == 0 && percent == 100)
             shown_print(&(struct shown){ "openb_fill", outcome.fill, "%", ">=96.0", "FGD",
-                                         outcome.fgd, "default list at 100 % arrived" });
+                                         outcome.fgd,
+                                         "default list at 100 % arrived; parameters chosen "
+                                         "with default, cpu235, cpu300, gpushare40, gpushare60, "
+                                         "gpuspec20, gpuspec33, multigpu20, multigpu40 at seeds "
+                                         "42-43, the rest kept apart" });
     }
     if (decisions > 0)
         shown_print(&(struct shown){ "openb_fill_decision", us / decisions, "us", "<=100", NULL, 0,

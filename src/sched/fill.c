@@ -325,7 +325,8 @@ struct fill_score fill_score(struct fill *fill, const struct fill_node *node,
                        scarcity(memory->chip_share[node->chip], room->free_all_milli,
                                 room->free_milli[node->chip], params->chip_slack);
     if (ask->devices && ask->milli < FILL_DEVICE_MILLI)
-        while (node->free_milli[score.device] != gain.free_milli)
+        while (score.device + 1u < node->devices_count &&
+               node->free_milli[score.device] != gain.free_milli)
             score.device++;
     return score;
 }
