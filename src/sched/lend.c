@@ -45,6 +45,7 @@ struct lend {
     struct claim_end *ends; /* heap: of jobs that have ended, by when they would have alone */
     uint32_t ends_count, ends_cap;
     struct cells_list put_off, lent; /* lent: running and not firm */
+    struct cells_list owed;          /* waiting though their turn has come: nodes are closed */
     struct lend_action *actions;
     uint32_t actions_count, actions_cap;
     uint32_t *order, *order_accounts;
@@ -100,6 +101,7 @@ void lend_destroy(struct lend *lend)
     share_destroy(lend->share);
     cells_list_fini(&lend->put_off);
     cells_list_fini(&lend->lent);
+    cells_list_fini(&lend->owed);
     free(lend->owners);
     free(lend->jobs);
     free(lend->ends);
@@ -331,6 +333,33 @@ void lend_cancel(struct lend *lend, uint32_t job, int64_t now_ms)
     leave(lend, job);
 }
 
+static void owe(struct lend *lend, uint32_t job)
+{
+    if (!lend->jobs[job].waits_idle)
+        queue_insert(lend, job, false);
+    MEM_GROW(lend->owed.jobs, lend->owed.cap, lend->owed.count + 1);
+    lend->owed.jobs[lend->owed.count++] = job;
+}
+
+void lend_break(struct lend *lend, uint32_t number, int64_t done_ms, int64_t now_ms)
+{
+    struct lend_job *job = &lend->jobs[number];
+
+    assert(job->is_running && done_ms >= 0);
+    set_running(lend, number, false, now_ms);
+    cells_release(lend->cells, number);
+    job->done_ms = done_ms > lend->params.restart_ms ? done_ms : 0;
+    if (cells_has_claim(lend->cells, number))
+        owe(lend, number);
+    else
+        queue_insert(lend, number, false);
+}
+
+void lend_set_open(struct lend *lend, uint32_t node, bool is_open)
+{
+    cells_set_open(lend->cells, node, is_open);
+}
+
 bool lend_is_lent(const struct lend *lend, uint32_t job)
 {
     return lend->jobs[job].is_running && !cells_has_claim(lend->cells, job);
@@ -414,8 +443,8 @@ static void settle(struct lend *lend, uint32_t first, int64_t now_ms)
             stop(lend, lend->put_off.jobs[from], now_ms);
         if (rc == 0)
             start(lend, job, now_ms);
-        else if (!lend->jobs[job].waits_idle)
-            queue_insert(lend, job, false); /* nodes are closed: wherever there is room */
+        else
+            owe(lend, job); /* nodes are closed: until then, wherever there is room */
         for (; next < lend->put_off.count; next++) {
             job = lend->put_off.jobs[next];
             if (cells_has_claim(lend->cells, job))
@@ -426,6 +455,22 @@ static void settle(struct lend *lend, uint32_t first, int64_t now_ms)
         if (next >= lend->put_off.count)
             return;
     }
+}
+
+static void settle_owed(struct lend *lend, int64_t now_ms)
+{
+    uint32_t count = lend->owed.count, kept = 0;
+
+    for (uint32_t i = 0; i < count; i++) { /* settle adds those that still find no place */
+        uint32_t job = lend->owed.jobs[i];
+
+        if (cells_has_claim(lend->cells, job) && !lend->jobs[job].is_running &&
+            lend->jobs[job].work_ms < 0)
+            settle(lend, job, now_ms);
+    }
+    for (uint32_t i = count; i < lend->owed.count; i++)
+        lend->owed.jobs[kept++] = lend->owed.jobs[i];
+    lend->owed.count = kept;
 }
 
 static void take_turn(struct lend *lend, uint32_t number, int64_t now_ms)
@@ -549,6 +594,7 @@ const struct lend_action *lend_pass(struct lend *lend, int64_t now_ms, uint32_t 
         lend->owners[o].has_changed = false;
         give_turns(lend, &lend->owners[o], now_ms);
     }
+    settle_owed(lend, now_ms);
     lend_idle(lend, now_ms);
     *count_out = lend->actions_count;
     return lend->actions;

@@ -63,6 +63,12 @@ void lend_finish(struct lend *lend, uint32_t job, int64_t work_ms, int64_t now_m
 /* It is taken back: it leaves its owner's queue too. */
 void lend_cancel(struct lend *lend, uint32_t job, int64_t now_ms);
 
+/* Its run was broken off (a node was lost); `done_ms` of its work is kept. It waits again, with its
+ * turn if that has come: the next pass that can gives it its own cells. */
+void lend_break(struct lend *lend, uint32_t job, int64_t done_ms, int64_t now_ms);
+/* A closed node takes nothing new; what runs there goes on until it is told otherwise. */
+void lend_set_open(struct lend *lend, uint32_t node, bool is_open);
+
 /* Decide. Call after what happened at `now_ms` has been told, and at lend_next_ms. The actions,
  * in order, are borrowed until the next call. */
 const struct lend_action *lend_pass(struct lend *lend, int64_t now_ms, uint32_t *count_out);

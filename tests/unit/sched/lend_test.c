@@ -79,6 +79,42 @@ static void test_lent_and_taken_back(void **state)
     lend_destroy(lend);
 }
 
+static void test_lost_node(void **state)
+{
+    const struct cells_shape shape = { 2, { 4, 2 } };
+    const struct cells_ask ask = { 1, 4, 1, false };
+    struct lend_params params = quick();
+    const struct lend_action *actions;
+    struct lend *lend = NULL;
+    uint32_t count, a, b, node;
+
+    (void)state;
+    assert_int_equal(lend_create(&params, &shape, 2, &lend, NULL), 0);
+    assert_int_equal(lend_set_guarantee(lend, 0, 0, 1, NULL), 0);
+    assert_int_equal(lend_set_guarantee(lend, 1, 0, 1, NULL), 0);
+    a = lend_submit(lend, 0, &ask, 0);
+    b = lend_submit(lend, 1, &ask, 0);
+    lend_pass(lend, 0, &count);
+    assert_int_equal(count, 2);
+    node = cells_parts(lend_cells(lend), a, &count)->node;
+    lend_set_open(lend, node, false);
+    lend_break(lend, a, 150, 200);
+    lend_pass(lend, 200, &count);
+    assert_int_equal(count, 0); /* the other node is its owner's, who uses it */
+    lend_finish(lend, b, 300, 300);
+    actions = lend_pass(lend, 300, &count);
+    assert_int_equal(count, 1); /* on the other's, and its own in all but name */
+    assert_int_equal(actions[0].job, a);
+    assert_int_equal(actions[0].done_ms, 150);
+    lend_finish(lend, a, 400, 700);
+    lend_pass(lend, 700, &count);
+    lend_set_open(lend, node, true);
+    assert_int_equal(lend_next_ms(lend), INT64_MAX);
+    assert_int_equal(cells_tree(lend_cells(lend))->devices_free, 8);
+    assert_true(cells_check(lend_cells(lend), NULL));
+    lend_destroy(lend);
+}
+
 #define JOBS 150u
 #define OWNERS 3u
 
@@ -234,6 +270,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_lent_and_taken_back),
+        cmocka_unit_test(test_lost_node),
         cmocka_unit_test(test_never_later_than_alone),
     };
 
