@@ -3,8 +3,8 @@
  *
  *   gavel jct|makespan FOLDER [SEEDS [single|shared|multi]]
  *
- * The parameters' default was chosen on seeds 0-2; rows named _check are of made lists (the
- * authors' recipe, other draws) that were not looked at for it. */
+ * The parameters' default was chosen on seeds 0-2; rows named _check are of lists made by the
+ * authors' recipe from other draws (docs/quality/gavel.md tells what was seen of them). */
 #include "gavel_run.h"
 #include "shown.h"
 
@@ -181,7 +181,7 @@ static int show_checks(const struct bench *bench, const struct row *row, uint32_
         return rc;
     snprintf(name, sizeof(name), "gavel_jct_%s_%.1f_check", row->name, row->jobs_per_h[load]);
     shown_print(&(struct shown){ name, mine.jct_mean_h, "h", NULL, "own LAS", las.jct_mean_h,
-                                 "lists made by the published recipe, not used for choosing" });
+                                 "lists made by the published recipe, other draws" });
     show_fairness(name, &mine, &las);
     setup.switch_s = 60;
     rc = run_seeds(bench, bench->lists[row->is_multi], setup, &mine);
@@ -191,8 +191,9 @@ static int show_checks(const struct bench *bench, const struct row *row, uint32_
     if (rc < 0)
         return rc;
     snprintf(name, sizeof(name), "gavel_jct_%s_%.1f_60s", row->name, row->jobs_per_h[load]);
-    shown_print(&(struct shown){ name, mine.jct_mean_h, "h", NULL, "own LAS", las.jct_mean_h,
-                                 "seeds 0-2 where a move or a start again loses 60 s" });
+    shown_print(&(struct shown){
+        name, mine.jct_mean_h, "h", NULL, "own LAS", las.jct_mean_h,
+        "seeds 0-2 where a move or a start again loses 60 s; the LAS with the same hysteresis" });
     return 0;
 }
 

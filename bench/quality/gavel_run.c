@@ -87,8 +87,8 @@ static void decide_assign(struct sim *sim)
                                       .jobs_count = sim->active_count,
                                       .kinds_count = GAVEL_KINDS };
 
-    if (setup->policy == GAVEL_LAS)
-        params.stay = 0;
+    if (setup->policy == GAVEL_LAS && !(setup->switch_s > 0))
+        params.stay = 0; /* its own; where switching costs it has the same hysteresis */
     for (uint32_t i = 0; i < sim->active_count; i++)
         sim->jobs[sim->active[i]].slot = i;
     for (uint32_t i = 0; i < sim->active_count; i++) {
