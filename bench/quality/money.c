@@ -154,7 +154,7 @@ static int read_options(int argc, char **argv, struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = { argc > 1 ? argv[1] : NULL, "2020,2021,2022,2024", 300, 1500 };
+    struct options options = { argc > 1 ? argv[1] : NULL, "2020,2021,2022,2024", 300, 900 };
     uint32_t missed = 0;
 
     if (read_options(argc, argv, &options) < 0) {
