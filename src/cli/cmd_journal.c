@@ -143,7 +143,7 @@ static int verify_journal(const struct cli_args *args, const char *state)
 
     if (rc == 0)
         rc = journal_verify(journal, &records, &err);
-    if (rc == 0 && !verify.grid)
+    if (rc == 0 && (!verify.grid || !journal))
         rc = err_set(&err, -ENOMEM, "out of memory");
     if (rc == 0) {
         rc = check_state(&verify, journal);

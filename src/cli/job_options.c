@@ -196,7 +196,7 @@ static json_t *list_at(json_t *root, const char *key)
 
 static json_t *object_at(json_t *root, const char *path)
 {
-    const char *last;
+    const char *last = NULL;
     json_t *parent = reach(root, path, &last);
     json_t *object = json_object_get(parent, last);
 

@@ -82,7 +82,7 @@ int remote_open(const struct cli_args *args, struct remote *remote_out, struct e
         rc = find_token(args, &remote, err);
     if (rc == 0 && !(remote.easy = http_easy_create()))
         rc = err_set(err, -ENOMEM, "out of memory");
-    if (rc < 0) {
+    if (rc < 0 || !remote.url) {
         remote_fini(&remote);
         return rc;
     }

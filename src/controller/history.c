@@ -62,6 +62,8 @@ static void list_init(struct item_list *list)
 
 static void list_add(struct item_list *list, struct item *item)
 {
+    if (!item)
+        return; /* popped from an empty list */
     item->next = NULL;
     *list->tail = item;
     list->tail = &item->next;
