@@ -16,9 +16,10 @@
  *
  * Devices are counted in 1/1000, CPUs in 1/1000 of a core. Memory is for the caller to check: it
  * is not valued. One owner; no clock, no I/O; the same calls in the same order give the same
- * answers. Space is bounded: 10 MiB with the default parameters.
+ * answers. Space is bounded: 9 MiB with the default parameters, and 0.1 MiB for each set of chips
+ * that sees different asks.
  *
- * Snapshots: `struct fill_memory` is all that lasts (40 KiB); streams and cached values are made
+ * Snapshots: `struct fill_memory` is all that lasts (25 KiB); streams and cached values are made
  * from it by fill_restore. It changes in fill_learn and fill_draw alone, so replaying these calls
  * in their order gives the same memory. */
 #pragma once
