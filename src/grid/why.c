@@ -201,25 +201,40 @@ static void print_busy(struct grid *grid, struct shape *shape, const struct cand
              when[0] ? "; room by " : "", when);
 }
 
+/* The first in line is told what a pass keeps for it: where it starts soonest, which need not be
+ * where it would best be. Anything else could be made later by those that go around it. */
+static int64_t promised_start(struct grid *grid, const struct job *job, uint32_t *candidate_out)
+{
+    int64_t start_ms;
+
+    reserve_plan(&grid->reserve, job_shape(grid, job), &grid->fleet,
+                 &job_terms(grid, job)->objective, &grid->fit, grid->now_ms);
+    start_ms = grid->reserve.start_ms;
+    *candidate_out = start_ms == INT64_MAX ? 0 : grid->reserve.candidate;
+    reserve_clear(&grid->reserve, &grid->fleet);
+    return start_ms;
+}
+
 static void why_busy(struct grid *grid, const struct job *job, struct why *why)
 {
     struct shape *shape = job_shape(grid, job);
     const struct candidate *candidates;
     int64_t until_ms = 0;
-    uint32_t count = 0;
+    uint32_t count = 0, at = 0;
     bool is_exact;
     char busy[256] = "";
 
     why->ahead = queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, &is_exact);
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
-    if (count && grid->fleet.grants_count <= ESTIMATE_GRANTS_MAX) {
-        until_ms = reserve_estimate(&grid->reserve, shape, &grid->fleet, candidates[0].site, candidates[0].chip,
-                                    &grid->fit, grid->now_ms);
-        if (until_ms == INT64_MAX || until_ms <= grid->now_ms)
-            until_ms = 0;
-    }
+    if (count && grid->fleet.grants_count <= ESTIMATE_GRANTS_MAX)
+        until_ms = why->ahead ? reserve_estimate(&grid->reserve, shape, &grid->fleet,
+                                                 candidates[0].site, candidates[0].chip, &grid->fit,
+                                                 grid->now_ms)
+                              : promised_start(grid, job, &at);
+    if (until_ms == INT64_MAX || until_ms <= grid->now_ms)
+        until_ms = 0;
     if (count)
-        print_busy(grid, shape, &candidates[0], until_ms, busy, sizeof(busy));
+        print_busy(grid, shape, &candidates[at], until_ms, busy, sizeof(busy));
     if (why->ahead) {
         say(why, "priority", "%s%" PRIu64 " job%s ahead of it; %s", is_exact ? "" : "about ",
             why->ahead, why->ahead == 1 ? " is" : "s are", busy);

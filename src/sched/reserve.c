@@ -217,6 +217,7 @@ void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fl
     set_limits(reserve, fleet);
     reserve->start_ms = best_ms;
     reserve->site = at->site;
+    reserve->candidate = best;
 }
 
 void reserve_took(struct reserve *reserve, struct fleet *fleet, const struct grant *grant)

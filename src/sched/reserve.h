@@ -14,7 +14,7 @@ struct reserve_part { /* what was given back while looking ahead */
 struct reserve {
     bool is_planned;
     int64_t start_ms; /* INT64_MAX = not known */
-    uint32_t site;
+    uint32_t site, candidate; /* where; the latter an index into the shape's candidates */
     struct fleet_limit *limits; /* one per node that is promised; nodes point here */
     uint32_t limits_count, limits_cap;
     struct fleet_limit *kept; /* the newest plan's limits as they were: see candidate_ahead.plan */
