@@ -15,7 +15,7 @@ struct state {
     struct order_rank rank; /* as queued */
     struct pool_place place;
     int64_t remain_ms, since_ms; /* work still to do, restarts with it; of this attempt */
-    int64_t told_ms;             /* work the clock of arrivals was told of */
+    int64_t said_ms, left_ms;    /* device-ms expected at first; taken to be needed yet */
     uint32_t stamp, slot;        /* of its end; among the running, NO_JOB = it waits */
     uint32_t younger, older;     /* among the unfinished that are not aged */
     uint32_t heap_at;
@@ -35,13 +35,12 @@ struct replay {
     struct replay_heap ends;
     struct predict predict;
     struct predict_record *records;
-    struct order_clock clock;
     struct order_place places[POOL_NODES_MAX];
     struct order_holding holdings[POOL_NODES_MAX * NODE_DEVICES];
     struct order_running running[RUNNING_MAX];
     uint32_t running_jobs[RUNNING_MAX];
     bool stop[RUNNING_MAX], used[POOL_NODES_MAX];
-    int64_t now_ms, pass_ms;
+    int64_t now_ms, pass_ms, left_ms;
     uint64_t lane_held, devices_total;
     uint32_t buckets_count, running_count, waiting_count;
     uint32_t oldest, youngest; /* unfinished and not aged */
@@ -167,7 +166,7 @@ static void holdings_rename(struct replay *replay, const struct pool_place *at, 
 static void job_stop(struct replay *replay, uint32_t i)
 {
     struct state *state = &replay->states[i];
-    int64_t ran_ms = replay->now_ms - state->since_ms;
+    int64_t ran_ms = replay->now_ms - state->since_ms, left_ms;
     uint32_t last = --replay->running_count, slot = state->slot;
 
     pool_give(&replay->pool, &state->place);
@@ -185,10 +184,10 @@ static void job_stop(struct replay *replay, uint32_t i)
     state->remain_ms -= ran_ms;
     state->job.ran_ms += ran_ms;
     state->job.attained_ms += ran_ms * state->job.devices;
-    if (state->job.attained_ms > state->told_ms || state->remain_ms <= 0) {
-        order_clock_correct(&replay->clock, state->job.attained_ms - state->told_ms);
-        state->told_ms = state->job.attained_ms;
-    }
+    left_ms =
+        state->remain_ms <= 0 ? 0 : order_work_left_ms(state->said_ms, state->job.attained_ms);
+    replay->left_ms += left_ms - state->left_ms;
+    state->left_ms = left_ms;
 }
 
 static void unlink_job(struct replay *replay, uint32_t i)
@@ -233,9 +232,8 @@ static void job_arrive(struct replay *replay, uint32_t i)
                                      .devices = job->devices };
     if (answer.source == PREDICT_KEY)
         state->job.predicted_ms = answer.typical_ms;
-    state->told_ms = answer.mean_ms * job->devices;
-    state->job.arrival_wait_ms =
-        order_clock_add(&replay->clock, replay->now_ms, replay->devices_total, state->told_ms);
+    state->said_ms = state->left_ms = answer.mean_ms * job->devices;
+    replay->left_ms += state->left_ms;
     state->remain_ms = job->duration_s * 1000;
     state->slot = NO_JOB;
     state->younger = NO_JOB;
@@ -260,6 +258,7 @@ static void pass_age(struct replay *replay)
         enum order_lane_answer answer;
 
         next = state->younger;
+        now.arrival_wait_ms = order_arrival_wait_ms(replay->left_ms, replay->devices_total);
         if (state->slot != NO_JOB)
             now.ran_ms += replay->now_ms - state->since_ms;
         answer = order_lane_ask(&replay->how->order, &replay->lane_held, replay->devices_total,

@@ -8,13 +8,13 @@ struct order_params order_params_default(void)
 {
     return (struct order_params){
         .work_ms_fresh = 30 * INT64_C(1000),
-        .work_ms_last = 8000 * INT64_C(1000) * 1000,
+        .work_ms_last = 4000 * INT64_C(1000) * 1000,
         .gap_ms = 28 * HOUR_MS,
         .run_ms_min = 600 * INT64_C(1000),
         .cost_times = 10,
         .patience_ms_min = 24 * HOUR_MS,
-        .patience_milli = 1300,
-        .lane_milli = 400,
+        .patience_milli = 2500,
+        .lane_milli = 100,
         .lane_look = 1024,
         .due_ms_spare = 600 * INT64_C(1000),
     };
@@ -124,26 +124,15 @@ int64_t order_change_ms(const struct order_params *params, const struct order_jo
     return due < aged || aged <= now_ms ? due : aged;
 }
 
-int64_t order_clock_add(struct order_clock *clock, int64_t now_ms, uint64_t devices_total,
-                        int64_t work_ms)
+int64_t order_work_left_ms(int64_t said_ms, int64_t attained_ms)
 {
-    int64_t devices = devices_total > 0 && devices_total <= INT32_MAX ? (int64_t)devices_total : 1;
-    int64_t wait;
-
-    if (now_ms > clock->at_ms) {
-        int64_t done = times(now_ms - clock->at_ms, devices);
-
-        clock->backlog_ms = done >= clock->backlog_ms ? 0 : clock->backlog_ms - done;
-        clock->at_ms = now_ms;
-    }
-    wait = clock->backlog_ms / devices;
-    clock->backlog_ms = plus(clock->backlog_ms, max_of(0, work_ms));
-    return wait;
+    return attained_ms < said_ms ? said_ms - attained_ms : max_of(0, attained_ms);
 }
 
-void order_clock_correct(struct order_clock *clock, int64_t more_ms)
+int64_t order_arrival_wait_ms(int64_t left_ms, uint64_t devices_total)
 {
-    clock->backlog_ms = max_of(0, plus(clock->backlog_ms, more_ms));
+    return max_of(0, left_ms) /
+           (devices_total > 0 && devices_total <= INT32_MAX ? (int64_t)devices_total : 1);
 }
 
 enum order_lane_answer order_lane_ask(const struct order_params *params, uint64_t *held,

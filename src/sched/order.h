@@ -9,21 +9,24 @@
  * is larger goes in order of submission. (Foreground-background queues: Nuyens, Wierman 2008;
  * in levels, with restarts: Tiresias, NSDI 2019. The figures in docs/quality are our own.)
  *
- * Ageing. Each job is told at submission how long it would wait in order of arrival
- * (order_clock_add). One that has waited longer than `patience` times that goes into the aged
- * lane: ahead of its class, never stopped for its class, oldest first, on at most `lane_milli` of
- * the devices.
- * No starvation: a job is aged once it has waited max(patience_ms_min, patience x its own
- * estimate), whatever comes later; from then on only aged jobs of its class that were submitted
- * earlier (and classes above) can be before it, so when jobs can be stopped it waits at most
- * until they have had their device time on the lane's share: with W device-ms left in those,
- * W / lane + one pass. Where jobs cannot be stopped, the pass holds back room for a blocked aged
- * job (order_holds_room), and it starts once what runs has ended. Tests state and check this.
+ * Ageing. One that has waited longer than max(patience_ms_min, `patience` times the wait in order
+ * of arrival as it stands, order_arrival_wait_ms) goes into the aged lane: ahead of its class,
+ * never stopped for its class, oldest first, on at most `lane_milli` of the devices.
+ * No starvation: while the work waiting is bounded, so is patience. Once a job's patience is over,
+ * only jobs of its class that were submitted earlier and are aged too (and classes above) can keep
+ * it out: where jobs can be stopped and its devices fit the lane beside the widest before it (w),
+ * it runs, to its end, after at most W / (lane - w) and a pass, W being the device-ms left in those
+ * before it, whatever comes later. Where places part the devices, an aged job may also wait for
+ * aged ones on them. Where jobs cannot be stopped, the pass lets nobody past a blocked aged job
+ * (order_holds_room), and it starts at the latest when what runs has ended. A wider lane makes the
+ * longest wait shorter and the mean longer: docs/quality/venus_philly.md has both ends.
  *
- * No ping-pong. A job of the same class makes way only once it has run `run_ms_min` and
+ * No ping-pong. A job makes way for one of its class only once it has run `run_ms_min` and
  * `cost_times` what stopping costs, and only for a better level, or for one of the same level that
- * was submitted `gap_ms` earlier. So A and B change places at most once a level, which is
- * logarithmic in the work, and restarts take at most 1/cost_times of the device time.
+ * was submitted `gap_ms` earlier. So of two jobs the one that made way stops the other again only
+ * after that has sunk a level: at most once a doubling of its work, and restarts take at most
+ * 1/cost_times of the time. (For an aged job, or one of a higher class, it makes way at once; the
+ * other way round never happens.)
  *
  * Pure; integers only, so the same on every machine; no memory of its own. Times are ms; work is
  * device-ms (devices x ms of holding them). Smaller classes go first; ties go by id. */
@@ -56,7 +59,7 @@ struct order_job {
     int64_t submit_ms;       /* when it could first have run */
     int64_t attained_ms;     /* device-ms it has had, the present attempt with it */
     int64_t ran_ms;          /* of all attempts */
-    int64_t arrival_wait_ms; /* told by order_clock_add at submission */
+    int64_t arrival_wait_ms; /* order_arrival_wait_ms, as it stands */
     int64_t predicted_ms;    /* duration, from the user's own history; 0 = not known */
     int64_t deadline_ms;     /* INT64_MAX = none */
     uint32_t devices;        /* 0 counts as 1 */
@@ -78,16 +81,13 @@ int64_t order_change_ms(const struct order_params *params, const struct order_jo
 
 /* --- ageing --- */
 
-/* The wait in order of arrival, of a pool worked off in that order, from expected work. */
-struct order_clock {
-    int64_t backlog_ms; /* device-ms expected to be done before one who comes now */
-    int64_t at_ms;
-};
-/* A job comes that is expected to need `work_ms` device-ms: gives its arrival_wait_ms. */
-int64_t order_clock_add(struct order_clock *clock, int64_t now_ms, uint64_t devices_total,
-                        int64_t work_ms);
-/* It turned out to need more (or less, negative) than was said. */
-void order_clock_correct(struct order_clock *clock, int64_t more_ms);
+/* What a job that was said to need `said_ms` and has had `attained_ms` is taken to need yet: who
+ * outlives what was said is taken to need as much again as it has had (durations have heavy
+ * tails). */
+int64_t order_work_left_ms(int64_t said_ms, int64_t attained_ms);
+/* The wait in order of arrival while unfinished jobs are taken to need `left_ms` device-ms in all:
+ * the caller keeps that sum as jobs come, stop and end. */
+int64_t order_arrival_wait_ms(int64_t left_ms, uint64_t devices_total);
 
 enum order_lane_answer {
     ORDER_LANE_NOT_YET, /* it has not waited long enough: look at the next */

@@ -8,7 +8,7 @@
  *
  * Logarithms are in 1/65536 of a doubling, by integers: the same on every machine. O(1) a call;
  * a table of PREDICT_KEYS_MAX keys at most, in which a new key takes the place of a neighbour not
- * seen for longest. Own measurement (docs/quality/venus_2vc.md); the weight 0.3 is from there. */
+ * seen for longest. Own measurement: docs/quality/venus_2vc.md. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,0 +1,5 @@
+#!/bin/sh
+# All of Philly on one pool, lengths not known: docs/quality/venus_philly.md.
+set -eu
+cd "$(dirname "$0")/.."
+"$BENCH_BIN/venus_philly" philly
