@@ -97,18 +97,20 @@ static void keep_waiting(struct api_call *call, const struct job_found *found)
         return;
     }
     waiter = calloc(1, sizeof(*waiter));
-    HASH_FIND(hh, waits->slots, &found->id, sizeof(found->id), slot);
-    if (waiter && !slot) {
-        slot = calloc(1, sizeof(*slot));
-        if (slot) {
-            slot->id = found->id;
-            HASH_ADD(hh, waits->slots, id, sizeof(slot->id), slot);
-        }
-    }
-    if (!waiter || !slot) {
-        free(waiter);
+    if (!waiter) {
         api_error(call, 500, "internal", NULL, "out of memory");
         return;
+    }
+    HASH_FIND(hh, waits->slots, &found->id, sizeof(found->id), slot);
+    if (!slot) {
+        slot = calloc(1, sizeof(*slot));
+        if (!slot) {
+            free(waiter);
+            api_error(call, 500, "internal", NULL, "out of memory");
+            return;
+        }
+        slot->id = found->id;
+        HASH_ADD(hh, waits->slots, id, sizeof(slot->id), slot);
     }
     waiter->waits = waits;
     waiter->call = call;

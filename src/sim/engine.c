@@ -123,6 +123,7 @@ static int join_site(struct sim_engine *engine, const struct sim_site *site)
     struct event event = { .type = EVENT_SITE_JOINED };
     struct site_info *info = &event.site_joined.site;
     struct chip_figures *figures = calloc(site->pools_count, sizeof(*figures));
+    struct node_info *nodes = calloc(site->nodes_count, sizeof(*nodes));
     uint32_t chips_count = 0;
     int rc = -ENOMEM;
 
@@ -130,21 +131,21 @@ static int join_site(struct sim_engine *engine, const struct sim_site *site)
     memcpy(info->owner, site->owner, sizeof(info->owner));
     memcpy(info->region, site->region, sizeof(info->region));
     info->tariff = site->tariff;
-    info->nodes = calloc(site->nodes_count, sizeof(*info->nodes));
+    info->nodes = nodes;
     info->nodes_count = site->nodes_count;
     for (uint32_t i = 0; figures && i < site->pools_count; i++)
         if (site->pools[i].devices)
             figures[chips_count++] = site->pools[i].figures;
-    if (figures && info->nodes) {
+    if (figures && nodes) {
         for (uint32_t i = 0; i < site->nodes_count; i++)
-            fill_node(site, i, &info->nodes[i]);
+            fill_node(site, i, &nodes[i]);
         event.site_joined.chips = figures;
         event.site_joined.chips_count = chips_count;
         rc = sim_engine_step(engine, &event, NULL);
     } else {
         err_set(engine->err, rc, "out of memory");
     }
-    free(info->nodes);
+    free(nodes);
     free(figures);
     return rc;
 }

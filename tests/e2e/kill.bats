@@ -15,11 +15,12 @@ teardown_file() {
     rm -rf "$WITNESS"
 }
 
+# The same for the same number: a key that comes again must come with the same job.
 # Each job proves that no other attempt of it runs (mkdir is atomic), and notes its start and end.
 job_body() {
     cat <<EOF
 {"name":"witness-$1","workdir":"$WITNESS","resources":{"cpus":1,"memory":"64M"},
- "run":"mkdir running.$1 || echo $1 >>doubled\ndate +%s%3N >>starts.$1\nsleep 0.$((RANDOM % 30 + 10))\nrmdir running.$1\ndate +%s%3N >>ends.$1\nexit $(($1 % 7 == 0 ? 3 : 0))"}
+ "run":"mkdir running.$1 || echo $1 >>doubled\ndate +%s%3N >>starts.$1\nsleep 0.$(($1 * 7 % 30 + 10))\nrmdir running.$1\ndate +%s%3N >>ends.$1\nexit $(($1 % 7 == 0 ? 3 : 0))"}
 EOF
 }
 
