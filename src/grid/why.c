@@ -227,10 +227,10 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
     why->ahead = queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, &is_exact);
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
     if (count && grid->fleet.grants_count <= ESTIMATE_GRANTS_MAX)
-        until_ms = why->ahead ? reserve_estimate(&grid->reserve, shape, &grid->fleet,
-                                                 candidates[0].site, candidates[0].chip, &grid->fit,
-                                                 grid->now_ms)
-                              : promised_start(grid, job, &at);
+        until_ms = why->ahead
+                       ? reserve_estimate(&grid->reserve, shape, &grid->fleet, candidates[0].site,
+                                          candidates[0].chip, &grid->fit, grid->now_ms)
+                       : promised_start(grid, job, &at);
     if (until_ms == INT64_MAX || until_ms <= grid->now_ms)
         until_ms = 0;
     if (count)

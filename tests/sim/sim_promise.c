@@ -4,10 +4,10 @@
  *
  * 1. A promised start is never made later by another job's arrival: once `why` has told when the
  *    next job in line starts, no submit and no pass tells a later time, and it starts by then.
- * 2. No starvation: a job starts within (n + 1) x (run + slack + hold) of its submit, where n counts
- *    the jobs that come before it in order (of its class and older, or of a higher class and here
- *    before it started), `run` is the longest limit of any job, `slack` the minute that an end may
- *    take to be told, and `hold` GRID_HOLD_AFTER_MS where jobs without a limit are about.
+ * 2. No starvation: a job starts within (n + 1) x (run + slack + hold) of its submit, where n
+ * counts the jobs that come before it in order (of its class and older, or of a higher class and
+ * here before it started), `run` is the longest limit of any job, `slack` the minute that an end
+ * may take to be told, and `hold` GRID_HOLD_AFTER_MS where jobs without a limit are about.
  *
  * The load is admissible: every job would fit into the empty fleet, ends by itself, and nothing
  * breaks. It is twice to four times what the fleet can do while it lasts, so that nearly all wait;
@@ -177,8 +177,8 @@ static void submit(struct world *world)
     if (kind >= 4) /* small ones are short, mostly: they could always go around */
         job->run_ms = MINUTE_MS + job->run_ms / (int64_t)(1 + rng_below(&world->rng, 12));
     job->run_ms = MIN(job->run_ms, RUN_MS_MAX);
-    request->duration_ms_max = MIN(job->run_ms * (int64_t)(1 + rng_below(&world->rng, 3)),
-                                   RUN_MS_MAX);
+    request->duration_ms_max = job->run_ms * (int64_t)(1 + rng_below(&world->rng, 3));
+    request->duration_ms_max = MIN(request->duration_ms_max, RUN_MS_MAX);
     if (world->has_unlimited && rng_below(&world->rng, 3) == 0)
         request->duration_ms_max = 0;
     job->job_class = (uint8_t)request->job_class;
