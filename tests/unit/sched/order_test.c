@@ -252,7 +252,8 @@ static void test_victims_brute_force(void **state)
     for (uint32_t round = 0; round < 2000; round++) {
         struct bed bed;
         struct order_want want = { .rank = { 1, 2 + (uint32_t)rng_below(&rng, 6), 0, 99 } };
-        bool stop[RUNNERS] = { false }, used[PLACES] = { false }, found;
+        bool stop[RUNNERS] = { false }, again[RUNNERS] = { false }, used[PLACES] = { false };
+        bool found;
         uint32_t may = 0, chosen = 0;
         int64_t best = INT64_MAX, lost = 0;
 
@@ -268,6 +269,9 @@ static void test_victims_brute_force(void **state)
         assert_int_equal(found, bed_has_room(&bed, may, &want));
         if (!found)
             continue;
+        memset(used, 0, sizeof(used));
+        assert_true(order_pick_victims(&params, &want, &bed.pool, again, used));
+        assert_memory_equal(stop, again, sizeof(stop));
         for (uint32_t r = 0; r < RUNNERS; r++)
             if (stop[r]) {
                 chosen |= 1u << r;
