@@ -28,8 +28,8 @@ static const char *const tables[] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE records(seq INTEGER PRIMARY KEY, data BLOB NOT NULL, hash BLOB NOT NULL)",
     "CREATE TABLE snapshot_parts(part INTEGER PRIMARY KEY, data BLOB NOT NULL)",
-    "CREATE TABLE snapshots(seq INTEGER PRIMARY KEY, created_ms INTEGER NOT NULL, "
-    "hash BLOB NOT NULL, bytes INTEGER NOT NULL, part_first INTEGER NOT NULL)",
+    ("CREATE TABLE snapshots(seq INTEGER PRIMARY KEY, created_ms INTEGER NOT NULL, "
+     "hash BLOB NOT NULL, bytes INTEGER NOT NULL, part_first INTEGER NOT NULL)"),
 };
 
 static const char *const statement_texts[STATEMENTS_COUNT] = {
