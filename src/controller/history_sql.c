@@ -14,7 +14,7 @@
 #define OUTCOME_TEXT                                                                               \
     "CASE outcome WHEN 0 THEN 'exited' WHEN 1 THEN 'signalled' WHEN 2 THEN 'time_limit' "          \
     "WHEN 3 THEN 'memory' WHEN 4 THEN 'disk' WHEN 5 THEN 'stopped' WHEN 6 THEN 'start_failed' "    \
-    "WHEN 7 THEN 'lost' END"
+    "WHEN 7 THEN 'lost' WHEN 8 THEN 'preempted' WHEN 9 THEN 'shed' END"
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;\n"
@@ -64,7 +64,8 @@ static const char schema[] =
     "  datetime(ended_ms / 1000, 'unixepoch') AS ended, cpu_ms / 1000.0 AS cpu_seconds,\n"
     "  energy_mj / 1000.0 AS joules, carbon_ug / 1e6 AS co2_grams, price_micro / 1e6 AS price\n"
     "  FROM jobs;\n"
-    "CREATE VIEW IF NOT EXISTS attempts_readable AS SELECT job_id, epoch, job_name, tenant, user,\n"
+    "DROP VIEW IF EXISTS attempts_readable;\n" /* older ones know fewer outcomes */
+    "CREATE VIEW attempts_readable AS SELECT job_id, epoch, job_name, tenant, user,\n"
     "  site, nodes, chip, " OUTCOME_TEXT " AS outcome, exit_code,\n"
     "  datetime(granted_ms / 1000, 'unixepoch') AS granted,\n"
     "  datetime(released_ms / 1000, 'unixepoch') AS released, cpu_ms / 1000.0 AS cpu_seconds,\n"

@@ -157,6 +157,13 @@ static void end_lost(struct grid *grid, struct job *job, const char *why)
     }
 }
 
+/* Its reason stays: for what, and by whom, it was stopped. */
+static void end_yielded(struct grid *grid, struct job *job)
+{
+    yield_count(job);
+    requeue(grid, job);
+}
+
 static void failure_text(const struct job *job, const char *reason, char *out, size_t bytes)
 {
     const char *colon = *reason ? ": " : "";
@@ -182,6 +189,8 @@ static void failure_text(const struct job *job, const char *reason, char *out, s
         break;
     case OUTCOME_STOPPED:
     case OUTCOME_LOST:
+    case OUTCOME_PREEMPTED:
+    case OUTCOME_SHED:
         snprintf(out, bytes, "%s", reason);
         break;
     }
@@ -208,6 +217,8 @@ static bool may_retry(const struct grid *grid, const struct job *job)
     case OUTCOME_EXITED:
     case OUTCOME_STOPPED:
     case OUTCOME_LOST:
+    case OUTCOME_PREEMPTED:
+    case OUTCOME_SHED:
         break;
     }
     for (uint32_t i = 0; i < terms->retry_codes_count; i++)
@@ -242,7 +253,8 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
 
     if (!job)
         return;
-    job->outcome = (uint8_t)ended->outcome;
+    job->outcome = (uint8_t)yield_outcome(job, ended->outcome);
+    yield_clear(grid, job);
     job->exit_code = ended->exit_code;
     if (!job->started_ms && ended->started_ms)
         job->started_ms = grid->now_ms; /* the report of its start came never or comes later */
@@ -251,6 +263,8 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
         if (job->reason)
             job_set_reason(grid, job, "%s", "");
         job_end(grid, job, JOB_DONE);
+    } else if (job->outcome >= OUTCOME_PREEMPTED) {
+        end_yielded(grid, job);
     } else if (ended->outcome == OUTCOME_LOST || ended->outcome == OUTCOME_STOPPED) {
         end_lost(grid, job,
                  *reason                          ? reason
@@ -269,6 +283,7 @@ void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch)
         return;
     job->outcome = OUTCOME_LOST;
     job->exit_code = 0;
+    yield_clear(grid, job);
     settle(grid, job, job->past ? &job->past->running : NULL);
     end_lost(grid, job, "the site has no trace of it");
 }

@@ -45,6 +45,7 @@ enum event_type { /* numbers are for ever: they are in journals */
 
 #define EVENT_TYPE_LAST EVENT_SITE_FORGOTTEN
 
+#define OUTCOME_LAST OUTCOME_SHED
 enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_EXITED = 0,    /* exit_code tells */
                        OUTCOME_SIGNALLED = 1, /* exit_code = signal */
@@ -54,7 +55,10 @@ enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_STOPPED = 5, /* a stop that the controller asked for */
                        OUTCOME_START_FAILED =
                            6, /* never ran: `reason` says why (sandbox, missing folder, ...) */
-                       OUTCOME_LOST = 7 /* its supervisor or node died: nobody knows its exit */
+                       OUTCOME_LOST = 7, /* its supervisor or node died: nobody knows its exit */
+                       /* Said by the grid alone, of an attempt that was stopped as asked. */
+                       OUTCOME_PREEMPTED = 8, /* its room went to another job */
+                       OUTCOME_SHED = 9       /* its site had to draw less */
 };
 
 struct event_job_submitted {

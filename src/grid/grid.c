@@ -35,6 +35,7 @@ void grid_destroy(struct grid *grid)
     free(grid->keys);
     free(grid->key_order);
     free(grid->parts_out);
+    free(grid->yielding);
     fit_fini(&grid->fit);
     reserve_fini(&grid->reserve);
     free(grid);

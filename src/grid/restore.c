@@ -543,10 +543,23 @@ static void place_job(struct reader *reader, struct job *job)
         job->array->queued++;
 }
 
+static void read_yield(struct reader *reader, struct job *job)
+{
+    job->yield_cause = (uint8_t)take(reader, YIELD_SHED);
+    job->yield_for = take(reader, reader->grid->next_id);
+    job->yields_count = (uint16_t)take(reader, UINT16_MAX);
+    if ((job->yield_cause != YIELD_NONE && job->state != JOB_STOPPING) ||
+        (job->yield_cause == YIELD_NONE && (job->yield_for || !job->yields_count)))
+        reader->failed = true;
+    if (!reader->failed)
+        yield_restore(reader->grid, job);
+}
+
 static void read_job(struct reader *reader, uint64_t *last_id)
 {
     struct grid *grid = reader->grid;
-    uint64_t id = *last_id + take(reader, grid->next_id), flags = take(reader, 31);
+    uint64_t id = *last_id + take(reader, grid->next_id);
+    uint64_t flags = take(reader, reader->version >= 3 ? 63 : 31);
     struct job *job;
 
     if (reader->failed || id <= *last_id || !id_is_sound(reader, id)) {
@@ -563,7 +576,7 @@ static void read_job(struct reader *reader, uint64_t *last_id)
     job->epoch = (uint32_t)take(reader, UINT32_MAX);
     job->attempts_failed = (uint16_t)take(reader, UINT16_MAX);
     job->attempts_lost = (uint16_t)take(reader, UINT16_MAX);
-    job->outcome = (uint8_t)take(reader, OUTCOME_LOST);
+    job->outcome = (uint8_t)take(reader, OUTCOME_LAST);
     job->exit_code = (int32_t)take_signed(reader, INT32_MIN, INT32_MAX);
     read_refs(reader, job);
     if (flags & JOB_HAS_ARRAY) {
@@ -583,6 +596,8 @@ static void read_job(struct reader *reader, uint64_t *last_id)
     }
     if (!reader->failed && (flags & JOB_HAS_GRANT))
         job->grant = read_grant(reader, job);
+    if (!reader->failed && (flags & JOB_HAS_YIELD))
+        read_yield(reader, job);
     if (reader->failed)
         return;
     count_job(grid, job);

@@ -223,7 +223,8 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
     put_u64(out, job->item.id - last_id);
     put_u64(out, (job->array ? JOB_HAS_ARRAY : 0) | (job->deps ? JOB_HAS_DEPS : 0) |
                      (job->past ? JOB_HAS_PAST : 0) | (job->grant ? JOB_HAS_GRANT : 0) |
-                     (job->cancel_requested ? JOB_CANCEL_REQUESTED : 0));
+                     (job->cancel_requested ? JOB_CANCEL_REQUESTED : 0) |
+                     (job->yield_cause || job->yields_count ? JOB_HAS_YIELD : 0));
     put_u64(out, job->state);
     put_i64(out, job->submitted_ms);
     put_i64(out, job->item.eligible_ms);
@@ -251,6 +252,11 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
     }
     if (job->grant)
         put_grant(out, job->grant);
+    if (job->yield_cause || job->yields_count) {
+        put_u64(out, job->yield_cause);
+        put_u64(out, job->yield_for);
+        put_u64(out, job->yields_count);
+    }
 }
 
 static void put_keys(const struct grid *grid, struct buf *out)

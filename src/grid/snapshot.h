@@ -6,9 +6,9 @@
 #pragma once
 
 #define SNAPSHOT_MAGIC "mains grid"
-/* 2 ends with the hashes of the idempotency keys and the forgotten sites; 1, still read, does not.
- */
-#define SNAPSHOT_VERSION 2u
+/* 2 ends with the hashes of the idempotency keys and the forgotten sites; 3 has what made way
+ * (JOB_HAS_YIELD). Older ones are still read. */
+#define SNAPSHOT_VERSION 3u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */
@@ -17,3 +17,4 @@
 #define JOB_HAS_PAST 4u
 #define JOB_HAS_GRANT 8u
 #define JOB_CANCEL_REQUESTED 16u
+#define JOB_HAS_YIELD 32u /* its cause, for whom, and how often */

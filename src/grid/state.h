@@ -4,6 +4,7 @@
  * deps.c      who waits for whom, timers                                attempt.c  grants and ends
  * pass.c      one scheduling pass                                       place.c    sites, tenants
  * usage.c     the ledger's arithmetic                                   view.c     what others read
+ * yield.c     attempts that make way for something else
  * snapshot.c  to bytes and back                                         invariants.c */
 #pragma once
 
@@ -75,7 +76,16 @@ struct job {
     int32_t exit_code;
     uint16_t attempts_failed, attempts_lost;
     uint8_t state, outcome;
+    uint8_t yield_cause; /* enum yield_cause; while it is stopping for it */
     bool cancel_requested;
+    uint16_t yields_count; /* how often it made way */
+    uint64_t yield_for;    /* the job it makes way for; 0 = none in particular */
+};
+
+enum yield_cause {                   /* numbers are for ever: they are in snapshots */
+                   YIELD_NONE = 0,
+                   YIELD_PREEMPT = 1, /* for a job that goes first */
+                   YIELD_SHED = 2     /* its site must draw less */
 };
 
 struct waiters { /* who waits for one id; ids of jobs, ascending; some may have gone */
@@ -139,6 +149,9 @@ struct grid {
 
     struct timer *timers; /* a heap; may hold some that no longer matter */
     uint32_t timers_count, timers_cap;
+
+    uint64_t *yielding; /* ids of jobs with a yield_cause; in no order that means anything */
+    uint32_t yielding_count, yielding_cap;
 
     struct grid_counts counts;
     bool wants_pass;
@@ -230,6 +243,19 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
                       int64_t checkpoint_ms);
 void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended);
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch);
+
+/* --- yield.c ------------------------------------------------------------------------------ */
+/* Runs, is not being stopped, and goes back to the queue when it is. */
+bool yield_is_possible(const struct grid *grid, const struct job *job);
+/* Stop its attempt; `fmt` is the one line that its owner reads. It must be possible. */
+void yield_ask(struct grid *grid, struct job *job, enum yield_cause cause, uint64_t for_id,
+               const char *fmt, ...) PRINTF_LIKE(5, 6);
+uint32_t yield_outcome(const struct job *job, uint32_t outcome);
+void yield_count(struct job *job);
+void yield_clear(struct grid *grid, struct job *job);
+void yield_restore(struct grid *grid, struct job *job);
+/* How many are being stopped for this. */
+uint32_t yield_pending(const struct grid *grid, enum yield_cause cause, uint64_t for_id);
 
 /* --- usage.c ------------------------------------------------------------------------------ */
 /* One ledger row: the grant's time on the grid's clock, and what the site reported. */

@@ -489,6 +489,17 @@ void fleet_release(struct fleet *fleet, struct grant *grant)
     fleet->room_version++;
 }
 
+void fleet_set_end(struct fleet *fleet, struct grant *grant, int64_t end_ms)
+{
+    struct fleet_site *site = &fleet->sites[grant->site];
+
+    ends_remove(&site->ends, grant);
+    grant->end_ms = end_ms;
+    ends_add(&site->ends, grant);
+    log_change(site, INT64_MAX, false); /* what was planned with the other end is void */
+    fleet->limit_version++;
+}
+
 void fleet_set_limit(struct fleet *fleet, uint32_t site, uint32_t node, struct fleet_limit *limit)
 {
     struct fleet_site *at = &fleet->sites[site];
