@@ -16,11 +16,9 @@
 #include <unistd.h>
 
 #define DELAY_MS_LEAST 100
-#define DELAY_MS_MOST 10000
-#define WELL_MS 60000 /* a child that lived so long starts its count of failures anew */
+#define DELAY_MS_MOST 1000 /* work waits for them: a loop of crashes may cost a little */
+#define WELL_MS 10000      /* a child that lived so long starts its count of failures anew */
 #define LOG_BYTES_MAX (8 << 20)
-
-/* What the controller exits with when starting it again is no use (controller.h). */
 
 int64_t family_delay_ms(uint32_t failures)
 {
