@@ -8,10 +8,14 @@
 
 #define GROUPS_SHOWN 24u
 
+static const char *const energy_units[] = { " kWh", " MWh", " GWh", NULL };
+static const char *const mass_units[] = { " kg", " t", " kt", NULL };
+static const char *const money_units[] = { "", " k", " M", NULL };
+
 static void add_time(struct table *table, int64_t ms)
 {
     char text[64];
-    int64_t fine = ms < 60000 ? 100 : ms < 3600000 ? 1000 : 60000;
+    int64_t fine = ms < 1000 ? 1 : ms < 3600000 ? 1000 : 60000;
 
     units_print_duration(ms / fine * fine, text, sizeof(text));
     table_add(table, text);
@@ -31,7 +35,7 @@ static void add_scaled(struct table *table, double value, const char *const *uni
 
     for (; units[at + 1] && value >= step; at++)
         value /= step;
-    table_addf(table, "%.*f %s", value < 100 ? 2 : 0, value, units[at]);
+    table_addf(table, "%.*f%s", value < 100 ? 2 : 0, value, units[at]);
 }
 
 static int show_results(const struct sim_report *report)
@@ -43,9 +47,6 @@ static int show_results(const struct sim_report *report)
         { "SLOWDOWN", true, 0 }, { "USED", true, 0 },   { "ENERGY", true, 0 },
         { "CO2", true, 0 },      { "COST", true, 0 },   { 0 },
     };
-    static const char *const energy[] = { "kWh", "MWh", "GWh", NULL };
-    static const char *const mass[] = { "kg", "t", "kt", NULL };
-    static const char *const money[] = { "", "k", "M", NULL };
     struct table table = table_init(columns);
     int rc;
 
@@ -63,9 +64,9 @@ static int show_results(const struct sim_report *report)
         add_time(&table, result->wait_all.most_ms);
         table_addf(&table, "%.2f", (double)result->slowdown_milli / 1000);
         add_share(&table, sim_result_utilisation(report, result));
-        add_scaled(&table, (double)result->energy_mj / 3.6e9, energy, 1000);
-        add_scaled(&table, (double)result->carbon_ug / 1e9, mass, 1000);
-        add_scaled(&table, (double)result->price_micro / 1e6, money, 1000);
+        add_scaled(&table, (double)result->energy_mj / 3.6e9, energy_units, 1000);
+        add_scaled(&table, (double)result->carbon_ug / 1e9, mass_units, 1000);
+        add_scaled(&table, (double)result->price_micro / 1e6, money_units, 1000);
     }
     rc = table_show(&table);
     table_fini(&table);
@@ -140,35 +141,101 @@ static int show_faults(const struct sim_report *report)
     return rc;
 }
 
+static bool is_shown(const struct sim_report *report, uint32_t group)
+{
+    const struct sim_group *first = &report->results[0].groups[group];
+    uint64_t attempts = 0;
+
+    for (uint32_t i = 0; i < report->results_count; i++)
+        attempts += report->results[i].groups[group].attempts;
+    return first->capacity && (attempts || first->chip[0]); /* CPUs only where jobs went for them */
+}
+
+/* Of one policy: what it used there, and what the site's part of the bill was. */
+static void fill_bill(const struct sim_report *report, struct table *table, uint32_t g, bool first)
+{
+    const struct sim_result *result = &report->results[0];
+    const struct sim_site_sums *site = &result->sites[result->groups[g].site];
+
+    add_share(table, sim_group_utilisation(result, &result->groups[g]));
+    table_addf(table, "%" PRIu64, result->groups[g].attempts);
+    if (first) {
+        add_scaled(table, (double)site->energy_mj / 3.6e9, energy_units, 1000);
+        add_scaled(table, (double)site->carbon_ug / 1e9, mass_units, 1000);
+        add_scaled(table, (double)site->price_micro / 1e6, money_units, 1000);
+    } else {
+        for (int i = 0; i < 3; i++)
+            table_add(table, "");
+    }
+}
+
+/* One policy with its bill by site; of several what each used, side by side. */
 static int show_groups(const struct sim_report *report)
 {
-    static const struct table_column columns[] = {
-        { "SITE", false, 8 }, { "CHIP", false, 6 },    { "THERE", true, 0 },
-        { "USED", true, 0 },  { "ATTEMPTS", true, 0 }, { 0 },
-    };
+    struct table_column columns[TABLE_COLUMNS_MAX + 1] = { { "SITE", false, 8 },
+                                                           { "CHIP", false, 6 },
+                                                           { "THERE", true, 0 } };
     const struct sim_result *result = &report->results[0];
-    struct table table = table_init(columns);
-    uint32_t shown = 0;
+    uint32_t policies = MIN(report->results_count, TABLE_COLUMNS_MAX - 3), shown = 0, rest = 0;
+    uint32_t site = UINT32_MAX;
+    struct table table;
     int rc;
 
-    for (uint32_t i = 0; i < result->groups_count && shown < GROUPS_SHOWN; i++) {
-        const struct sim_group *group = &result->groups[i];
+    if (policies == 1) {
+        static const char *const titles[] = { "USED", "ATTEMPTS", "ENERGY", "CO2", "COST" };
 
-        if (!group->capacity || (!group->attempts && !group->chip[0]))
+        for (uint32_t i = 0; i < ARRAY_COUNT(titles); i++)
+            columns[3 + i] = (struct table_column){ titles[i], true, 0 };
+    } else {
+        for (uint32_t i = 0; i < policies; i++)
+            columns[3 + i] = (struct table_column){ report->results[i].policy, true, 6 };
+    }
+    table = table_init(columns);
+    for (uint32_t g = 0; g < result->groups_count; g++) {
+        const struct sim_group *group = &result->groups[g];
+
+        if (!is_shown(report, g))
             continue;
-        table_add(&table, report->fleet->sites[group->site].name);
+        if (shown == GROUPS_SHOWN) {
+            rest++;
+            continue;
+        }
+        table_add(&table, group->site == site ? "" : report->fleet->sites[group->site].name);
         table_add(&table, group->chip[0] ? group->chip : "cpu");
         table_addf(&table, "%" PRIu64, group->capacity);
-        add_share(&table, sim_group_utilisation(result, group));
-        table_addf(&table, "%" PRIu64, group->attempts);
+        if (policies == 1)
+            fill_bill(report, &table, g, group->site != site);
+        for (uint32_t i = 0; policies > 1 && i < policies; i++)
+            add_share(&table,
+                      sim_group_utilisation(&report->results[i], &report->results[i].groups[g]));
+        site = group->site;
         shown++;
     }
-    printf("\nPer site and chip, policy %s:\n", result->policy);
+    printf(policies == 1 ? "\nPer site and chip (energy, CO2 and cost of the whole site):\n"
+                         : "\nPer site and chip, used over the whole time by each policy:\n");
     rc = table_show(&table);
     table_fini(&table);
-    if (shown == GROUPS_SHOWN)
-        printf("The rest is in --json and --html.\n");
+    if (rest)
+        printf("%u more rows are in --json and --html.\n", rest);
     return rc;
+}
+
+/* The tail of a run, when only its longest jobs are left, says little of a fleet's use. */
+static void show_arrivals(const struct sim_report *report)
+{
+    int64_t span_ms = sim_load_span_ms(report->load);
+    char text[64];
+
+    units_print_duration(span_ms / 60000 * 60000, text, sizeof(text));
+    for (uint32_t i = 0; i < report->results_count; i++) {
+        const struct sim_result *result = &report->results[i];
+        double used = sim_result_utilisation_arrivals(report, result);
+
+        if (used < 0 || span_ms < 3600000 || span_ms > result->end_ms / 20 * 19)
+            continue;
+        printf("While jobs came (%s), %s used %.1f %% of the %s.\n", text, result->policy,
+               100 * used, report->fleet->devices_count ? "devices" : "CPUs");
+    }
 }
 
 static void show_notes(const struct sim_report *report)
@@ -205,6 +272,7 @@ int sim_show(const struct sim_report *report)
            report->fleet->sites_count, report->fleet->nodes_count, report->fleet->devices_count,
            report->fleet->cpus_count, report->seed);
     rc = show_results(report);
+    show_arrivals(report);
     if (rc == 0)
         rc = show_waits(report);
     if (rc == 0 && report->faults)

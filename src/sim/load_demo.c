@@ -11,6 +11,7 @@
 #define QUANTILES 18u
 #define BANDS 4u
 #define DAY_MS 86400000LL
+#define DEMO_RUN_MS_MAX (2 * DAY_MS) /* "demo": what comes is also done soon */
 #define USERS 200u
 #define TENANTS 12u
 
@@ -94,10 +95,15 @@ static const struct mix mixes[] = {
           870000, 1048576 } } },
 };
 
+static bool is_cut(const char *name)
+{
+    return strcmp(name, "demo") == 0;
+}
+
 static const struct mix *find_mix(const char *name)
 {
     for (size_t i = 0; i < ARRAY_COUNT(mixes); i++)
-        if (strcmp(name, "demo") == 0 || strcmp(mixes[i].name, name) == 0)
+        if (is_cut(name) || strcmp(mixes[i].name, name) == 0)
             return &mixes[i];
     return NULL;
 }
@@ -118,18 +124,21 @@ static uint32_t draw_devices(const struct mix *mix, uint32_t most, struct rng *r
     return MIN(mix->sizes[i].devices, most);
 }
 
-/* Between two quantiles run times are spread evenly in their logarithm. */
-static int64_t draw_run_ms(const struct mix *mix, uint32_t devices, struct rng *rng)
+/* Between two quantiles run times are spread evenly in their logarithm; those above `cut_ms` (0:
+ * none) end there. */
+static int64_t draw_run_ms(const struct mix *mix, uint32_t devices, int64_t cut_ms, struct rng *rng)
 {
     const int32_t *run = mix->run_s[devices == 1 ? 0 : devices <= 4 ? 1 : devices <= 8 ? 2 : 3];
     double at = rng_unit(rng), part;
+    int64_t run_ms;
     uint32_t i = 1;
 
     while (i + 1 < QUANTILES && quantile_at[i] < at)
         i++;
     part = (at - quantile_at[i - 1]) / (quantile_at[i] - quantile_at[i - 1]);
-    return (int64_t)(1000.0 *
-                     exp(log((double)run[i - 1]) * (1 - part) + log((double)run[i]) * part));
+    run_ms =
+        (int64_t)(1000.0 * exp(log((double)run[i - 1]) * (1 - part) + log((double)run[i]) * part));
+    return cut_ms ? MIN(run_ms, cut_ms) : run_ms;
 }
 
 /* Venus' submits by the hour of the day, in 1/100 of the mean; weekends are at two thirds. */
@@ -154,7 +163,7 @@ static int64_t draw_time(struct rng *rng, int64_t span_ms)
 }
 
 /* Mean work of a job, ms on one device, by a fixed draw of its own. */
-static double mean_work(const struct mix *mix, uint32_t devices_max)
+static double mean_work(const struct mix *mix, uint32_t devices_max, int64_t cut_ms)
 {
     struct rng rng = { .state = 1 };
     double sum = 0;
@@ -162,7 +171,7 @@ static double mean_work(const struct mix *mix, uint32_t devices_max)
     for (uint32_t i = 0; i < 20000; i++) {
         uint32_t devices = draw_devices(mix, devices_max, &rng);
 
-        sum += (double)devices * (double)draw_run_ms(mix, devices, &rng);
+        sum += (double)devices * (double)draw_run_ms(mix, devices, cut_ms, &rng);
     }
     return sum / 20000;
 }
@@ -200,7 +209,7 @@ static double fleet_work(const struct sim_fleet *fleet, const struct catalogue *
 }
 
 static int add_job(struct sim_load *load, const struct mix *mix, struct rng *rng, int64_t span_ms,
-                   uint32_t devices_max, uint32_t reference, struct err *err)
+                   uint32_t devices_max, int64_t cut_ms, uint32_t reference, struct err *err)
 {
     struct sim_job job = sim_job_init();
     uint32_t user = (uint32_t)(rng_unit(rng) * rng_unit(rng) * USERS); /* few do most */
@@ -210,7 +219,7 @@ static int add_job(struct sim_load *load, const struct mix *mix, struct rng *rng
     job.submit_ms = draw_time(rng, span_ms);
     job.tasks = 0;
     job.gpus = draw_devices(mix, devices_max, rng);
-    job.run_ms = draw_run_ms(mix, job.gpus, rng);
+    job.run_ms = draw_run_ms(mix, job.gpus, cut_ms, rng);
     /* People ask for more than they need: two to ten times, in whole hours. */
     job.limit_ms = (job.run_ms * (int64_t)(2 + rng_below(rng, 9)) / 3600000 + 1) * 3600000;
     job.limit_ms = MIN(job.limit_ms, 3650 * DAY_MS);
@@ -231,6 +240,7 @@ int sim_load_demo(const char *name, const struct sim_demo *demo, const struct si
     const struct mix *mix = find_mix(name);
     struct rng rng = { .state = demo->seed };
     uint32_t devices_max = devices_most(fleet);
+    int64_t cut_ms = is_cut(name) ? DEMO_RUN_MS_MAX : 0;
     double work, days = (double)demo->days_milli / 1000.0, jobs = demo->jobs, could;
     uint32_t reference;
     int rc = 0;
@@ -240,9 +250,11 @@ int sim_load_demo(const char *name, const struct sim_demo *demo, const struct si
                        name);
     if (!load)
         return err_set(err, -ENOMEM, "out of memory");
+    if (demo->load_milli <= 0)
+        return err_set(err, -EINVAL, "load %s: offered work must be above 0", name);
     if (!fleet->devices_count)
         return err_set(err, -EINVAL, "fleet %s has no devices for load %s", fleet->name, name);
-    work = mean_work(mix, devices_max);
+    work = mean_work(mix, devices_max, cut_ms);
     could = fleet_work(fleet, catalogue, mix->reference) * (double)demo->load_milli / 1000.0;
     if (jobs <= 0)
         jobs = could * (days > 0 ? days : 14) / work;
@@ -250,12 +262,12 @@ int sim_load_demo(const char *name, const struct sim_demo *demo, const struct si
         days = demo->jobs ? jobs * work / could : 14;
     if (jobs > SIM_JOBS_MAX || days * (double)DAY_MS > (double)SIM_SPAN_MS_MAX)
         return err_set(err, -E2BIG, "load %s would be %.0f jobs over %.0f days", name, jobs, days);
-    snprintf(load->source, sizeof(load->source), "like %s, seed %llu", mix->name,
-             (unsigned long long)demo->seed);
+    snprintf(load->source, sizeof(load->source), "like %s%s, seed %llu", mix->name,
+             cut_ms ? " with runs of at most two days" : "", (unsigned long long)demo->seed);
     reference = sim_load_name(load, mix->reference);
     for (uint32_t i = 0; rc == 0 && i < (uint32_t)MAX(jobs, 1); i++)
         rc = add_job(load, mix, &rng, MAX((int64_t)(days * (double)DAY_MS), 1000), devices_max,
-                     reference, err);
+                     cut_ms, reference, err);
     if (rc == 0)
         rc = sim_load_finish(load, false, err);
     if (rc < 0)

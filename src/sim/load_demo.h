@@ -13,9 +13,9 @@ struct sim_demo {
     uint64_t seed;
 };
 
-/* "demo" (like "philly"), "philly", "venus", "seren". `jobs` and `days` given: the offered load
- * follows from them; else the missing one is found so that the load is `load_milli`. -EINVAL: an
- * unknown name. */
+/* "philly", "venus", "seren"; "demo" is philly with runs of at most two days, so that a short load
+ * fills what it offers. `jobs` and `days` given: the offered load follows from them; else the
+ * missing one is found so that the load is `load_milli`. -EINVAL: an unknown name. */
 int sim_load_demo(const char *name, const struct sim_demo *demo, const struct sim_fleet *fleet,
                   const struct catalogue *catalogue, struct sim_load **load_out, struct err *err);
 bool sim_load_is_demo(const char *name);

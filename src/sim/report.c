@@ -22,6 +22,29 @@ double sim_result_utilisation(const struct sim_report *report, const struct sim_
     return could > 0 ? (double)held / could : 0;
 }
 
+int64_t sim_load_span_ms(const struct sim_load *load)
+{
+    return load->jobs_count ? load->jobs[load->jobs_count - 1].submit_ms : 0;
+}
+
+double sim_result_utilisation_arrivals(const struct sim_report *report,
+                                       const struct sim_result *result)
+{
+    bool devices = report->fleet->devices_count > 0;
+    const struct sim_series_set *series = &result->series;
+    const __int128 *sums = series->list[devices ? SIM_SERIES_DEVICES : SIM_SERIES_CPUS].sums;
+    int64_t span_ms = MIN(sim_load_span_ms(report->load), result->end_ms);
+    uint32_t buckets = (uint32_t)MIN(span_ms / series->width_ms, series->buckets);
+    double could =
+        devices ? (double)report->fleet->devices_count * 1000.0 : (double)report->fleet->cpus_count;
+    __int128 held = 0;
+
+    for (uint32_t b = 0; b < buckets; b++)
+        held += sums[b];
+    could *= (double)buckets * (double)series->width_ms;
+    return could > 0 ? (double)held / could : -1;
+}
+
 double sim_result_goodput(const struct sim_result *result)
 {
     const struct sim_goodput *sums =

@@ -13,15 +13,20 @@ struct sim_report {
     bool faults; /* a fault plan was given */
 };
 
-#define SIM_REPORT_BYTES_MAX (64u << 20)
+#define SIM_REPORT_BYTES_MAX (512u << 20) /* 1,000 sites with their series */
 
 /* One JSON object and a newline (docs/simulator.md, "The result"). The same inputs give the same
  * bytes. -ENOMEM. */
 int sim_report_json(const struct sim_report *report, struct buf *out);
 /* One page with its charts inside (SVG), nothing loaded from elsewhere. -ENOMEM. */
 int sim_report_html(const struct sim_report *report, struct buf *out);
-/* Held share of what there was, in 1/1000 of a percent: devices, or CPUs where it has none. */
+/* Held share of what there was, 0 to 1: devices, or CPUs where it has none. */
 double sim_result_utilisation(const struct sim_report *report, const struct sim_result *result);
+/* The same while jobs came: from the start to the last submit, in whole buckets. -1: they came in
+ * less than one. The rest of a run is the long tail of its longest jobs. */
+double sim_result_utilisation_arrivals(const struct sim_report *report,
+                                       const struct sim_result *result);
+int64_t sim_load_span_ms(const struct sim_load *load); /* to the last submit */
 double sim_group_utilisation(const struct sim_result *result, const struct sim_group *group);
 /* Useful share of held time; -1 where nothing was held. */
 double sim_result_goodput(const struct sim_result *result);

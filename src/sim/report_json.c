@@ -83,6 +83,19 @@ static json_t *faults_json(const struct sim_result *result)
     return object;
 }
 
+/* Means over the buckets, with three decimals. */
+static json_t *means_json(const struct sim_result *result, uint32_t series, double scale)
+{
+    json_t *list = json_array();
+
+    for (uint32_t b = 0; b < result->series.buckets; b++)
+        json_array_append_new(
+            list, json_real(round(sim_series_mean(&result->series, series, b, result->end_ms) /
+                                  scale * 1000) /
+                            1000));
+    return list;
+}
+
 static json_t *sites_json(const struct sim_report *report, const struct sim_result *result)
 {
     json_t *list = json_array();
@@ -111,12 +124,37 @@ static json_t *sites_json(const struct sim_report *report, const struct sim_resu
             json_object_set_new(row, "held_ms",
                                 whole(group->chip[0] ? group->held_ms / 1000 : group->held_ms));
             json_object_set_new(row, "utilisation", share(sim_group_utilisation(result, group)));
+            json_object_set_new(
+                row, "held", means_json(result, sim_series_of_group(g), group->chip[0] ? 1000 : 1));
             json_array_append_new(groups, row);
         }
+        json_object_set_new(object, "watts",
+                            means_json(result, sim_series_of_site(result, i), 1000));
         json_object_set_new(object, "groups", groups);
         json_array_append_new(list, object);
     }
     return list;
+}
+
+/* By class, the mean wait of those submitted in each bucket; null where none was. */
+static json_t *wait_series_json(const struct sim_result *result)
+{
+    json_t *object = json_object();
+
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+        json_t *list;
+
+        if (!result->wait[c].count)
+            continue;
+        list = json_array();
+        for (uint32_t b = 0; b < result->series.buckets; b++)
+            json_array_append_new(
+                list, result->wait_counts[b][c]
+                          ? json_integer(result->wait_sums[b][c] / result->wait_counts[b][c])
+                          : json_null());
+        json_object_set_new(object, class_names[c], list);
+    }
+    return object;
 }
 
 static json_t *series_json(const struct sim_result *result)
@@ -137,16 +175,9 @@ static json_t *series_json(const struct sim_result *result)
     json_t *object = json_object();
 
     set_number(object, "bucket_ms", (uint64_t)result->series.width_ms);
-    for (uint32_t i = 0; i < SIM_SERIES_NETWORK_COUNT; i++) {
-        json_t *list = json_array();
-
-        for (uint32_t b = 0; b < result->series.buckets; b++)
-            json_array_append_new(
-                list, json_real(round(sim_series_mean(&result->series, i, b, result->end_ms) /
-                                      rows[i].scale * 1000) /
-                                1000));
-        json_object_set_new(object, rows[i].name, list);
-    }
+    for (uint32_t i = 0; i < SIM_SERIES_NETWORK_COUNT; i++)
+        json_object_set_new(object, rows[i].name, means_json(result, i, rows[i].scale));
+    json_object_set_new(object, "wait_ms", wait_series_json(result));
     return object;
 }
 
@@ -176,6 +207,8 @@ static json_t *result_json(const struct sim_report *report, const struct sim_res
     json_object_set_new(object, "turnaround", spread_json(&result->turnaround));
     set_number(object, "slowdown_milli", (uint64_t)result->slowdown_milli);
     json_object_set_new(object, "utilisation", share(sim_result_utilisation(report, result)));
+    json_object_set_new(object, "utilisation_arrivals",
+                        share(sim_result_utilisation_arrivals(report, result)));
     set_number(object, "energy_mj", (uint64_t)result->energy_mj);
     set_number(object, "carbon_ug", (uint64_t)result->carbon_ug);
     set_number(object, "price_micro", (uint64_t)result->price_micro);
