@@ -93,8 +93,8 @@ static inline char *scratch_make(void)
     char *path = path_format("%s/journal-test.XXXXXX",
                              access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : ".");
 
-    assert_non_null(path);
-    assert_non_null(mkdtemp(path));
+    if (!path || !mkdtemp(path))
+        abort(); /* not an assertion: the compiler is to know that it does not return */
     return path;
 }
 
