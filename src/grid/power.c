@@ -1,0 +1,400 @@
+#include "grid/power.h"
+#include "grid/state.h"
+#include "sched/mem.h"
+#include "sched/shed.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STOP_MS 10000    /* from the word to the site until the power falls: a default grace */
+#define SAVE_MS 20000    /* the same with a checkpoint asked for first */
+#define RESTART_MS 120000
+#define CAP_WITHIN_MS (15 * 60 * 1000LL) /* a tariff's cap has been known for longer */
+#define CAP_LASTS_MS (3600 * 1000LL)
+#define SHED_MS_MAX (31LL * 24 * 3600 * 1000)
+#define RESUME_MOVES_MAX 64u /* of those that wait out a cut: looked for a place elsewhere, a pass */
+
+/* --- what is drawn, what may be -------------------------------------------------------------- */
+
+int64_t power_limit_mw(const struct grid *grid, const struct site_power *power)
+{
+    (void)grid;
+    if (!power->shed_until_ms)
+        return power->cap_mw;
+    return power->cap_mw < 0 ? power->shed_mw : MIN(power->cap_mw, power->shed_mw);
+}
+
+static void set_left(struct grid *grid, uint32_t site)
+{
+    const struct site_power *power = power_of(grid, site);
+    struct fleet_power now = grid->fleet.sites[site].power;
+    int64_t limit_mw = power_limit_mw(grid, power);
+
+    grid->powers_capped += (limit_mw >= 0) - now.is_capped;
+    now.is_capped = limit_mw >= 0;
+    now.left_mw = limit_mw - power->draw_mw;
+    fleet_set_power(&grid->fleet, site, &now);
+}
+
+void power_held(struct grid *grid, const struct grant *grant, int sign)
+{
+    struct site_power *power = grid->powers_count ? power_of(grid, grant->site) : NULL;
+
+    if (!power)
+        return;
+    power->draw_mw += sign * fleet_grant_mw(&grid->fleet, grant);
+    set_left(grid, grant->site);
+}
+
+static int64_t sum_mw(const struct grid *grid, uint32_t site)
+{
+    int64_t sum = 0;
+
+    for (uint32_t i = 0; i < grid->fleet.grants_count; i++)
+        if (grid->fleet.grants[i]->site == site)
+            sum += fleet_grant_mw(&grid->fleet, grid->fleet.grants[i]);
+    return sum;
+}
+
+static void set_next(struct grid *grid)
+{
+    grid->power_next_ms = INT64_MAX;
+    for (uint32_t i = 0; i < grid->powers_cap; i++) {
+        const struct site_power *power = grid->powers[i];
+
+        if (!power)
+            continue;
+        grid->power_next_ms = MIN(grid->power_next_ms, tariffs_next_ms(grid, i));
+        if (power->shed_until_ms > grid->now_ms)
+            grid->power_next_ms = MIN(grid->power_next_ms, power->shed_until_ms);
+    }
+}
+
+int power_check_draws(const struct grid *grid, struct err *err)
+{
+    uint32_t capped = 0;
+
+    for (uint32_t i = 0; i < grid->powers_cap; i++) {
+        if (!grid->powers[i])
+            continue;
+        capped += grid->fleet.sites[i].power.is_capped;
+        if (grid->powers[i]->draw_mw != sum_mw(grid, i))
+            return err_set(err, -EINVAL, "site %s: its draw is counted as %" PRId64 " mW, is %" PRId64,
+                           grid->fleet.sites[i].info.name, grid->powers[i]->draw_mw,
+                           sum_mw(grid, i));
+    }
+    if (capped != grid->powers_capped)
+        return err_set(err, -EINVAL, "%u sites are capped, counted are %u", capped,
+                       grid->powers_capped);
+    return 0;
+}
+
+/* --- a cut ------------------------------------------------------------------------------------ */
+
+int power_check_shed(const struct grid *grid, const struct event_site_shed *shed, struct err *err)
+{
+    int site = shed->site ? fleet_find_site(&grid->fleet, shed->site) : -1;
+    const struct site_power *power;
+
+    if (site < 0)
+        return err_set(err, -ENOENT, "there is no site %s", shed->site ? shed->site : "");
+    power = power_of(grid, (uint32_t)site);
+    if (shed->lasts_ms == 0 && !(power && power->shed_until_ms > grid->now_ms))
+        return err_set(err, -EALREADY, "site %s is under no cut", shed->site);
+    if (shed->lasts_ms < 0 || shed->lasts_ms > SHED_MS_MAX)
+        return err_field(err, -EINVAL, "for", "a cut lasts 1 ms to 31 days");
+    if (shed->lasts_ms && (shed->share_ppm < 1 || shed->share_ppm > 1000000))
+        return err_field(err, -EINVAL, "percent", "a cut is more than 0 and up to 100 percent");
+    if (shed->within_ms < 0 || shed->within_ms > SHED_MS_MAX)
+        return err_field(err, -EINVAL, "within", "a cut is met within 31 days");
+    return 0;
+}
+
+static struct shed_job describe(const struct grid *grid, const struct job *job)
+{
+    const struct terms *terms = job_terms(grid, job);
+    int64_t mw = fleet_grant_mw(&grid->fleet, job->grant);
+    int64_t since = job->started_ms ? job->started_ms : grid->now_ms;
+    int64_t checkpoint = job->past ? job->past->checkpoint_ms : 0;
+
+    if (terms->checkpoint != CHECKPOINT_NONE)
+        since = MAX(since, MIN(checkpoint, grid->now_ms));
+    return (struct shed_job){
+        .id = job->item.id,
+        .job_class = (enum job_class)terms->job_class,
+        .devices = (uint32_t)MAX(job->grant->devices_milli / 1000, (uint64_t)1),
+        .interrupts = job->wait ? job->wait->cuts_count : 0,
+        .watts = mw / 1000,
+        .undone_ms = grid->now_ms - since,
+        .restart_ms = RESTART_MS,
+        .stop_ms = STOP_MS,
+        .pause_ms = -1,
+        .save_ms = terms->checkpoint == CHECKPOINT_ASKED ? SAVE_MS : -1,
+        .cap_ms = -1,
+        .shrink_ms = -1,
+        .watts_saving = mw / 1000,
+        .move_ms = -1,
+    };
+}
+
+struct job_wait *job_wait_of(struct job *job)
+{
+    if (!job->wait)
+        job->wait = mem_alloc(1, sizeof(*job->wait));
+    return job->wait;
+}
+
+/* Bring what is drawn down to the limit: the least work lost (shed.h). What is being stopped
+ * already counts as gone. */
+static void enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t lasts_ms,
+                    const char *why)
+{
+    const struct site_power *power = power_of(grid, site);
+    const char *name = grid->fleet.sites[site].info.name;
+    int64_t limit_mw = power_limit_mw(grid, power), draw_mw = power->draw_mw;
+    struct shed_params params = shed_params_default();
+    struct shed_ask ask = { .within_ms = within_ms, .lasts_ms = lasts_ms };
+    const struct shed_choice *choices;
+    struct shed_result result;
+    struct shed_job *jobs;
+    uint32_t count = 0;
+
+    if (limit_mw < 0 || draw_mw <= limit_mw)
+        return;
+    jobs = mem_alloc(grid->fleet.grants_count, sizeof(*jobs));
+    for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
+        if (!job->grant || job->grant->site != site)
+            continue;
+        if (job->state == JOB_STOPPING)
+            draw_mw -= fleet_grant_mw(&grid->fleet, job->grant);
+        else if (yield_is_possible(grid, job) && count < SHED_JOBS_MAX)
+            jobs[count++] = describe(grid, job);
+    }
+    ask.watts = (draw_mw - limit_mw + 999) / 1000;
+    if (ask.watts > 0 && count) {
+        if (!grid->shed)
+            grid->shed = shed_create();
+        params.time_margin_ms = MIN(params.time_margin_ms, within_ms / 4);
+        result = shed_choose(grid->shed, &params, &ask, jobs, count, &choices);
+        for (uint32_t i = 0; i < result.count; i++) {
+            struct job *job = grid_job(grid, jobs[choices[i].job].id);
+            struct job_wait *wait = job_wait_of(job);
+
+            wait->cuts_count++;
+            wait->stopped_ms = grid->now_ms;
+            yield_ask(grid, job, YIELD_SHED, 0, "stopped: site %s %s; it goes on when there is power",
+                      name, why);
+        }
+    }
+    free(jobs);
+}
+
+void power_apply_shed(struct grid *grid, const struct event_site_shed *shed)
+{
+    uint32_t site = (uint32_t)fleet_find_site(&grid->fleet, shed->site);
+    struct site_power *power = power_make(grid, site);
+    char why[80];
+
+    power_recount(grid, site); /* it may be new */
+    power->shed_until_ms = shed->lasts_ms ? grid->now_ms + shed->lasts_ms : 0;
+    power->shed_mw = (int64_t)((__int128)power->draw_mw * (1000000 - shed->share_ppm) / 1000000);
+    set_left(grid, site);
+    set_next(grid);
+    grid->wants_pass = true;
+    snprintf(why, sizeof(why), "must draw %u.%u %% less for %" PRId64 " min",
+             shed->share_ppm / 10000, shed->share_ppm / 1000 % 10, shed->lasts_ms / 60000);
+    if (shed->lasts_ms)
+        enforce(grid, site, shed->within_ms, shed->lasts_ms, why);
+}
+
+static void count_draw(struct grid *grid, uint32_t site)
+{
+    struct fleet_site *at = &grid->fleet.sites[site];
+    struct fleet_power now = at->power;
+
+    now.cpu_mw_max = 0;
+    for (uint32_t i = 0; i < at->info.nodes_count; i++) {
+        int32_t watts = at->info.nodes[i].cpu_load_watts;
+
+        if (at->nodes[i].cpus && watts > 0) /* rounded up: a guess that is never too low */
+            now.cpu_mw_max = MAX(now.cpu_mw_max, (int64_t)watts * 1000 / at->nodes[i].cpus + 1);
+    }
+    fleet_set_power(&grid->fleet, site, &now);
+    power_of(grid, site)->draw_mw = sum_mw(grid, site);
+}
+
+void power_restored(struct grid *grid, uint32_t site)
+{
+    count_draw(grid, site);
+    set_left(grid, site);
+}
+
+void power_recount(struct grid *grid, uint32_t site)
+{
+    if (!grid->powers_count || !power_of(grid, site))
+        return;
+    count_draw(grid, site);
+    tariffs_set_rates(grid, site);
+    set_left(grid, site);
+    set_next(grid);
+    enforce(grid, site, CAP_WITHIN_MS, CAP_LASTS_MS, "is at its power cap");
+}
+
+void power_tick(struct grid *grid)
+{
+    if (!grid->powers_count || grid->now_ms < grid->power_next_ms)
+        return;
+    for (uint32_t i = 0; i < grid->powers_cap; i++) {
+        struct site_power *power = grid->powers[i];
+
+        if (!power)
+            continue;
+        if (power->shed_until_ms && power->shed_until_ms <= grid->now_ms)
+            power->shed_until_ms = 0;
+        tariffs_set_rates(grid, i);
+        set_left(grid, i);
+        enforce(grid, i, CAP_WITHIN_MS, CAP_LASTS_MS, "is at its power cap");
+    }
+    grid->wants_pass = true;
+    set_next(grid);
+}
+
+/* --- who comes back --------------------------------------------------------------------------- */
+
+/* Stopped by a cut and again in nobody's way: it waits the cut out, unless it has room elsewhere. */
+bool power_wait_out(struct grid *grid, struct job *job, uint32_t site)
+{
+    struct shape *shape = job_shape(grid, job);
+
+    if (!power_of(grid, site) || power_limit_mw(grid, power_of(grid, site)) < 0 ||
+        fit_find(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW, &grid->fit))
+        return false;
+    job_wait_of(job)->cut_site = site + 1;
+    job_set_state(grid, job, JOB_HELD);
+    power_list(grid, job);
+    return true;
+}
+
+void power_list(struct grid *grid, const struct job *job)
+{
+    MEM_GROW(grid->cut_jobs, grid->cut_jobs_cap, grid->cut_jobs_count + 1);
+    grid->cut_jobs[grid->cut_jobs_count++] = job->item.id;
+    grid->wants_pass = true;
+}
+
+static void come_back(struct grid *grid, struct job *job)
+{
+    job->wait->cut_site = 0;
+    job_enqueue(grid, job);
+    grid_emit(grid, EFFECT_JOB_CHANGED, job);
+}
+
+static int64_t job_mw(const struct grid *grid, const struct job *job, uint32_t site)
+{
+    const struct shape *shape = job_shape(grid, job);
+
+    for (uint32_t i = 0; i < shape->candidates_count; i++)
+        if (shape->candidates[i].site == site)
+            return shape->candidates[i].watts_milli * shape->tasks;
+    return 0;
+}
+
+static int64_t slack_of(const struct grid *grid, const struct job *job)
+{
+    const struct terms *terms = job_terms(grid, job);
+
+    return terms->deadline_ms && terms->duration_ms_max
+               ? terms->deadline_ms - grid->now_ms - waits_left_ms(grid, job)
+               : INT64_MAX;
+}
+
+static void resume_site(struct grid *grid, uint32_t site, struct shed_held *held, uint32_t *chosen)
+{
+    const struct fleet_power *power = &grid->fleet.sites[site].power;
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < grid->cut_jobs_count; i++) {
+        const struct job *job = grid_job(grid, grid->cut_jobs[i]);
+
+        if (job && job->wait && job->wait->cut_site == site + 1)
+            held[count++] = (struct shed_held){
+                .id = job->item.id,
+                .job_class = (enum job_class)job_terms(grid, job)->job_class,
+                .watts = job_mw(grid, job, site) / 1000,
+                .slack_ms = slack_of(grid, job),
+                .since_ms = job->wait->stopped_ms,
+            };
+    }
+    if (!count)
+        return;
+    if (!grid->shed)
+        grid->shed = shed_create();
+    count = shed_resume(grid->shed, held, count,
+                        power->is_capped ? MAX(power->left_mw, (int64_t)0) / 1000 : INT64_MAX / 4,
+                        chosen);
+    for (uint32_t i = 0; i < count; i++)
+        come_back(grid, grid_job(grid, held[chosen[i]].id));
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+void power_resume(struct grid *grid)
+{
+    struct shed_held *held;
+    uint32_t *chosen, kept = 0;
+
+    if (!grid->cut_jobs_count)
+        return;
+    qsort(grid->cut_jobs, grid->cut_jobs_count, sizeof(*grid->cut_jobs), compare_ids);
+    held = mem_alloc(grid->cut_jobs_count, sizeof(*held));
+    chosen = mem_alloc(grid->cut_jobs_count, sizeof(*chosen));
+    for (uint32_t i = 0; i < grid->powers_cap; i++)
+        if (grid->powers[i])
+            resume_site(grid, i, held, chosen);
+    for (uint32_t i = 0; i < grid->cut_jobs_count; i++) {
+        struct job *job = grid_job(grid, grid->cut_jobs[i]);
+
+        if (!job || !job->wait || !job->wait->cut_site)
+            continue;
+        if (kept < RESUME_MOVES_MAX && fit_find(job_shape(grid, job), &grid->fleet,
+                                             &job_terms(grid, job)->objective, FIT_NOW, &grid->fit))
+            come_back(grid, job);
+        else
+            grid->cut_jobs[kept++] = grid->cut_jobs[i];
+    }
+    grid->cut_jobs_count = kept;
+    free(held);
+    free(chosen);
+}
+
+bool power_holds(struct grid *grid, const struct job *job)
+{
+    struct shape *shape = job_shape(grid, job);
+    const struct candidate *candidates;
+    uint32_t count;
+
+    if (!grid->powers_capped)
+        return false;
+    candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct fleet_site *site = &grid->fleet.sites[candidates[i].site];
+        bool fits;
+
+        if (fit_has_power(shape, site, candidates[i].chip))
+            continue;
+        site->power.is_capped = false; /* for one question */
+        fits = fit_candidate(shape, &grid->fleet, candidates[i].site, candidates[i].chip, FIT_NOW,
+                             &grid->fit);
+        site->power.is_capped = true;
+        if (fits)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,47 @@
+/* What sites draw: figures of the catalogue, beside what they may. */
+#include "sched/fleet.h"
+
+void fleet_set_power(struct fleet *fleet, uint32_t index, const struct fleet_power *power)
+{
+    struct fleet_site *site = &fleet->sites[index];
+    const struct fleet_power was = site->power;
+    bool is_more = was.is_capped && (!power->is_capped || power->left_mw > was.left_mw ||
+                                     power->cpu_mw_max < was.cpu_mw_max);
+
+    site->power = *power;
+    if (is_more) { /* what did not fit may fit now */
+        site->room_version++;
+        fleet->limit_version++;
+        fleet->room_version++;
+    }
+    if (was.has_rates != power->has_rates ||
+        (power->has_rates && (was.price_micro_per_kwh != power->price_micro_per_kwh ||
+                              was.carbon_mg_per_kwh != power->carbon_mg_per_kwh))) {
+        site->room_version++;
+        fleet->shape_version++; /* the order of places is another */
+        fleet->room_version++;
+    }
+}
+
+int64_t fleet_grant_mw(const struct fleet *fleet, const struct grant *grant)
+{
+    const struct fleet_site *site = &fleet->sites[grant->site];
+    int64_t sum = 0;
+
+    for (uint32_t i = 0; i < grant->parts_count; i++) {
+        const struct grant_part *part = &grant->parts[i];
+        const struct fleet_node *node = &site->nodes[part->node];
+        int32_t watts = site->info.nodes[part->node].cpu_load_watts;
+
+        if (node->cpus && watts > 0)
+            sum += (int64_t)watts * 1000 * part->cpus / node->cpus;
+        for (uint32_t d = 0; d < part->devices_count; d++) {
+            uint32_t at = part->devices[d].index;
+
+            if (at < node->devices_count && site->chips[node->devices[at].chip].power_watts > 0)
+                sum += (int64_t)site->chips[node->devices[at].chip].power_watts *
+                       part->devices[d].milli;
+        }
+    }
+    return sum;
+}
