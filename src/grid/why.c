@@ -72,7 +72,9 @@ static void why_held(const struct grid *grid, const struct job *job, struct why 
 
 static const char *node_name(const struct grid *grid, const struct verdict *is)
 {
-    return grid->fleet.sites[is->site].info.nodes[is->node].name;
+    const struct site_info *site = &grid->fleet.sites[is->site].info;
+
+    return is->node < site->nodes_count ? site->nodes[is->node].name : "there is none";
 }
 
 static void why_devices(const struct grid *grid, const struct shape *shape,

@@ -274,5 +274,6 @@ int main(void)
         cmocka_unit_test(test_never_later_than_alone),
     };
 
+    cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
