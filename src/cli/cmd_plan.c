@@ -8,6 +8,18 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* "0.42 s learned +-15%": of a unit of its work. */
+static void print_rate(const json_t *rate, char *out, size_t bytes)
+{
+    if (!json_is_object(rate))
+        snprintf(out, bytes, "-");
+    else
+        snprintf(out, bytes, "%.4g s %s +-%.0f%%",
+                 json_number_value(json_object_get(rate, "seconds_per_unit")),
+                 reply_text(rate, "source"),
+                 json_number_value(json_object_get(rate, "spread")) * 100);
+}
+
 static void add_candidate(struct table *table, const json_t *candidate, bool chosen)
 {
     int64_t start = reply_time_ms(candidate, "start_estimate_at");
@@ -37,6 +49,8 @@ static void add_candidate(struct table *table, const json_t *candidate, bool cho
     table_add(table, duration ? text : "-");
     usage_print_price(candidate, text, sizeof(text));
     table_add(table, duration ? text : "-");
+    print_rate(json_object_get(candidate, "rate"), text, sizeof(text));
+    table_add(table, text);
     table_add(table, reply_text(candidate, "reason"));
 }
 
@@ -52,6 +66,7 @@ static int show(const json_t *plan)
         { "ENERGY", true, 0 },
         { "CO2", true, 0 },
         { "PRICE", true, 0 },
+        { "A UNIT", false, 0 },
         { "REASON", false, 16 },
         { 0 },
     };

@@ -20,6 +20,8 @@ static int show(const json_t *why)
         printf("; starts %s, by what is known now", when);
     }
     putchar('\n');
+    if (*reply_text(why, "rate"))
+        printf("Its work: %s.\n", reply_text(why, "rate"));
     return CLI_OK;
 }
 

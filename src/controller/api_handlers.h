@@ -27,6 +27,8 @@ void api_tenants_list(struct api_call *call);
 void api_tenant_get(struct api_call *call);
 void api_tenant_set(struct api_call *call);
 
+void api_rates(struct api_call *call);
+
 void api_usage(struct api_call *call);
 void api_tokens_list(struct api_call *call);
 void api_tokens_create(struct api_call *call);

@@ -1,3 +1,5 @@
+#include "grid/power.h"
+#include "grid/rates.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -20,6 +22,7 @@ static void hold(struct grid *grid, struct job *job, struct grant *grant)
     grid->devices_milli_held += grant->devices_milli;
     if (job->array)
         job->array->active++;
+    power_held(grid, grant, 1);
 }
 
 static void release(struct grid *grid, struct job *job)
@@ -38,6 +41,7 @@ static void release(struct grid *grid, struct job *job)
     if (job->array)
         job->array->active--;
     job->grant = NULL;
+    power_held(grid, grant, -1);
     grant_destroy(grant);
     grid->wants_pass = true;
 }
@@ -56,6 +60,7 @@ void attempt_start(struct grid *grid, struct job *job, struct grant *grant)
     if (job->reason)
         job_set_reason(grid, job, "%s", "");
     grid->counts.attempts_total++;
+    waits_watch(grid, job);
     grid_emit(grid, EFFECT_RUN, job);
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
@@ -128,6 +133,8 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
 static void requeue(struct grid *grid, struct job *job)
 {
     job->started_ms = 0;
+    if (job->wait)
+        job->wait->until_ms = 0;
     job_enqueue(grid, job);
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
@@ -158,10 +165,14 @@ static void end_lost(struct grid *grid, struct job *job, const char *why)
 }
 
 /* Its reason stays: for what, and by whom, it was stopped. */
-static void end_yielded(struct grid *grid, struct job *job)
+static void end_yielded(struct grid *grid, struct job *job, uint32_t site)
 {
     yield_count(job);
-    requeue(grid, job);
+    if (job->outcome != OUTCOME_PREEMPTED &&
+        waits_stopped(grid, job, job->outcome == OUTCOME_SHED, site))
+        grid_emit(grid, EFFECT_JOB_CHANGED, job);
+    else
+        requeue(grid, job);
 }
 
 static void failure_text(const struct job *job, const char *reason, char *out, size_t bytes)
@@ -191,6 +202,7 @@ static void failure_text(const struct job *job, const char *reason, char *out, s
     case OUTCOME_LOST:
     case OUTCOME_PREEMPTED:
     case OUTCOME_SHED:
+    case OUTCOME_PAUSED:
         snprintf(out, bytes, "%s", reason);
         break;
     }
@@ -219,6 +231,7 @@ static bool may_retry(const struct grid *grid, const struct job *job)
     case OUTCOME_LOST:
     case OUTCOME_PREEMPTED:
     case OUTCOME_SHED:
+    case OUTCOME_PAUSED:
         break;
     }
     for (uint32_t i = 0; i < terms->retry_codes_count; i++)
@@ -250,21 +263,24 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
 {
     struct job *job = find_attempt(grid, ended->job_id, ended->epoch);
     const char *reason = ended->reason ? ended->reason : "";
+    uint32_t site;
 
     if (!job)
         return;
+    site = job->grant->site;
     job->outcome = (uint8_t)yield_outcome(job, ended->outcome);
     yield_clear(grid, job);
     job->exit_code = ended->exit_code;
     if (!job->started_ms && ended->started_ms)
         job->started_ms = grid->now_ms; /* the report of its start came never or comes later */
+    rates_attempt_ended(grid, job, ended);
     settle(grid, job, &ended->usage);
     if (ended->outcome == OUTCOME_EXITED && ended->exit_code == 0) {
         if (job->reason)
             job_set_reason(grid, job, "%s", "");
         job_end(grid, job, JOB_DONE);
     } else if (job->outcome >= OUTCOME_PREEMPTED) {
-        end_yielded(grid, job);
+        end_yielded(grid, job, site);
     } else if (ended->outcome == OUTCOME_LOST || ended->outcome == OUTCOME_STOPPED) {
         end_lost(grid, job,
                  *reason                          ? reason

@@ -1,3 +1,4 @@
+#include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -223,12 +224,16 @@ void timers_fire(struct grid *grid)
     while (grid->timers_count) {
         struct timer timer = grid->timers[0];
         struct job *job = grid_job(grid, timer.job_id);
-        bool matters = job && job->state == JOB_HELD && !(job->deps && job->deps->waiting);
+        bool is_wait = job && waits_has_timer(job, timer.time_ms);
+        bool is_begin = job && job->state == JOB_HELD && !(job->deps && job->deps->waiting) &&
+                        !waits_is_held(job);
 
-        if (matters && timer.time_ms > grid->now_ms)
+        if ((is_wait || is_begin) && timer.time_ms > grid->now_ms)
             return;
         timers_pop(grid);
-        if (matters) {
+        if (is_wait) {
+            waits_fire(grid, job);
+        } else if (is_begin && !waits_hold(grid, job)) {
             job_enqueue(grid, job);
             grid_emit(grid, EFFECT_JOB_CHANGED, job);
         }
@@ -243,6 +248,8 @@ void job_become_ready(struct grid *grid, struct job *job)
         timers_add(grid, begin_ms, job->item.id);
         return;
     }
+    if (waits_hold(grid, job))
+        return;
     job_enqueue(grid, job);
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }

@@ -14,6 +14,7 @@
 #include "model/request.h"
 #include "model/usage.h"
 #include "sched/figures.h"
+#include "sched/tariff.h"
 
 #define EVENT_VERSION 1u
 #define EVENT_BYTES_MAX (4u << 20)
@@ -40,12 +41,14 @@ enum event_type { /* numbers are for ever: they are in journals */
                       12, /* a node or one of its devices: cordoned, sick, well again */
                   EVENT_TENANT_SET = 13,    /* a tenant and its quotas */
                   EVENT_NOTE = 14,          /* free text of an operator, for the record */
-                  EVENT_SITE_FORGOTTEN = 15 /* gone for good, as an operator says; or readmitted */
+                  EVENT_SITE_FORGOTTEN = 15, /* gone for good, as an operator says; or readmitted */
+                  EVENT_SITE_TARIFF = 16, /* what a site's power costs over time: see grid/power.h */
+                  EVENT_SITE_SHED = 17    /* a site must draw less for a while; or no longer */
 };
 
-#define EVENT_TYPE_LAST EVENT_SITE_FORGOTTEN
+#define EVENT_TYPE_LAST EVENT_SITE_SHED
 
-#define OUTCOME_LAST OUTCOME_SHED
+#define OUTCOME_LAST OUTCOME_PAUSED
 enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_EXITED = 0,    /* exit_code tells */
                        OUTCOME_SIGNALLED = 1, /* exit_code = signal */
@@ -58,7 +61,40 @@ enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_LOST = 7, /* its supervisor or node died: nobody knows its exit */
                        /* Said by the grid alone, of an attempt that was stopped as asked. */
                        OUTCOME_PREEMPTED = 8, /* its room went to another job */
-                       OUTCOME_SHED = 9       /* its site had to draw less */
+                       OUTCOME_SHED = 9,      /* its site had to draw less */
+                       OUTCOME_PAUSED = 10    /* it waits for cheaper or greener hours */
+};
+
+/* What a site's power is in one slot of time; TARIFF_UNKNOWN: not told. */
+struct tariff_row {
+    int64_t price;  /* 1/1,000,000 of the currency per kWh; may be below zero */
+    int64_t carbon; /* mg CO2 equivalent per kWh of what is not green */
+    int64_t green;  /* ppm that is green */
+    int64_t cap;    /* W that running jobs may draw */
+};
+#define TARIFF_ROWS_MAX 35136u /* of one event: a leap year of quarter hours */
+enum tariff_kind {             /* numbers are for ever */
+                   TARIFF_FACTS = 0,    /* so it is or was; what an exchange has settled, too */
+                   TARIFF_FORECAST = 1, /* somebody's guess, of whatever quality */
+                   TARIFF_CONSTANT = 2, /* one row: when no slot says otherwise */
+                   TARIFF_CLEAR = 3     /* forget all of it; the site's own constants hold again */
+};
+
+struct event_site_tariff {
+    const char *site;
+    uint32_t kind;    /* enum tariff_kind */
+    int64_t from_ms;  /* start of the first row's slot, a multiple of slot_ms */
+    int64_t slot_ms;
+    uint32_t rows_count;
+    const struct tariff_row *rows;
+    const char *by;
+};
+struct event_site_shed {
+    const char *site;
+    uint32_t share_ppm; /* of what its jobs draw now */
+    int64_t within_ms;  /* from now, it must be met */
+    int64_t lasts_ms;   /* 0 = a cut that lasts ends now */
+    const char *by, *reason;
 };
 
 struct event_job_submitted {
@@ -136,6 +172,8 @@ struct event {
             const char *by;
             const char *reason;
         } site_forgotten;
+        struct event_site_tariff site_tariff;
+        struct event_site_shed site_shed;
     };
 };
 

@@ -76,8 +76,27 @@ static const struct field shape_list[] = {
     ARRAY(struct request_shape, chips, chips_count, plain_name),
     ARRAY(struct request_shape, needs, needs_count, fields_of_need),
     ARRAY(struct request_shape, places, places_count, fields_of_place),
+    NUMBER(U32, struct request_shape, within),
+    NUMBER(U32, struct request_shape, within_hard),
+    NUMBER(U32, struct request_shape, spread),
 };
 TABLE(fields_of_shape, shape_list);
+
+static const struct field pace_list[] = {
+    TEXT(struct request_pace, chip),
+    NUMBER(I64, struct request_pace, seconds_milli),
+};
+static TABLE(fields_of_pace, pace_list);
+
+static const struct field work_list[] = {
+    TEXT(struct request_work, class),
+    NUMBER(I64, struct request_work, units_milli),
+    NUMBER(I64, struct request_work, operations),
+    NUMBER(I64, struct request_work, bytes),
+    NUMBER(U32, struct request_work, metric),
+    ARRAY(struct request_work, paces, paces_count, fields_of_pace),
+};
+static TABLE(fields_of_work, work_list);
 
 static const struct field request_list[] = {
     NUMBER(U32, struct job_request, job_class),
@@ -94,6 +113,9 @@ static const struct field request_list[] = {
     NUMBER(U32, struct job_request, requeue_on_loss),
     ARRAY(struct job_request, deps, deps_count, fields_of_dep),
     STRUCT(struct job_request, shape, fields_of_shape),
+    NUMBER(U32, struct job_request, checkpoint),
+    NUMBER(U32, struct job_request, waits_never),
+    STRUCT(struct job_request, work, fields_of_work),
 };
 TABLE(fields_of_request, request_list);
 
@@ -273,6 +295,36 @@ static const struct field forgotten_list[] = {
     STRING("reason", site_forgotten.reason, EVENT_TEXT_BYTES_MAX),
 };
 
+static const struct field tariff_row_list[] = {
+    NUMBER(I64, struct tariff_row, price),
+    NUMBER(I64, struct tariff_row, carbon),
+    NUMBER(I64, struct tariff_row, green),
+    NUMBER(I64, struct tariff_row, cap),
+};
+static TABLE(fields_of_tariff_row, tariff_row_list);
+static const struct field site_tariff_list[] = {
+    STRING("site", site_tariff.site, NAME_MAX_),
+    AT("kind", U32, site_tariff.kind),
+    AT("from_ms", I64, site_tariff.from_ms),
+    AT("slot_ms", I64, site_tariff.slot_ms),
+    { .name = "rows",
+      .kind = FIELD_LIST,
+      .offset = offsetof(struct event, site_tariff.rows),
+      .bytes = sizeof(struct tariff_row),
+      .count_offset = offsetof(struct event, site_tariff.rows_count),
+      .max = TARIFF_ROWS_MAX,
+      .of = &fields_of_tariff_row },
+    STRING("by", site_tariff.by, EVENT_TEXT_BYTES_MAX),
+};
+static const struct field shed_list[] = {
+    STRING("site", site_shed.site, NAME_MAX_),
+    AT("share_ppm", U32, site_shed.share_ppm),
+    AT("within_ms", I64, site_shed.within_ms),
+    AT("lasts_ms", I64, site_shed.lasts_ms),
+    STRING("by", site_shed.by, EVENT_TEXT_BYTES_MAX),
+    STRING("reason", site_shed.reason, EVENT_TEXT_BYTES_MAX),
+};
+
 static const struct {
     const char *name;
     struct fields fields;
@@ -294,6 +346,8 @@ static const struct {
     TYPE(EVENT_TENANT_SET, "tenant_set", tenant_list),
     TYPE(EVENT_NOTE, "note", note_list),
     TYPE(EVENT_SITE_FORGOTTEN, "site_forgotten", forgotten_list),
+    TYPE(EVENT_SITE_TARIFF, "site_tariff", site_tariff_list),
+    TYPE(EVENT_SITE_SHED, "site_shed", shed_list),
 };
 
 const struct fields *event_fields(unsigned type)

@@ -1,7 +1,9 @@
 #include "grid/grid.h"
 
+#include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
+#include "sched/shed.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,6 +15,8 @@ struct grid *grid_create(void)
 
     if (grid)
         grid->next_id = 1;
+    if (grid)
+        grid->fleet.work = &grid->work;
     return grid;
 }
 
@@ -25,6 +29,7 @@ void grid_destroy(struct grid *grid)
     queue_fini(&grid->queue);
     shapes_fini(&grid->shapes);
     fleet_fini(&grid->fleet);
+    work_fini(&grid->work);
     intern_fini(&grid->strings);
     intern_fini(&grid->specs);
     intern_fini(&grid->terms);
@@ -38,6 +43,10 @@ void grid_destroy(struct grid *grid)
     free(grid->yielding);
     fit_fini(&grid->fit);
     reserve_fini(&grid->reserve);
+    power_free(grid);
+    shed_destroy(grid->shed);
+    free(grid->cut_jobs);
+    free(grid->outlook_out);
     free(grid);
 }
 
@@ -109,6 +118,10 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
         return rc < 0 ? rc : place_check(grid, event, err);
     case EVENT_SITE_FORGOTTEN:
         return forget_check(grid, event, err);
+    case EVENT_SITE_TARIFF:
+        return tariffs_check(grid, &event->site_tariff, err);
+    case EVENT_SITE_SHED:
+        return power_check_shed(grid, &event->site_shed, err);
     case EVENT_ATTEMPT_ENDED:
         return check_ended(&event->attempt_ended, err);
     case EVENT_PASS:
@@ -142,11 +155,19 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
     case EVENT_SITE_FORGOTTEN:
         forget_apply(grid, event);
         break;
+    case EVENT_SITE_TARIFF:
+        tariffs_apply(grid, &event->site_tariff);
+        break;
+    case EVENT_SITE_SHED:
+        power_apply_shed(grid, &event->site_shed);
+        break;
     case EVENT_PASS:
+        power_tick(grid);
         timers_fire(grid);
         pass_run(grid);
         break;
     case EVENT_TICK:
+        power_tick(grid);
         timers_fire(grid);
         break;
     case EVENT_ATTEMPT_STARTED:
@@ -178,7 +199,9 @@ int grid_step(struct grid *grid, const struct event *event, effect_fn perform, v
     grid->perform = perform;
     grid->perform_context = context;
     grid_advance(grid, event->time_ms);
+    tariffs_observe(grid);
     apply(grid, event, &result);
+    tariffs_observe(grid); /* what it told */
     deps_settle(grid);
     keys_expire(grid); /* last, so that check and apply saw the same keys */
     grid->perform = NULL;

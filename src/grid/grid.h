@@ -199,8 +199,26 @@ struct why {
     char text[256]; /* "needs 64 CPUs on one node; the largest node (vm) has 2: lower --cpus" */
     uint64_t ahead; /* jobs before it in order, when that is the reason */
     int64_t start_estimate_ms; /* Unix ms; 0 = not known */
+    char rate[160]; /* how fast its work runs where it is, or would best be; "" = not known */
 };
 int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out);
+
+/* How fast a class of work runs on a kind of chip. Texts are good until the next step. */
+struct rate_view {
+    const char *tenant, *class, *source; /* "declared", "learned", "carried", "roofline" */
+    char chip[MODEL_NAME_BYTES + 16]; /* "h100"; "h100@250": a quarter of one; "cpu": no device */
+    uint32_t gang;                    /* devices, or CPUs */
+    uint32_t runs;
+    double seconds; /* a unit, of all the gang together; 0 = not known */
+    double spread;  /* standard deviation of its logarithm */
+    double declared_seconds; /* 0 = never declared */
+};
+/* What was declared or learned, in the order in which it came; false past the last. */
+bool grid_rate_entry(const struct grid *grid, uint32_t index, struct rate_view *view_out);
+/* What is believed of a class on the chips known since the first work came, one by one from 0;
+ * false past the last, or when the class is not known. */
+bool grid_rate_guess(const struct grid *grid, const char *tenant, const char *class,
+                     uint32_t chip_index, uint32_t gang, struct rate_view *view_out);
 
 /* What would happen to this request now; nothing changes. Candidates best first. */
 struct plan_candidate {
@@ -213,6 +231,9 @@ struct plan_candidate {
     int64_t duration_ms;                       /* the limit, or 0 when none is given */
     int64_t price_micro, energy_mj, carbon_ug; /* over duration; modelled */
     double score;
+    double unit_seconds, rate_spread; /* of its class of work there; 0 = not known */
+    const char *rate_source;          /* "learned", "" */
+    uint32_t rate_runs;
     char reason[160]; /* why not, or why it leads */
 };
 #define PLAN_CANDIDATES_MAX 16u

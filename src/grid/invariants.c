@@ -1,3 +1,4 @@
+#include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -10,7 +11,7 @@
 
 struct sums { /* recomputed from the jobs */
     uint64_t states[JOB_STOPPING + 1];
-    uint64_t cpus, devices_milli, cpu_ms, device_milli_ms, grants;
+    uint64_t cpus, devices_milli, cpu_ms, device_milli_ms, grants, waiting_units[2];
     struct tenant *tenants;
 };
 
@@ -104,6 +105,9 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
         if (memcmp(&grid->queue.buckets[job->item.bucket].key, &key, sizeof(key)) != 0)
             return BROKEN("job %" PRIu64 " waits in a wrong place", job->item.id);
     }
+    rc = waits_check(grid, job, sums->waiting_units, err);
+    if (rc < 0)
+        return rc;
     sums->states[job->state]++;
     tenant->jobs_live++;
     if (job->deps)
@@ -236,6 +240,8 @@ static int check_sums(const struct grid *grid, const struct sums *sums, struct e
                                        counts->running + counts->stopping + counts->done_total +
                                        counts->failed_total + counts->cancelled_total)
         return BROKEN("jobs submitted, live and ended do not add up");
+    if (memcmp(sums->waiting_units, grid->waiting_units, sizeof(sums->waiting_units)) != 0)
+        return BROKEN("work that waits for power does not add up");
     if (sums->grants != grid->fleet.grants_count || sums->cpus != grid->cpus_held ||
         sums->devices_milli != grid->devices_milli_held)
         return BROKEN("what is held does not add up");
@@ -267,6 +273,8 @@ int grid_check_invariants(const struct grid *grid, struct err *err)
     free(sums.tenants);
     for (uint32_t i = 0; i < grid->fleet.sites_count && rc == 0; i++)
         rc = check_nodes(grid, i, err);
+    if (rc == 0)
+        rc = power_check_draws(grid, err);
     if (rc == 0)
         rc = check_queue(grid, err);
     return rc < 0 ? rc : check_arrays(grid, err);

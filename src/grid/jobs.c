@@ -1,5 +1,6 @@
 /* The table: one page of tagged pointers per JOB_PAGE_IDS ids, so that a look-up is two loads and
  * a walk goes by id. Tag 1 = an array. Jobs come from slabs and never move. */
+#include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -203,6 +204,7 @@ void grid_jobs_fini(struct grid *grid)
                 grant_destroy(job->grant);
                 free(job->deps);
                 free(job->past);
+                free(job->wait);
             }
         }
         free(grid->pages[i]);
@@ -417,6 +419,7 @@ void job_free(struct grid *grid, struct job *job)
     intern_unref(&grid->specs, job->spec);
     free(job->deps);
     free(job->past);
+    free(job->wait);
     drop(grid, job->item.id);
     job->item.next = (struct queue_item *)grid->free_jobs;
     grid->free_jobs = job;
@@ -429,6 +432,7 @@ void job_end(struct grid *grid, struct job *job, enum job_state state)
 
     assert(!job->grant && !job->item.bucket);
     deps_leave(grid, job);
+    waits_leave(grid, job);
     job_set_state(grid, job, state);
     job_tenant(grid, job)->jobs_live--;
     grid_set_outcome(grid, id, outcome_of(state));

@@ -1,3 +1,4 @@
+#include "grid/power.h"
 #include "grid/state.h"
 
 #define BACKFILL_DEPTH 16u /* jobs of one bucket tried for one short enough */
@@ -82,7 +83,8 @@ static void consider_blocked(struct pass *pass, const struct queue_bucket *bucke
         (pass->after && !queue_bucket_is_before(pass->after, bucket)))
         return;
     if (!grid->shapes.list[bucket->key.shape].candidates_count ||
-        pass_hold(grid, (struct job *)bucket->first) != HOLD_NONE)
+        pass_hold(grid, (struct job *)bucket->first) != HOLD_NONE ||
+        power_holds(grid, (struct job *)bucket->first))
         return;
     pass->blocked = &grid->queue.buckets[bucket->first->bucket];
 }
@@ -133,6 +135,7 @@ void pass_run(struct grid *grid)
 
     grid->wants_pass = false;
     grid->counts.passes_total++;
+    power_resume(grid);
     reserve_clear(&grid->reserve, &grid->fleet);
     queue_walk_begin_with(&grid->queue, may_start, &pass);
     while ((bucket = queue_walk_next(&grid->queue, &number)) != NULL) {
@@ -155,7 +158,7 @@ void pass_run(struct grid *grid)
                 continue;
         } else if (!fit_find(shape, &grid->fleet, objective, FIT_NOW, &grid->fit)) {
             shape_candidates(shape, &grid->fleet, objective, &candidates);
-            if (candidates)
+            if (candidates && !power_holds(grid, job))
                 head = job;
             continue;
         }

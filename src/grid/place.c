@@ -1,4 +1,6 @@
 /* Sites, nodes and tenants: events about them. */
+#include "grid/power.h"
+#include "grid/rates.h"
 #include "grid/state.h"
 
 #include <errno.h>
@@ -90,8 +92,10 @@ void place_apply(struct grid *grid, const struct event *event)
 
     switch (event->type) {
     case EVENT_SITE_JOINED:
-        fleet_set_site(fleet, &event->site_joined.site, event->site_joined.chips,
-                       event->site_joined.chips_count);
+        power_recount(grid, fleet_set_site(fleet, &event->site_joined.site,
+                                           event->site_joined.chips,
+                                           event->site_joined.chips_count));
+        rates_site_joined(grid, event->site_joined.site.name);
         break;
     case EVENT_SITE_SEEN:
         site = fleet_find_site(fleet, event->site_seen.site);

@@ -1,4 +1,6 @@
 /* What would happen to a request now: the same candidates and the same fit as a pass uses. */
+#include "grid/rates.h"
+#include "grid/power.h"
 #include "grid/state.h"
 #include "model/units.h"
 #include "sched/explain.h"
@@ -49,6 +51,10 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     out->carbon_ug = over_time(from->carbon_ug, shape->tasks, billed_ms);
     out->energy_mj = over_time(from->watts_milli * 3600, shape->tasks, billed_ms);
     out->score = from->score;
+    out->unit_seconds = from->rate.seconds;
+    out->rate_spread = from->rate.spread;
+    out->rate_source = from->rate.seconds > 0 ? rate_source_name(from->rate.source) : "";
+    out->rate_runs = from->rate.runs;
     snprintf(out->reason, sizeof(out->reason), "%s%s",
              out->fits_now                ? "fits now"
              : out->start_estimate_ms > 0 ? "fits when running work has ended"
@@ -75,19 +81,21 @@ int grid_plan(struct grid *grid, const struct job_request *request, const char *
     struct plan_candidate later[PLAN_CANDIDATES_MAX];
     uint32_t number, count = 0, later_count = 0, found;
     const struct candidate *candidates;
+    struct request_shape asked = request->shape;
+    struct work_book own = { 0 };
     struct objective objective;
     struct shape *shape;
     struct terms terms;
     int rc = request_check(request, err);
 
-    (void)tenant;
     if (rc < 0)
         return rc;
     if (now_ms < grid->now_ms)
         now_ms = grid->now_ms;
     terms_of_request(request, &terms);
     objective = terms.objective;
-    number = shapes_get(&grid->shapes, &request->shape);
+    rates_plan_begin(grid, tenant, request, &own, &asked);
+    number = shapes_get(&grid->shapes, &asked);
     shape = shapes_at(&grid->shapes, number);
     candidates = shape_candidates(shape, &grid->fleet, &objective, &found);
     /* As a pass takes them: the first in order that fits now; else whichever comes free. */
@@ -103,6 +111,7 @@ int grid_plan(struct grid *grid, const struct job_request *request, const char *
     if (later_count)
         memcpy(candidates_out + count, later, later_count * sizeof(later[0]));
     count += later_count;
+    power_plan(grid, &terms, shape, candidates_out, count);
     for (uint32_t i = 0; i < grid->fleet.sites_count && count < PLAN_CANDIDATES_MAX; i++) {
         struct verdict is = explain_shape(shape, &grid->fleet, i);
 
@@ -110,6 +119,7 @@ int grid_plan(struct grid *grid, const struct job_request *request, const char *
             fill_never(grid, i, &is, &candidates_out[count++]);
     }
     *count_out = count;
+    rates_plan_end(grid, &own, shape);
     shapes_unref(&grid->shapes, number);
     return 0;
 }

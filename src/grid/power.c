@@ -176,6 +176,7 @@ static void enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t
     if (ask.watts > 0 && count) {
         if (!grid->shed)
             grid->shed = shed_create();
+        params.watts_margin_milli = 0; /* the limit is of the same figures, not of a meter */
         params.time_margin_ms = MIN(params.time_margin_ms, within_ms / 4);
         result = shed_choose(grid->shed, &params, &ask, jobs, count, &choices);
         for (uint32_t i = 0; i < result.count; i++) {
@@ -274,6 +275,7 @@ bool power_wait_out(struct grid *grid, struct job *job, uint32_t site)
     job_wait_of(job)->cut_site = site + 1;
     job_set_state(grid, job, JOB_HELD);
     power_list(grid, job);
+    grid->wants_pass = true;
     return true;
 }
 
@@ -281,7 +283,6 @@ void power_list(struct grid *grid, const struct job *job)
 {
     MEM_GROW(grid->cut_jobs, grid->cut_jobs_cap, grid->cut_jobs_count + 1);
     grid->cut_jobs[grid->cut_jobs_count++] = job->item.id;
-    grid->wants_pass = true;
 }
 
 static void come_back(struct grid *grid, struct job *job)

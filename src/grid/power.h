@@ -96,6 +96,15 @@ struct cursor;
 void power_put(const struct grid *grid, struct buf *out);
 int power_take(struct grid *grid, struct cursor *in); /* -EBADMSG. The fleet is there, with grants */
 
+/* --- power_say.c -------------------------------------------------------------------------- */
+struct why;
+struct plan_candidate;
+/* False: power has nothing to do with it. */
+bool power_why_held(struct grid *grid, const struct job *job, struct why *why);
+bool power_why_queued(struct grid *grid, const struct job *job, struct why *why);
+void power_plan(struct grid *grid, const struct terms *terms, struct shape *shape,
+                struct plan_candidate *candidates, uint32_t count);
+
 /* --- waits.c ------------------------------------------------------------------------------ */
 struct wait_verdict {
     bool waits;
@@ -109,6 +118,8 @@ bool waits_may(const struct grid *grid, const struct terms *terms);
 /* Should what has not started wait? `left_ms` of work. */
 void waits_decide(struct grid *grid, const struct terms *terms, struct shape *shape,
                   int64_t left_ms, struct wait_verdict *verdict_out);
+/* The same of one that is held, as it stands. */
+void waits_weigh(struct grid *grid, const struct job *job, struct wait_verdict *verdict_out);
 int64_t waits_left_ms(const struct grid *grid, const struct job *job);
 /* Ready to be queued: it waits instead (held, with a timer). */
 bool waits_hold(struct grid *grid, struct job *job);

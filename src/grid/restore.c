@@ -1,6 +1,8 @@
 /* A snapshot read back. It may be damaged or made up: every number is checked before it is used,
  * and what was read must hold the grid's invariants. */
 #include "grid/fields.h"
+#include "grid/power.h"
+#include "grid/rates.h"
 #include "grid/snapshot.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -270,6 +272,8 @@ static uint32_t read_shape(struct reader *reader)
     request = &grid->request_out;
     memset(request, 0, sizeof(*request));
     take_struct(reader, &fields_of_shape, &request->shape);
+    if (reader->version >= 4)
+        request->shape.work = (uint32_t)take(reader, grid->work.names.live_count);
     if (!reader->failed && request_check(request, NULL) < 0)
         reader->failed = true;
     return reader->failed ? 0
@@ -303,6 +307,14 @@ static uint32_t read_terms(struct reader *reader)
     request->retry_codes_count = (uint32_t)take(reader, REQUEST_RETRY_CODES_MAX);
     for (uint32_t i = 0; i < request->retry_codes_count; i++)
         request->retry_codes[i] = (uint8_t)take(reader, UINT8_MAX);
+    if (reader->version >= 5) {
+        request->checkpoint = (uint32_t)take(reader, UINT16_MAX);
+        request->waits_never = (uint32_t)take(reader, UINT16_MAX);
+    }
+    if (reader->version >= 4) {
+        request->work.units_milli = take_signed(reader, 0, INT64_MAX);
+        request->work.class[0] = 'x'; /* its name is the shape's */
+    }
     if (reader->failed || request_check(request, NULL) < 0) {
         reader->failed = true;
         return 0;
@@ -533,7 +545,8 @@ static void place_job(struct reader *reader, struct job *job)
         return;
     }
     (*counts[job->state])++;
-    if (job->state == JOB_HELD && !(job->deps && job->deps->waiting))
+    waits_restored(grid, job);
+    if (job->state == JOB_HELD && !(job->deps && job->deps->waiting) && !waits_is_held(job))
         timers_add(grid, job_terms(grid, job)->begin_ms, job->item.id);
     if (job->state != JOB_QUEUED)
         return;
@@ -545,7 +558,7 @@ static void place_job(struct reader *reader, struct job *job)
 
 static void read_yield(struct reader *reader, struct job *job)
 {
-    job->yield_cause = (uint8_t)take(reader, YIELD_SHED);
+    job->yield_cause = (uint8_t)take(reader, YIELD_TARIFF);
     job->yield_for = take(reader, reader->grid->next_id);
     job->yields_count = (uint16_t)take(reader, UINT16_MAX);
     if ((job->yield_cause != YIELD_NONE && job->state != JOB_STOPPING) ||
@@ -555,11 +568,26 @@ static void read_yield(struct reader *reader, struct job *job)
         yield_restore(reader->grid, job);
 }
 
+static void read_wait(struct reader *reader, struct job *job)
+{
+    struct job_wait *wait = job->wait = mem_alloc(1, sizeof(*wait));
+
+    wait->until_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX * 2);
+    wait->saved_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
+    wait->stopped_ms = take_signed(reader, 0, reader->grid->now_ms);
+    wait->cut_site = (uint32_t)take(reader, reader->grid->fleet.sites_count);
+    wait->cuts_count = (uint32_t)take(reader, UINT32_MAX);
+    if (wait->cut_site && job->state != JOB_HELD)
+        reader->failed = true;
+}
+
 static void read_job(struct reader *reader, uint64_t *last_id)
 {
     struct grid *grid = reader->grid;
     uint64_t id = *last_id + take(reader, grid->next_id);
-    uint64_t flags = take(reader, reader->version >= 3 ? 63 : 31);
+    uint64_t flags = take(reader, reader->version >= 5   ? 127
+                                  : reader->version >= 3 ? 63
+                                                         : 31);
     struct job *job;
 
     if (reader->failed || id <= *last_id || !id_is_sound(reader, id)) {
@@ -598,6 +626,8 @@ static void read_job(struct reader *reader, uint64_t *last_id)
         job->grant = read_grant(reader, job);
     if (!reader->failed && (flags & JOB_HAS_YIELD))
         read_yield(reader, job);
+    if (!reader->failed && (flags & JOB_HAS_WAIT))
+        read_wait(reader, job);
     if (reader->failed)
         return;
     count_job(grid, job);
@@ -665,6 +695,8 @@ static void read_all(struct reader *reader)
     read_tenants(reader);
     read_outcomes(reader);
     read_arrays(reader);
+    if (!reader->failed && reader->version >= 4 && rates_take(reader->grid, &reader->in) < 0)
+        reader->failed = true;
     reader->arena = arena_init(1 << 20);
     count = take(reader, GRID_JOBS_MAX);
     for (uint64_t i = 0; i < count && !reader->failed; i++)
@@ -675,6 +707,8 @@ static void read_all(struct reader *reader)
         read_key_hashes(reader);
         read_forgotten(reader);
     }
+    if (!reader->failed && reader->version >= 5 && power_take(reader->grid, &reader->in) < 0)
+        reader->failed = true;
     if (reader->in.at != reader->in.end)
         reader->failed = true;
     arena_fini(&reader->arena);

@@ -1,6 +1,8 @@
 #include "grid/snapshot.h"
 
 #include "grid/fields.h"
+#include "grid/power.h"
+#include "grid/rates.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -162,6 +164,9 @@ static void put_terms(struct buf *out, const struct terms *terms)
     put_u64(out, terms->retry_codes_count);
     for (uint32_t i = 0; i < terms->retry_codes_count; i++)
         put_u64(out, terms->retry_codes[i]);
+    put_u64(out, terms->checkpoint);
+    put_u64(out, terms->waits_never);
+    put_i64(out, terms->work_units_milli);
 }
 
 static void put_grant(struct buf *out, const struct grant *grant)
@@ -201,6 +206,7 @@ static void put_refs(struct writer *writer, const struct job *job)
 
         shape_to_request(job_shape(grid, job), shape);
         put_struct(writer->out, &fields_of_shape, shape);
+        put_u64(writer->out, shape->work);
         free(shape);
     }
     if (mention(writer, &writer->terms, job->terms))
@@ -216,6 +222,14 @@ static void put_refs(struct writer *writer, const struct job *job)
                   intern_len(&grid->specs, job->spec));
 }
 
+static bool has_waited(const struct job *job)
+{
+    const struct job_wait *wait = job->wait;
+
+    return wait && (wait->until_ms || wait->saved_ms || wait->stopped_ms || wait->cut_site ||
+                    wait->cuts_count);
+}
+
 static void put_job(struct writer *writer, const struct job *job, uint64_t last_id)
 {
     struct buf *out = writer->out;
@@ -224,7 +238,8 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
     put_u64(out, (job->array ? JOB_HAS_ARRAY : 0) | (job->deps ? JOB_HAS_DEPS : 0) |
                      (job->past ? JOB_HAS_PAST : 0) | (job->grant ? JOB_HAS_GRANT : 0) |
                      (job->cancel_requested ? JOB_CANCEL_REQUESTED : 0) |
-                     (job->yield_cause || job->yields_count ? JOB_HAS_YIELD : 0));
+                     (job->yield_cause || job->yields_count ? JOB_HAS_YIELD : 0) |
+                     (has_waited(job) ? JOB_HAS_WAIT : 0));
     put_u64(out, job->state);
     put_i64(out, job->submitted_ms);
     put_i64(out, job->item.eligible_ms);
@@ -256,6 +271,13 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
         put_u64(out, job->yield_cause);
         put_u64(out, job->yield_for);
         put_u64(out, job->yields_count);
+    }
+    if (has_waited(job)) {
+        put_i64(out, job->wait->until_ms);
+        put_i64(out, job->wait->saved_ms);
+        put_i64(out, job->wait->stopped_ms);
+        put_u64(out, job->wait->cut_site);
+        put_u64(out, job->wait->cuts_count);
     }
 }
 
@@ -342,6 +364,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     put_tenants(grid, out);
     put_outcomes(grid, out);
     put_arrays(grid, out);
+    rates_put(grid, out);
     put_u64(out, grid->counts.held + grid->counts.queued + grid->counts.starting +
                      grid->counts.running + grid->counts.stopping);
     for (const struct job *job = grid_job_after(grid, 0); job;
@@ -352,6 +375,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     put_keys(grid, out);
     put_key_hashes(grid, out);
     put_forgotten(grid, out);
+    power_put(grid, out);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

@@ -7,8 +7,9 @@
 
 #define SNAPSHOT_MAGIC "mains grid"
 /* 2 ends with the hashes of the idempotency keys and the forgotten sites; 3 has what made way
- * (JOB_HAS_YIELD). Older ones are still read. */
-#define SNAPSHOT_VERSION 3u
+ * (JOB_HAS_YIELD); 4 has what is known of work (rates.c).
+ * 5 has tariffs, cuts and who waits for them. Older ones are still read. */
+#define SNAPSHOT_VERSION 5u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */
@@ -18,3 +19,4 @@
 #define JOB_HAS_GRANT 8u
 #define JOB_CANCEL_REQUESTED 16u
 #define JOB_HAS_YIELD 32u /* its cause, for whom, and how often */
+#define JOB_HAS_WAIT 64u  /* for power */

@@ -3,6 +3,7 @@
  * jobs.c      the table of jobs and arrays, what is interned, ends      submit.c   submit, cancel
  * deps.c      who waits for whom, timers                                attempt.c  grants and ends
  * pass.c      one scheduling pass                                       place.c    sites, tenants
+ * rates.c     how fast work runs
  * usage.c     the ledger's arithmetic                                   view.c     what others read
  * yield.c     attempts that make way for something else
  * snapshot.c  to bytes and back                                         invariants.c */
@@ -22,14 +23,19 @@
 #define TENANTS_MAX 100000u
 #define DURATION_MS_MAX (10LL * 366 * 24 * 3600 * 1000)
 
+struct job_wait; /* power.h */
+struct site_power;
+struct shed;
+
 struct terms { /* the part of a request that is neither shape nor dependencies; interned */
     uint32_t job_class, on_unreachable;
     struct objective objective;
     int64_t duration_ms_max, deadline_ms, begin_ms;
+    int64_t work_units_milli; /* how much it does of its class of work; 0 = not told */
     uint32_t retries_max, requeue_on_loss;
     uint32_t retry_codes_count;
     uint8_t retry_codes[REQUEST_RETRY_CODES_MAX];
-    uint32_t reserved;
+    uint16_t checkpoint, waits_never;
 };
 
 struct job_dep {
@@ -70,6 +76,7 @@ struct job {
     struct grant *grant;
     struct job_deps *deps;
     struct job_past *past;
+    struct job_wait *wait; /* NULL = never waited for power */
     uint32_t shape, terms, tenant, user, name, spec, reason; /* interned */
     uint32_t array_index;
     uint32_t epoch;
@@ -85,7 +92,8 @@ struct job {
 enum yield_cause {                   /* numbers are for ever: they are in snapshots */
                    YIELD_NONE = 0,
                    YIELD_PREEMPT = 1, /* for a job that goes first */
-                   YIELD_SHED = 2     /* its site must draw less */
+                   YIELD_SHED = 2,    /* its site must draw less */
+                   YIELD_TARIFF = 3   /* for cheaper or greener hours */
 };
 
 struct waiters { /* who waits for one id; ids of jobs, ascending; some may have gone */
@@ -116,6 +124,7 @@ struct grid {
     struct fleet fleet;
     struct shapes shapes;
     struct queue queue;
+    struct work_book work; /* classes of work, and how fast each runs: rates.c */
     struct intern strings, specs, terms;
     struct intern tenant_names;
     struct tenant *tenants;
@@ -153,6 +162,14 @@ struct grid {
     uint64_t *yielding; /* ids of jobs with a yield_cause; in no order that means anything */
     uint32_t yielding_count, yielding_cap;
 
+    /* What sites' power costs and may be: power.h. */
+    struct site_power **powers; /* by site; NULL: nothing but the site's own constants */
+    uint32_t powers_cap, powers_count, powers_capped;
+    int64_t power_next_ms, observe_ms; /* when something of it changes; a forecast may learn */
+    uint64_t waiting_units[2];         /* of work that is held for a better hour: CPUs, devices */
+    uint64_t *cut_jobs;                /* held by a cut, in no order that means anything */
+    uint32_t cut_jobs_count, cut_jobs_cap;
+
     struct grid_counts counts;
     bool wants_pass;
 
@@ -164,6 +181,8 @@ struct grid {
     /* Scratch, not state. */
     struct fit fit;
     struct reserve reserve;
+    struct shed *shed;
+    double *outlook_out;
     struct job_request request_out;
     uint64_t request_of; /* whose it is */
     struct alloc_part *parts_out;

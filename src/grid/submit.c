@@ -1,3 +1,4 @@
+#include "grid/rates.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -22,6 +23,8 @@ static int check_shape(const struct request_shape *shape, struct err *err)
         return err_field(err, -EINVAL, "resources.devices",
                          "devices per task: expected a share below 1, or 1 to %u whole ones",
                          NODE_DEVICES_MAX);
+    if (shape->within >= TOPOLOGY_COUNT || shape->within_hard > 1 || shape->spread > 1)
+        return err_field(err, -EINVAL, "topology", "topology: unknown");
     if (shape->memory_bytes < 0 || shape->memory_bytes > TASK_BYTES_MAX)
         return err_field(err, -EINVAL, "resources.memory", "memory per task is out of range");
     if (shape->disk_bytes < 0 || shape->disk_bytes > TASK_BYTES_MAX)
@@ -61,8 +64,12 @@ int request_check(const struct job_request *request, struct err *err)
         return err_field(err, -EINVAL, "begin", "begin is out of range");
     if (request->retries_max > 1000 || request->retry_codes_count > REQUEST_RETRY_CODES_MAX)
         return err_field(err, -EINVAL, "retries", "retries: expected at most 1000 on 16 codes");
+    if (request->checkpoint > CHECKPOINT_ASKED || request->waits_never > 1)
+        return err_field(err, -EINVAL, "checkpoint", "checkpoint: unknown kind");
     if (request->deps_count > REQUEST_DEPS_MAX)
         return err_field(err, -EINVAL, "after", "after: more than %u jobs", REQUEST_DEPS_MAX);
+    if (rates_check(&request->work, err) < 0)
+        return -EINVAL;
     return check_shape(&request->shape, err);
 }
 
@@ -232,10 +239,13 @@ void terms_of_request(const struct job_request *request, struct terms *out)
     out->duration_ms_max = request->duration_ms_max;
     out->deadline_ms = request->deadline_ms;
     out->begin_ms = request->begin_ms;
+    out->work_units_milli = request->work.units_milli;
     out->retries_max = request->retries_max;
     out->requeue_on_loss = request->requeue_on_loss;
     out->retry_codes_count = request->retry_codes_count;
     memcpy(out->retry_codes, request->retry_codes, request->retry_codes_count);
+    out->checkpoint = (uint16_t)request->checkpoint;
+    out->waits_never = (uint16_t)request->waits_never;
 }
 
 static struct job_deps *copy_deps(const struct grid *grid, const struct job_request *request)
@@ -266,7 +276,8 @@ static uint64_t first_unmeetable(const struct grid *grid, const struct job *job)
 }
 
 static void add_job(struct grid *grid, const struct event_job_submitted *submit, uint64_t id,
-                    struct array *array, uint32_t array_index, const struct terms *terms)
+                    struct array *array, uint32_t array_index, const struct request_shape *shape,
+                    const struct terms *terms)
 {
     struct job *job = grid_add_job(grid, id);
     uint64_t unmeetable;
@@ -274,7 +285,7 @@ static void add_job(struct grid *grid, const struct event_job_submitted *submit,
     job->submitted_ms = grid->now_ms;
     job->array = array;
     job->array_index = array_index;
-    job->shape = shapes_get(&grid->shapes, &submit->request.shape);
+    job->shape = shapes_get(&grid->shapes, shape);
     job->terms = intern_get(&grid->terms, terms, sizeof(*terms), NULL);
     job->tenant = grid_tenant(grid, submit->tenant);
     job->user = intern_text(&grid->strings, submit->user);
@@ -308,6 +319,8 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
                   struct step_result *result)
 {
     const char *key = submit->idempotency_key;
+    const struct request_shape *shape;
+    struct request_shape with_work;
     struct array *array = NULL;
     char text[KEY_BYTES];
     struct terms terms;
@@ -325,8 +338,9 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
                                .jobs_count = result->jobs_count,
                                .time_ms = grid->now_ms,
                                .body_hash = submit->body_hash });
+    shape = rates_told(grid, submit->tenant, &submit->request, &with_work);
     if (!submit->elements_count) {
-        add_job(grid, submit, result->job_id, NULL, 0, &terms);
+        add_job(grid, submit, result->job_id, NULL, 0, shape, &terms);
         return;
     }
     array = grid_add_array(grid, result->job_id);
@@ -334,7 +348,7 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
     array->parallel_max = submit->parallel_max;
     array->live = 1; /* kept while elements that can never run end at once */
     for (uint32_t i = 0; i < submit->elements_count; i++)
-        add_job(grid, submit, result->job_id + 1 + i, array, i, &terms);
+        add_job(grid, submit, result->job_id + 1 + i, array, i, shape, &terms);
     if (--array->live == 0)
         array_end(grid, array);
 }

@@ -313,11 +313,11 @@ bool tariffs_cost(const struct grid *grid, uint32_t site, int64_t from_ms, int64
         carbon += (__int128)carbon_at(grid, site, power, slot) * part;
         at = end_ms;
     } while (at < to_ms);
-    /* Means in 1/1000 of their units: products stay far from the range's end. */
-    price = divide_nearest(price * 1000, ms);
-    carbon = divide_nearest(carbon * 1000, ms);
-    *price_out = fit_int64(divide_nearest(price * energy_mj, 3600000000000));
-    *carbon_out = fit_int64(divide_nearest(carbon * energy_mj, 3600000000));
+    /* Means in a millionth of their units: products stay inside the range. */
+    price = divide_nearest(price * 1000000, ms);
+    carbon = divide_nearest(carbon * 1000000, ms);
+    *price_out = fit_int64(divide_nearest(price * energy_mj, 3600000000000000));
+    *carbon_out = fit_int64(divide_nearest(carbon * energy_mj, 3600000000000));
     return true;
 }
 

@@ -1,3 +1,4 @@
+#include "grid/power.h"
 #include "grid/state.h"
 
 static int64_t fit_64(__int128 value)
@@ -24,6 +25,7 @@ struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
     __int128 cpu_ms = (__int128)grant->cpus * wall_ms;
     __int128 device_ms = (__int128)grant->devices_milli * wall_ms;
     struct usage usage = { .wall_ms = wall_ms };
+    int64_t power_price, carbon;
 
     usage.cpu_held_ms = fit_64(cpu_ms);
     usage.device_milli_ms = fit_64(device_ms);
@@ -39,6 +41,14 @@ struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
         fit_64(scaled(cpu_ms, tariff->cpu_price_micro_per_hour, 3600000) +
                scaled(device_ms, tariff->device_price_micro_per_hour, 3600000000LL) +
                scaled(usage.energy_mj, tariff->power_price_micro_per_kwh, 3600000000LL));
+    if (grid->powers_count && tariffs_cost(grid, grant->site, grant->granted_ms, grid->now_ms,
+                                           usage.energy_mj, &power_price, &carbon)) {
+        usage.carbon_ug = carbon;
+        usage.price_micro =
+            fit_64(scaled(cpu_ms, tariff->cpu_price_micro_per_hour, 3600000) +
+                   scaled(device_ms, tariff->device_price_micro_per_hour, 3600000000LL) +
+                   power_price);
+    }
     return usage;
 }
 

@@ -1,4 +1,5 @@
 /* What the shell reads. */
+#include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -20,6 +21,7 @@ bool job_state_is_final(enum job_state state)
 static void fill_request(const struct grid *grid, const struct job *job, struct job_request *out)
 {
     const struct terms *terms = job_terms(grid, job);
+    const char *tenant, *class;
 
     memset(out, 0, sizeof(*out));
     out->job_class = terms->job_class;
@@ -31,15 +33,22 @@ static void fill_request(const struct grid *grid, const struct job *job, struct 
     out->duration_ms_max = terms->duration_ms_max;
     out->deadline_ms = terms->deadline_ms;
     out->begin_ms = terms->begin_ms;
+    out->work.units_milli = terms->work_units_milli;
     out->retries_max = terms->retries_max;
     out->retry_codes_count = terms->retry_codes_count;
     memcpy(out->retry_codes, terms->retry_codes, sizeof(out->retry_codes));
     out->requeue_on_loss = terms->requeue_on_loss;
+    out->checkpoint = terms->checkpoint;
+    out->waits_never = terms->waits_never;
     for (uint32_t i = 0; job->deps && i < job->deps->count; i++)
         out->deps[i] = (struct request_dep){ .job_id = job->deps->list[i].id,
                                              .kind = job->deps->list[i].kind };
     out->deps_count = job->deps ? job->deps->count : 0;
     shape_to_request(job_shape(grid, job), &out->shape);
+    if (out->shape.work) {
+        work_names(&grid->work, out->shape.work, &tenant, &class);
+        memcpy(out->work.class, class, strnlen(class, MODEL_NAME_BYTES - 1));
+    }
 }
 
 static void fill_allocation(struct grid *grid, const struct grant *grant, struct allocation *out)
@@ -169,7 +178,9 @@ struct grid_counts grid_count(const struct grid *grid)
 int64_t grid_next_timer_ms(const struct grid *grid)
 {
     /* The first may no longer matter: then a tick comes for nothing and sweeps it. */
-    return grid->timers_count ? grid->timers[0].time_ms : INT64_MAX;
+    int64_t next_ms = grid->powers_count ? grid->power_next_ms : INT64_MAX;
+
+    return grid->timers_count ? MIN(grid->timers[0].time_ms, next_ms) : next_ms;
 }
 
 /* --- sites ------------------------------------------------------------------------------------ */

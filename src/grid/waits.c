@@ -260,6 +260,16 @@ bool waits_is_held(const struct job *job)
     return job->state == JOB_HELD && job->wait && (job->wait->until_ms || job->wait->cut_site);
 }
 
+void waits_weigh(struct grid *grid, const struct job *job, struct wait_verdict *verdict_out)
+{
+    uint64_t *units = &grid->waiting_units[on_devices(grid, job)];
+
+    *units -= job->wait->units; /* it is not behind itself */
+    waits_decide(grid, job_terms(grid, job), job_shape(grid, job), waits_left_ms(grid, job),
+                 verdict_out);
+    *units += job->wait->units;
+}
+
 /* --- running --------------------------------------------------------------------------------------- */
 
 void waits_watch(struct grid *grid, struct job *job)

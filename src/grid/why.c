@@ -1,4 +1,6 @@
 /* Why a job is where it is, in one line that a person can act on. */
+#include "grid/rates.h"
+#include "grid/power.h"
 #include "grid/state.h"
 #include "model/chip.h"
 #include "model/units.h"
@@ -48,7 +50,7 @@ static void print_dep(const struct grid *grid, const struct job_dep *dep, char *
                  job ? job_state_name((enum job_state)job->state) : "ended");
 }
 
-static void why_held(const struct grid *grid, const struct job *job, struct why *why)
+static void why_held(struct grid *grid, const struct job *job, struct why *why)
 {
     char when[64], other[80];
 
@@ -65,6 +67,8 @@ static void why_held(const struct grid *grid, const struct job *job, struct why 
                 dep->kind == DEP_FAILED ? " to fail" : "");
         return;
     }
+    if (power_why_held(grid, job, why))
+        return;
     units_print_time(job_terms(grid, job)->begin_ms, when, sizeof(when));
     why->start_estimate_ms = job_terms(grid, job)->begin_ms;
     say(why, "begin", "begins at %s or later, as it asks", when);
@@ -277,7 +281,7 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
         if (grid->wants_pass &&
             fit_find(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW, &grid->fit))
             say(why, "pass", "starts with the next scheduling pass");
-        else
+        else if (!power_why_queued(grid, job, why))
             why_busy(grid, job, why);
         break;
     }
@@ -291,6 +295,7 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
     memset(why_out, 0, sizeof(*why_out));
     if (!job)
         return -ENOENT;
+    rates_why(grid, job, why_out->rate, sizeof(why_out->rate));
     site = job->grant ? grid->fleet.sites[job->grant->site].info.name : "";
     switch ((enum job_state)job->state) {
     case JOB_HELD:

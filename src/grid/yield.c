@@ -64,6 +64,8 @@ uint32_t yield_outcome(const struct job *job, uint32_t outcome)
         return OUTCOME_PREEMPTED;
     case YIELD_SHED:
         return OUTCOME_SHED;
+    case YIELD_TARIFF:
+        return OUTCOME_PAUSED;
     }
     return outcome;
 }

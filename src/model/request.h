@@ -24,6 +24,7 @@ enum objective_kind {
     OBJECTIVE_WEIGHTS
 };
 enum unreachable_policy { UNREACHABLE_WAIT, UNREACHABLE_MOVE };
+enum checkpoint_kind { CHECKPOINT_NONE, CHECKPOINT_OWN, CHECKPOINT_ASKED }; /* its rhythm; a signal */
 enum dep_kind { DEP_OK, DEP_ANY, DEP_FAILED };
 /* Figures of the catalogue that a need may bound, in 1/1000 of the unit named. */
 enum chip_metric {
@@ -53,6 +54,15 @@ struct request_dep {
 };
 
 enum place_kind { PLACE_OWNER, PLACE_SITE, PLACE_REGION };
+/* What a gang's nodes have in common, from near to far; a pool is of nodes that are alike. */
+enum topology_level {
+    TOPOLOGY_ANY,
+    TOPOLOGY_NODE,
+    TOPOLOGY_RACK,
+    TOPOLOGY_SUPERNODE,
+    TOPOLOGY_POOL,
+    TOPOLOGY_COUNT
+};
 struct request_place {
     uint32_t kind; /* enum place_kind */
     uint32_t deny; /* 1: never here; 0: only at one of these (per kind) */
@@ -71,11 +81,29 @@ struct request_shape {
     uint32_t chips_count;        /* 0: any chip */
     uint32_t needs_count;
     uint32_t places_count;
+    uint32_t within;      /* enum topology_level: all of its nodes in one such domain */
+    uint32_t within_hard; /* 1: or not at all; 0: if there is one with room */
+    uint32_t spread;      /* 1: over as many nodes as it can, instead of as few */
+    uint32_t work; /* the number the grid gave to its tenant's class of work; 0 = none told */
     uint32_t reserved;
     /* Kinds that will do, in order of preference: see request_chip_is_match. */
     char chips[REQUEST_CHIPS_MAX][MODEL_NAME_BYTES];
     struct request_need needs[REQUEST_NEEDS_MAX];
     struct request_place places[REQUEST_PLACES_MAX];
+};
+
+/* What a job says of its own work, so that the network knows its pace on each kind of chip. */
+struct request_pace {
+    char chip[MODEL_NAME_BYTES]; /* see request_chip_is_match; "cpu": without devices */
+    int64_t seconds_milli;       /* a unit of work, on all devices of this job together */
+};
+struct request_work {
+    char class[MODEL_NAME_BYTES]; /* jobs of one tenant and class do the same; "" = not told */
+    int64_t units_milli;          /* how much of it this job does */
+    int64_t operations, bytes;    /* a unit asks of the chip and of its memory; 0 = not told */
+    uint32_t metric;              /* enum chip_metric: the arithmetic that is */
+    uint32_t paces_count;
+    struct request_pace paces[REQUEST_CHIPS_MAX];
 };
 
 struct job_request {
@@ -90,8 +118,11 @@ struct job_request {
     uint32_t retry_codes_count; /* 0: any non-zero exit is retried while retries last */
     uint8_t retry_codes[REQUEST_RETRY_CODES_MAX];
     uint32_t requeue_on_loss; /* 1: an attempt lost with its node or agent goes back to the queue */
+    uint32_t checkpoint;      /* enum checkpoint_kind: whether a stop costs little */
+    uint32_t waits_never;     /* 1: does not wait for cheaper or greener hours, whatever its deadline */
     uint32_t deps_count;
     struct request_dep deps[REQUEST_DEPS_MAX];
+    struct request_work work;
     struct request_shape shape;
 };
 

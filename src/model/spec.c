@@ -156,6 +156,12 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
     if ((spec->checkpoint_signal || spec->checkpoint_every_ms || spec->checkpoint_portable) &&
         !spec->checkpoint_path)
         return spec_refuse(reader, &root, -EINVAL, "checkpoint: expected path");
+    spec->request.checkpoint = spec->checkpoint_signal ? CHECKPOINT_ASKED
+                               : spec->checkpoint_path ? CHECKPOINT_OWN
+                                                       : CHECKPOINT_NONE;
+    rc = spec_check_work(spec, reader);
+    if (rc < 0)
+        return rc;
     if (spec->request.retry_codes_count && !spec->request.retries_max)
         return spec_refuse(reader, &root, -EINVAL, "retries: on_exit goes with max");
     if (spec->request.deadline_ms && spec->request.begin_ms &&

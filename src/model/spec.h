@@ -82,6 +82,7 @@ struct job_spec {
     /* Times told from the submit on; spec_resolve_times makes them absolute in `request`. 0 = none
      * (or absolute already). */
     int64_t deadline_after_ms, begin_after_ms;
+    const char *work_class; /* NULL = not told; request.work has it, too */
     int64_t rpo_ms, rto_ms; /* most work lost, most time until it runs again; 0 = not asked */
 
     const char *image; /* container image; NULL = the site's own system */

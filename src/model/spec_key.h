@@ -143,6 +143,20 @@ void spec_print_where(const void *source, struct buf *out);
 int spec_read_objective(struct spec_reader *reader, const struct spec_step *step,
                         const json_t *value, void *target);
 void spec_print_objective(const void *source, struct buf *out);
+int spec_read_units(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
+                    void *target);
+void spec_print_units(const void *source, struct buf *out);
+int spec_read_paces(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
+                    void *target);
+void spec_print_paces(const void *source, struct buf *out);
+int spec_read_operations(struct spec_reader *reader, const struct spec_step *step,
+                         const json_t *value, void *target);
+void spec_print_operations(const void *source, struct buf *out);
+int spec_read_metric(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
+                     void *target);
+void spec_print_metric(const void *source, struct buf *out);
+/* What must hold between the keys of work and of topology; the class's name goes to its place. */
+int spec_check_work(struct job_spec *spec, struct spec_reader *reader);
 int spec_read_codes(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     void *target);
 void spec_print_codes(const void *source, struct buf *out);

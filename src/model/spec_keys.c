@@ -19,6 +19,7 @@ static const char *const class_names[] = { "low", "normal", "high", "urgent" };
 static const char *const origin_names[] = { "mains", "sbatch", "skypilot", "command" };
 static const char *const launch_names[] = { "each", "once" };
 static const char *const unreachable_names[] = { "wait", "move" };
+static const char *const topology_names[] = { "any", "node", "rack", "supernode", "pool" };
 static const char *const when_names[] = { "ok", "any", "failed" };
 
 static const struct spec_key tasks_keys[] = {
@@ -163,6 +164,43 @@ static const struct spec_key retries_keys[] = {
 static const struct spec_table retries_table = { "retries", sizeof(struct job_spec),
                                                  TABLE(retries_keys), NULL };
 
+static const struct spec_key work_keys[] = {
+    { "class", KEY_NAME, AT(work_class),
+      .help = "What the work is called: your jobs of one class do the same, in units." },
+    { "units", KEY_CUSTOM, .read = spec_read_units, .print = spec_print_units,
+      .schema = "{\"$ref\":\"#/$defs/figure\"}",
+      .help = "How many units of it this job does: steps, samples, files." },
+    { "seconds_per_unit", KEY_CUSTOM, .read = spec_read_paces, .print = spec_print_paces,
+      .schema = "{\"type\":\"object\",\"minProperties\":1,\"maxProperties\":16,"
+                "\"propertyNames\":{\"$ref\":\"#/$defs/name\"},\"additionalProperties\":{"
+                "\"$ref\":\"#/$defs/figure\"}}",
+      .help = "Seconds of this job for a unit, by kind of chip (cpu: without devices). Finished "
+              "jobs overrule it." },
+    { "operations", KEY_CUSTOM, .read = spec_read_operations, .print = spec_print_operations,
+      .schema = "{\"type\":\"number\",\"minimum\":1,\"maximum\":9e18}",
+      .help = "Arithmetic of a unit, such as 6e15." },
+    { "bytes", KEY_BYTES, AT(request.work.bytes), .min = 1, .max = SIZE_BYTES_MAX,
+      .help = "Memory traffic of a unit." },
+    { "metric", KEY_CUSTOM, .read = spec_read_metric, .print = spec_print_metric,
+      .schema = "{\"enum\":[\"fp64_tflops\",\"fp32_tflops\",\"tf32_tflops\",\"fp16_tflops\","
+                "\"bf16_tflops\",\"fp8_tflops\",\"int8_tops\"]}",
+      .help = "Which arithmetic the operations are; absent: bf16_tflops." },
+};
+static const struct spec_table work_table = { "work", sizeof(struct job_spec), TABLE(work_keys),
+                                              NULL };
+
+static const struct spec_key topology_keys[] = {
+    { "within", KEY_ENUM, AT(request.shape.within), NAMES(topology_names),
+      .help = "What all of its nodes have in common: one node, one rack, one supernode (as the site "
+              "labels them), or a pool of nodes that are alike." },
+    { "hard", KEY_FLAG, AT(request.shape.within_hard),
+      .help = "It waits until one such domain has room; false: it goes elsewhere when none has." },
+    { "spread", KEY_FLAG, AT(request.shape.spread),
+      .help = "Over as many nodes as it can, instead of as few." },
+};
+static const struct spec_table topology_table = { "topology", sizeof(struct job_spec),
+                                                  TABLE(topology_keys), NULL };
+
 static const struct spec_key after_keys[] = {
     { "job", KEY_NAME, .bare = true, IN(spec_dep, job),
       .help = "Id (12, 12.3) or name of an earlier job." },
@@ -220,6 +258,10 @@ static const struct spec_key job_keys[] = {
                 "\"$ref\":\"#/$defs/places\"},\"sites\":{\"$ref\":\"#/$defs/places\"},\"regions\":{"
                 "\"$ref\":\"#/$defs/places\"}}}",
       .help = "Owners, sites and regions it may (allow) and may not (deny) run at." },
+    { "topology", KEY_OBJECT, .table = &topology_table,
+      .help = "How the nodes of its gang should lie to each other." },
+    { "work", KEY_OBJECT, .table = &work_table,
+      .help = "What it does, so that the network learns how fast that is on each chip." },
     { "on_unreachable", KEY_ENUM, AT(request.on_unreachable), NAMES(unreachable_names),
       .help = "When its site is not heard: wait for it, or move elsewhere." },
     { "retries", KEY_OBJECT, .bare = true, .table = &retries_table,

@@ -435,6 +435,17 @@ static bool find_gang(const struct shape *shape, const struct fleet_site *site, 
     return left == 0;
 }
 
+bool fit_has_power(const struct shape *shape, const struct fleet_site *site, uint16_t chip)
+{
+    __int128 task_mw = (__int128)site->power.cpu_mw_max * shape->cpus;
+
+    if (!site->power.is_capped)
+        return true;
+    if (chip != FLEET_NO_CHIP && site->chips[chip].power_watts > 0)
+        task_mw += (__int128)site->chips[chip].power_watts * shape->devices_milli;
+    return task_mw * shape->tasks <= site->power.left_mw;
+}
+
 bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_t site,
                    uint16_t chip, enum fit_when when, struct fit *fit)
 {
@@ -445,7 +456,7 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
     fit->site = site;
     fit->chip = chip;
     fit->parts_count = 0;
-    if (has_too_few_devices(shape, at, when))
+    if (has_too_few_devices(shape, at, when) || !fit_has_power(shape, at, chip))
         return false;
     if (find_single(shape, at, chip, when, fit))
         return true;

@@ -44,6 +44,8 @@ struct fit {
 };
 void fit_fini(struct fit *fit);
 
+/* May the site draw what the whole gang would, at most? */
+bool fit_has_power(const struct shape *shape, const struct fleet_site *site, uint16_t chip);
 /* Try one candidate; the answer is in `fit`. FIT_NOW and FIT_LIMITED look at the distinct states
  * of the site's nodes (room.h), the others at each node. */
 bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_t site,

@@ -10,6 +10,7 @@
 #include "sched/ends.h"
 #include "sched/figures.h"
 #include "sched/room.h"
+#include "sched/work.h"
 
 #define FLEET_NO_CHIP UINT16_MAX     /* a place for work without devices */
 #define FLEET_DEVICE_GONE UINT32_MAX /* a held device that its node no longer has */
@@ -49,6 +50,14 @@ struct fleet_change {
     bool is_hold;   /* it leaves less room, not more */
 };
 
+/* What the site's power is now, and what of it is left to be given out. */
+struct fleet_power {
+    bool has_rates, is_capped;
+    int64_t price_micro_per_kwh, carbon_mg_per_kwh; /* has_rates: instead of info.tariff's */
+    int64_t left_mw;                                /* is_capped: what more may be drawn */
+    int64_t cpu_mw_max;                             /* the most that one CPU of it draws */
+};
+
 struct fleet_site {
     struct site_info info; /* nodes as told last; absent ones as they were */
     struct fleet_node *nodes;
@@ -63,6 +72,7 @@ struct fleet_site {
     uint32_t chips_count;
     bool reachable;
     uint64_t session;
+    struct fleet_power power;
 };
 
 /* A grant: what one attempt holds. Owned by who made it (fit_grant), listed by the fleet while
@@ -98,6 +108,7 @@ struct fleet {
     uint64_t shape_version; /* grows when what could ever fit may have changed */
     uint64_t room_version;  /* grows when more may fit than before, anywhere */
     uint64_t limit_version; /* grows when more may fit beside what is promised */
+    const struct work_book *work; /* how fast what is known to run runs; NULL = nobody asks */
 };
 
 void fleet_fini(struct fleet *fleet);
@@ -115,6 +126,10 @@ uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
 /* After nodes and devices were changed by hand (grid's restore): what is derived from them. */
 void fleet_index_site(struct fleet *fleet, uint32_t site);
 void fleet_set_reachable(struct fleet *fleet, uint32_t site, bool reachable);
+/* It costs, or may draw, something else than before. */
+void fleet_set_power(struct fleet *fleet, uint32_t site, const struct fleet_power *power);
+/* What a grant draws under load by the catalogue's figures, in mW. */
+int64_t fleet_grant_mw(const struct fleet *fleet, const struct grant *grant);
 /* `device` -1 = the whole node. */
 void fleet_set_cordon(struct fleet *fleet, uint32_t site, uint32_t node, int32_t device,
                       bool cordoned, const char *reason);

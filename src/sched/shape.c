@@ -71,6 +71,10 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
         .memory_bytes = request->memory_bytes,
         .disk_bytes = request->disk_bytes,
         .device_memory_bytes = request->device_memory_bytes,
+        .within = request->within,
+        .within_hard = request->within_hard,
+        .spread = request->spread,
+        .work = request->work,
         .chips_count = request->chips_count,
         .needs_count = request->needs_count,
         .places_count = request->places_count,
@@ -109,6 +113,10 @@ void shape_to_request(const struct shape *shape, struct request_shape *out)
     out->memory_bytes = shape->memory_bytes;
     out->disk_bytes = shape->disk_bytes;
     out->device_memory_bytes = shape->device_memory_bytes;
+    out->within = shape->within;
+    out->within_hard = shape->within_hard;
+    out->spread = shape->spread;
+    out->work = shape->work;
     out->chips_count = shape->chips_count;
     out->needs_count = shape->needs_count;
     out->places_count = shape->places_count;
@@ -188,6 +196,9 @@ static void set_costs(struct candidate *candidate, const struct shape *shape,
                       const struct fleet_site *site, const struct node_info *node)
 {
     const struct site_tariff *tariff = &site->info.tariff;
+    const struct fleet_power *power = &site->power;
+    int64_t price = power->has_rates ? power->price_micro_per_kwh : tariff->power_price_micro_per_kwh;
+    int64_t carbon = power->has_rates ? power->carbon_mg_per_kwh : tariff->carbon_g_per_kwh_milli;
     __int128 watts_milli = 0, money;
 
     if (candidate->chip != FLEET_NO_CHIP) {
@@ -202,10 +213,10 @@ static void set_costs(struct candidate *candidate, const struct shape *shape,
     candidate->watts_milli = (int64_t)watts_milli;
     money = (__int128)tariff->cpu_price_micro_per_hour * shape->cpus +
             (__int128)tariff->device_price_micro_per_hour * shape->devices_milli / 1000 +
-            watts_milli * tariff->power_price_micro_per_kwh / 1000000;
+            watts_milli * price / 1000000;
     candidate->price_micro = money > INT64_MAX ? INT64_MAX : (int64_t)money;
     /* mW for an hour = 1e-6 kWh; g/1000 per kWh = 1000 ug: ug = mW * milligrams per kWh / 1000 */
-    money = watts_milli * tariff->carbon_g_per_kwh_milli / 1000;
+    money = watts_milli * carbon / 1000;
     candidate->carbon_ug = money > INT64_MAX ? INT64_MAX : (int64_t)money;
 }
 
@@ -279,9 +290,14 @@ static double relative(double value, double best)
 static double candidate_score(const struct candidate *candidate, const struct objective *objective,
                               const struct scale *scale)
 {
+    bool is_rated = candidate->rate.seconds > 0;
+    double price = is_rated ? candidate->bill.money : (double)candidate->price_micro;
+    double carbon = is_rated ? candidate->bill.carbon_g : (double)candidate->carbon_ug;
     double time = 1.0, weights[3] = { 0 };
 
-    if (scale->speed > 0) /* unknown speed: behind all that are known */
+    if (is_rated)
+        time = relative(candidate->bill.finish_s, scale->speed);
+    else if (scale->speed > 0) /* unknown speed: behind all that are known */
         time = candidate->speed_milli ? scale->speed / (double)candidate->speed_milli : 1e9;
     switch ((enum objective_kind)objective->kind) {
     case OBJECTIVE_FASTEST:
@@ -299,15 +315,19 @@ static double candidate_score(const struct candidate *candidate, const struct ob
         weights[2] = objective->weight_carbon_milli;
         break;
     }
-    return weights[0] * time + weights[1] * relative((double)candidate->price_micro, scale->price) +
-           weights[2] * relative((double)candidate->carbon_ug, scale->carbon);
+    return weights[0] * time + weights[1] * relative(price, scale->price) +
+           weights[2] * relative(carbon, scale->carbon);
 }
 
 static bool is_before(const struct candidate *a, const struct candidate *b,
                       const struct objective *objective)
 {
-    /* The job's own order of chips says what it takes to be fast. */
-    if (objective->kind == OBJECTIVE_FASTEST && a->preference != b->preference)
+    bool is_rated = a->rate.seconds > 0;
+
+    if (is_rated != (b->rate.seconds > 0)) /* a known pace is before one that nobody knows */
+        return is_rated;
+    /* The job's own order of chips says what it takes to be fast, where nothing better does. */
+    if (!is_rated && objective->kind == OBJECTIVE_FASTEST && a->preference != b->preference)
         return a->preference < b->preference;
     if (a->score != b->score)
         return a->score < b->score;
@@ -316,22 +336,66 @@ static bool is_before(const struct candidate *a, const struct candidate *b,
     return a->site != b->site ? a->site < b->site : a->chip < b->chip;
 }
 
-static void sort_candidates(struct shape *shape, const struct objective *objective)
+/* What a unit of the work comes to there: at once, by the candidate's figures of one task. */
+static void set_rate(struct candidate *candidate, const struct shape *shape,
+                     const struct fleet *fleet)
+{
+    const struct fleet_site *site = &fleet->sites[candidate->site];
+    double watts = (double)candidate->watts_milli / 1000;
+    struct rates_place place = {
+        .watts = watts,
+        .device_hour_price = (double)candidate->price_micro / 1e6, /* power included */
+        .kwh_carbon_g = watts > 0 ? (double)candidate->carbon_ug / 1e3 / watts : 0,
+    };
+
+    candidate->rate = work_rate(
+        fleet->work, shape->work,
+        candidate->chip == FLEET_NO_CHIP ? NULL : site->chips[candidate->chip].kind,
+        shape->devices_milli, work_gang(shape->tasks, shape->devices_milli, shape->cpus));
+    if (!rates_bill(&candidate->rate, shape->tasks, 1, 1, &place, &candidate->bill))
+        candidate->rate = (struct rate){ 0 };
+}
+
+static void keep_least(double *least, double value)
+{
+    if (value > 0 && (*least <= 0 || value < *least))
+        *least = value;
+}
+
+/* The best of those whose rate is known, or of the others: the two are never weighed together. */
+static struct scale scale_of(const struct shape *shape, bool is_rated)
 {
     struct scale scale = { 0 };
 
     for (uint32_t i = 0; i < shape->candidates_count; i++) {
         const struct candidate *c = &shape->candidates[i];
 
-        if ((double)c->speed_milli > scale.speed)
+        if ((c->rate.seconds > 0) != is_rated)
+            continue;
+        if (is_rated)
+            keep_least(&scale.speed, c->bill.finish_s);
+        else if ((double)c->speed_milli > scale.speed)
             scale.speed = (double)c->speed_milli;
-        if (c->price_micro > 0 && (scale.price <= 0 || (double)c->price_micro < scale.price))
-            scale.price = (double)c->price_micro;
-        if (c->carbon_ug > 0 && (scale.carbon <= 0 || (double)c->carbon_ug < scale.carbon))
-            scale.carbon = (double)c->carbon_ug;
+        keep_least(&scale.price, is_rated ? c->bill.money : (double)c->price_micro);
+        keep_least(&scale.carbon, is_rated ? c->bill.carbon_g : (double)c->carbon_ug);
     }
-    for (uint32_t i = 0; i < shape->candidates_count; i++)
-        shape->candidates[i].score = candidate_score(&shape->candidates[i], objective, &scale);
+    return scale;
+}
+
+static void sort_candidates(struct shape *shape, const struct fleet *fleet,
+                            const struct objective *objective)
+{
+    struct scale scales[2];
+
+    for (uint32_t i = 0; i < shape->candidates_count && shape->work && fleet->work; i++)
+        set_rate(&shape->candidates[i], shape, fleet);
+    scales[0] = scale_of(shape, false);
+    scales[1] = scale_of(shape, true);
+    for (uint32_t i = 0; i < shape->candidates_count; i++) {
+        struct candidate *c = &shape->candidates[i];
+
+        c->score = candidate_score(c, objective, &scales[c->rate.seconds > 0]);
+    }
     for (uint32_t i = 1; i < shape->candidates_count; i++) { /* few, and mostly in order */
         struct candidate moved = shape->candidates[i];
         uint32_t at = i;
@@ -341,6 +405,15 @@ static void sort_candidates(struct shape *shape, const struct objective *objecti
         shape->candidates[at] = moved;
     }
     shape->sorted_by = *objective;
+    if (shape->work && fleet->work)
+        shape->rates_version = fleet->work->classes[shape->work].version;
+}
+
+/* Was more learned of its work since they were sorted? */
+static bool has_other_rates(const struct shape *shape, const struct fleet *fleet)
+{
+    return shape->work && fleet->work &&
+           shape->rates_version != fleet->work->classes[shape->work].version;
 }
 
 const struct candidate *shape_candidates(struct shape *shape, const struct fleet *fleet,
@@ -352,8 +425,8 @@ const struct candidate *shape_candidates(struct shape *shape, const struct fleet
         find_candidates(shape, fleet);
     if (by->kind != objective->kind || by->weight_time_milli != objective->weight_time_milli ||
         by->weight_money_milli != objective->weight_money_milli ||
-        by->weight_carbon_milli != objective->weight_carbon_milli)
-        sort_candidates(shape, objective);
+        by->weight_carbon_milli != objective->weight_carbon_milli || has_other_rates(shape, fleet))
+        sort_candidates(shape, fleet, objective);
     *count_out = shape->candidates_count;
     return shape->candidates;
 }

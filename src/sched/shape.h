@@ -6,6 +6,7 @@
 
 #include "sched/fleet.h"
 #include "sched/intern.h"
+#include "sched/rates.h"
 
 /* When the shape could start there, as last looked at (reserve.c). */
 struct candidate_ahead {
@@ -29,6 +30,8 @@ struct candidate {
     uint64_t tasks_empty; /* how many tasks fit when nothing else runs */
     uint32_t nodes_empty; /* on how many nodes at least one does */
     double score;         /* by the objective it was sorted by; less is better */
+    struct rate rate;     /* of the gang's work here, a unit; 0 seconds = not known */
+    struct rates_bill bill; /* of one unit, when the rate is known */
     /* What was found here, and when: by the site's versions (fleet.h). */
     uint64_t no_fit_version; /* site.room_version at which it did not fit */
     uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
@@ -43,6 +46,8 @@ struct objective {
 struct shape {
     uint32_t tasks, tasks_per_node, cpus, devices_milli;
     int64_t memory_bytes, disk_bytes, device_memory_bytes;
+    uint32_t within, within_hard, spread; /* topology.h */
+    uint32_t work;                        /* number in fleet.work; 0 = nothing is known of it */
     uint32_t chips_count, needs_count, places_count;
     const char (*chips)[MODEL_NAME_BYTES]; /* inside the interned bytes */
     const struct request_need *needs;
@@ -52,6 +57,7 @@ struct shape {
     uint32_t candidates_count;
     uint64_t candidates_version;
     struct objective sorted_by;
+    uint64_t rates_version;  /* of the work's class, by then */
     uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
     uint64_t fits_in_pass;   /* see fit_exists */
     uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */

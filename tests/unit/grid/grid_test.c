@@ -380,18 +380,14 @@ static void test_begin(void **state)
 /* --- keys, views, the clock ----------------------------------------------------------------------
  */
 
-#define VERSION_AT 12 /* the magic's length, its ten bytes and a NUL come before */
-
-/* From a snapshot; of version 1 when its last `less` bytes are what that did not have. */
-static void restart(struct bed *bed, size_t less)
+/* From a snapshot. */
+static void restart(struct bed *bed)
 {
     CLEANUP(buf_fini) struct buf bytes = buf_init((size_t)1 << 20);
     struct grid *grid = NULL;
 
     assert_int_equal(grid_snapshot(bed->grid, &bytes), 0);
-    if (less)
-        bytes.data[VERSION_AT] = 1;
-    assert_int_equal(grid_restore(bytes.data, bytes.len - less, &grid, NULL), 0);
+    assert_int_equal(grid_restore(bytes.data, bytes.len, &grid, NULL), 0);
     grid_destroy(bed->grid);
     bed->grid = grid;
 }
@@ -418,16 +414,66 @@ static void test_keys(void **state)
     assert_false(again.repeated);
     event.job_submitted.body_hash = 8;
     assert_int_equal(bed_try(&bed, &event, &again, NULL), -EKEYREJECTED);
-    restart(&bed, 0);
+    restart(&bed);
     assert_int_equal(bed_try(&bed, &event, &again, NULL), -EKEYREJECTED);
-    restart(&bed, 3); /* two hashes, no forgotten site */
-    assert_int_equal(bed_try(&bed, &event, &again, NULL), 0);
-    assert_true(again.repeated);
     bed.now_ms += GRID_KEY_KEEP_MS + 1;
     bed_pass(&bed);
     assert_false(grid_find_key(bed.grid, "alice", "k1", &again));
     assert_int_equal(grid_count(bed.grid).submitted_total, 2);
     bed_destroy(&bed);
+}
+
+#define VERSION_AT 12 /* the magic's length, its ten bytes and a NUL come before */
+#define TAIL_BYTES 3  /* what version 1 did not have: here two hashes, no forgotten site */
+
+/* A snapshot that mains 0.1.0 wrote as version 2: jobs 1 and 2 run (of alice and of bob, with key
+ * k1; bob's body has hash 8), each on a quarter of a device; job 3 of bob, for the least carbon,
+ * waits for two CPUs beside a quarter. */
+static void check_old_snapshot(const char *data, size_t len, bool has_hashes)
+{
+    struct bed bed = { .now_ms = 1000000 };
+    struct event event = bed_job(1);
+    struct step_result again = { 0 };
+    struct job_view view;
+    struct err err = { 0 };
+
+    if (grid_restore(data, len, &bed.grid, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(bed_state(&bed, 1), JOB_RUNNING);
+    assert_int_equal(bed_state(&bed, 2), JOB_STARTING);
+    assert_int_equal(bed_state(&bed, 3), JOB_QUEUED);
+    assert_true(grid_find_job(bed.grid, 1, &view));
+    assert_int_equal(view.allocation.parts[0].devices[0].milli, 250);
+    assert_int_equal(view.request->duration_ms_max, 60000);
+    assert_int_equal(view.request->shape.work, 0);
+    assert_true(grid_find_job(bed.grid, 3, &view));
+    assert_int_equal(view.request->objective, OBJECTIVE_GREENEST);
+    event.job_submitted.tenant = "bob";
+    event.job_submitted.idempotency_key = "k1";
+    event.job_submitted.body_hash = 9;
+    assert_int_equal(bed_try(&bed, &event, &again, NULL), has_hashes ? -EKEYREJECTED : 0);
+    bed_done(&bed, 1);
+    bed_done(&bed, 2);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, 3), JOB_STARTING);
+    restart(&bed); /* as it is written now */
+    bed_done(&bed, 3);
+    bed_destroy(&bed);
+}
+
+static void test_old_snapshots(void **state)
+{
+    FILE *file = fopen(DOCS_DIR "/../tests/recorded/grid/snapshot-2.bin", "r");
+    char data[4096];
+    size_t len;
+
+    (void)state;
+    assert_non_null(file);
+    len = fread(data, 1, sizeof(data), file);
+    fclose(file);
+    check_old_snapshot(data, len, true);
+    data[VERSION_AT] = 1;
+    check_old_snapshot(data, len - TAIL_BYTES, false);
 }
 
 static int say_forgotten(struct bed *bed, const char *site, bool forgotten)
@@ -473,7 +519,7 @@ static void test_forgotten_site(void **state)
     assert_int_equal(bed.rows, 2); /* both are in the ledger */
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, running), JOB_QUEUED);
-    restart(&bed, 0);
+    restart(&bed);
     snprintf(join.site_joined.site.name, MODEL_NAME_BYTES, "here");
     assert_int_equal(bed_try(&bed, &join, NULL, &err), -EACCES);
     assert_int_equal(bed_try(&bed, &seen, NULL, &err), -EACCES);
@@ -587,7 +633,7 @@ int main(void)
         cmocka_unit_test(test_others_jobs_are_unknown),
         cmocka_unit_test(test_arrays),
         cmocka_unit_test(test_begin),
-        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_keys), cmocka_unit_test(test_old_snapshots),
         cmocka_unit_test(test_forgotten_site),
         cmocka_unit_test(test_walks),
         cmocka_unit_test(test_views),

@@ -310,7 +310,9 @@ static void test_bounds(void **state)
         if (key->type != KEY_OBJECT)
             continue;
         snprintf(format, sizeof(format), "{run: x, %s: {%s%%s}}", key->name,
-                 strcmp(key->name, "resources") == 0 ? "devices: 1, " : "");
+                 strcmp(key->name, "resources") == 0 ? "devices: 1, "
+                 : strcmp(key->name, "work") == 0    ? "class: w, "
+                                                     : "");
         faults += check_bounds(schema, key->table, format);
     }
     assert_int_equal(faults, 0);
