@@ -29,6 +29,7 @@ is_running() { [ "$("$MAINS" show --json "$1" | jq -r .state)" = running ]; }
 }
 
 @test "nothing outlives an attempt outside the sandbox either" {
+    mark=8$$ # of this run: another may go on beside it
     text='trap "" TERM HUP INT; (setsid sh -c "trap \"\" TERM HUP; sleep 800001 & sleep 800002" >/dev/null 2>&1 &)
         python3 -c "
 import os,sys
@@ -40,13 +41,14 @@ for fd in range(64):
     except OSError: pass
 os.execvpe(\"sleep\", [\"sleep\", \"800003\"], {\"PATH\": \"/usr/bin:/bin\"})"
         nohup sleep 800004 >/dev/null 2>&1 & sleep 0.3'
+    text=${text//80000/$mark}
     as_red run -q --scratch --no-sandbox -- sh -c "$text"
-    wait_for 5 no_process 'sleep 80000'
-    id=$(as_red submit -q --scratch --no-sandbox --grace 200ms -- sh -c "$text; sleep 800005")
+    wait_for 5 no_process "sleep $mark"
+    id=$(as_red submit -q --scratch --no-sandbox --grace 200ms -- sh -c "$text; sleep ${mark}5")
     wait_for 10 is_running "$id"
-    wait_for 10 pgrep -f 'sleep 800005' >/dev/null
+    wait_for 10 pgrep -f "sleep ${mark}5" >/dev/null
     as_red cancel -q "$id"
-    wait_for 10 no_process 'sleep 80000'
+    wait_for 10 no_process "sleep $mark"
 }
 
 @test "memory and disk limits hold outside the sandbox" {
