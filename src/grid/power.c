@@ -8,13 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STOP_MS 10000    /* from the word to the site until the power falls: a default grace */
-#define SAVE_MS 20000    /* the same with a checkpoint asked for first */
+#define STOP_MS 10000 /* from the word to the site until the power falls: a default grace */
+#define SAVE_MS 20000 /* the same with a checkpoint asked for first */
 #define RESTART_MS 120000
 #define CAP_WITHIN_MS (15 * 60 * 1000LL) /* a tariff's cap has been known for longer */
 #define CAP_LASTS_MS (3600 * 1000LL)
 #define SHED_MS_MAX (31LL * 24 * 3600 * 1000)
-#define RESUME_MOVES_MAX 64u /* of those that wait out a cut: looked for a place elsewhere, a pass */
+#define RESUME_MOVES_MAX                                                                           \
+    64u /* of those that wait out a cut: looked for a place elsewhere, a pass */
 
 /* --- what is drawn, what may be -------------------------------------------------------------- */
 
@@ -67,7 +68,7 @@ static void set_next(struct grid *grid)
         if (!power)
             continue;
         grid->power_next_ms = MIN(grid->power_next_ms, tariffs_next_ms(grid, i));
-        if (power->shed_until_ms > grid->now_ms)
+        if (power->shed_until_ms)
             grid->power_next_ms = MIN(grid->power_next_ms, power->shed_until_ms);
     }
 }
@@ -81,9 +82,9 @@ int power_check_draws(const struct grid *grid, struct err *err)
             continue;
         capped += grid->fleet.sites[i].power.is_capped;
         if (grid->powers[i]->draw_mw != sum_mw(grid, i))
-            return err_set(err, -EINVAL, "site %s: its draw is counted as %" PRId64 " mW, is %" PRId64,
-                           grid->fleet.sites[i].info.name, grid->powers[i]->draw_mw,
-                           sum_mw(grid, i));
+            return err_set(
+                err, -EINVAL, "site %s: its draw is counted as %" PRId64 " mW, is %" PRId64,
+                grid->fleet.sites[i].info.name, grid->powers[i]->draw_mw, sum_mw(grid, i));
     }
     if (capped != grid->powers_capped)
         return err_set(err, -EINVAL, "%u sites are capped, counted are %u", capped,
@@ -101,7 +102,7 @@ int power_check_shed(const struct grid *grid, const struct event_site_shed *shed
     if (site < 0)
         return err_set(err, -ENOENT, "there is no site %s", shed->site ? shed->site : "");
     power = power_of(grid, (uint32_t)site);
-    if (shed->lasts_ms == 0 && !(power && power->shed_until_ms > grid->now_ms))
+    if (shed->lasts_ms == 0 && !(power && power->shed_until_ms))
         return err_set(err, -EALREADY, "site %s is under no cut", shed->site);
     if (shed->lasts_ms < 0 || shed->lasts_ms > SHED_MS_MAX)
         return err_field(err, -EINVAL, "for", "a cut lasts 1 ms to 31 days");
@@ -185,8 +186,8 @@ static void enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t
 
             wait->cuts_count++;
             wait->stopped_ms = grid->now_ms;
-            yield_ask(grid, job, YIELD_SHED, 0, "stopped: site %s %s; it goes on when there is power",
-                      name, why);
+            yield_ask(grid, job, YIELD_SHED, 0,
+                      "stopped: site %s %s; it goes on when there is power", name, why);
         }
     }
     free(jobs);
@@ -264,7 +265,8 @@ void power_tick(struct grid *grid)
 
 /* --- who comes back --------------------------------------------------------------------------- */
 
-/* Stopped by a cut and again in nobody's way: it waits the cut out, unless it has room elsewhere. */
+/* Stopped by a cut and again in nobody's way: it waits the cut out, unless it has room elsewhere.
+ */
 bool power_wait_out(struct grid *grid, struct job *job, uint32_t site)
 {
     struct shape *shape = job_shape(grid, job);
@@ -364,8 +366,9 @@ void power_resume(struct grid *grid)
 
         if (!job || !job->wait || !job->wait->cut_site)
             continue;
-        if (kept < RESUME_MOVES_MAX && fit_find(job_shape(grid, job), &grid->fleet,
-                                             &job_terms(grid, job)->objective, FIT_NOW, &grid->fit))
+        if (kept < RESUME_MOVES_MAX &&
+            fit_find(job_shape(grid, job), &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW,
+                     &grid->fit))
             come_back(grid, job);
         else
             grid->cut_jobs[kept++] = grid->cut_jobs[i];

@@ -38,13 +38,13 @@ struct job_wait {
     int64_t stopped_ms; /* when a cut stopped it last */
     uint32_t cut_site;  /* index + 1 of the site whose cut it waits out, held; 0 = none */
     uint32_t cuts_count;
-    uint64_t units;     /* of work, in grid.waiting_units while it is held */
+    uint64_t units; /* of work, in grid.waiting_units while it is held */
 };
 
 struct site_power {
     bool has_series;
-    struct tariff facts, given;  /* of one slot length */
-    struct tariff_row constant;  /* TARIFF_UNKNOWN: as the site itself tells */
+    struct tariff facts, given; /* of one slot length */
+    struct tariff_row constant; /* TARIFF_UNKNOWN: as the site itself tells */
     struct power_ahead ahead[POWER_METRICS];
     int64_t shed_mw, shed_until_ms; /* a cut: what jobs may draw, until; 0 = none */
     int64_t cap_mw;                 /* by the tariff, as of the last tick; -1 = none */
@@ -87,14 +87,15 @@ bool power_holds(struct grid *grid, const struct job *job);
 bool power_wait_out(struct grid *grid, struct job *job, uint32_t site);
 void power_list(struct grid *grid, const struct job *job); /* it has a cut_site */
 void power_resume(struct grid *grid);                      /* as a pass begins */
-void power_restored(struct grid *grid, uint32_t site); /* what is derived of it */
+void power_restored(struct grid *grid, uint32_t site);     /* what is derived of it */
 int power_check_draws(const struct grid *grid, struct err *err);
 struct job_wait *job_wait_of(struct job *job); /* made when there is none */
 
 /* --- power_snapshot.c --------------------------------------------------------------------- */
 struct cursor;
 void power_put(const struct grid *grid, struct buf *out);
-int power_take(struct grid *grid, struct cursor *in); /* -EBADMSG. The fleet is there, with grants */
+int power_take(struct grid *grid,
+               struct cursor *in); /* -EBADMSG. The fleet is there, with grants */
 
 /* --- power_say.c -------------------------------------------------------------------------- */
 struct why;
@@ -108,11 +109,11 @@ void power_plan(struct grid *grid, const struct terms *terms, struct shape *shap
 /* --- waits.c ------------------------------------------------------------------------------ */
 struct wait_verdict {
     bool waits;
-    uint32_t site;     /* where it is expected to run */
-    int64_t until_ms;  /* waits: asked again then */
-    int64_t start_ms;  /* waits: when it is expected to start */
+    uint32_t site;              /* where it is expected to run */
+    int64_t until_ms;           /* waits: asked again then */
+    int64_t start_ms;           /* waits: when it is expected to start */
     double cost_now, cost_then; /* a kWh, at once and as planned; in the outlook's unit */
-    int64_t latest_ms; /* it starts then in any case */
+    int64_t latest_ms;          /* it starts then in any case */
 };
 bool waits_may(const struct grid *grid, const struct terms *terms);
 /* Should what has not started wait? `left_ms` of work. */
@@ -123,14 +124,14 @@ void waits_weigh(struct grid *grid, const struct job *job, struct wait_verdict *
 int64_t waits_left_ms(const struct grid *grid, const struct job *job);
 /* Ready to be queued: it waits instead (held, with a timer). */
 bool waits_hold(struct grid *grid, struct job *job);
-void waits_leave(struct grid *grid, struct job *job); /* held no longer, for whatever reason */
-void waits_watch(struct grid *grid, struct job *job); /* it was started: ask when a pause pays */
+void waits_leave(struct grid *grid, struct job *job);    /* held no longer, for whatever reason */
+void waits_watch(struct grid *grid, struct job *job);    /* it was started: ask when a pause pays */
 void waits_restored(struct grid *grid, struct job *job); /* its timers and sums */
 int waits_check(const struct grid *grid, const struct job *job, uint64_t units[2],
                 struct err *err); /* an invariant; adds up what waits */
 bool waits_is_held(const struct job *job);
 bool waits_has_timer(const struct job *job, int64_t time_ms);
-void waits_fire(struct grid *grid, struct job *job); /* its timer is due */
+void waits_fire(struct grid *grid, struct job *job);  /* its timer is due */
 void waits_count(struct grid *grid, struct job *job); /* it is held, and its work waits */
 /* It was stopped at `site`, by a cut or for a better hour. True: it is held, else to be queued. */
 bool waits_stopped(struct grid *grid, struct job *job, bool by_cut, uint32_t site);

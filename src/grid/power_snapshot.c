@@ -70,7 +70,8 @@ void power_put(const struct grid *grid, struct buf *out)
             put_site(grid, i, out);
 }
 
-/* --- and back ---------------------------------------------------------------------------------- */
+/* --- and back ----------------------------------------------------------------------------------
+ */
 
 static bool take_u64(struct cursor *in, uint64_t max, uint64_t *out)
 {

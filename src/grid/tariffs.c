@@ -93,8 +93,8 @@ static int check_slots(const struct site_power *power, const struct event_site_t
         return err_field(err, -EINVAL, "slot", "a tariff's slots are a minute to a day long");
     if (power && power->has_series && power->facts.slot_ms != slot_ms)
         return err_field(err, -EINVAL, "slot",
-                         "site %s has a tariff in slots of %" PRId64
-                         " s, this one has %" PRId64 " s: clear that one first",
+                         "site %s has a tariff in slots of %" PRId64 " s, this one has %" PRId64
+                         " s: clear that one first",
                          tariff->site, power->facts.slot_ms / 1000, slot_ms / 1000);
     if (tariff->from_ms % slot_ms || tariff->from_ms < 0 ||
         tariff->from_ms > EVENT_TIME_MS_MAX - (int64_t)tariff->rows_count * slot_ms ||
@@ -175,8 +175,8 @@ void tariffs_apply(struct grid *grid, const struct event_site_tariff *tariff)
         break;
     case TARIFF_CLEAR:
         clear_series(power);
-        power->constant = (struct tariff_row){ TARIFF_UNKNOWN, TARIFF_UNKNOWN, TARIFF_UNKNOWN,
-                                               TARIFF_UNKNOWN };
+        power->constant =
+            (struct tariff_row){ TARIFF_UNKNOWN, TARIFF_UNKNOWN, TARIFF_UNKNOWN, TARIFF_UNKNOWN };
         break;
     default:
         if (!power->has_series)
@@ -188,7 +188,8 @@ void tariffs_apply(struct grid *grid, const struct event_site_tariff *tariff)
     grid->wants_pass = true;
 }
 
-/* --- what it is at one time -------------------------------------------------------------------- */
+/* --- what it is at one time --------------------------------------------------------------------
+ */
 
 static int64_t first_known(int64_t a, int64_t b, int64_t c)
 {
@@ -282,7 +283,8 @@ int64_t tariffs_next_ms(const struct grid *grid, uint32_t site)
     return tariff_slot_start_ms(facts, MAX(slot, facts->first_slot));
 }
 
-/* --- what the past has cost ---------------------------------------------------------------------- */
+/* --- what the past has cost ----------------------------------------------------------------------
+ */
 
 static int64_t fit_int64(__int128 value)
 {
@@ -321,7 +323,8 @@ bool tariffs_cost(const struct grid *grid, uint32_t site, int64_t from_ms, int64
     return true;
 }
 
-/* --- what it will be ------------------------------------------------------------------------------ */
+/* --- what it will be
+ * ------------------------------------------------------------------------------ */
 
 int tariffs_init_forecast(struct site_power *power, enum power_metric metric)
 {
@@ -404,9 +407,8 @@ void tariffs_observe(struct grid *grid)
             continue;
         for (int m = 0; m < POWER_METRICS; m++)
             observe(grid, i, power, (enum power_metric)m);
-        grid->observe_ms =
-            MIN(grid->observe_ms, (tariff_slot_of(&power->facts, grid->now_ms) + 1) *
-                                      power->facts.slot_ms);
+        grid->observe_ms = MIN(grid->observe_ms, (tariff_slot_of(&power->facts, grid->now_ms) + 1) *
+                                                     power->facts.slot_ms);
     }
 }
 

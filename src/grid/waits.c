@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESTART_MS 120000LL          /* lost by a pause, besides what no checkpoint holds */
+#define RESTART_MS 120000LL           /* lost by a pause, besides what no checkpoint holds */
 #define RUN_MS_MIN (15 * 60 * 1000LL) /* once started */
 #define MARGIN_MS (5 * 60 * 1000LL)
 #define MARGIN_SHARE 10 /* a tenth of the work */
@@ -29,7 +29,8 @@ static struct outlooks scratch(struct grid *grid)
     return (struct outlooks){ grid->outlook_out, grid->outlook_out + SHIFT_SLOTS_MAX };
 }
 
-/* --- who may ----------------------------------------------------------------------------------- */
+/* --- who may -----------------------------------------------------------------------------------
+ */
 
 bool waits_may(const struct grid *grid, const struct terms *terms)
 {
@@ -75,15 +76,16 @@ uint64_t waits_units(const struct grid *grid, const struct job *job)
     return (uint64_t)waits_left_ms(grid, job) / 1000 * each * shape->tasks;
 }
 
-/* --- should it --------------------------------------------------------------------------------- */
+/* --- should it ---------------------------------------------------------------------------------
+ */
 
 /* How long all who wait, and this, would take on what is free now, beyond this one's own time. */
 static int64_t behind_ms(struct grid *grid, struct shape *shape, int64_t left_ms)
 {
     bool on_devices = shape->devices_milli > 0;
     uint64_t each = on_devices ? shape->devices_milli : shape->cpus, room = 0;
-    uint64_t work = grid->waiting_units[on_devices] +
-                    (uint64_t)left_ms / 1000 * each * shape->tasks;
+    uint64_t work =
+        grid->waiting_units[on_devices] + (uint64_t)left_ms / 1000 * each * shape->tasks;
 
     for (uint32_t i = 0; i < shape->candidates_count; i++) {
         const struct candidate *at = &shape->candidates[i];
@@ -180,7 +182,8 @@ void waits_decide(struct grid *grid, const struct terms *terms, struct shape *sh
     }
 }
 
-/* --- held ------------------------------------------------------------------------------------------ */
+/* --- held
+ * ------------------------------------------------------------------------------------------ */
 
 static bool on_devices(const struct grid *grid, const struct job *job)
 {
@@ -270,7 +273,8 @@ void waits_weigh(struct grid *grid, const struct job *job, struct wait_verdict *
     *units += job->wait->units;
 }
 
-/* --- running --------------------------------------------------------------------------------------- */
+/* --- running
+ * --------------------------------------------------------------------------------------- */
 
 void waits_watch(struct grid *grid, struct job *job)
 {
@@ -339,9 +343,9 @@ void waits_fire(struct grid *grid, struct job *job)
     job->wait->until_ms = 0;
     if (job->state == JOB_RUNNING && job->started_ms && yield_is_possible(grid, job) &&
         should_pause(grid, job, &verdict))
-        yield_ask(grid, job, YIELD_TARIFF, 0,
-                  "paused for %s hours: it goes on from its checkpoint",
-                  job_terms(grid, job)->objective.kind == OBJECTIVE_GREENEST ? "greener" : "cheaper");
+        yield_ask(grid, job, YIELD_TARIFF, 0, "paused for %s hours: it goes on from its checkpoint",
+                  job_terms(grid, job)->objective.kind == OBJECTIVE_GREENEST ? "greener"
+                                                                             : "cheaper");
     else
         waits_watch(grid, job);
 }

@@ -525,3 +525,103 @@ struct forecast_skill forecast_get_skill(const struct forecast *forecast, uint32
         skill.blend_rmse = sqrt(forecast->knots[k].models[0].square);
     return skill;
 }
+
+/* --- as words ------------------------------------------------------------------------------- */
+
+struct words { /* one of the two */
+    void (*put)(void *context, uint64_t word);
+    bool (*take)(void *context, uint64_t *word_out);
+    void *context;
+    bool failed;
+};
+
+static uint64_t pass_word(struct words *words, uint64_t word)
+{
+    if (words->put)
+        words->put(words->context, word);
+    else if (!words->failed && !words->take(words->context, &word))
+        words->failed = true;
+    return words->failed ? 0 : word;
+}
+
+/* Its bits and one, so that what is not known is the shortest: 0. */
+static void pass_doubles(struct words *words, double *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bits = 0;
+
+        if (!isnan(list[i])) {
+            memcpy(&bits, &list[i], sizeof(bits));
+            bits++;
+        }
+        bits = pass_word(words, bits);
+        list[i] = NAN;
+        if (bits--)
+            memcpy(&list[i], &bits, sizeof(bits));
+    }
+}
+
+static void pass_all(struct forecast *forecast, struct words *words)
+{
+    size_t lessons = (size_t)forecast->ring * FORECAST_KNOTS;
+
+    forecast->last_slot = (int64_t)pass_word(words, (uint64_t)forecast->last_slot);
+    forecast->seen = (uint32_t)pass_word(words, forecast->seen);
+    forecast->has_given = pass_word(words, forecast->has_given) != 0;
+    pass_doubles(words, forecast->values, forecast->ring);
+    pass_doubles(words, forecast->given, forecast->leads_max);
+    pass_doubles(words, &forecast->trend, 1);
+    pass_doubles(words, &forecast->now, 1);
+    pass_doubles(words, &forecast->day, 1);
+    pass_doubles(words, forecast->profile, forecast->day_slots);
+    pass_doubles(words, forecast->swing, forecast->day_slots);
+    pass_doubles(words, &forecast->swing_mean, 1);
+    pass_doubles(words, &forecast->swing_samples, 1);
+    for (uint32_t k = 0; k < FORECAST_KNOTS; k++) {
+        struct knot *knot = &forecast->knots[k];
+
+        pass_doubles(words, &knot->variance, 1);
+        pass_doubles(words, &knot->samples, 1);
+        pass_doubles(words, &knot->given_square, 1);
+        pass_doubles(words, &knot->given_samples, 1);
+        for (uint32_t m = 0; m < MODELS; m++) {
+            pass_doubles(words, &knot->models[m].xx[0][0], (size_t)N * N);
+            pass_doubles(words, knot->models[m].xz, N);
+            pass_doubles(words, knot->models[m].weights, N);
+            pass_doubles(words, &knot->models[m].square, 1);
+            pass_doubles(words, &knot->models[m].samples, 1);
+        }
+    }
+    for (size_t i = 0; i < lessons; i++) {
+        struct lesson *lesson = &forecast->lessons[i];
+
+        pass_doubles(words, &lesson->profile, 1);
+        if (isnan(lesson->profile))
+            continue; /* none was kept: the rest of it is never read */
+        pass_doubles(words, lesson->x, N);
+        pass_doubles(words, lesson->said, MODELS);
+        pass_doubles(words, &lesson->given, 1);
+    }
+    if (forecast->seen > forecast->ring)
+        words->failed = true;
+}
+
+void forecast_save(const struct forecast *forecast, void (*put)(void *context, uint64_t word),
+                   void *context)
+{
+    struct words words = { .put = put, .context = context };
+
+    /* Each number is written back as it was. */
+    pass_all((struct forecast *)forecast, &words);
+}
+
+bool forecast_load(struct forecast *forecast, bool (*take)(void *context, uint64_t *word_out),
+                   void *context)
+{
+    struct words words = { .take = take, .context = context };
+
+    pass_all(forecast, &words);
+    if (!words.failed)
+        sum_gaps(forecast);
+    return !words.failed;
+}

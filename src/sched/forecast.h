@@ -69,3 +69,10 @@ struct forecast_skill {
     double given_rmse, history_rmse, blend_rmse;
 };
 struct forecast_skill forecast_get_skill(const struct forecast *forecast, uint32_t lead_slots);
+
+/* All that it knows and has learned, word by word, and back into one that was created alike; for
+ * snapshots. Load: false when `take` is, or a word cannot be: the forecast is then of no use. */
+void forecast_save(const struct forecast *forecast, void (*put)(void *context, uint64_t word),
+                   void *context);
+bool forecast_load(struct forecast *forecast, bool (*take)(void *context, uint64_t *word_out),
+                   void *context);

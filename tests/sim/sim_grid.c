@@ -609,6 +609,35 @@ static void ask_plan(struct sim *sim)
     check_state(sim, "plan");
 }
 
+static void tell_power(struct sim *sim, const struct sim_site *site)
+{
+    struct tariff_row rows[SIM_TARIFF_ROWS];
+    struct event event = { 0 };
+
+    if (rng_below(&sim->rng, 2))
+        sim_load_tariff(&event, &sim->rng, site->name, sim->now_ms, rows);
+    else
+        sim_load_shed(&event, &sim->rng, site->name);
+    event.time_ms = event_time(sim);
+    apply(sim, &event);
+}
+
+/* No cut and no tariff that changes. */
+static void calm_power(struct sim *sim, const struct sim_site *site)
+{
+    struct event event = { .type = EVENT_SITE_TARIFF, .time_ms = sim->now_ms };
+
+    event.site_tariff.site = site->name;
+    event.site_tariff.kind = TARIFF_CLEAR;
+    event.site_tariff.by = "op";
+    apply(sim, &event);
+    event = (struct event){ .type = EVENT_SITE_SHED, .time_ms = sim->now_ms };
+    event.site_shed.site = site->name;
+    event.site_shed.by = "op";
+    event.site_shed.reason = "";
+    apply(sim, &event);
+}
+
 static void random_step(struct sim *sim)
 {
     struct sim_site *site = &sim->sites[rng_below(&sim->rng, sim->sites_count)];
@@ -635,6 +664,8 @@ static void random_step(struct sim *sim)
             simple(sim, EVENT_TICK);
     } else if (draw < 870) {
         cancel(sim, 1 + rng_below(&sim->rng, sim->next_id));
+    } else if (draw < 885) {
+        tell_power(sim, site);
     } else if (draw < 910) {
         open_session(sim, site);
     } else if (draw < 920) {
@@ -692,6 +723,7 @@ static void heal(struct sim *sim)
 
         for (uint32_t n = 0; n < site->nodes_count; n++)
             site->nodes[n].present = true;
+        calm_power(sim, site);
         close_session(sim, site);
         set_forgotten(sim, site, false);
         open_session(sim, site);
@@ -745,7 +777,8 @@ static void run_quiet(struct sim *sim)
 static void check_rest(struct sim *sim)
 {
     static const char *const stuck[] = { "busy",  "priority", "pass",    "parallel", "quota",
-                                         "begin", "starting", "running", "stopping" };
+                                         "begin", "starting", "running", "stopping", "tariff",
+                                         "power", "power_cut" };
     struct job_view view;
 
     for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view);) {

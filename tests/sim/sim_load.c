@@ -49,6 +49,24 @@ static void choose_shape(struct request_shape *shape, struct rng *rng)
         shape->cpus = 64; /* fits nowhere */
 }
 
+static void choose_work(struct request_work *work, struct rng *rng)
+{
+    static const char *const chips[] = { "chip-a", "chip-b", "cpu" };
+
+    snprintf(work->class, sizeof(work->class), "work%u", (unsigned)rng_below(rng, 4));
+    work->units_milli = (int64_t)rng_below(rng, 3) * 1000;
+    if (rng_below(rng, 3) == 0)
+        work->paces_count = 1 + (uint32_t)rng_below(rng, 2);
+    for (uint32_t i = 0; i < work->paces_count; i++) {
+        snprintf(work->paces[i].chip, MODEL_NAME_BYTES, "%s", chips[rng_below(rng, 3)]);
+        work->paces[i].seconds_milli = 1 + (int64_t)rng_below(rng, 10000);
+    }
+    if (rng_below(rng, 4) == 0) {
+        work->operations = 1000000000000LL * (1 + (int64_t)rng_below(rng, 100));
+        work->metric = METRIC_BF16_TFLOPS;
+    }
+}
+
 static void choose_deps(struct job_request *request, struct rng *rng, uint64_t next_id)
 {
     if (next_id < 3 || rng_below(rng, 4))
@@ -83,6 +101,9 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
     request->weight_money_milli = (uint32_t)rng_below(rng, 1000);
     request->duration_ms_max = rng_below(rng, 2) ? 1000 + (int64_t)rng_below(rng, 30000) : 0;
     request->begin_ms = rng_below(rng, 10) ? 0 : now_ms + (int64_t)rng_below(rng, 60000);
+    request->deadline_ms = rng_below(rng, 2) ? 0 : now_ms + (int64_t)rng_below(rng, 2400000);
+    request->checkpoint = (uint32_t)rng_below(rng, 3);
+    request->waits_never = rng_below(rng, 8) == 0;
     request->retries_max = (uint32_t)rng_below(rng, 3);
     if (rng_below(rng, 4) == 0) {
         request->retry_codes_count = 1;
@@ -90,6 +111,8 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
     }
     request->requeue_on_loss = rng_below(rng, 5) != 0;
     choose_shape(&request->shape, rng);
+    if (rng_below(rng, 3) == 0)
+        choose_work(&request->work, rng);
     choose_deps(request, rng, next_id);
     if (rng_below(rng, 6) == 0) {
         submit->elements_count = 1 + (uint32_t)rng_below(rng, 8);
@@ -105,4 +128,48 @@ void sim_load_tenant(struct event *event, struct rng *rng)
     event->tenant_set.devices_milli_max =
         rng_below(rng, 2) ? -1 : 1000 * (int64_t)rng_below(rng, 4);
     event->tenant_set.jobs_max = rng_below(rng, 3) ? -1 : (int64_t)rng_below(rng, 30);
+}
+
+/* Minutes of prices and carbon that go up and down, known ahead for some; caps now and then. */
+void sim_load_tariff(struct event *event, struct rng *rng, const char *site, int64_t now_ms,
+                     struct tariff_row rows[SIM_TARIFF_ROWS])
+{
+    struct event_site_tariff *tariff = &event->site_tariff;
+    bool is_capped = rng_below(rng, 4) == 0;
+
+    event->type = EVENT_SITE_TARIFF;
+    tariff->site = site;
+    tariff->by = "op";
+    tariff->kind = (uint32_t)rng_below(rng, 4);
+    if (rng_below(rng, 3))
+        tariff->kind = TARIFF_FACTS;
+    tariff->slot_ms = 60000;
+    tariff->from_ms = (now_ms / 60000 - (int64_t)rng_below(rng, 3)) * 60000;
+    if (tariff->from_ms < 0)
+        tariff->from_ms = 0;
+    tariff->rows = rows;
+    tariff->rows_count = tariff->kind == TARIFF_CLEAR ? 0
+                         : tariff->kind == TARIFF_CONSTANT
+                             ? 1
+                             : 1 + (uint32_t)rng_below(rng, SIM_TARIFF_ROWS);
+    for (uint32_t i = 0; i < tariff->rows_count; i++) {
+        rows[i].price =
+            rng_below(rng, 6) ? (int64_t)rng_below(rng, 500000) - 20000 : TARIFF_UNKNOWN;
+        rows[i].carbon = rng_below(rng, 3) ? (int64_t)rng_below(rng, 800000) : TARIFF_UNKNOWN;
+        rows[i].green = rng_below(rng, 3) ? TARIFF_UNKNOWN : (int64_t)rng_below(rng, 1000001);
+        rows[i].cap = is_capped ? (int64_t)rng_below(rng, 3000) : TARIFF_UNKNOWN;
+    }
+}
+
+void sim_load_shed(struct event *event, struct rng *rng, const char *site)
+{
+    event->type = EVENT_SITE_SHED;
+    event->site_shed = (struct event_site_shed){
+        .site = site,
+        .share_ppm = (uint32_t)rng_below(rng, 1000001),
+        .within_ms = (int64_t)rng_below(rng, 60000),
+        .lasts_ms = rng_below(rng, 4) ? (int64_t)rng_below(rng, 120000) : 0,
+        .by = "grid",
+        .reason = "",
+    };
 }

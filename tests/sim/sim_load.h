@@ -8,3 +8,7 @@
 void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int64_t now_ms,
                      uint32_t serial);
 void sim_load_tenant(struct event *event, struct rng *rng);
+#define SIM_TARIFF_ROWS 40u
+void sim_load_tariff(struct event *event, struct rng *rng, const char *site, int64_t now_ms,
+                     struct tariff_row rows[SIM_TARIFF_ROWS]);
+void sim_load_shed(struct event *event, struct rng *rng, const char *site);
