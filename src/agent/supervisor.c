@@ -31,6 +31,7 @@
 #define PROGRESS_MS 30000
 #define NOTIFY_TRIES_MAX 50
 #define RECORD_RETRY_MS 1000
+#define WORK_TOP "/var/lib/mains"
 
 /* ---- telling ---- */
 
@@ -543,6 +544,7 @@ bool supervisor_run(const struct supervisor_place *place, const struct attempt_o
 int supervisor_place_prepare(struct supervisor_place *place, struct err *err)
 {
     uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    int rc;
 
     for (const char *p = place->agent_dir; *p; p++)
         hash = (hash ^ (unsigned char)*p) * 1099511628211u;
@@ -551,6 +553,12 @@ int supervisor_place_prepare(struct supervisor_place *place, struct err *err)
     if (geteuid() != 0)
         return 0;
     /* Below a folder of root's, so that no one can take a name first. */
-    snprintf(place->work_base, sizeof(place->work_base), "/var/lib/mains/%s", place->tag);
-    return dir_make(place->work_base, 0711, err);
+    snprintf(place->work_base, sizeof(place->work_base), WORK_TOP "/%s", place->tag);
+    rc = dir_make(place->work_base, 0711, err);
+    if (rc < 0)
+        return rc;
+    /* Whatever our umask: jobs of other users go through both to reach their own. */
+    if (chmod(WORK_TOP, 0711) < 0 || chmod(place->work_base, 0711) < 0)
+        return err_set(err, -errno, "%s: %s", place->work_base, strerror(errno));
+    return 0;
 }

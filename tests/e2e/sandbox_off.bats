@@ -28,6 +28,10 @@ is_running() { [ "$("$MAINS" show --json "$1" | jq -r .state)" = running ]; }
     kill -0 "$(agent_pid)"
 }
 
+@test "its work folder can be named from the root down" {
+    [ "$(as_red run --scratch --no-sandbox -- sh -c 'echo own >f; cat "$PWD/f"')" = own ]
+}
+
 @test "nothing outlives an attempt outside the sandbox either" {
     mark=8$$ # of this run: another may go on beside it
     text='trap "" TERM HUP INT; (setsid sh -c "trap \"\" TERM HUP; sleep 800001 & sleep 800002" >/dev/null 2>&1 &)
