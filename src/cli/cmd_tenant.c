@@ -2,6 +2,7 @@
 #include "cli/job_show.h"
 #include "model/units.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -9,6 +10,11 @@ static const struct cli_option options[] = {
     { "jobs", 'j', "N", NULL, "At most so many live jobs; none = no limit." },
     { "cpus", 'c', "N", NULL, "At most so many CPUs held at once; none = no limit." },
     { "devices", 'd', "N", NULL, "At most so many devices held at once, as 2 or 0.5; none." },
+    { "parent", 'p', "TENANT", NULL, "Under this tenant, which is set already; none." },
+    { "weight", 'w', "N", NULL, "Its part beside its siblings', as 2 or 0.5 (1)." },
+    { "guarantee-devices", 0, "N", NULL, "Devices that are its own, as 2 or 0.5." },
+    { "guarantee-cpus", 0, "N", NULL, "CPUs that are its own." },
+    { "budget", 'b', "MONEY", NULL, "What it may spend in all, in the sites' currency; none." },
     { 0 },
 };
 
@@ -31,6 +37,29 @@ static void add_share(struct table *table, const json_t *tenant, const char *hel
     table_addf(table, "%s / %s", used, most);
 }
 
+static void add_money(struct table *table, const json_t *tenant)
+{
+    const json_t *budget = json_object_get(tenant, "budget_micro");
+    char spent[32], most[32] = "-";
+
+    units_print_micro(reply_number(tenant, "spent_micro") + reply_number(tenant, "reserved_micro"),
+                      spent, sizeof(spent));
+    if (json_is_integer(budget))
+        units_print_micro(json_integer_value(budget), most, sizeof(most));
+    table_addf(table, "%s / %s", spent, most);
+}
+
+static void add_tree(struct table *table, const json_t *tenant)
+{
+    char weight[32], devices[32];
+
+    units_print_milli(reply_number(tenant, "weight_milli"), weight, sizeof(weight));
+    units_print_milli(reply_number(tenant, "guarantee_devices_milli"), devices, sizeof(devices));
+    table_add(table, *reply_text(tenant, "parent") ? reply_text(tenant, "parent") : "-");
+    table_add(table, weight);
+    table_addf(table, "%" PRId64 ", %s", reply_number(tenant, "guarantee_cpus"), devices);
+}
+
 static int show_tenants(const json_t *rows)
 {
     static const struct table_column columns[] = {
@@ -38,6 +67,10 @@ static int show_tenants(const json_t *rows)
         { "JOBS", true, 0 },
         { "CPUS", true, 0 },
         { "DEVICES", true, 0 },
+        { "PARENT", false, 0 },
+        { "WEIGHT", true, 0 },
+        { "OWN CPUS, DEVICES", true, 0 },
+        { "MONEY", true, 0 },
         { 0 },
     };
     struct table table = table_init(columns);
@@ -50,6 +83,8 @@ static int show_tenants(const json_t *rows)
         add_share(&table, row, "jobs", false);
         add_share(&table, row, "cpus", false);
         add_share(&table, row, "devices_milli", true);
+        add_tree(&table, row);
+        add_money(&table, row);
     }
     if (json_array_size(rows) == 0)
         printf("No tenant has jobs or limits.\n");
@@ -75,6 +110,60 @@ static int add_limit(const struct cli_args *args, const char *option, const char
         return err_prefix(err, rc, "--%s", option);
     json_object_set_new(body, key, limit < 0 ? json_null() : json_integer(limit));
     return 0;
+}
+
+static int add_number(const struct cli_args *args, const char *option, const char *key,
+                      int (*parse)(const char *text, int64_t *out, struct err *err), bool has_none,
+                      json_t *body, struct err *err)
+{
+    const char *text = cli_args_get(args, option);
+    bool is_none = has_none && text && strcmp(text, "none") == 0;
+    int64_t number = 0;
+    int rc;
+
+    if (!text)
+        return 0;
+    rc = is_none ? 0 : parse(text, &number, err);
+    if (rc < 0)
+        return err_prefix(err, rc, "--%s", option);
+    json_object_set_new(body, key, is_none ? json_null() : json_integer(number));
+    return 0;
+}
+
+static int parse_count(const char *text, int64_t *out, struct err *err)
+{
+    return units_parse_int(text, 0, 1000000000, out, err);
+}
+
+static int parse_money(const char *text, int64_t *out, struct err *err)
+{
+    int rc = units_parse_milli(text, out, err);
+
+    if (rc == 0 && *out > INT64_MAX / 10000)
+        rc = err_set(err, -ERANGE, "%s is too much", text);
+    if (rc == 0)
+        *out *= 1000;
+    return rc;
+}
+
+/* Where it stands, and its money. */
+static int add_standing(const struct cli_args *args, json_t *body, struct err *err)
+{
+    const char *parent = cli_args_get(args, "parent");
+    int rc;
+
+    if (parent)
+        json_object_set_new(body, "parent",
+                            strcmp(parent, "none") ? json_string(parent) : json_null());
+    rc = add_number(args, "weight", "weight_milli", units_parse_milli, false, body, err);
+    if (rc == 0)
+        rc = add_number(args, "guarantee-devices", "guarantee_devices_milli", units_parse_milli,
+                        false, body, err);
+    if (rc == 0)
+        rc = add_number(args, "guarantee-cpus", "guarantee_cpus", parse_count, false, body, err);
+    if (rc == 0)
+        rc = add_number(args, "budget", "budget_micro", parse_money, true, body, err);
+    return rc;
 }
 
 static int call_one(const struct cli_args *args, struct remote *remote, const json_t *body)
@@ -128,11 +217,12 @@ static int run(const struct cli_args *args)
                              args->rest[0]);
     else if (add_limit(args, "jobs", "jobs_max", false, body, &err) < 0 ||
              add_limit(args, "cpus", "cpus_max", false, body, &err) < 0 ||
-             add_limit(args, "devices", "devices_milli_max", true, body, &err) < 0)
+             add_limit(args, "devices", "devices_milli_max", true, body, &err) < 0 ||
+             add_standing(args, body, &err) < 0)
         code = cli_fail(CLI_USAGE, &err);
     else if (is_set != (json_object_size(body) > 0))
         code =
-            cli_fail_text(CLI_USAGE, is_set ? "tenant set: --jobs, --cpus or --devices is expected"
+            cli_fail_text(CLI_USAGE, is_set ? "tenant set: an option is expected, such as --cpus or --weight"
                                             : "tenant: limits go with `set`");
     else if (remote_open(args, &remote, &err) < 0)
         code = cli_fail(CLI_FAILED, &err);
@@ -146,7 +236,7 @@ static int run(const struct cli_args *args)
 
 const struct cli_command cmd_tenant = {
     .name = "tenant",
-    .summary = "the limits of tenants: jobs, CPUs, devices",
+    .summary = "the limits, shares and budgets of tenants",
     .usage = "list|show|set [OPTION...] [TENANT]",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
     .options = { options },
@@ -156,9 +246,15 @@ const struct cli_command cmd_tenant = {
         "wait: `mains why` says so. What `set` does not name stays; none takes a limit away, and a "
         "limit below what is held stops nothing that runs. A tenant sees its own limits, "
         "admins and operators set them. `list` shows those that have live jobs or limits, "
-        "each with what it holds and its limit (- = none).",
+        "each with what it holds and its limit (- = none). Within a class of jobs the tenant goes "
+        "first that holds least of what is its own (--guarantee-devices, --guarantee-cpus), then "
+        "the one that has borrowed least for its --weight; a tenant may be under another "
+        "(--parent): what is said of that one holds for all under it together. With a --budget "
+        "jobs need a duration: what they may cost is set aside before they start.",
     .examples = { { "mains tenant set physics --jobs 1000 --cpus 64", "Two limits." },
                   { "mains tenant set physics --cpus none", "One less." },
+                  { "mains tenant set optics -p physics -w 2 --guarantee-devices 8",
+                    "A part of it, with eight devices of its own." },
                   { "mains tenant list", "What is held, and the limits." } },
     .run = run,
 };

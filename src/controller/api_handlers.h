@@ -26,6 +26,8 @@ void api_node_uncordon(struct api_call *call);
 void api_tenants_list(struct api_call *call);
 void api_tenant_get(struct api_call *call);
 void api_tenant_set(struct api_call *call);
+void api_policy_get(struct api_call *call);
+void api_policy_set(struct api_call *call);
 
 void api_rates(struct api_call *call);
 

@@ -1,11 +1,14 @@
-/* GET /tenants, GET and PUT /tenants/{tenant}: limits, and what is held under them. */
+/* GET /tenants, GET and PUT /tenants/{tenant}: limits, shares and money, and what is held under
+ * them. GET and PUT /policy: how work is ordered. */
 #include "controller/api_handlers.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #define LIMIT_MAX 1000000000000LL /* of any limit: far above any network, far below an overflow */
+#define MONEY_MAX 1000000000000000000LL
 
 static json_t *limit_to_json(int64_t limit)
 {
@@ -14,20 +17,30 @@ static json_t *limit_to_json(int64_t limit)
 
 static json_t *tenant_to_json(const struct tenant_view *view)
 {
-    return json_pack("{s:s, s:I, s:o, s:I, s:o, s:I, s:o}", "name", view->name, "jobs",
-                     (json_int_t)view->jobs_live, "jobs_max", limit_to_json(view->jobs_max), "cpus",
-                     (json_int_t)view->cpus_held, "cpus_max", limit_to_json(view->cpus_max),
-                     "devices_milli", (json_int_t)view->devices_milli_held, "devices_milli_max",
-                     limit_to_json(view->devices_milli_max));
+    return json_pack(
+        "{s:s, s:I, s:o, s:I, s:o, s:I, s:o, s:s?, s:I, s:I, s:I, s:o, s:I, s:I}", "name",
+        view->name, "jobs", (json_int_t)view->jobs_live, "jobs_max", limit_to_json(view->jobs_max),
+        "cpus", (json_int_t)view->cpus_held, "cpus_max", limit_to_json(view->cpus_max),
+        "devices_milli", (json_int_t)view->devices_milli_held, "devices_milli_max",
+        limit_to_json(view->devices_milli_max), "parent",
+        view->parent && *view->parent ? view->parent : NULL, "weight_milli",
+        (json_int_t)view->weight_milli, "guarantee_cpus", (json_int_t)view->guarantee_cpus,
+        "guarantee_devices_milli", (json_int_t)view->guarantee_devices_milli, "budget_micro",
+        limit_to_json(view->budget_micro), "spent_micro", (json_int_t)view->spent_micro,
+        "reserved_micro", (json_int_t)view->reserved_micro);
 }
 
 /* One that has no jobs and no limits is not in the grid: it has none, that is all. */
 static void find_tenant(struct api_call *call, const char *name, struct tenant_view *view)
 {
     if (!grid_tenant_find(shell_grid(call->controller->shell), name, view))
-        *view = (struct tenant_view){
-            .name = name, .cpus_max = -1, .devices_milli_max = -1, .jobs_max = -1
-        };
+        *view = (struct tenant_view){ .name = name,
+                                      .cpus_max = -1,
+                                      .devices_milli_max = -1,
+                                      .jobs_max = -1,
+                                      .parent = "",
+                                      .weight_milli = 1000,
+                                      .budget_micro = -1 };
 }
 
 void api_tenants_list(struct api_call *call)
@@ -71,36 +84,86 @@ void api_tenant_get(struct api_call *call)
     api_reply_json(call, 200, tenant_to_json(&view));
 }
 
+/* What a body may say; null is `none`, where there is one. */
+struct setting {
+    const char *key;
+    size_t offset;
+    int64_t min, max;
+    bool has_none;
+};
+#define SETTING(key_, min_, max_, has_none_)                                                       \
+    {                                                                                              \
+        #key_, offsetof(struct event_tenant_set, key_), min_, max_, has_none_                      \
+    }
+static const struct setting settings[] = {
+    SETTING(jobs_max, -1, LIMIT_MAX, true),
+    SETTING(cpus_max, -1, LIMIT_MAX, true),
+    SETTING(devices_milli_max, -1, LIMIT_MAX, true),
+    SETTING(guarantee_cpus, 0, LIMIT_MAX, false),
+    SETTING(guarantee_devices_milli, 0, LIMIT_MAX, false),
+    SETTING(budget_micro, -1, MONEY_MAX, true),
+};
+
+static const struct setting *find_setting(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(settings); i++)
+        if (!strcmp(settings[i].key, key))
+            return &settings[i];
+    return NULL;
+}
+
+/* false: answered. */
+static bool read_setting(struct api_call *call, const struct setting *setting, const json_t *value,
+                         struct event *event)
+{
+    json_int_t number = json_is_null(value) ? -1 : json_integer_value(value);
+
+    if ((json_is_null(value) && !setting->has_none) ||
+        (!json_is_null(value) && !json_is_integer(value)) || number < setting->min ||
+        number > setting->max) {
+        api_error(call, 400, "invalid", setting->key,
+                  "%s: expected a whole number from 0 to %" PRId64 "%s", setting->key, setting->max,
+                  setting->has_none ? ", or null for no limit" : "");
+        return false;
+    }
+    *(int64_t *)((char *)&event->tenant_set + setting->offset) = number;
+    return true;
+}
+
 /* false: answered. */
 static bool read_limits(struct api_call *call, json_t *body, struct event *event)
 {
-    const struct {
-        const char *key;
-        int64_t *limit;
-    } limits[] = { { "jobs_max", &event->tenant_set.jobs_max },
-                   { "cpus_max", &event->tenant_set.cpus_max },
-                   { "devices_milli_max", &event->tenant_set.devices_milli_max } };
     const char *key;
     json_t *value;
 
     json_object_foreach (body, key, value) {
-        size_t i = 0;
+        const struct setting *setting = find_setting(key);
 
-        while (i < ARRAY_COUNT(limits) && strcmp(limits[i].key, key))
-            i++;
-        if (i == ARRAY_COUNT(limits)) {
+        if (setting) {
+            if (!read_setting(call, setting, value, event))
+                return false;
+        } else if (!strcmp(key, "parent")) {
+            if (!json_is_null(value) && !api_is_name(json_string_value(value))) {
+                api_error(call, 400, "invalid", key,
+                          "parent: expected the name of a tenant, or null for the network");
+                return false;
+            }
+            event->tenant_set.parent = json_is_null(value) ? "" : json_string_value(value);
+        } else if (!strcmp(key, "weight_milli")) {
+            if (!json_is_integer(value) || json_integer_value(value) < 1 ||
+                json_integer_value(value) > GRID_WEIGHT_MILLI_MAX) {
+                api_error(call, 400, "invalid", key, "weight_milli: expected 1 to %u",
+                          GRID_WEIGHT_MILLI_MAX);
+                return false;
+            }
+            event->tenant_set.weight_milli = (uint32_t)json_integer_value(value);
+        } else {
             api_error(call, 400, "invalid", key,
-                      "%s: unknown key; expected jobs_max, cpus_max, devices_milli_max", key);
+                      "%s: unknown key; expected jobs_max, cpus_max, devices_milli_max, parent, "
+                      "weight_milli, guarantee_cpus, guarantee_devices_milli, budget_micro",
+                      key);
             return false;
         }
-        if (!json_is_null(value) && (!json_is_integer(value) || json_integer_value(value) < -1 ||
-                                     json_integer_value(value) > LIMIT_MAX)) {
-            api_error(call, 400, "invalid", key,
-                      "%s: expected a whole number from 0 to %lld, or null for no limit", key,
-                      LIMIT_MAX);
-            return false;
-        }
-        *limits[i].limit = json_is_null(value) ? -1 : json_integer_value(value);
     }
     return true;
 }
@@ -129,6 +192,11 @@ void api_tenant_set(struct api_call *call)
     event.tenant_set.jobs_max = view.jobs_max;
     event.tenant_set.cpus_max = view.cpus_max;
     event.tenant_set.devices_milli_max = view.devices_milli_max;
+    event.tenant_set.parent = view.parent;
+    event.tenant_set.weight_milli = view.weight_milli;
+    event.tenant_set.guarantee_cpus = view.guarantee_cpus;
+    event.tenant_set.guarantee_devices_milli = view.guarantee_devices_milli;
+    event.tenant_set.budget_micro = view.budget_micro;
     if (!read_limits(call, body, &event))
         return;
     rc = shell_apply(shell, &event, NULL, &seq, &err);
@@ -138,4 +206,55 @@ void api_tenant_set(struct api_call *call)
     }
     find_tenant(call, call->params[0], &view);
     api_reply_durable(call, seq, 200, tenant_to_json(&view));
+}
+
+/* --- how work is ordered ---------------------------------------------------------------------- */
+
+static json_t *policy_to_json(const struct grid *grid)
+{
+    struct grid_policy policy = grid_policy(grid);
+
+    return json_pack("{s:s, s:b}", "order", grid_order_name(policy.order), "preempt",
+                     policy.preempts);
+}
+
+void api_policy_get(struct api_call *call)
+{
+    api_reply_json(call, 200, policy_to_json(shell_grid(call->controller->shell)));
+}
+
+void api_policy_set(struct api_call *call)
+{
+    struct shell *shell = call->controller->shell;
+    struct grid_policy policy = grid_policy(shell_grid(shell));
+    struct event event = { .type = EVENT_POLICY_SET };
+    CLEANUP(jsonp) json_t *body = api_body_json(call);
+    struct err err = { 0 };
+    const char *key;
+    uint64_t seq = 0;
+    json_t *value;
+    int rc;
+
+    if (!body)
+        return;
+    event.policy_set.order = policy.order;
+    event.policy_set.preempts = policy.preempts;
+    event.policy_set.by = call->who.user;
+    json_object_foreach (body, key, value) {
+        if (!strcmp(key, "order") && json_is_string(value) &&
+            grid_order_find(json_string_value(value)) >= 0) {
+            event.policy_set.order = (uint32_t)grid_order_find(json_string_value(value));
+        } else if (!strcmp(key, "preempt") && json_is_boolean(value)) {
+            event.policy_set.preempts = json_is_true(value);
+        } else {
+            api_error(call, 400, "invalid", key,
+                      "%s: expected order (fair or fifo) and preempt (true or false)", key);
+            return;
+        }
+    }
+    rc = shell_apply(shell, &event, NULL, &seq, &err);
+    if (rc < 0)
+        api_fail(call, rc, &err);
+    else
+        api_reply_durable(call, seq, 200, policy_to_json(shell_grid(shell)));
 }

@@ -35,6 +35,8 @@ const struct route api_routes[] = {
     { "GET", V1 "/tenants/{tenant}", ROLES_USERS, 0, api_tenant_get },
     { "PUT", V1 "/tenants/{tenant}", ROLES_OPERATORS, BODY_SMALL, api_tenant_set },
     { "GET", V1 "/rates", ROLES_USERS, 0, api_rates },
+    { "GET", V1 "/policy", ROLES_USERS, 0, api_policy_get },
+    { "PUT", V1 "/policy", ROLES_OPERATORS, BODY_SMALL, api_policy_set },
     { "GET", V1 "/usage", ROLES_USERS, 0, api_usage },
     { "GET", V1 "/events", ROLES_USERS, 0, events_handle },
     { "GET", V1 "/journal/status", ROLES_OPERATORS, 0, api_journal_status },

@@ -12,12 +12,10 @@
 
 static void hold(struct grid *grid, struct job *job, struct grant *grant)
 {
-    struct tenant *tenant = job_tenant(grid, job);
-
     fleet_hold(&grid->fleet, grant);
     job->grant = grant;
-    tenant->cpus_held += grant->cpus;
-    tenant->devices_milli_held += grant->devices_milli;
+    shares_hold(grid, job, false);
+    budget_reserve(grid, job);
     grid->cpus_held += grant->cpus;
     grid->devices_milli_held += grant->devices_milli;
     if (job->array)
@@ -27,13 +25,11 @@ static void hold(struct grid *grid, struct job *job, struct grant *grant)
 
 static void release(struct grid *grid, struct job *job)
 {
-    struct tenant *tenant = job_tenant(grid, job);
     struct grant *grant = job->grant;
     uint64_t wall_ms = (uint64_t)(grid->now_ms - grant->granted_ms);
 
     fleet_release(&grid->fleet, grant);
-    tenant->cpus_held -= grant->cpus;
-    tenant->devices_milli_held -= grant->devices_milli;
+    shares_hold(grid, job, true);
     grid->cpus_held -= grant->cpus;
     grid->devices_milli_held -= grant->devices_milli;
     grid->cpu_ms_billed += grant->cpus * wall_ms;
@@ -127,6 +123,7 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
         job_fill_view(grid, job, &effect.view);
         grid->perform(grid->perform_context, &effect);
     }
+    budget_settle(grid, job, usage.price_micro);
     release(grid, job);
 }
 

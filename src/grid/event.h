@@ -43,10 +43,11 @@ enum event_type { /* numbers are for ever: they are in journals */
                   EVENT_NOTE = 14,          /* free text of an operator, for the record */
                   EVENT_SITE_FORGOTTEN = 15, /* gone for good, as an operator says; or readmitted */
                   EVENT_SITE_TARIFF = 16, /* what a site's power costs over time: see grid/power.h */
-                  EVENT_SITE_SHED = 17    /* a site must draw less for a while; or no longer */
+                  EVENT_SITE_SHED = 17,    /* a site must draw less for a while; or no longer */
+                  EVENT_POLICY_SET = 18      /* how the network orders work, as an operator says */
 };
 
-#define EVENT_TYPE_LAST EVENT_SITE_SHED
+#define EVENT_TYPE_LAST EVENT_POLICY_SET
 
 #define OUTCOME_LAST OUTCOME_PAUSED
 enum attempt_outcome {                        /* numbers are for ever */
@@ -107,6 +108,14 @@ struct event_job_submitted {
     uint32_t spec_len;
     uint64_t body_hash; /* of what came with the key: another one is refused; 0 = not known */
 };
+struct event_tenant_set { /* all of it, each time */
+    const char *tenant;
+    int64_t cpus_max, devices_milli_max, jobs_max; /* -1 = no limit; with all tenants under it */
+    const char *parent;                            /* "" = the network */
+    uint32_t weight_milli;                         /* among its siblings; 1000 is one */
+    int64_t guarantee_cpus, guarantee_devices_milli;
+    int64_t budget_micro; /* of money, from its first setting on; -1 = none */
+};
 struct event_attempt_ended {
     uint64_t job_id;
     uint32_t epoch;
@@ -159,10 +168,12 @@ struct event {
             bool cordoned;
             const char *reason;
         } node_state;
+        struct event_tenant_set tenant_set;
         struct {
-            const char *tenant;
-            int64_t cpus_max, devices_milli_max, jobs_max; /* -1 = no limit */
-        } tenant_set;
+            uint32_t order;    /* enum grid_order */
+            uint32_t preempts; /* 1: those who go first may take back room */
+            const char *by;
+        } policy_set;
         struct {
             const char *text;
         } note;

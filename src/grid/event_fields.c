@@ -190,6 +190,12 @@ TABLE(fields_of_site, site_list);
     {                                                                                              \
         .name = (name_), .kind = FIELD_##kind_, .offset = offsetof(struct event, member)           \
     }
+/* With the value that older records mean. */
+#define AT_OR(name_, kind_, member, missing_)                                                      \
+    {                                                                                              \
+        .name = (name_), .kind = FIELD_##kind_, .offset = offsetof(struct event, member),          \
+        .missing = (missing_)                                                                      \
+    }
 #define STRING(name_, member, max_)                                                                \
     {                                                                                              \
         .name = (name_), .kind = FIELD_STRING, .offset = offsetof(struct event, member),           \
@@ -284,6 +290,16 @@ static const struct field tenant_list[] = {
     AT("cpus_max", I64, tenant_set.cpus_max),
     AT("devices_milli_max", I64, tenant_set.devices_milli_max),
     AT("jobs_max", I64, tenant_set.jobs_max),
+    STRING("parent", tenant_set.parent, NAME_MAX_),
+    AT_OR("weight_milli", U32, tenant_set.weight_milli, 1000),
+    AT("guarantee_cpus", I64, tenant_set.guarantee_cpus),
+    AT("guarantee_devices_milli", I64, tenant_set.guarantee_devices_milli),
+    AT_OR("budget_micro", I64, tenant_set.budget_micro, -1),
+};
+static const struct field policy_list[] = {
+    AT("order", U32, policy_set.order),
+    AT("preempts", U32, policy_set.preempts),
+    STRING("by", policy_set.by, EVENT_TEXT_BYTES_MAX),
 };
 static const struct field note_list[] = {
     STRING("text", note.text, EVENT_TEXT_BYTES_MAX),
@@ -348,6 +364,7 @@ static const struct {
     TYPE(EVENT_SITE_FORGOTTEN, "site_forgotten", forgotten_list),
     TYPE(EVENT_SITE_TARIFF, "site_tariff", site_tariff_list),
     TYPE(EVENT_SITE_SHED, "site_shed", shed_list),
+    TYPE(EVENT_POLICY_SET, "policy_set", policy_list),
 };
 
 const struct fields *event_fields(unsigned type)

@@ -13,10 +13,11 @@ struct grid *grid_create(void)
 {
     struct grid *grid = calloc(1, sizeof(*grid));
 
-    if (grid)
+    if (grid) {
         grid->next_id = 1;
-    if (grid)
         grid->fleet.work = &grid->work;
+        shares_init(grid);
+    }
     return grid;
 }
 
@@ -37,6 +38,9 @@ void grid_destroy(struct grid *grid)
     intern_fini(&grid->key_texts);
     intern_fini(&grid->forgotten);
     free(grid->tenants);
+    share_destroy(grid->share);
+    free(grid->turn_list);
+    free(grid->turns);
     free(grid->keys);
     free(grid->key_order);
     free(grid->parts_out);
@@ -98,6 +102,15 @@ static int check_ended(const struct event_attempt_ended *ended, struct err *err)
     return 0;
 }
 
+static int policy_check(const struct event *event, struct err *err)
+{
+    if (event->policy_set.order > ORDER_LAST)
+        return err_field(err, -EINVAL, "order", "unknown order %u", event->policy_set.order);
+    if (event->policy_set.preempts > 1)
+        return err_field(err, -EINVAL, "preempt", "preempt: expected 0 or 1");
+    return 0;
+}
+
 int grid_check(const struct grid *grid, const struct event *event, struct err *err)
 {
     int rc;
@@ -122,6 +135,8 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
         return tariffs_check(grid, &event->site_tariff, err);
     case EVENT_SITE_SHED:
         return power_check_shed(grid, &event->site_shed, err);
+    case EVENT_POLICY_SET:
+        return policy_check(event, err);
     case EVENT_ATTEMPT_ENDED:
         return check_ended(&event->attempt_ended, err);
     case EVENT_PASS:
@@ -154,6 +169,12 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_SITE_FORGOTTEN:
         forget_apply(grid, event);
+        shares_set_total(grid);
+        break;
+    case EVENT_POLICY_SET:
+        grid->order = event->policy_set.order;
+        grid->preempts_not = !event->policy_set.preempts;
+        grid->wants_pass = true;
         break;
     case EVENT_SITE_TARIFF:
         tariffs_apply(grid, &event->site_tariff);

@@ -32,12 +32,19 @@ struct grid; /* opaque */
 #define GRID_ELEMENTS_MAX 100000u /* of one array */
 #define GRID_PARTS_MAX 4096u      /* nodes of one gang */
 #define GRID_SITES_MAX 4096u
+#define GRID_WEIGHT_MILLI_MAX 1000000000u
+#define GRID_GUARANTEE_MAX (1LL << 40)
 #define GRID_PASS_STARTS_MAX 1000u    /* a pass that starts so many stops there and wants another */
 #define GRID_OUTCOMES_KEPT (1u << 22) /* how far back `after` may name an ended job, in ids */
 #define GRID_HOLD_AFTER_MS                                                                         \
     (5 * 60 * 1000LL) /* see docs/scheduling.md: when the head holds nodes                         \
                        */
 
+enum grid_order { /* numbers are for ever: they are in journals and snapshots */
+                  ORDER_FAIR = 0,
+                  ORDER_FIFO = 1
+};
+#define ORDER_LAST ORDER_FIFO
 enum job_state {               /* numbers are for ever */
                  JOB_HELD = 0, /* waits for `after` or `begin` */
                  JOB_QUEUED = 1,
@@ -167,12 +174,25 @@ struct grid_counts grid_count(const struct grid *grid);
 struct tenant_view {
     const char *name; /* good until the next step */
     int64_t cpus_max, devices_milli_max, jobs_max;
-    uint64_t cpus_held, devices_milli_held;
+    uint64_t cpus_held, devices_milli_held; /* as jobs_live: with all tenants under it */
     uint32_t jobs_live;
+    const char *parent;    /* "" = the network */
+    uint32_t weight_milli; /* among its siblings */
+    int64_t guarantee_cpus, guarantee_devices_milli;
+    int64_t budget_micro, spent_micro, reserved_micro; /* budget -1 = none */
 };
 bool grid_tenant_find(const struct grid *grid, const char *name, struct tenant_view *view_out);
 /* In the order of their names, after `after` ("" = the first). Looks at all tenants. */
 bool grid_tenant_next(const struct grid *grid, const char *after, struct tenant_view *view_out);
+
+/* How the network orders work, as the operator set it. */
+struct grid_policy {
+    uint32_t order; /* enum grid_order */
+    bool preempts;  /* those who go first may take back room */
+};
+struct grid_policy grid_policy(const struct grid *grid);
+const char *grid_order_name(uint32_t order); /* "fair" */
+int grid_order_find(const char *name);       /* enum grid_order, or -1 */
 
 /* Sites and what is free there now. */
 struct node_view {

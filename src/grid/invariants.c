@@ -12,6 +12,7 @@
 struct sums { /* recomputed from the jobs */
     uint64_t states[JOB_STOPPING + 1];
     uint64_t cpus, devices_milli, cpu_ms, device_milli_ms, grants, waiting_units[2];
+    uint32_t yielding;
     struct tenant *tenants;
 };
 
@@ -122,6 +123,9 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
         job->grant->devices_milli * (uint64_t)(grid->now_ms - job->grant->granted_ms);
     tenant->cpus_held += job->grant->cpus;
     tenant->devices_milli_held += job->grant->devices_milli;
+    for (uint32_t at = job->tenant; at; at = grid->tenants[at].parent)
+        sums->tenants[at].reserved_micro += job->reserved_micro;
+    sums->yielding += job->yield_cause != YIELD_NONE;
     return check_grant(grid, job, err);
 }
 
@@ -227,6 +231,43 @@ static int check_arrays(const struct grid *grid, struct err *err)
     return rc;
 }
 
+/* A tenant and all under it: what is held, by the grants and in the accounts; the money set aside. */
+static int check_tree(const struct grid *grid, const struct sums *sums, struct err *err)
+{
+    const struct intern *names = &grid->tenant_names;
+    struct tenant *below = mem_alloc(names->entries_count + 1, sizeof(*below));
+    int rc = 0;
+
+    for (uint32_t i = 1; i < names->entries_count; i++)
+        for (uint32_t at = names->entries[i].data ? grid->tenants[i].parent : 0; at;
+             at = grid->tenants[at].parent) {
+            below[at].cpus_below += sums->tenants[i].cpus_held;
+            below[at].devices_milli_below += sums->tenants[i].devices_milli_held;
+            below[at].jobs_below += sums->tenants[i].jobs_live;
+        }
+    for (uint32_t i = 1; i < names->entries_count && rc == 0; i++) {
+        const struct tenant *own = &grid->tenants[i];
+        struct share_amount held;
+
+        if (!names->entries[i].data)
+            continue;
+        held = share_held(grid->share, own->account);
+        if (own->cpus_below != below[i].cpus_below || own->jobs_below != below[i].jobs_below ||
+            own->devices_milli_below != below[i].devices_milli_below)
+            rc = BROKEN("tenant %s: the sums of those under it are wrong", names->entries[i].data);
+        else if (held.of[SHARE_CPUS] != (int64_t)(own->cpus_held + own->cpus_below) ||
+                 held.of[SHARE_VALUE] != (int64_t)(own->devices_milli_held +
+                                                   own->devices_milli_below))
+            rc = BROKEN("tenant %s: its account is not what it holds", names->entries[i].data);
+        else if (own->reserved_micro != sums->tenants[i].reserved_micro)
+            rc = BROKEN("tenant %s: the money set aside is not its jobs'", names->entries[i].data);
+    }
+    free(below);
+    if (rc == 0 && sums->yielding != grid->yielding_count)
+        rc = BROKEN("%u attempts make way, listed are %u", sums->yielding, grid->yielding_count);
+    return rc;
+}
+
 static int check_sums(const struct grid *grid, const struct sums *sums, struct err *err)
 {
     const struct grid_counts *counts = &grid->counts;
@@ -256,7 +297,7 @@ static int check_sums(const struct grid *grid, const struct sums *sums, struct e
              a->devices_milli_held != b->devices_milli_held))
             return BROKEN("tenant %s: its sums are wrong", grid->tenant_names.entries[i].data);
     }
-    return 0;
+    return check_tree(grid, sums, err);
 }
 
 int grid_check_invariants(const struct grid *grid, struct err *err)

@@ -242,15 +242,21 @@ uint32_t grid_tenant(struct grid *grid, const char *name)
     uint32_t number = intern_get(&grid->tenant_names, name, (uint32_t)strlen(name), &is_new);
 
     MEM_GROW(grid->tenants, grid->tenants_cap, number + 1);
-    if (is_new)
-        grid->tenants[number] =
-            (struct tenant){ .cpus_max = -1, .devices_milli_max = -1, .jobs_max = -1 };
+    if (is_new) {
+        grid->tenants[number] = (struct tenant){ .cpus_max = -1,
+                                                 .devices_milli_max = -1,
+                                                 .jobs_max = -1,
+                                                 .weight_milli = 1000,
+                                                 .budget_micro = -1 };
+        shares_add_tenant(grid, number);
+    }
     return number;
 }
 
 void grid_tenant_unref(struct grid *grid, uint32_t number)
 {
-    intern_unref(&grid->tenant_names, number);
+    if (intern_unref(&grid->tenant_names, number))
+        shares_remove_tenant(grid, number);
 }
 
 void job_set_reason(struct grid *grid, struct job *job, const char *fmt, ...)
@@ -434,7 +440,7 @@ void job_end(struct grid *grid, struct job *job, enum job_state state)
     deps_leave(grid, job);
     waits_leave(grid, job);
     job_set_state(grid, job, state);
-    job_tenant(grid, job)->jobs_live--;
+    shares_jobs_live(grid, job->tenant, -1);
     grid_set_outcome(grid, id, outcome_of(state));
     grid_emit(grid, EFFECT_JOB_ENDED, job);
     job_free(grid, job);

@@ -10,21 +10,45 @@ int64_t job_end_bound(const struct grid *grid, const struct job *job)
     return duration_ms ? grid->now_ms + duration_ms + END_SLACK_MS : INT64_MAX;
 }
 
-enum hold pass_hold(const struct grid *grid, const struct job *job)
+uint32_t pass_full_tenant(const struct grid *grid, const struct job *job, enum hold *hold_out)
 {
-    const struct tenant *tenant = job_tenant(grid, job);
     const struct shape *shape = job_shape(grid, job);
+    uint64_t cpus = (uint64_t)shape->tasks * shape->cpus;
+    uint64_t devices_milli = (uint64_t)shape->tasks * shape->devices_milli;
+
+    for (uint32_t at = job->tenant; at; at = grid->tenants[at].parent) {
+        const struct tenant *tenant = &grid->tenants[at];
+
+        *hold_out = HOLD_QUOTA_CPUS;
+        if (tenant->cpus_max >= 0 &&
+            tenant->cpus_held + tenant->cpus_below + cpus > (uint64_t)tenant->cpus_max)
+            return at;
+        *hold_out = HOLD_QUOTA_DEVICES;
+        if (tenant->devices_milli_max >= 0 && devices_milli &&
+            tenant->devices_milli_held + tenant->devices_milli_below + devices_milli >
+                (uint64_t)tenant->devices_milli_max)
+            return at;
+    }
+    *hold_out = HOLD_NONE;
+    return 0;
+}
+
+enum hold pass_hold(struct grid *grid, const struct job *job)
+{
+    enum hold hold;
+    int64_t left, price;
 
     if (job->array && job->array->parallel_max && job->array->active >= job->array->parallel_max)
         return HOLD_PARALLEL;
-    if (tenant->cpus_max >= 0 &&
-        tenant->cpus_held + (uint64_t)shape->tasks * shape->cpus > (uint64_t)tenant->cpus_max)
-        return HOLD_QUOTA_CPUS;
-    if (tenant->devices_milli_max >= 0 && shape->devices_milli &&
-        tenant->devices_milli_held + (uint64_t)shape->tasks * shape->devices_milli >
-            (uint64_t)tenant->devices_milli_max)
-        return HOLD_QUOTA_DEVICES;
-    return HOLD_NONE;
+    if (pass_full_tenant(grid, job, &hold))
+        return hold;
+    left = budget_left(grid, job->tenant);
+    if (left == INT64_MAX)
+        return HOLD_NONE;
+    price = budget_price(grid, job);
+    if (price < 0)
+        return HOLD_BUDGET_UNKNOWN;
+    return price > left ? HOLD_BUDGET : HOLD_NONE;
 }
 
 static void start(struct grid *grid, struct job *job, enum fit_when when)
@@ -79,8 +103,8 @@ static void consider_blocked(struct pass *pass, const struct queue_bucket *bucke
 {
     struct grid *grid = pass->grid;
 
-    if ((pass->blocked && !queue_bucket_is_before(bucket, pass->blocked)) ||
-        (pass->after && !queue_bucket_is_before(pass->after, bucket)))
+    if ((pass->blocked && !queue_bucket_is_before(&grid->queue, bucket, pass->blocked)) ||
+        (pass->after && !queue_bucket_is_before(&grid->queue, pass->after, bucket)))
         return;
     if (!grid->shapes.list[bucket->key.shape].candidates_count ||
         pass_hold(grid, (struct job *)bucket->first) != HOLD_NONE ||
@@ -91,6 +115,19 @@ static void consider_blocked(struct pass *pass, const struct queue_bucket *bucke
 
 /* Room only shrinks while a pass runs: what fits nowhere at its begin need not be walked over, but
  * for who is the first of them. */
+static void find_blocked(struct pass *pass)
+{
+    const struct grid *grid = pass->grid;
+
+    pass->blocked = NULL;
+    for (uint32_t i = 0; i < grid->queue.used_count; i++) {
+        const struct queue_bucket *other = &grid->queue.buckets[grid->queue.used[i]];
+
+        if (grid->shapes.list[other->key.shape].no_fit_version == grid->fleet.room_version)
+            consider_blocked(pass, other);
+    }
+}
+
 static bool may_start(void *context, const struct queue_bucket *bucket)
 {
     struct pass *pass = context;
@@ -109,19 +146,13 @@ static struct job *blocked_before(struct pass *pass, const struct queue_bucket *
 {
     struct grid *grid = pass->grid;
 
-    while (pass->blocked && queue_bucket_is_before(pass->blocked, bucket)) {
+    while (pass->blocked && queue_bucket_is_before(&grid->queue, pass->blocked, bucket)) {
         struct job *job = (struct job *)pass->blocked->first;
 
         if (pass_hold(grid, job) == HOLD_NONE)
             return job;
         pass->after = pass->blocked;
-        pass->blocked = NULL;
-        for (uint32_t i = 0; i < grid->queue.used_count; i++) {
-            const struct queue_bucket *other = &grid->queue.buckets[grid->queue.used[i]];
-
-            if (grid->shapes.list[other->key.shape].no_fit_version == grid->fleet.room_version)
-                consider_blocked(pass, other);
-        }
+        find_blocked(pass);
     }
     return NULL;
 }
@@ -132,11 +163,13 @@ void pass_run(struct grid *grid)
     uint32_t number, starts = 0;
     struct queue_bucket *bucket;
     struct job *head = NULL; /* the first that is blocked by lack of room alone */
+    bool has_turns;
 
     grid->wants_pass = false;
     grid->counts.passes_total++;
     power_resume(grid);
     reserve_clear(&grid->reserve, &grid->fleet);
+    has_turns = shares_rank(grid);
     queue_walk_begin_with(&grid->queue, may_start, &pass);
     while ((bucket = queue_walk_next(&grid->queue, &number)) != NULL) {
         struct job *job = (struct job *)bucket->first;
@@ -169,6 +202,13 @@ void pass_run(struct grid *grid)
         start(grid, job, when);
         if (left > 1)
             queue_walk_again(&grid->queue, number);
+        if (has_turns && shares_have_moved(grid, shape)) {
+            shares_rank(grid);
+            queue_walk_reorder(&grid->queue);
+            pass.after = NULL;
+            if (!head)
+                find_blocked(&pass);
+        }
     }
     reserve_clear(&grid->reserve, &grid->fleet);
 }

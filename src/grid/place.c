@@ -45,9 +45,10 @@ static int check_tenant(const struct grid *grid, const struct event *event, stru
     if (event->tenant_set.cpus_max < -1 || event->tenant_set.devices_milli_max < -1 ||
         event->tenant_set.jobs_max < -1)
         return err_set(err, -EINVAL, "tenant %s: a limit is -1 (none) or more", name);
-    if (grid->tenant_names.live_count >= TENANTS_MAX)
+    if (grid->tenant_names.live_count >= TENANTS_MAX &&
+        !intern_find(&grid->tenant_names, name, (uint32_t)strlen(name)))
         return err_set(err, -ENOSPC, "the network has %u tenants already", TENANTS_MAX);
-    return 0;
+    return shares_check_tenant(grid, event, err);
 }
 
 int place_check(const struct grid *grid, const struct event *event, struct err *err)
@@ -83,6 +84,15 @@ static void set_tenant(struct grid *grid, const struct event *event)
     tenant->cpus_max = event->tenant_set.cpus_max;
     tenant->devices_milli_max = event->tenant_set.devices_milli_max;
     tenant->jobs_max = event->tenant_set.jobs_max;
+    tenant->parent = event->tenant_set.parent && *event->tenant_set.parent
+                         ? intern_find(&grid->tenant_names, event->tenant_set.parent,
+                                       (uint32_t)strlen(event->tenant_set.parent))
+                         : 0;
+    tenant->weight_milli = event->tenant_set.weight_milli;
+    tenant->guarantee_cpus = event->tenant_set.guarantee_cpus;
+    tenant->guarantee_devices_milli = event->tenant_set.guarantee_devices_milli;
+    tenant->budget_micro = event->tenant_set.budget_micro;
+    shares_rebuild(grid, false);
 }
 
 void place_apply(struct grid *grid, const struct event *event)
@@ -96,6 +106,7 @@ void place_apply(struct grid *grid, const struct event *event)
                                            event->site_joined.chips,
                                            event->site_joined.chips_count));
         rates_site_joined(grid, event->site_joined.site.name);
+        shares_set_total(grid);
         break;
     case EVENT_SITE_SEEN:
         site = fleet_find_site(fleet, event->site_seen.site);

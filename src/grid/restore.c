@@ -585,7 +585,8 @@ static void read_job(struct reader *reader, uint64_t *last_id)
 {
     struct grid *grid = reader->grid;
     uint64_t id = *last_id + take(reader, grid->next_id);
-    uint64_t flags = take(reader, reader->version >= 5   ? 127
+    uint64_t flags = take(reader, reader->version >= 6   ? 255
+                                  : reader->version >= 5 ? 127
                                   : reader->version >= 3 ? 63
                                                          : 31);
     struct job *job;
@@ -628,6 +629,8 @@ static void read_job(struct reader *reader, uint64_t *last_id)
         read_yield(reader, job);
     if (!reader->failed && (flags & JOB_HAS_WAIT))
         read_wait(reader, job);
+    if (!reader->failed && (flags & JOB_HAS_RESERVED))
+        job->reserved_micro = take_signed(reader, 1, INT64_MAX / 4);
     if (reader->failed)
         return;
     count_job(grid, job);
@@ -684,6 +687,69 @@ static void read_forgotten(struct reader *reader)
     }
 }
 
+static bool read_tenant_share(struct reader *reader, struct tenant *tenant)
+{
+    struct grid *grid = reader->grid;
+    const char *parent = take_text(reader, MODEL_NAME_BYTES - 1);
+
+    tenant->parent =
+        *parent ? intern_find(&grid->tenant_names, parent, (uint32_t)strlen(parent)) : 0;
+    tenant->weight_milli = (uint32_t)take(reader, GRID_WEIGHT_MILLI_MAX);
+    tenant->guarantee_cpus = take_signed(reader, 0, GRID_GUARANTEE_MAX);
+    tenant->guarantee_devices_milli = take_signed(reader, 0, GRID_GUARANTEE_MAX);
+    tenant->budget_micro = take_signed(reader, -1, INT64_MAX);
+    tenant->spent_micro = take_signed(reader, 0, INT64_MAX);
+    return tenant->weight_milli && (!*parent || tenant->parent) &&
+           (!tenant->parent || grid->tenants[tenant->parent].has_limits);
+}
+
+static bool tree_is_sound(const struct grid *grid)
+{
+    for (uint32_t i = 1; i < grid->tenant_names.entries_count; i++) {
+        uint32_t depth = 0;
+
+        for (uint32_t at = grid->tenant_names.entries[i].data ? i : 0; at;
+             at = grid->tenants[at].parent)
+            if (++depth > SHARE_DEPTH_MAX)
+                return false;
+    }
+    return true;
+}
+
+static void read_shares(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    const char *last = "";
+    uint64_t count;
+
+    grid->order = (uint32_t)take(reader, ORDER_LAST);
+    grid->preempts_not = take(reader, 1);
+    grid->preempt_next_ms = take_signed(reader, 0, INT64_MAX);
+    count = take(reader, TENANTS_MAX + 1);
+    if (count != grid->tenant_names.live_count)
+        reader->failed = true;
+    for (uint64_t i = 0; i < count && !reader->failed; i++) {
+        const char *name = take_text(reader, MODEL_NAME_BYTES - 1);
+        uint32_t number = intern_find(&grid->tenant_names, name, (uint32_t)strlen(name));
+        struct share_memory memory;
+        uint64_t bits = take(reader, UINT64_MAX);
+
+        memory.since_ms = take_past_time(reader);
+        memcpy(&memory.borrowed_mean, &bits, sizeof(bits));
+        if (reader->failed || !number || strcmp(name, last) <= 0 ||
+            !(memory.borrowed_mean >= 0 && memory.borrowed_mean < 1e18)) {
+            reader->failed = true;
+            return;
+        }
+        last = name;
+        share_set_memory(grid->share, grid->tenants[number].account, memory);
+        if (grid->tenants[number].has_limits && !read_tenant_share(reader, &grid->tenants[number]))
+            reader->failed = true;
+    }
+    if (!tree_is_sound(grid))
+        reader->failed = true;
+}
+
 static void read_all(struct reader *reader)
 {
     uint64_t count, last_id = 0;
@@ -705,10 +771,14 @@ static void read_all(struct reader *reader)
         read_keys(reader);
     if (!reader->failed && reader->version >= 2) {
         read_key_hashes(reader);
+        if (!reader->failed && reader->version >= 6)
+            read_shares(reader);
         read_forgotten(reader);
     }
     if (!reader->failed && reader->version >= 5 && power_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
+    if (!reader->failed)
+        shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)
         reader->failed = true;
     arena_fini(&reader->arena);

@@ -239,7 +239,8 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
                      (job->past ? JOB_HAS_PAST : 0) | (job->grant ? JOB_HAS_GRANT : 0) |
                      (job->cancel_requested ? JOB_CANCEL_REQUESTED : 0) |
                      (job->yield_cause || job->yields_count ? JOB_HAS_YIELD : 0) |
-                     (has_waited(job) ? JOB_HAS_WAIT : 0));
+                     (has_waited(job) ? JOB_HAS_WAIT : 0) |
+                     (job->reserved_micro ? JOB_HAS_RESERVED : 0));
     put_u64(out, job->state);
     put_i64(out, job->submitted_ms);
     put_i64(out, job->item.eligible_ms);
@@ -279,6 +280,8 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
         put_u64(out, job->wait->cut_site);
         put_u64(out, job->wait->cuts_count);
     }
+    if (job->reserved_micro)
+        put_i64(out, job->reserved_micro);
 }
 
 static void put_keys(const struct grid *grid, struct buf *out)
@@ -310,6 +313,49 @@ static void put_key_hashes(const struct grid *grid, struct buf *out)
 {
     for (uint32_t i = grid->key_first; i < grid->key_end; i++)
         put_u64(out, grid->keys[grid->key_order[i]].body_hash);
+}
+
+static uint64_t bits_of(double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
+
+/* Of each tenant what it is told to be, and what is remembered of it; by name. */
+static void put_shares(const struct grid *grid, struct buf *out)
+{
+    const struct intern *names = &grid->tenant_names;
+    const char **list = mem_alloc(names->entries_count + 1, sizeof(*list));
+    uint32_t count = 0;
+
+    put_u64(out, grid->order);
+    put_u64(out, grid->preempts_not);
+    put_i64(out, grid->preempt_next_ms);
+    for (uint32_t i = 1; i < names->entries_count; i++)
+        if (names->entries[i].data)
+            list[count++] = names->entries[i].data;
+    qsort(list, count, sizeof(*list), compare_texts);
+    put_u64(out, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tenant *tenant =
+            &grid->tenants[intern_find(names, list[i], (uint32_t)strlen(list[i]))];
+        struct share_memory memory = share_memory(grid->share, tenant->account);
+
+        put_text(out, list[i]);
+        put_u64(out, bits_of(memory.borrowed_mean));
+        put_i64(out, memory.since_ms);
+        if (!tenant->has_limits)
+            continue;
+        put_text(out, tenant->parent ? names->entries[tenant->parent].data : "");
+        put_u64(out, tenant->weight_milli);
+        put_i64(out, tenant->guarantee_cpus);
+        put_i64(out, tenant->guarantee_devices_milli);
+        put_i64(out, tenant->budget_micro);
+        put_i64(out, tenant->spent_micro);
+    }
+    free(list);
 }
 
 static void put_head(const struct grid *grid, struct buf *out)
@@ -374,6 +420,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     }
     put_keys(grid, out);
     put_key_hashes(grid, out);
+    put_shares(grid, out);
     put_forgotten(grid, out);
     power_put(grid, out);
     free(writer.strings.places);

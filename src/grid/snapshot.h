@@ -8,8 +8,8 @@
 #define SNAPSHOT_MAGIC "mains grid"
 /* 2 ends with the hashes of the idempotency keys and the forgotten sites; 3 has what made way
  * (JOB_HAS_YIELD); 4 has what is known of work (rates.c).
- * 5 has tariffs, cuts and who waits for them. Older ones are still read. */
-#define SNAPSHOT_VERSION 5u
+ * 5 has tariffs, cuts and who waits for them; 6 has the tree of tenants. Older ones are still read. */
+#define SNAPSHOT_VERSION 6u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */
@@ -20,3 +20,4 @@
 #define JOB_CANCEL_REQUESTED 16u
 #define JOB_HAS_YIELD 32u /* its cause, for whom, and how often */
 #define JOB_HAS_WAIT 64u  /* for power */
+#define JOB_HAS_RESERVED 128u /* money */

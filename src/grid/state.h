@@ -5,7 +5,8 @@
  * pass.c      one scheduling pass                                       place.c    sites, tenants
  * rates.c     how fast work runs
  * usage.c     the ledger's arithmetic                                   view.c     what others read
- * yield.c     attempts that make way for something else
+ * yield.c     attempts that make way for something else                 shares.c   whose turn it is
+ * budget.c    what tenants may still spend                              preempt.c  who makes way
  * snapshot.c  to bytes and back                                         invariants.c */
 #pragma once
 
@@ -16,6 +17,7 @@
 #include "sched/queue.h"
 #include "sched/reserve.h"
 #include "sched/shape.h"
+#include "sched/share.h"
 
 #define JOB_PAGE_IDS 1024u     /* ids per page of the job table */
 #define OUTCOME_PAGE_IDS 4096u /* ids per page of the outcomes: 2 bits each */
@@ -67,6 +69,23 @@ struct tenant { /* by the number of its name in grid.tenant_names */
     uint64_t cpus_held, devices_milli_held;
     uint32_t jobs_live;
     bool has_limits; /* told by an event: kept without jobs too */
+    /* Told by events; the numbers below hold for all tenants under it, too. */
+    uint32_t parent; /* 0 = the network; it has has_limits, and so never goes */
+    uint32_t weight_milli;
+    int64_t guarantee_cpus, guarantee_devices_milli;
+    int64_t budget_micro;            /* -1 = none */
+    int64_t spent_micro;             /* of ended attempts, since it has has_limits */
+    int64_t reserved_micro;          /* of live ones */
+    uint64_t cpus_below, devices_milli_below; /* held by the tenants under it */
+    uint32_t jobs_below;
+    /* Scratch and handles. */
+    uint32_t account; /* in grid.share */
+    uint32_t turn_mark;
+};
+
+struct turn { /* of a tenant with work waiting */
+    uint32_t tenant;
+    struct share_key key;
 };
 
 struct job {
@@ -87,6 +106,7 @@ struct job {
     bool cancel_requested;
     uint16_t yields_count; /* how often it made way */
     uint64_t yield_for;    /* the job it makes way for; 0 = none in particular */
+    int64_t reserved_micro; /* of its tenants' budgets, while it holds */
 };
 
 enum yield_cause {                   /* numbers are for ever: they are in snapshots */
@@ -129,6 +149,15 @@ struct grid {
     struct intern tenant_names;
     struct tenant *tenants;
     uint32_t tenants_cap;
+    struct share *share;   /* what each holds and has borrowed: shares.c */
+    uint32_t order;        /* enum grid_order */
+    bool preempts_not;     /* nobody makes way for others */
+    int64_t preempt_next_ms; /* preempt.c: when it is looked at again whether somebody should */
+    struct turn *turn_list; /* scratch of a pass, as all of these */
+    uint32_t turn_list_cap, turn_mark;
+    uint32_t *turns; /* by tenant */
+    uint32_t turns_cap;
+    double turn_growth;
 
     char ***pages; /* see jobs.c: pages of tagged pointers, NULL when empty */
     uint64_t pages_base;
@@ -263,6 +292,34 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
 void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended);
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch);
 
+/* --- shares.c ----------------------------------------------------------------------------- */
+void shares_init(struct grid *grid);
+void shares_add_tenant(struct grid *grid, uint32_t number);
+void shares_remove_tenant(struct grid *grid, uint32_t number);
+/* The accounts anew: a tenant's numbers have changed. With keep_memory (a restore), what each
+ * remembers is as it is set. */
+void shares_rebuild(struct grid *grid, bool keep_memory);
+void shares_set_total(struct grid *grid);
+/* An attempt holds, or no longer does: at its tenant and all above. */
+void shares_hold(struct grid *grid, const struct job *job, bool release);
+struct share_amount shares_of_shape(const struct shape *shape);
+/* Whose turn it is among those with work waiting, into the queue; false: all are alike. */
+bool shares_rank(struct grid *grid);
+/* That much more has been started: must the turns be worked out again? */
+bool shares_have_moved(struct grid *grid, const struct shape *shape);
+int shares_check_tenant(const struct grid *grid, const struct event *event, struct err *err);
+void shares_jobs_live(struct grid *grid, uint32_t tenant, int32_t by);
+
+/* --- budget.c ----------------------------------------------------------------------------- */
+/* Has it, or one above it, a budget? */
+bool budget_exists(const struct grid *grid, uint32_t tenant);
+int64_t budget_left(const struct grid *grid, uint32_t tenant); /* INT64_MAX = no budget */
+/* What the job costs at most by its limit where it could run; -1: without a limit nobody knows. */
+int64_t budget_price(struct grid *grid, const struct job *job);
+void budget_reserve(struct grid *grid, struct job *job);
+void budget_settle(struct grid *grid, struct job *job, int64_t price_micro);
+void budget_restore(struct grid *grid, const struct job *job);
+
 /* --- yield.c ------------------------------------------------------------------------------ */
 /* Runs, is not being stopped, and goes back to the queue when it is. */
 bool yield_is_possible(const struct grid *grid, const struct job *job);
@@ -285,8 +342,17 @@ void usage_add(struct usage *sum, const struct usage *usage, bool first);
 /* --- pass.c, place.c ---------------------------------------------------------------------- */
 void pass_run(struct grid *grid);
 /* What keeps this job from starting that is not room: NULL = nothing. */
-enum hold { HOLD_NONE, HOLD_PARALLEL, HOLD_QUOTA_CPUS, HOLD_QUOTA_DEVICES };
-enum hold pass_hold(const struct grid *grid, const struct job *job);
+enum hold {
+    HOLD_NONE,
+    HOLD_PARALLEL,
+    HOLD_QUOTA_CPUS,
+    HOLD_QUOTA_DEVICES,
+    HOLD_BUDGET,        /* it may cost more than is left */
+    HOLD_BUDGET_UNKNOWN /* there is a budget, and nobody knows what it costs */
+};
+enum hold pass_hold(struct grid *grid, const struct job *job);
+/* Which of its tenants, from its own up, has no more room for this under its limits; 0 = none. */
+uint32_t pass_full_tenant(const struct grid *grid, const struct job *job, enum hold *hold_out);
 int64_t job_end_bound(const struct grid *grid, const struct job *job);
 int place_check(const struct grid *grid, const struct event *event, struct err *err);
 void place_apply(struct grid *grid, const struct event *event);

@@ -182,10 +182,19 @@ static int check_room(const struct grid *grid, const struct event_job_submitted 
                        GRID_JOBS_MAX);
     if (!number && grid->tenant_names.live_count >= TENANTS_MAX)
         return err_set(err, -ENOSPC, "the network has %u tenants already", TENANTS_MAX);
-    if (number && grid->tenants[number].jobs_max >= 0 &&
-        (int64_t)(grid->tenants[number].jobs_live + wanted) > grid->tenants[number].jobs_max)
-        return err_set(err, -EDQUOT, "tenant %s has %u jobs; its limit is %" PRId64, submit->tenant,
-                       grid->tenants[number].jobs_live, grid->tenants[number].jobs_max);
+    for (uint32_t at = number; at; at = grid->tenants[at].parent) {
+        const struct tenant *tenant = &grid->tenants[at];
+
+        if (tenant->jobs_max >= 0 &&
+            (int64_t)(tenant->jobs_live + tenant->jobs_below + wanted) > tenant->jobs_max)
+            return err_set(err, -EDQUOT, "tenant %s has %u jobs; its limit is %" PRId64,
+                           intern_data(&grid->tenant_names, at),
+                           tenant->jobs_live + tenant->jobs_below, tenant->jobs_max);
+    }
+    if (!submit->request.duration_ms_max && budget_exists(grid, number))
+        return err_field(err, -EINVAL, "duration",
+                         "tenant %s has a budget: say a duration, so that the price is known",
+                         submit->tenant);
     return 0;
 }
 
@@ -295,7 +304,7 @@ static void add_job(struct grid *grid, const struct event_job_submitted *submit,
     job->state = JOB_HELD;
     grid->counts.held++;
     grid->counts.submitted_total++;
-    job_tenant(grid, job)->jobs_live++;
+    shares_jobs_live(grid, job->tenant, 1);
     if (array)
         array->live++;
     job->deps = copy_deps(grid, &submit->request);

@@ -1,6 +1,8 @@
 /* Tenants as the shell reads them: limits, and what is held under them. */
 #include "grid/state.h"
 
+#include "base/cleanup.h"
+
 #include <string.h>
 
 static void fill(const struct grid *grid, uint32_t number, struct tenant_view *out)
@@ -11,9 +13,37 @@ static void fill(const struct grid *grid, uint32_t number, struct tenant_view *o
                                  .cpus_max = tenant->cpus_max,
                                  .devices_milli_max = tenant->devices_milli_max,
                                  .jobs_max = tenant->jobs_max,
-                                 .cpus_held = tenant->cpus_held,
-                                 .devices_milli_held = tenant->devices_milli_held,
-                                 .jobs_live = tenant->jobs_live };
+                                 .cpus_held = tenant->cpus_held + tenant->cpus_below,
+                                 .devices_milli_held =
+                                     tenant->devices_milli_held + tenant->devices_milli_below,
+                                 .jobs_live = tenant->jobs_live + tenant->jobs_below,
+                                 .parent = intern_data(&grid->tenant_names, tenant->parent),
+                                 .weight_milli = tenant->weight_milli,
+                                 .guarantee_cpus = tenant->guarantee_cpus,
+                                 .guarantee_devices_milli = tenant->guarantee_devices_milli,
+                                 .budget_micro = tenant->budget_micro,
+                                 .spent_micro = tenant->spent_micro,
+                                 .reserved_micro = tenant->reserved_micro };
+}
+
+struct grid_policy grid_policy(const struct grid *grid)
+{
+    return (struct grid_policy){ .order = grid->order, .preempts = !grid->preempts_not };
+}
+
+static const char *const order_names[] = { "fair", "fifo" };
+
+const char *grid_order_name(uint32_t order)
+{
+    return order < ARRAY_COUNT(order_names) ? order_names[order] : "unknown";
+}
+
+int grid_order_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(order_names); i++)
+        if (strcmp(order_names[i], name) == 0)
+            return (int)i;
+    return -1;
 }
 
 bool grid_tenant_find(const struct grid *grid, const char *name, struct tenant_view *view_out)

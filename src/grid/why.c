@@ -230,6 +230,7 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
     bool is_exact;
     char busy[256] = "";
 
+    shares_rank(grid);
     why->ahead = queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, &is_exact);
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
     if (count && grid->fleet.grants_count <= ESTIMATE_GRANTS_MAX)
@@ -250,10 +251,25 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
     }
 }
 
+static void why_budget(struct grid *grid, const struct job *job, struct why *why)
+{
+    const char *name = intern_data(&grid->tenant_names, job->tenant);
+    char price[32], left[32];
+
+    units_print_micro(budget_price(grid, job), price, sizeof(price));
+    units_print_micro(MAX(budget_left(grid, job->tenant), 0), left, sizeof(left));
+    say(why, "budget",
+        "may cost %s by its duration, tenant %s has %s left to spend: shorten it or raise the "
+        "budget",
+        price, name, left);
+}
+
 static void why_queued(struct grid *grid, const struct job *job, struct why *why)
 {
-    const struct tenant *tenant = job_tenant(grid, job);
     const char *name = intern_data(&grid->tenant_names, job->tenant);
+    const struct tenant *tenant;
+    enum hold hold;
+    uint32_t full;
     struct shape *shape = job_shape(grid, job);
     struct verdict is = explain_shape(shape, &grid->fleet, EXPLAIN_ALL_SITES);
     char held[32], most[32];
@@ -262,6 +278,10 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
         why_never(grid, shape, &is, why);
         return;
     }
+    full = pass_full_tenant(grid, job, &hold);
+    tenant = &grid->tenants[full];
+    if (full)
+        name = intern_data(&grid->tenant_names, full);
     switch (pass_hold(grid, job)) {
     case HOLD_PARALLEL:
         say(why, "parallel", "array %" PRIu64 " runs %u elements at once, as it asks; %u wait",
@@ -270,12 +290,19 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
     case HOLD_QUOTA_CPUS:
         say(why, "quota",
             "tenant %s holds %" PRIu64 " CPUs, this needs %" PRIu64 " more, its limit is %" PRId64,
-            name, tenant->cpus_held, (uint64_t)shape->tasks * shape->cpus, tenant->cpus_max);
+            name, tenant->cpus_held + tenant->cpus_below, (uint64_t)shape->tasks * shape->cpus, tenant->cpus_max);
         break;
     case HOLD_QUOTA_DEVICES:
-        units_print_milli((int64_t)tenant->devices_milli_held, held, sizeof(held));
+        units_print_milli((int64_t)(tenant->devices_milli_held + tenant->devices_milli_below), held, sizeof(held));
         units_print_milli(tenant->devices_milli_max, most, sizeof(most));
         say(why, "quota", "tenant %s holds %s devices and its limit is %s", name, held, most);
+        break;
+    case HOLD_BUDGET:
+        why_budget(grid, job, why);
+        break;
+    case HOLD_BUDGET_UNKNOWN:
+        say(why, "budget", "tenant %s has a budget and the job no duration: submit it with one",
+            name);
         break;
     case HOLD_NONE:
         if (grid->wants_pass &&

@@ -1,5 +1,6 @@
 #include "sched/queue.h"
 
+#include "base/cleanup.h"
 #include "sched/mem.h"
 
 #include <assert.h>
@@ -86,17 +87,27 @@ void queue_remove(struct queue *queue, struct queue_item *item)
 
 /* --- walking the heads ---------------------------------------------------------------------- */
 
-bool queue_bucket_is_before(const struct queue_bucket *a, const struct queue_bucket *b)
+static inline uint32_t rank_of(const struct queue *queue, const struct queue_bucket *bucket)
 {
-    if (a->key.job_class != b->key.job_class)
-        return a->key.job_class > b->key.job_class;
+    uint32_t turn = queue->turns ? queue->turns[bucket->key.tenant] : 0;
+
+    return (15u - MIN(bucket->key.job_class, 15u)) << 28 | turn;
+}
+
+bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,
+                            const struct queue_bucket *b)
+{
+    uint32_t rank_a = rank_of(queue, a), rank_b = rank_of(queue, b);
+
+    if (rank_a != rank_b)
+        return rank_a < rank_b;
     return a->first_ms != b->first_ms ? a->first_ms < b->first_ms : a->first_id < b->first_id;
 }
 
 static inline bool head_is_before(const struct queue_head *a, const struct queue_head *b)
 {
-    if (a->job_class != b->job_class)
-        return a->job_class > b->job_class;
+    if (a->rank != b->rank)
+        return a->rank < b->rank;
     return a->first_ms != b->first_ms ? a->first_ms < b->first_ms : a->first_id < b->first_id;
 }
 
@@ -104,7 +115,7 @@ static struct queue_head head_of(const struct queue *queue, uint32_t number)
 {
     const struct queue_bucket *bucket = &queue->buckets[number];
 
-    return (struct queue_head){ bucket->first_ms, bucket->first_id, bucket->key.job_class, number };
+    return (struct queue_head){ bucket->first_ms, bucket->first_id, rank_of(queue, bucket), number };
 }
 
 static void sift_down(struct queue *queue, uint32_t at)
@@ -135,6 +146,14 @@ void queue_walk_begin_with(struct queue *queue,
     for (uint32_t i = 0; i < queue->used_count; i++)
         if (!wanted || wanted(context, &queue->buckets[queue->used[i]]))
             queue->heap[queue->heap_count++] = head_of(queue, queue->used[i]);
+    for (uint32_t i = queue->heap_count / 2; i-- > 0;)
+        sift_down(queue, i);
+}
+
+void queue_walk_reorder(struct queue *queue)
+{
+    for (uint32_t i = 0; i < queue->heap_count; i++)
+        queue->heap[i] = head_of(queue, queue->heap[i].number);
     for (uint32_t i = queue->heap_count / 2; i-- > 0;)
         sift_down(queue, i);
 }
@@ -170,7 +189,7 @@ void queue_walk_again(struct queue *queue, uint32_t number)
 uint64_t queue_ahead(const struct queue *queue, const struct queue_item *item, uint32_t steps_max,
                      bool *is_exact_out)
 {
-    uint32_t job_class = queue->buckets[item->bucket].key.job_class;
+    uint32_t rank = rank_of(queue, &queue->buckets[item->bucket]);
     uint64_t ahead = 0;
 
     *is_exact_out = true;
@@ -179,8 +198,8 @@ uint64_t queue_ahead(const struct queue *queue, const struct queue_item *item, u
         const struct queue_item *other = bucket->first;
         uint32_t count = 0;
 
-        if (bucket->key.job_class != job_class) {
-            ahead += bucket->key.job_class > job_class ? bucket->count : 0;
+        if (rank_of(queue, bucket) != rank) {
+            ahead += rank_of(queue, bucket) < rank ? bucket->count : 0;
             continue;
         }
         for (; other && steps_max && item_is_before(other, item); other = other->next, steps_max--)

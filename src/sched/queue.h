@@ -1,4 +1,5 @@
-/* queue.h - who waits, in order: class first, then who became eligible first, ties by id.
+/* queue.h - who waits, in order: class first, then whose tenant's turn it is (the caller's to say;
+ * without, all are alike), then who became eligible first, ties by id.
  *
  * Jobs that nothing distinguishes for placement share a bucket: when its head does not fit, none
  * does. A pass looks at bucket heads, so it costs what differs, not what waits. */
@@ -33,8 +34,9 @@ struct queue_bucket {
 struct queue_head { /* of a bucket, beside its likes: an order without looking at buckets */
     int64_t first_ms;
     uint64_t first_id;
-    uint32_t job_class, number;
+    uint32_t rank, number; /* rank: class and turn */
 };
+#define QUEUE_TURNS_MAX (1u << 28)
 
 struct queue {
     struct intern keys;
@@ -45,6 +47,7 @@ struct queue {
     struct queue_head *heap; /* of the pass under way */
     uint32_t heap_count, heap_cap;
     uint64_t count;
+    const uint32_t *turns; /* by tenant, below QUEUE_TURNS_MAX, less goes first; NULL = all alike */
 };
 
 void queue_fini(struct queue *queue);
@@ -62,7 +65,10 @@ void queue_walk_begin_with(struct queue *queue,
                            bool (*wanted)(void *context, const struct queue_bucket *bucket),
                            void *context);
 /* Is the head of `a` before that of `b`? */
-bool queue_bucket_is_before(const struct queue_bucket *a, const struct queue_bucket *b);
+bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,
+                            const struct queue_bucket *b);
+/* The turns have changed: put what is left of the walk in order again. */
+void queue_walk_reorder(struct queue *queue);
 struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out);
 void queue_walk_again(struct queue *queue, uint32_t number);
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *const dimension_names[SHARE_DIMENSIONS] = {
     [SHARE_VALUE] = "device value",
@@ -25,6 +26,8 @@ struct share {
     struct share_amount total;
     struct account *accounts;
     uint32_t count, cap;
+    uint32_t *free_list;
+    uint32_t free_count, free_cap;
 };
 
 struct share_params share_params_default(void)
@@ -70,6 +73,7 @@ void share_destroy(struct share *share)
     if (!share)
         return;
     free(share->accounts);
+    free(share->free_list);
     free(share);
 }
 
@@ -87,6 +91,12 @@ int share_add(struct share *share, uint32_t parent, uint32_t weight_milli, uint3
         return err_set(err, -EINVAL, "account: a weight of 0");
     if (share->accounts[parent].depth >= SHARE_DEPTH_MAX)
         return err_set(err, -ENOSPC, "account: more than %u levels", SHARE_DEPTH_MAX);
+    if (share->free_count) {
+        *account_out = share->free_list[--share->free_count];
+        share->accounts[*account_out] =
+            account_new(parent, share->accounts[parent].depth + 1, weight_milli);
+        return 0;
+    }
     if (share->count >= SHARE_ACCOUNTS_MAX)
         return err_set(err, -ENOSPC, "account: more than %u", SHARE_ACCOUNTS_MAX);
     MEM_GROW(share->accounts, share->cap, share->count + 1);
@@ -94,6 +104,19 @@ int share_add(struct share *share, uint32_t parent, uint32_t weight_milli, uint3
         account_new(parent, share->accounts[parent].depth + 1, weight_milli);
     *account_out = share->count++;
     return 0;
+}
+
+void share_remove(struct share *share, uint32_t account)
+{
+    struct account *own = &share->accounts[account], *parent = &share->accounts[own->parent];
+
+    assert(account);
+    for (uint32_t d = 0; d < SHARE_DIMENSIONS; d++) {
+        assert(!own->held.of[d] && !own->promised.of[d]);
+        parent->promised.of[d] -= own->guarantee.of[d];
+    }
+    MEM_GROW(share->free_list, share->free_cap, share->free_count + 1);
+    share->free_list[share->free_count++] = account;
 }
 
 int share_set_guarantee(struct share *share, uint32_t account, const struct share_amount *amount,
@@ -122,6 +145,15 @@ int share_set_guarantee(struct share *share, uint32_t account, const struct shar
         parent->promised.of[d] += amount->of[d] - own->guarantee.of[d];
     own->guarantee = *amount;
     return 0;
+}
+
+void share_put_guarantee(struct share *share, uint32_t account, const struct share_amount *amount)
+{
+    struct account *own = &share->accounts[account];
+
+    for (uint32_t d = 0; d < SHARE_DIMENSIONS; d++)
+        share->accounts[own->parent].promised.of[d] += amount->of[d] - own->guarantee.of[d];
+    own->guarantee = *amount;
 }
 
 void share_set_quota(struct share *share, uint32_t account, const struct share_amount *amount)
@@ -205,6 +237,16 @@ static double dominant(const struct share *share, const struct share_amount *amo
 static double borrowed(const struct share *share, const struct account *account)
 {
     return MAX(dominant(share, &account->held) - dominant(share, &account->guarantee), 0.0);
+}
+
+struct share_amount share_held(const struct share *share, uint32_t account)
+{
+    return share->accounts[account].held;
+}
+
+double share_dominant(const struct share *share, const struct share_amount *amount)
+{
+    return dominant(share, amount);
 }
 
 double share_borrowed(const struct share *share, uint32_t account)
@@ -307,6 +349,70 @@ static struct standing standing_of(const struct share *share, uint32_t account, 
                                         1000.0 / own->weight_milli };
 }
 
+struct share_memory share_memory(const struct share *share, uint32_t account)
+{
+    const struct account *own = &share->accounts[account];
+
+    return (struct share_memory){ own->borrowed_mean, own->since_ms };
+}
+
+struct share_memory share_memory_at(const struct share *share, uint32_t account, int64_t now_ms)
+{
+    const struct account *own = &share->accounts[account];
+
+    return (struct share_memory){ borrowed_mean(share, own, now_ms), MAX(own->since_ms, now_ms) };
+}
+
+void share_set_memory(struct share *share, uint32_t account, struct share_memory memory)
+{
+    share->accounts[account].borrowed_mean = memory.borrowed_mean;
+    share->accounts[account].since_ms = memory.since_ms;
+}
+
+void share_fill_key(const struct share *share, uint32_t account, int64_t now_ms,
+                    struct share_key *out)
+{
+    out->count = share->accounts[account].depth;
+    for (uint32_t at = account; at; at = share->accounts[at].parent) {
+        struct standing standing = standing_of(share, at, now_ms);
+        uint64_t bits;
+
+        /* Not below zero, so that the order of the bits is that of the numbers. */
+        memcpy(&bits, &standing.key, sizeof(bits));
+        out->levels[share->accounts[at].depth - 1] = (uint64_t)standing.is_over << 63 | bits;
+    }
+}
+
+int share_compare_keys(const struct share_key *a, const struct share_key *b)
+{
+    for (uint32_t i = 0; i < a->count && i < b->count; i++)
+        if (a->levels[i] != b->levels[i])
+            return a->levels[i] < b->levels[i] ? -1 : 1;
+    return (a->count > b->count) - (a->count < b->count);
+}
+
+bool share_is_within(const struct share *share, uint32_t account, const struct share_amount *more)
+{
+    bool is_promised = false;
+
+    for (uint32_t at = account; at; at = share->accounts[at].parent) {
+        const struct account *own = &share->accounts[at];
+
+        if (dominant(share, &own->guarantee) <= 0)
+            continue; /* nothing is promised at this level: the others decide */
+        is_promised = true;
+        for (uint32_t d = SHARE_VALUE; d <= SHARE_MEMORY; d++)
+            if (more->of[d] > 0 && own->guarantee.of[d] > 0 &&
+                more->of[d] > own->guarantee.of[d] - own->held.of[d])
+                return false;
+        if (more->of[SHARE_VALUE] > 0 && !own->guarantee.of[SHARE_VALUE])
+            return false; /* a promise of CPUs is none of devices */
+        if (!more->of[SHARE_VALUE] && !own->guarantee.of[SHARE_CPUS])
+            return false;
+    }
+    return is_promised;
+}
+
 bool share_is_before(const struct share *share, uint32_t a, uint32_t b, int64_t now_ms)
 {
     const struct account *accounts = share->accounts;
@@ -350,6 +456,22 @@ uint32_t share_first(const struct share *share, const uint32_t *accounts, uint32
 static bool is_over(const struct share *share, uint32_t account)
 {
     for (uint32_t at = account; at; at = share->accounts[at].parent)
+        if (dominant(share, &share->accounts[at].held) <=
+            dominant(share, &share->accounts[at].guarantee))
+            return false;
+    return true;
+}
+
+static bool is_above(const struct share *share, uint32_t upper, uint32_t account)
+{
+    while (share->accounts[account].depth > share->accounts[upper].depth)
+        account = share->accounts[account].parent;
+    return account == upper;
+}
+
+bool share_owes(const struct share *share, uint32_t account, uint32_t to)
+{
+    for (uint32_t at = account; !is_above(share, at, to); at = share->accounts[at].parent)
         if (dominant(share, &share->accounts[at].held) <=
             dominant(share, &share->accounts[at].guarantee))
             return false;

@@ -49,6 +49,8 @@ struct share; /* opaque */
 int share_create(const struct share_params *params, const struct share_amount *total,
                  struct share **share_out, struct err *err);
 void share_destroy(struct share *share);
+/* Of an account without children that holds nothing: its number is used again. */
+void share_remove(struct share *share, uint32_t account);
 /* When devices come or go. Guarantees may then be more than there is: they still order. */
 void share_set_total(struct share *share, const struct share_amount *total);
 
@@ -58,6 +60,8 @@ int share_add(struct share *share, uint32_t parent, uint32_t weight_milli, uint3
 /* -ENOSPC: siblings together are promised more than their parent (the network: than there is). */
 int share_set_guarantee(struct share *share, uint32_t account, const struct share_amount *amount,
                         struct err *err);
+/* The same as it is told, even when it is more than there is: it still orders. */
+void share_put_guarantee(struct share *share, uint32_t account, const struct share_amount *amount);
 void share_set_quota(struct share *share, uint32_t account, const struct share_amount *amount);
 void share_set_budget(struct share *share, uint32_t account, int64_t budget_micro);
 
@@ -76,9 +80,37 @@ int share_hold(struct share *share, uint32_t account, const struct share_amount 
 void share_release(struct share *share, uint32_t account, const struct share_amount *amount,
                    int64_t reserved_micro, int64_t spent_micro, int64_t now_ms);
 
+struct share_amount share_held(const struct share *share, uint32_t account);
+/* The largest of its shares of what there is. */
+double share_dominant(const struct share *share, const struct share_amount *amount);
 int64_t share_money_left(const struct share *share, uint32_t account); /* least on the way up */
 /* Its dominant share over its guarantee now, 0 when within. */
 double share_borrowed(const struct share *share, uint32_t account);
+
+/* What its past counts for: for a caller that keeps it, and puts it back once all is held again. */
+struct share_memory {
+    double borrowed_mean; /* as of since_ms */
+    int64_t since_ms;
+};
+struct share_memory share_memory(const struct share *share, uint32_t account);
+struct share_memory share_memory_at(const struct share *share, uint32_t account, int64_t now_ms);
+void share_set_memory(struct share *share, uint32_t account, struct share_memory memory);
+
+/* The place of an account in the order as numbers, one a level from the top: who differs first by
+ * less goes first, who has fewer goes first. As share_is_before, but that accounts which stand
+ * alike have equal numbers, whatever their own: so the age of their work may decide. */
+struct share_key {
+    uint32_t count;
+    uint64_t levels[SHARE_DEPTH_MAX];
+};
+void share_fill_key(const struct share *share, uint32_t account, int64_t now_ms,
+                    struct share_key *out);
+int share_compare_keys(const struct share_key *a, const struct share_key *b);
+/* The account, and all above it but the network, hold no more than their guarantees with `more`. */
+bool share_is_within(const struct share *share, uint32_t account, const struct share_amount *more);
+/* It holds more than its guarantee at every level up to where its branch meets that of `to`: some
+ * of it may be taken back for `to`. */
+bool share_owes(const struct share *share, uint32_t account, uint32_t to);
 
 bool share_is_before(const struct share *share, uint32_t a, uint32_t b, int64_t now_ms);
 /* Index in `accounts` of the one to serve first; SHARE_NONE when there are none. */

@@ -162,6 +162,8 @@ static int set_quotas(struct sim_engine *engine)
         event.tenant_set.cpus_max = policy->quotas[i].cpus_max;
         event.tenant_set.devices_milli_max = policy->quotas[i].devices_milli_max;
         event.tenant_set.jobs_max = policy->quotas[i].jobs_max;
+        event.tenant_set.weight_milli = 1000;
+        event.tenant_set.budget_micro = -1;
         rc = sim_engine_step(engine, &event, NULL);
     }
     return rc;

@@ -682,7 +682,10 @@ static void random_step(struct sim *sim)
     } else if (draw < 945) {
         cordon(sim, site, rng_below(&sim->rng, 2));
     } else if (draw < 955) {
-        sim_load_tenant(&event, &sim->rng);
+        if (rng_below(&sim->rng, 4))
+            sim_load_tenant(&event, &sim->rng);
+        else
+            sim_load_policy(&event, &sim->rng);
         event.time_ms = event_time(sim);
         apply(sim, &event);
     } else if (draw < 965) {
@@ -715,7 +718,8 @@ static void heal(struct sim *sim)
 
         event.tenant_set.tenant = tenants[i];
         event.tenant_set.cpus_max = event.tenant_set.devices_milli_max = -1;
-        event.tenant_set.jobs_max = -1;
+        event.tenant_set.jobs_max = event.tenant_set.budget_micro = -1;
+        event.tenant_set.weight_milli = 1000;
         apply(sim, &event);
     }
     for (uint32_t i = 0; i < sim->sites_count; i++) {

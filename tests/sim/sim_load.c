@@ -128,6 +128,20 @@ void sim_load_tenant(struct event *event, struct rng *rng)
     event->tenant_set.devices_milli_max =
         rng_below(rng, 2) ? -1 : 1000 * (int64_t)rng_below(rng, 4);
     event->tenant_set.jobs_max = rng_below(rng, 3) ? -1 : (int64_t)rng_below(rng, 30);
+    event->tenant_set.parent = rng_below(rng, 3) ? "" : tenants[rng_below(rng, 3)];
+    event->tenant_set.weight_milli = 500 + (uint32_t)rng_below(rng, 4) * 500;
+    event->tenant_set.guarantee_cpus = rng_below(rng, 2) ? 0 : (int64_t)rng_below(rng, 6);
+    event->tenant_set.guarantee_devices_milli =
+        rng_below(rng, 2) ? 0 : 1000 * (int64_t)rng_below(rng, 3);
+    event->tenant_set.budget_micro = rng_below(rng, 3) ? -1 : (int64_t)rng_below(rng, 2000000);
+}
+
+void sim_load_policy(struct event *event, struct rng *rng)
+{
+    event->type = EVENT_POLICY_SET;
+    event->policy_set.order = (uint32_t)(rng_below(rng, 4) == 0);
+    event->policy_set.preempts = rng_below(rng, 4) != 0;
+    event->policy_set.by = "op";
 }
 
 /* Minutes of prices and carbon that go up and down, known ahead for some; caps now and then. */

@@ -76,6 +76,7 @@ static void test_refused_events(void **state)
     assert_int_equal(bed_try(&bed, &event, NULL, &err), -EALREADY);
     event = (struct event){ .type = EVENT_TENANT_SET };
     event.tenant_set.tenant = "bob";
+    event.tenant_set.weight_milli = 1000;
     event.tenant_set.cpus_max = -2;
     assert_int_equal(bed_try(&bed, &event, NULL, &err), -EINVAL);
     event = (struct event){ .type = EVENT_ATTEMPT_ENDED };

@@ -290,6 +290,8 @@ static void test_quotas(void **state)
 
     (void)state;
     set.tenant_set.tenant = "alice";
+    set.tenant_set.weight_milli = 1000;
+    set.tenant_set.budget_micro = -1;
     set.tenant_set.cpus_max = 4;
     set.tenant_set.devices_milli_max = 1500;
     set.tenant_set.jobs_max = 4;

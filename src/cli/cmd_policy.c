@@ -1,0 +1,63 @@
+#include "cli/commands.h"
+#include "cli/job_show.h"
+
+#include <string.h>
+
+static const struct cli_option options[] = {
+    { "order", 'o', "ORDER", "fair|fifo", "Within a class: by fair shares, or by age alone." },
+    { "preempt", 0, "on|off", "on|off", "May those who go first take back room?" },
+    { 0 },
+};
+
+static int show(const struct cli_args *args, const json_t *policy)
+{
+    if (cli_args_has(args, "json"))
+        return reply_show(policy);
+    printf("order    %s\npreempt  %s\n", reply_text(policy, "order"),
+           json_is_true(json_object_get(policy, "preempt")) ? "on" : "off");
+    return CLI_OK;
+}
+
+static int run(const struct cli_args *args)
+{
+    const char *order = cli_args_get(args, "order"), *preempt = cli_args_get(args, "preempt");
+    json_t *body = json_object(), *answer = NULL;
+    struct remote remote;
+    struct err err = { 0 };
+    int code;
+
+    if (order)
+        json_object_set_new(body, "order", json_string(order));
+    if (preempt)
+        json_object_set_new(body, "preempt", json_boolean(strcmp(preempt, "on") == 0));
+    if (remote_open(args, &remote, &err) < 0) {
+        json_decref(body);
+        return cli_fail(CLI_FAILED, &err);
+    }
+    if (remote_call(&remote, json_object_size(body) ? "PUT" : "GET", "/policy",
+                    json_object_size(body) ? body : NULL, &answer, &err) < 0)
+        code = cli_fail(CLI_FAILED, &err);
+    else
+        code = show(args, answer);
+    remote_fini(&remote);
+    json_decref(answer);
+    json_decref(body);
+    return code;
+}
+
+const struct cli_command cmd_policy = {
+    .name = "policy",
+    .summary = "how the network orders work; set it",
+    .usage = "[OPTION...]",
+    .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
+    .options = { options },
+    .text = "Classes go first, always. Within a class, `fair` serves the tenant first that holds "
+            "and has borrowed least for its weight and guarantee (`mains tenant`), and then age; "
+            "with one tenant that is age alone, as `fifo` is. With preemption on, a job that is "
+            "blocked may stop others: of a lower class, or of tenants that borrow what is its "
+            "tenant's own. What was stopped goes back to where it stood. Admins and operators "
+            "set it.",
+    .examples = { { "mains policy", "What holds now." },
+                  { "mains policy --preempt off", "Nobody is stopped for others." } },
+    .run = run,
+};
