@@ -186,7 +186,7 @@ static void set_profile(struct work_book *book, uint32_t number, const struct re
     class->told.operations = work->operations;
     class->told.bytes = work->bytes;
     class->told.metric = work->metric;
-    rates_set_work(book->rates, number, &profile, NULL);
+    rates_set_work(rates_of(book), number, &profile, NULL);
 }
 
 uint32_t work_tell(struct work_book *book, const char *tenant, const struct request_work *work,

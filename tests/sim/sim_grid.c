@@ -664,7 +664,7 @@ static void random_step(struct sim *sim)
             simple(sim, EVENT_TICK);
     } else if (draw < 870) {
         cancel(sim, 1 + rng_below(&sim->rng, sim->next_id));
-    } else if (draw < 885) {
+    } else if (draw < 895) {
         tell_power(sim, site);
     } else if (draw < 910) {
         open_session(sim, site);

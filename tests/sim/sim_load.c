@@ -101,7 +101,7 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
     request->weight_money_milli = (uint32_t)rng_below(rng, 1000);
     request->duration_ms_max = rng_below(rng, 2) ? 1000 + (int64_t)rng_below(rng, 30000) : 0;
     request->begin_ms = rng_below(rng, 10) ? 0 : now_ms + (int64_t)rng_below(rng, 60000);
-    request->deadline_ms = rng_below(rng, 2) ? 0 : now_ms + (int64_t)rng_below(rng, 2400000);
+    request->deadline_ms = rng_below(rng, 2) ? 0 : now_ms + (int64_t)rng_below(rng, 14400000);
     request->checkpoint = (uint32_t)rng_below(rng, 3);
     request->waits_never = rng_below(rng, 8) == 0;
     request->retries_max = (uint32_t)rng_below(rng, 3);
@@ -149,7 +149,8 @@ void sim_load_tariff(struct event *event, struct rng *rng, const char *site, int
                      struct tariff_row rows[SIM_TARIFF_ROWS])
 {
     struct event_site_tariff *tariff = &event->site_tariff;
-    bool is_capped = rng_below(rng, 4) == 0;
+    bool is_capped = rng_below(rng, 4) == 0, has_price = rng_below(rng, 4) != 0;
+    bool has_carbon = rng_below(rng, 2), has_holes = rng_below(rng, 3) == 0;
 
     event->type = EVENT_SITE_TARIFF;
     tariff->site = site;
@@ -167,9 +168,11 @@ void sim_load_tariff(struct event *event, struct rng *rng, const char *site, int
                              ? 1
                              : 1 + (uint32_t)rng_below(rng, SIM_TARIFF_ROWS);
     for (uint32_t i = 0; i < tariff->rows_count; i++) {
+        bool is_hole = has_holes && rng_below(rng, 4) == 0;
+
         rows[i].price =
-            rng_below(rng, 6) ? (int64_t)rng_below(rng, 500000) - 20000 : TARIFF_UNKNOWN;
-        rows[i].carbon = rng_below(rng, 3) ? (int64_t)rng_below(rng, 800000) : TARIFF_UNKNOWN;
+            has_price && !is_hole ? (int64_t)rng_below(rng, 500000) - 20000 : TARIFF_UNKNOWN;
+        rows[i].carbon = has_carbon ? (int64_t)rng_below(rng, 800000) : TARIFF_UNKNOWN;
         rows[i].green = rng_below(rng, 3) ? TARIFF_UNKNOWN : (int64_t)rng_below(rng, 1000001);
         rows[i].cap = is_capped ? (int64_t)rng_below(rng, 3000) : TARIFF_UNKNOWN;
     }
