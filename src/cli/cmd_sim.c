@@ -26,6 +26,8 @@ static const struct cli_option options[] = {
       "Made-up jobs instead, like a published cluster's: demo, philly, venus, seren." },
     { "journal", 'j', "DIR", NULL,
       "The jobs of a network's own past: its state folder. Without --fleet, its sites, too." },
+    { "write-fleet", 0, "FILE", NULL,
+      "Write the fleet as a file to change (built in, or a journal's), and simulate nothing." },
     { "jobs", 'n', "N", NULL, "At most (of a trace) or exactly (made up) so many jobs." },
     { "days", 0, "N", NULL, "Made-up jobs come for so many days (14)." },
     { "offered", 0, "X", NULL,
@@ -171,7 +173,7 @@ static int open_plan(struct plan *plan, struct err *err)
         rc = sim_faults_check(&plan->faults, plan->fleet, err);
     if (rc == 0)
         rc = open_policies(plan, err);
-    return rc == 0 ? open_load(plan, err) : rc;
+    return rc == 0 && !cli_args_has(plan->args, "write-fleet") ? open_load(plan, err) : rc;
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -244,13 +246,31 @@ static int show(struct plan *plan, struct err *err)
     return 0;
 }
 
+static int write_fleet(const struct plan *plan, const char *path, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf out = buf_init(SIM_REPORT_BYTES_MAX);
+    int rc = sim_fleet_write(plan->fleet, &out);
+
+    return rc < 0 ? err_set(err, rc, "out of memory")
+                  : file_write(path, out.data, out.len, 0644, false, err);
+}
+
 static int run(const struct cli_args *args)
 {
     struct plan plan = { .args = args, .arena = arena_init(PLAN_ARENA_BYTES_MAX) };
     struct err err = { 0 };
     int64_t began_ms = clock_mono_ms();
+    const char *write_to = cli_args_get(args, "write-fleet"), *html = cli_args_get(args, "html");
     int rc = open_plan(&plan, &err);
 
+    if (write_to) {
+        if (rc == 0)
+            rc = write_fleet(&plan, write_to, &err);
+        plan_fini(&plan);
+        return rc < 0 ? cli_fail(CLI_FAILED, &err) : CLI_OK;
+    }
+    if (rc == 0 && html) /* before the hours that a large run may take */
+        rc = file_write(html, "", 0, 0644, false, &err);
     if (rc == 0)
         rc = run_policies(&plan, &err);
     if (rc == 0)
@@ -275,6 +295,9 @@ const struct cli_command cmd_sim = {
                     "A published trace on a fleet of one's own." },
                   { "mains sim --journal ~/.local/state/mains --faults west-is-lost.yaml",
                     "Last week once more, without the west site." },
+                  { "mains sim --journal ~/.local/state/mains --write-fleet now.yaml",
+                    "Its sites as a file: add 200 cards there, or another tariff, and give it as "
+                    "--fleet." },
                   { "mains sim -p exact.yaml -p none.yaml --faults faults.yaml --html out.html",
                     "Two policies side by side under faults, with charts." } },
     .run = run,

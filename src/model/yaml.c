@@ -525,7 +525,7 @@ int yaml_parse(const char *file, const char *text, size_t len, struct yaml_doc *
         return no_memory(&builder);
     rc = run_parser(&builder);
     if (rc == 0 && !doc->root)
-        rc = err_set(err, -EINVAL, "%s: empty: expected a job", file);
+        rc = err_set(err, -EINVAL, "%s: empty: expected a mapping of keys", file);
     if (rc < 0)
         return rc;
     *doc_out = TAKE(doc);

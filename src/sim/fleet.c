@@ -335,6 +335,11 @@ int sim_fleet_read(const char *file, const char *text, size_t len,
     return 0;
 }
 
+int sim_fleet_write(const struct sim_fleet *fleet, struct buf *out)
+{
+    return sim_text_write(&fleet_table, fleet, out);
+}
+
 static bool has_ending(const char *text, const char *ending)
 {
     size_t len = strlen(text), end = strlen(ending);
@@ -352,6 +357,9 @@ int sim_fleet_open(const char *name, const struct catalogue *catalogue,
 
     if (!is_demo && !has_ending(name, ".csv") && !has_ending(name, ".csv.gz")) {
         rc = file_read(name, &text, err);
+        if (rc == -ENOENT)
+            return err_set(err, rc, "%s: no such fleet file; built in are demo and demo-100k",
+                           name);
         if (rc < 0)
             return rc;
         return sim_fleet_read(name, text.data ? text.data : "", text.len, catalogue, fleet_out,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "model/chip.h"
 #include "model/inventory.h"
 #include "sched/figures.h"
@@ -67,6 +68,8 @@ void sim_fleet_destroyp(struct sim_fleet **fleet);
 int sim_fleet_read(const char *file, const char *text, size_t len,
                    const struct catalogue *catalogue, struct sim_fleet **fleet_out,
                    struct err *err);
+/* The fleet as a file to change and read again. -ENOMEM. */
+int sim_fleet_write(const struct sim_fleet *fleet, struct buf *out);
 /* For those that build one: an empty fleet, then what is counted and looked up. -EINVAL: names
  * repeat, or a ceiling is passed. */
 struct sim_fleet *sim_fleet_create(void);

@@ -273,8 +273,14 @@ int sim_text_read(const char *file, const char *text, size_t len, const struct s
     CLEANUP(yaml_doc_destroyp) struct yaml_doc *doc = NULL;
     struct sim_reader reader = { .arena = arena, .err = err };
     struct spec_step root = { 0 };
-    int rc = yaml_parse(file, text, len, &doc, err);
+    size_t at = 0;
+    int rc;
 
+    while (at < len && isspace((unsigned char)text[at]))
+        at++;
+    if (at == len)
+        return err_set(err, -EINVAL, "%s: empty: expected %s", file, table->what);
+    rc = yaml_parse(file, text, len, &doc, err);
     if (rc < 0)
         return rc;
     reader.locator = yaml_doc_locator(doc);

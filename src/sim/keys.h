@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "model/yaml.h"
 
@@ -54,6 +55,9 @@ int sim_file_read(const char *path, const struct sim_table *table, struct arena 
 /* The same of text in memory; `file` names it. */
 int sim_text_read(const char *file, const char *text, size_t len, const struct sim_table *table,
                   struct arena *arena, void *target, struct err *err);
+/* The other way: what is not as it would be by default, as YAML that reads back to the same.
+ * -ENOMEM. */
+int sim_text_write(const struct sim_table *table, const void *target, struct buf *out);
 /* Refuse the value at `step`: place, then the message. Gives -EINVAL. */
 int sim_refuse(struct sim_reader *reader, const struct spec_step *step, const char *fmt, ...)
     PRINTF_LIKE(3, 4);

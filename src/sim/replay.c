@@ -233,8 +233,9 @@ static int copy_site(struct sim_fleet *fleet, struct sim_site *to, const struct 
     return 0;
 }
 
-static int copy_sites(const struct replay *replay, const struct catalogue *catalogue,
-                      struct sim_fleet **fleet_out, struct err *err)
+static int copy_sites(const struct replay *replay, int64_t first_ms,
+                      const struct catalogue *catalogue, struct sim_fleet **fleet_out,
+                      struct err *err)
 {
     CLEANUP(sim_fleet_destroyp) struct sim_fleet *fleet = sim_fleet_create();
     uint32_t count = grid_site_count(replay->grid);
@@ -253,6 +254,7 @@ static int copy_sites(const struct replay *replay, const struct catalogue *catal
     if (!fleet->sites_count)
         return err_set(err, -EINVAL, "the journal knows no site with a node: give --fleet");
     snprintf(fleet->name, sizeof(fleet->name), "as-journaled");
+    fleet->start_ms = first_ms > 0 ? first_ms : fleet->start_ms; /* the hours of the day stay */
     rc = sim_fleet_finish(fleet, catalogue, err);
     if (rc == 0)
         *fleet_out = TAKE(fleet);
@@ -264,6 +266,7 @@ int sim_replay_read(struct journal *journal, const struct catalogue *catalogue,
 {
     struct replay replay = { .grid = grid_create(), .load = sim_load_create() };
     struct err why = { 0 };
+    int64_t first_ms = 0;
     int rc = -ENOMEM;
 
     if (replay.grid && replay.load)
@@ -277,10 +280,13 @@ int sim_replay_read(struct journal *journal, const struct catalogue *catalogue,
         drop_unknown(&replay);
         snprintf(replay.load->source, sizeof(replay.load->source), "journal, %" PRIu64 " records",
                  journal->last_seq);
+        for (uint32_t i = 0; i < replay.load->jobs_count; i++)
+            if (!i || replay.load->jobs[i].submit_ms < first_ms)
+                first_ms = replay.load->jobs[i].submit_ms;
         rc = sim_load_finish(replay.load, true, err);
     }
     if (rc >= 0 && fleet_out)
-        rc = copy_sites(&replay, catalogue, fleet_out, err);
+        rc = copy_sites(&replay, first_ms, catalogue, fleet_out, err);
     if (rc >= 0)
         *load_out = TAKE(replay.load);
     grid_destroy(replay.grid);

@@ -168,16 +168,26 @@ static uint8_t outcome_of(const char *state)
     return SIM_DONE;
 }
 
-static uint8_t class_of(const char *qos, const char *class_name)
+/* false: a word that is no class. */
+static bool set_class(struct sim_job *job, const char *qos, const char *class_name)
 {
     static const char *const classes[CLASS_COUNT] = { "low", "normal", "high", "urgent" };
 
+    job->job_class = strcmp(qos, "BE") == 0           ? CLASS_LOW
+                     : strcmp(qos, "Guaranteed") == 0 ? CLASS_HIGH
+                                                      : CLASS_NORMAL;
     for (uint8_t i = 0; i < CLASS_COUNT; i++)
-        if (strcmp(class_name, classes[i]) == 0)
-            return i;
-    if (strcmp(qos, "BE") == 0)
-        return CLASS_LOW;
-    return strcmp(qos, "Guaranteed") == 0 ? CLASS_HIGH : CLASS_NORMAL;
+        if (strcmp(class_name, classes[i]) == 0) {
+            job->job_class = i;
+            return true;
+        }
+    return !*class_name;
+}
+
+/* Less than a thousandth of a device is none, and would be taken for a job without. */
+static bool is_lost_share(const struct reader *reader, const int64_t *value)
+{
+    return !value[ROLE_TASK_DEVICES] && strpbrk(text_of(reader, ROLE_TASK_DEVICES), "123456789");
 }
 
 /* Whole devices or a share; false: neither. */
@@ -252,7 +262,7 @@ static int take(struct reader *reader)
                      : 0;
     job.limit_ms = value[ROLE_LIMIT];
     set_size(reader, &job, value, has);
-    if (!set_devices(&job, value, has))
+    if (!set_devices(&job, value, has) || is_lost_share(reader, value))
         return sim_trace_bad(trace, "devices: expected whole ones, or a share of one");
     if (job.run_ms <= 0 ||
         (has[ROLE_GPUS] && !value[ROLE_GPUS] && has[ROLE_CPUS] && !value[ROLE_CPUS]) ||
@@ -261,7 +271,9 @@ static int take(struct reader *reader)
         return 0;
     }
     job.outcome = outcome_of(text_of(reader, ROLE_STATE));
-    job.job_class = class_of(text_of(reader, ROLE_QOS), text_of(reader, ROLE_CLASS));
+    if (!set_class(&job, text_of(reader, ROLE_QOS), text_of(reader, ROLE_CLASS)))
+        return sim_trace_bad(trace, "class: expected low, normal, high or urgent, not \"%.40s\"",
+                             text_of(reader, ROLE_CLASS));
     job.user = sim_load_name(load, text_of(reader, ROLE_USER));
     job.tenant = sim_load_name(load, text_of(reader, ROLE_TENANT));
     job.chips = sim_load_chips(load, text_of(reader, ROLE_CHIPS), '|');

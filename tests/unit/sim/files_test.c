@@ -35,6 +35,42 @@ static const struct refusal bad_fleets[] = {
       "a window that returns before it ends" },
 };
 
+/* Behind `tariff: `, on line 3 of the fleet. */
+static const struct refusal bad_tariffs[] = {
+    { "3", "f:3:13: expected a tariff: a mapping" },
+    { "{ power: 0.1 }", "a tariff has no key \"power\"" },
+    { "{ carbonn: 3 }", "did you mean \"carbon\"?" },
+    { "{ power_price: -0.1 }", "f:3:28: power_price: expected a number from 0" },
+    { "{ power_price: 0.1234567 }", "with up to 6 decimals, not \"0.1234567\"" },
+    { "{ power_price: cheap }", "power_price: expected a number" },
+    { "{ carbon: -3 }", "carbon: expected a number from 0" },
+    { "{ carbon: 1e3 }", "carbon: expected a number from 0" },
+    { "{ carbon: [ 1 ] }", "carbon: expected a word or a number" },
+    { "{ carbon: 0x10 }", "carbon: expected a number" },
+    { "{ device_price: 99999999999 }", "device_price: expected a number from 0" },
+    { "{ cpu_price: 1, cpu_price: 2 }", "f:3:" },
+};
+
+static void bad_tariffs_get_one_line(void **state)
+{
+    struct catalogue *catalogue;
+
+    (void)state;
+    assert_int_equal(catalogue_load(NULL, &catalogue, NULL), 0);
+    for (size_t i = 0; i < ARRAY_COUNT(bad_tariffs); i++) {
+        struct sim_fleet *fleet = NULL;
+        struct err err = { 0 };
+        char text[512];
+
+        snprintf(text, sizeof(text), "sites:\n  - name: a\n    tariff: %s\n    pools:\n" POOL,
+                 bad_tariffs[i].text);
+        assert_true(sim_fleet_read("f", text, strlen(text), catalogue, &fleet, &err) < 0);
+        if (!strstr(err.text, bad_tariffs[i].message) || strchr(err.text, '\n'))
+            fail_msg("tariff %zu: \"%s\" does not say \"%s\"", i, err.text, bad_tariffs[i].message);
+    }
+    catalogue_destroy(catalogue);
+}
+
 static void bad_fleets_get_one_line(void **state)
 {
     struct catalogue *catalogue;
@@ -135,12 +171,63 @@ static void good_files_mean_what_they_say(void **state)
     catalogue_destroy(catalogue);
 }
 
+/* What is written reads back to the same, whatever the fleet. */
+static void fleets_survive_writing(void **state)
+{
+    static const char odd[] =
+        "name: odd\nsites:\n  - name: no\n    region: no\n    owner: '1e5'\n"
+        "    tariff: { power_price: 0.000001, carbon: 0.5, cpu_price: 12, device_price: 1.25 }\n"
+        "    pools:\n"
+        "      - { name: 'null', nodes: 3, cpus: 8, memory: 1000001, disk: 5Ti, devices: 4,\n"
+        "          chip: odd, chip_tflops: 100.125, chip_watts: 0, cpu_watts: 7,\n"
+        "          failures_per_1000_node_days: 0 }\n"
+        "    windows:\n"
+        "      - { kind: contact, at: 0s, for: 10m, every: 95m }\n"
+        "      - { kind: maintenance, at: 7d, for: 8h5s, drain: 12h }\n"
+        "  - name: b\n    pools: [ { name: c, nodes: 1, cpus: 64, memory: 1Ti } ]\n";
+    struct buf first = buf_init(1u << 20), second = buf_init(1u << 20);
+    struct sim_fleet *fleets[4] = { NULL };
+    struct catalogue *catalogue;
+    struct err err = { 0 };
+
+    (void)state;
+    assert_int_equal(catalogue_load(NULL, &catalogue, NULL), 0);
+    assert_int_equal(sim_fleet_read("f", odd, strlen(odd), catalogue, &fleets[0], &err), 0);
+    assert_int_equal(sim_fleet_open("demo-100k", catalogue, &fleets[2], &err), 0);
+    for (int i = 0; i < 4; i += 2) {
+        buf_clear(&first);
+        buf_clear(&second);
+        assert_int_equal(sim_fleet_write(fleets[i], &first), 0);
+        if (sim_fleet_read("w", first.data, first.len, catalogue, &fleets[i + 1], &err) < 0)
+            fail_msg("%s", err.text);
+        assert_int_equal(sim_fleet_write(fleets[i + 1], &second), 0);
+        assert_int_equal(first.len, second.len);
+        assert_memory_equal(first.data, second.data, first.len);
+        assert_int_equal(fleets[i]->devices_count, fleets[i + 1]->devices_count);
+    }
+    assert_int_equal(fleets[1]->sites[0].tariff.power_price_micro_per_kwh, 1);
+    assert_string_equal(fleets[1]->sites[0].owner, "1e5");
+    assert_int_equal(fleets[1]->sites[0].pools[0].memory_bytes, 1000001);
+    assert_int_equal(fleets[1]->sites[0].pools[0].chip_tflops_milli, 100125);
+    assert_int_equal(fleets[1]->sites[0].pools[0].chip_watts, 0);
+    assert_int_equal(fleets[1]->sites[0].pools[0].failures_milli, 0);
+    assert_int_equal(fleets[1]->sites[1].pools[0].failures_milli, -1);
+    assert_int_equal(fleets[1]->sites[0].windows[1].length_ms, 28805000);
+    for (int i = 0; i < 4; i++)
+        sim_fleet_destroy(fleets[i]);
+    catalogue_destroy(catalogue);
+    buf_fini(&first);
+    buf_fini(&second);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_fleets_get_one_line),
+        cmocka_unit_test(bad_tariffs_get_one_line),
         cmocka_unit_test(bad_plans_and_policies_get_one_line),
         cmocka_unit_test(good_files_mean_what_they_say),
+        cmocka_unit_test(fleets_survive_writing),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

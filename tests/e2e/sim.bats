@@ -1,0 +1,171 @@
+# `mains sim` as its user meets it: at once, side by side, from a network's own past, and refusing.
+
+load common
+
+setup() {
+    ROOT=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+    EXAMPLES=$ROOT/examples/sim
+    DIR=$(mktemp -d /var/tmp/mains-e2e.XXXXXX)
+    cd "$DIR" || return
+}
+
+teardown() {
+    network_stop
+    cd / && rm -rf "$DIR"
+}
+
+mains() { "$MAINS" "$@"; }
+sim() { "$MAINS" sim --quiet "$@"; }
+
+@test "somebody without a trace can start at once" {
+    sim --fleet demo --load demo --jobs 2000 >out
+    grep -q '^POLICY .*WAIT .*USED .*ENERGY .*CO2 .*COST' out
+    grep -q '^default  *2000 ' out
+    grep -q '^us-tx-01  *h100-sxm-80g ' out
+}
+
+@test "several policies stand side by side, as a table, as data and as a page that loads nothing" {
+    sim -n 3000 -p "$EXAMPLES/fastest.yaml" -p "$EXAMPLES/exact.yaml" --faults "$EXAMPLES/faults.yaml" \
+        --html page.html >out
+    grep -q '^SITE .*fastest  *exact$' out
+    grep -q 'GOODPUT .*LOST .*ETTR' out
+    grep -q '</html>' page.html
+    [ "$(grep -c '<svg' page.html)" -gt 10 ]
+    run grep -E 'src=|href=|url\(|@import' page.html
+    [ "$status" -ne 0 ]
+    sim -n 3000 -p "$EXAMPLES/fastest.yaml" -p "$EXAMPLES/exact.yaml" --json >out.json
+    jq -e '.version == 1 and ([.results[].policy] == ["fastest", "exact"])' out.json
+    jq -e '.results[] | .series | [.queued_jobs, .devices_held, .watts, .carbon_ug_per_hour, .wait_ms.normal] |
+        map(length) | unique | length == 1' out.json
+    jq -e '.results[0].sites[0] | (.watts | length) > 0 and (.groups[0].held | length) > 0' out.json
+}
+
+@test "the same inputs give the same bytes, another seed does not" {
+    sim -n 2000 --faults "$EXAMPLES/faults.yaml" --json >a
+    sim -n 2000 --faults "$EXAMPLES/faults.yaml" --json >b
+    cmp a b
+    sim -n 2000 --faults "$EXAMPLES/faults.yaml" --json -s 2 >b
+    run cmp -s a b
+    [ "$status" -eq 1 ]
+}
+
+@test "a progress bar where there is a terminal, nothing of it elsewhere" {
+    mains sim -n 2000 >out 2>err
+    [ "$(cat err)" = "$(grep '^Simulated in ' err)" ]
+    script -qec "'$MAINS' sim -n 150000 --offered 3" /dev/null >tty
+    grep -qE '\[[^]]+\] [0-9]+/150000' tty
+}
+
+@test "a bad line is named with its file and line, and counted; --strict stops at it" {
+    printf 'submit_s,run_s,gpus\n0,100,1\nx,3,4\n5,60,2\n8,9\n' >t.csv
+    mains sim -t t.csv --format jobs >out 2>err
+    grep -q '^mains: t.csv:3: submit_s: expected a time' err
+    grep -q '^mains: t.csv:5: 2 fields' err
+    grep -q '^2 lines of the trace could not be read' out
+    [ "$(sim -t t.csv --format jobs --json | jq .load.lines_bad)" = 2 ]
+    run mains sim -t t.csv --format jobs --strict
+    [ "$status" -ne 0 ]
+    [ "$output" = 'mains: t.csv:3: submit_s: expected a time, not "x"' ]
+}
+
+# One line, on stderr alone, that says what is wrong; and nothing is simulated.
+@test "bad fleets, traces, policies, faults and tariffs get one clear line" {
+    local kind rest text part bad=0
+    while IFS= read -r row; do
+        case $row in '#'* | '') continue ;; esac
+        kind=${row%%|*} rest=${row#*|} part=${row##*|}
+        text=${rest%|"$part"}
+        printf '%b' "$text" >bad
+        case $kind in
+        fleet) set -- --fleet bad ;;
+        trace) set -- --trace bad --format jobs --strict ;;
+        policy) set -- --policy bad ;;
+        faults) set -- --faults bad ;;
+        tariff)
+            { printf 'sites:\n  - name: a\n    tariff: ' && cat bad &&
+                printf '    pools: [ { name: p, nodes: 1, cpus: 8, memory: 1Gi } ]\n'; } >whole
+            mv whole bad
+            set -- --fleet bad ;;
+        esac
+        code=0
+        mains sim -n 10 "$@" >out 2>err || code=$?
+        if [ "$code" -eq 0 ] || [ -s out ] || [ "$(wc -l <err)" -ne 1 ] || ! grep -qF -- "$part" err; then
+            echo "$kind '$text': exit $code, $(head -n 3 err), expected '$part'" >&2
+            bad=$((bad + 1))
+        fi
+    done <"$BATS_TEST_DIRNAME/cases/sim_bad.txt"
+    [ "$bad" -eq 0 ]
+}
+
+@test "a network's journal, under another policy, fleet, tariff and outage" {
+    DIR_OWN=$DIR
+    network_start
+    export MAINS_STATE=$STATE
+    ids=
+    for _ in 1 2 3; do ids="$ids $(mains submit --quiet --cpus 1 --time 60s -- sleep 1)"; done
+    for id in $ids; do mains wait "$id" >/dev/null; done
+    sim --journal "$STATE" --json >was.json
+    jq -e '.load.jobs == 3 and .results[0].jobs.done == 3' was.json
+    sim --journal "$STATE" --write-fleet now.yaml
+    [ "$(sim --journal "$STATE" --fleet now.yaml --json | jq -c '.results[0].price_micro')" = \
+        "$(jq -c '.results[0].price_micro' was.json)" ]
+    printf 'sites:\n  - name: one\n    tariff: { cpu_price: 3600 }\n    pools: [ { name: p, nodes: 1, cpus: 1, memory: 64Gi, disk: 1Ti } ]\n' >small.yaml
+    sim --journal "$STATE" --fleet small.yaml --json >small.json
+    jq -e '.results[0].jobs.done == 3 and .results[0].wait.all.max_ms > 0 and .results[0].price_micro >= 3000000' small.json
+    printf 'windows: [ { site: one, kind: power, at: 0s, for: 1h } ]\n' >out.yaml
+    sim --journal "$STATE" --fleet small.yaml --faults out.yaml --json >outage.json
+    jq -e '.results[0].wait.all.max_ms >= 3599000' outage.json
+    sim --journal "$STATE" --fleet small.yaml -p "$EXAMPLES/exact.yaml" --json | jq -e '.results[0].policy == "exact"'
+    network_stop
+    DIR=$DIR_OWN
+}
+
+@test "example: a small fleet" {
+    sim -f "$EXAMPLES/small.yaml" -l demo --offered 0.8 -p "$EXAMPLES/fastest.yaml" \
+        -p "$EXAMPLES/greenest.yaml" --faults "$EXAMPLES/faults.yaml" --json >out.json
+    jq -e '[.results[] | .jobs.done == .jobs.submitted and .faults.windows == 1] | all' out.json
+}
+
+@test "example: 60 sites, 20 chips, 100,000 devices" {
+    sim -f demo-100k -l seren -n 20000 -p "$EXAMPLES/fastest.yaml" -p "$EXAMPLES/cheapest.yaml" --json >out.json
+    jq -e '.fleet.sites == 60 and .fleet.devices > 99000' out.json
+    jq -e '[.results[0].sites[].groups[].chip] | unique | length == 21' out.json # and "cpu"
+    jq -e '[.results[] | .jobs.done > 0.98 * .jobs.submitted] | all' out.json
+}
+
+@test "example: 3,000 cards for 600 hours" {
+    for seed in 1 2 3; do
+        sim -f "$EXAMPLES/train-fleet.yaml" -t "$EXAMPLES/train.jobs.csv" \
+            --faults "$EXAMPLES/train-faults.yaml" -s "$seed" --json >out.json
+        # 34 node failures are expected: 375 nodes x 25 days x 3.79 a 1,000; goodput near 98.5 %
+        jq -e '.results[0] | .jobs.done == 1 and .faults.node_failures >= 15 and .faults.node_failures <= 60 and
+            .faults.goodput > 0.975 and .faults.goodput < 0.992 and .faults.ettr_restarted_jobs > 0.93' out.json
+    done
+}
+
+@test "example: a lost site" {
+    sim -n 20000 --json >calm.json
+    sim -n 20000 --faults "$EXAMPLES/lost-site.yaml" --json >lost.json
+    jq -e '.results[0].faults.restarts > 0 and .results[0].faults.device_lost_ms > 0' lost.json
+    [ "$(jq '.results[0].turnaround.mean_ms' lost.json)" -gt "$(jq '.results[0].turnaround.mean_ms' calm.json)" ]
+}
+
+# Doubles are allowed in scores, so this is worth a compiler of another make.
+@test "gcc and clang builds give the same bytes" {
+    command -v clang >/dev/null || skip "no clang is installed"
+    build=$ROOT/build/clang
+    if [ ! -f "$build/build.ninja" ]; then
+        CC=clang meson setup "$build" "$ROOT" --buildtype=release >setup.log 2>&1 || { cat setup.log; false; }
+    fi
+    ninja -C "$build" src/cli/mains >build.log 2>&1 || { tail -n 20 build.log; false; }
+    for args in "-n 20000 --faults $EXAMPLES/faults.yaml" \
+        "-f demo-100k -l seren -n 20000 -p $EXAMPLES/greenest.yaml -p $EXAMPLES/fastest.yaml" \
+        "-f $EXAMPLES/train-fleet.yaml -t $EXAMPLES/train.jobs.csv --faults $EXAMPLES/train-faults.yaml"; do
+        # shellcheck disable=SC2086  # words, on purpose
+        sim $args --json --html a.html >a.json
+        # shellcheck disable=SC2086
+        "$build/src/cli/mains" sim --quiet $args --json --html b.html >b.json
+        cmp a.json b.json
+        cmp a.html b.html
+    done
+}
