@@ -535,7 +535,8 @@ bool supervisor_run(const struct supervisor_place *place, const struct attempt_o
     else if (sup.crew_on)
         supervise(&sup);
     clean = finish(&sup);
-    crew_fini(&sup.crew);
+    if (sup.crew.plan) /* else it was never begun */
+        crew_fini(&sup.crew);
     spec_destroy(sup.spec);
     arena_fini(&sup.arena);
     return clean;

@@ -123,6 +123,37 @@ static void test_limits(void **state)
     bed_close(&bed);
 }
 
+/* A supervisor stands over one attempt after the other: nothing of one is left for the next. */
+static void test_nothing_is_left_for_the_next(void **state)
+{
+    static const char *const before[] = {
+        "{\"run\":\"true\",\"image\":\"debian\"}", /* not even begun */
+        "{\"run\":\"umask 077; sleep 600 & trap '' TERM; head -c 40000000 /dev/zero | tail -c 1\"}",
+        "{\"run\":\"kill -9 $$\"}",
+        "{\"run\":\"i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done\"}",
+    };
+    struct bed bed;
+
+    (void)state;
+    bed_open(&bed);
+    for (size_t i = 0; i < 40; i++) {
+        struct attempt_order order = bed_order(&bed, i % 2);
+
+        order.memory_bytes = 256 << 20;
+        bed_run_order(&bed, &order, before[i / 2 % ARRAY_COUNT(before)]);
+        order = bed_order(&bed, i % 2);
+        bed_run_order(&bed, &order,
+                      "{\"run\":\"readlink /proc/self/fd/0; ls /proc/self/fd | wc -l; umask; "
+                      "trap; ulimit -v\"}");
+        assert_int_equal(bed.ended.exit_code, 0);
+        assert_string_equal(bed_read(&bed, "stdout"), "/dev/null\n4\n0022\nunlimited\n");
+        assert_true(bed.ended.usage.cpu_ms < 1000);
+        if (bed_has_memory_limit())
+            assert_true(bed.ended.usage.memory_peak_bytes < 30 << 20);
+    }
+    bed_close(&bed);
+}
+
 static void test_processes_are_bounded(void **state)
 {
     struct bed bed;
@@ -436,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_ends_and_logs),
         cmocka_unit_test(test_ends_and_logs_sandboxed),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_nothing_is_left_for_the_next),
         cmocka_unit_test(test_processes_are_bounded),
         cmocka_unit_test(test_nothing_outlives),
         cmocka_unit_test(test_stop),
