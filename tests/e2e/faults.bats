@@ -346,6 +346,6 @@ EOF
     "$MAINS" down
     # A key of site.json that is misspelt is not passed over.
     echo '{"tarif": {"currency": "EUR"}}' >"$STATE/site.json"
-    run timeout 3 "$MAINS" up --listen 127.0.0.1:0
+    run timeout 30 "$MAINS" up --listen 127.0.0.1:0
     [[ "$output" == *"site.json: tarif: unknown key"* ]]
 }
