@@ -151,13 +151,21 @@ static bool is_shown(const struct sim_report *report, uint32_t group)
     return first->capacity && (attempts || first->chip[0]); /* CPUs only where jobs went for them */
 }
 
+static double group_use(const struct sim_report *report, uint32_t result, uint32_t group)
+{
+    const struct sim_result *of = &report->results[result];
+
+    return sim_report_has_tail(report) ? sim_group_utilisation_arrivals(report, of, group)
+                                       : sim_group_utilisation(of, &of->groups[group]);
+}
+
 /* Of one policy: what it used there, and what the site's part of the bill was. */
 static void fill_bill(const struct sim_report *report, struct table *table, uint32_t g, bool first)
 {
     const struct sim_result *result = &report->results[0];
     const struct sim_site_sums *site = &result->sites[result->groups[g].site];
 
-    add_share(table, sim_group_utilisation(result, &result->groups[g]));
+    add_share(table, group_use(report, 0, g));
     table_addf(table, "%" PRIu64, result->groups[g].attempts);
     if (first) {
         add_scaled(table, (double)site->energy_mj / 3.6e9, energy_units, 1000);
@@ -206,13 +214,13 @@ static int show_groups(const struct sim_report *report)
         if (policies == 1)
             fill_bill(report, &table, g, group->site != site);
         for (uint32_t i = 0; policies > 1 && i < policies; i++)
-            add_share(&table,
-                      sim_group_utilisation(&report->results[i], &report->results[i].groups[g]));
+            add_share(&table, group_use(report, i, g));
         site = group->site;
         shown++;
     }
-    printf(policies == 1 ? "\nPer site and chip (energy, CO2 and cost of the whole site):\n"
-                         : "\nPer site and chip, used over the whole time by each policy:\n");
+    printf("\nPer site and chip, use%s%s:\n",
+           sim_report_has_tail(report) ? " while jobs came" : " over the whole time",
+           policies == 1 ? "; energy, CO2 and cost of the whole site" : " by each policy");
     rc = table_show(&table);
     table_fini(&table);
     if (rest)
@@ -223,19 +231,17 @@ static int show_groups(const struct sim_report *report)
 /* The tail of a run, when only its longest jobs are left, says little of a fleet's use. */
 static void show_arrivals(const struct sim_report *report)
 {
-    int64_t span_ms = sim_load_span_ms(report->load);
     char text[64];
 
-    units_print_duration(span_ms / 60000 * 60000, text, sizeof(text));
-    for (uint32_t i = 0; i < report->results_count; i++) {
-        const struct sim_result *result = &report->results[i];
-        double used = sim_result_utilisation_arrivals(report, result);
-
-        if (used < 0 || span_ms < 3600000 || span_ms > result->end_ms / 20 * 19)
-            continue;
-        printf("While jobs came (%s), %s used %.1f %% of the %s.\n", text, result->policy,
-               100 * used, report->fleet->devices_count ? "devices" : "CPUs");
-    }
+    if (!sim_report_has_tail(report))
+        return;
+    units_print_duration(sim_load_span_ms(report->load) / 60000 * 60000, text, sizeof(text));
+    printf("While jobs came (%s), of the %s were in use:", text,
+           report->fleet->devices_count ? "devices" : "CPUs");
+    for (uint32_t i = 0; i < report->results_count; i++)
+        printf("%s %s %.1f %%", i ? "," : "", report->results[i].policy,
+               100 * sim_result_utilisation_arrivals(report, &report->results[i]));
+    printf(".\n");
 }
 
 static void show_notes(const struct sim_report *report)

@@ -150,6 +150,18 @@ static int join_site(struct sim_engine *engine, const struct sim_site *site)
     return rc;
 }
 
+static int set_policy(struct sim_engine *engine)
+{
+    struct event event = { .type = EVENT_POLICY_SET };
+
+    if (!engine->setup->policy->fill)
+        return 0;
+    event.policy_set.preempts = 1; /* as without such an event */
+    event.policy_set.by = "sim";
+    event.policy_set.fills = 1;
+    return sim_engine_step(engine, &event, NULL);
+}
+
 static int set_quotas(struct sim_engine *engine)
 {
     const struct sim_policy *policy = engine->setup->policy;
@@ -421,6 +433,8 @@ static int begin(struct sim_engine *engine)
     rc = sim_result_begin(engine);
     for (uint32_t i = 0; rc == 0 && i < fleet->sites_count; i++)
         rc = join_site(engine, &fleet->sites[i]);
+    if (rc == 0)
+        rc = set_policy(engine);
     if (rc == 0)
         rc = set_quotas(engine);
     if (rc == 0)

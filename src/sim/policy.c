@@ -12,6 +12,8 @@
 static const char *const limits_names[] = { "trace", "exact", "none", NULL };
 static const char *const objective_names[] = { "job", "fastest", "cheapest", "greenest", NULL };
 
+static const char *const switch_names[] = { "off", "on", NULL };
+
 static void quota_defaults(void *target)
 {
     *(struct sim_quota *)target =
@@ -70,6 +72,10 @@ static const struct sim_key policy_keys[] = {
       .kind = SIM_KEY_DURATION,
       .offset = offsetof(struct sim_policy, pass_every_ms),
       .max = 86400000 },
+    { .name = "fill",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_policy, fill),
+      .choices = switch_names },
     { .name = "quotas",
       .kind = SIM_KEY_LIST,
       .offset = offsetof(struct sim_policy, quotas),

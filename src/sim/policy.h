@@ -30,6 +30,7 @@ struct sim_policy {
     uint32_t objective;    /* enum sim_objective: of jobs that have none of their own */
     int64_t limits_milli;  /* exact limits times this, in 1/1000 */
     int64_t pass_every_ms; /* a scheduling pass at most that often */
+    uint32_t fill;         /* 1: nodes by expected fill */
     const struct sim_quota *quotas;
     uint32_t quotas_count;
 };

@@ -27,22 +27,53 @@ int64_t sim_load_span_ms(const struct sim_load *load)
     return load->jobs_count ? load->jobs[load->jobs_count - 1].submit_ms : 0;
 }
 
-double sim_result_utilisation_arrivals(const struct sim_report *report,
-                                       const struct sim_result *result)
+/* Whole buckets until the last submit. */
+static uint32_t arrival_buckets(const struct sim_report *report, const struct sim_result *result)
 {
-    bool devices = report->fleet->devices_count > 0;
-    const struct sim_series_set *series = &result->series;
-    const __int128 *sums = series->list[devices ? SIM_SERIES_DEVICES : SIM_SERIES_CPUS].sums;
     int64_t span_ms = MIN(sim_load_span_ms(report->load), result->end_ms);
-    uint32_t buckets = (uint32_t)MIN(span_ms / series->width_ms, series->buckets);
-    double could =
-        devices ? (double)report->fleet->devices_count * 1000.0 : (double)report->fleet->cpus_count;
+
+    return (uint32_t)MIN(span_ms / result->series.width_ms, result->series.buckets);
+}
+
+static double arrivals_share(const struct sim_report *report, const struct sim_result *result,
+                             uint32_t series, double could)
+{
+    uint32_t buckets = arrival_buckets(report, result);
     __int128 held = 0;
 
     for (uint32_t b = 0; b < buckets; b++)
-        held += sums[b];
-    could *= (double)buckets * (double)series->width_ms;
+        held += result->series.list[series].sums[b];
+    could *= (double)buckets * (double)result->series.width_ms;
     return could > 0 ? (double)held / could : -1;
+}
+
+double sim_result_utilisation_arrivals(const struct sim_report *report,
+                                       const struct sim_result *result)
+{
+    if (report->fleet->devices_count)
+        return arrivals_share(report, result, SIM_SERIES_DEVICES,
+                              (double)report->fleet->devices_count * 1000);
+    return arrivals_share(report, result, SIM_SERIES_CPUS, (double)report->fleet->cpus_count);
+}
+
+double sim_group_utilisation_arrivals(const struct sim_report *report,
+                                      const struct sim_result *result, uint32_t group)
+{
+    const struct sim_group *of = &result->groups[group];
+
+    return arrivals_share(report, result, sim_series_of_group(group),
+                          (double)of->capacity * (of->chip[0] ? 1000 : 1));
+}
+
+bool sim_report_has_tail(const struct sim_report *report)
+{
+    int64_t span_ms = sim_load_span_ms(report->load);
+
+    for (uint32_t i = 0; i < report->results_count; i++)
+        if (arrival_buckets(report, &report->results[i]) >= 8 && span_ms >= 3600000 &&
+            span_ms < report->results[i].end_ms / 20 * 19)
+            return true;
+    return false;
 }
 
 double sim_result_goodput(const struct sim_result *result)

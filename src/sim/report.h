@@ -26,6 +26,11 @@ double sim_result_utilisation(const struct sim_report *report, const struct sim_
  * less than one. The rest of a run is the long tail of its longest jobs. */
 double sim_result_utilisation_arrivals(const struct sim_report *report,
                                        const struct sim_result *result);
+double sim_group_utilisation_arrivals(const struct sim_report *report,
+                                      const struct sim_result *result, uint32_t group);
+/* Jobs came for an hour or more, and some result lasted well beyond: then the use while they came
+ * says more. */
+bool sim_report_has_tail(const struct sim_report *report);
 int64_t sim_load_span_ms(const struct sim_load *load); /* to the last submit */
 double sim_group_utilisation(const struct sim_result *result, const struct sim_group *group);
 /* Useful share of held time; -1 where nothing was held. */

@@ -196,7 +196,8 @@ static void add_groups(const struct sim_report *report, const struct sim_result 
 {
     buf_add_text(out, "<h2>Per site and chip: ");
     chart_add_text(out, result->policy);
-    buf_add_text(out, "</h2><table><tr><th>site<th>chip<th>there<th>used<th>over time<th>attempts"
+    buf_add_text(out, "</h2><table><tr><th>site<th>chip<th>there<th>used<th>while jobs "
+                      "came<th>over time<th>attempts"
                       "<th>site's failures<th>MWh<th>t CO2<th>cost</tr>\n");
     for (uint32_t i = 0; i < result->groups_count; i++) {
         const struct sim_group *group = &result->groups[i];
@@ -211,6 +212,7 @@ static void add_groups(const struct sim_report *report, const struct sim_result 
         chart_add_text(out, group->chip[0] ? group->chip : "cpu");
         buf_printf(out, "</td><td>%" PRIu64 "</td>", group->capacity);
         add_share(out, sim_group_utilisation(result, group));
+        add_share(out, sim_group_utilisation_arrivals(report, result, i));
         buf_add_text(out, "<td>");
         add_spark(out, result, i);
         buf_printf(out, "</td><td>%" PRIu64 "</td>", group->attempts);

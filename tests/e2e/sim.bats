@@ -137,7 +137,7 @@ sim() { "$MAINS" sim --quiet "$@"; }
     for seed in 1 2 3; do
         sim -f "$EXAMPLES/train-fleet.yaml" -t "$EXAMPLES/train.jobs.csv" \
             --faults "$EXAMPLES/train-faults.yaml" -s "$seed" --json >out.json
-        # 34 node failures are expected: 375 nodes x 25 days x 3.79 a 1,000; goodput near 98.5 %
+        # 36 node failures are expected: 380 nodes x 25 days x 3.79 a 1,000; goodput near 98.5 %
         jq -e '.results[0] | .jobs.done == 1 and .faults.node_failures >= 15 and .faults.node_failures <= 60 and
             .faults.goodput > 0.975 and .faults.goodput < 0.992 and .faults.ettr_restarted_jobs > 0.93' out.json
     done
@@ -148,6 +148,17 @@ sim() { "$MAINS" sim --quiet "$@"; }
     sim -n 20000 --faults "$EXAMPLES/lost-site.yaml" --json >lost.json
     jq -e '.results[0].faults.restarts > 0 and .results[0].faults.device_lost_ms > 0' lost.json
     [ "$(jq '.results[0].turnaround.mean_ms' lost.json)" -gt "$(jq '.results[0].turnaround.mean_ms' calm.json)" ]
+}
+
+@test "the commands of docs/sim-examples.md run, and are as many as it has examples" {
+    cd "$ROOT" || return
+    tools/sim_examples.py --list >"$DIR/commands"
+    [ "$(wc -l <"$DIR/commands")" -ge 5 ]
+    while read -r _ _ arguments; do
+        # shellcheck disable=SC2086  # words, on purpose
+        sim $arguments >"$DIR/out"
+        grep -q '^POLICY ' "$DIR/out"
+    done <"$DIR/commands"
 }
 
 # Doubles are allowed in scores, so this is worth a compiler of another make.
