@@ -1,6 +1,6 @@
 /* place.c - what a placement costs the core at fleet scale.
  *
- *     place_bench [DEVICES] [QUEUED] [ROUNDS]
+ *     place_bench [DEVICES] [QUEUED] [ROUNDS] [fill]
  *
  * 60 sites and 20 kinds of chip, all full, QUEUED jobs waiting, backfill behind a blocked gang. In
  * each round some attempts end, as many jobs come, and a pass fills what came free. In memory, on
@@ -251,6 +251,16 @@ static void measure(struct bench *bench, uint32_t rounds)
     free(passes_s);
 }
 
+static void choose_by_fill(struct bench *bench)
+{
+    struct event event = { .type = EVENT_POLICY_SET };
+
+    event.policy_set.preempts = 1;
+    event.policy_set.by = "bench";
+    event.policy_set.fills = 1;
+    step(bench, &event);
+}
+
 int main(int argc, char **argv)
 {
     struct bench bench = { .grid = grid_create(), .rng = { 1 }, .now_ms = 1000000 };
@@ -260,9 +270,11 @@ int main(int argc, char **argv)
     bench.devices = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 100000;
     bench.queued = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 100000;
     if (!bench.grid || bench.devices < SITES * NODE_DEVICES * POOLS || !bench.queued || !rounds)
-        die("usage: place_bench [DEVICES] [QUEUED] [ROUNDS]");
+        die("usage: place_bench [DEVICES] [QUEUED] [ROUNDS] [fill]");
     for (uint32_t i = 0; i < SITES; i++)
         join(&bench, i);
+    if (argc > 4 && strcmp(argv[4], "fill") == 0)
+        choose_by_fill(&bench);
     measure(&bench, rounds);
     if (grid_check_invariants(bench.grid, &err) < 0)
         die(err.text);

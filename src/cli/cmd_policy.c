@@ -6,6 +6,7 @@
 static const struct cli_option options[] = {
     { "order", 'o', "ORDER", "fair|fifo", "Within a class: by fair shares, or by age alone." },
     { "preempt", 0, "on|off", "on|off", "May those who go first take back room?" },
+    { "fill", 0, "on|off", "on|off", "Choose nodes by what will be asked, not by what is left?" },
     { 0 },
 };
 
@@ -13,14 +14,15 @@ static int show(const struct cli_args *args, const json_t *policy)
 {
     if (cli_args_has(args, "json"))
         return reply_show(policy);
-    printf("order    %s\npreempt  %s\n", reply_text(policy, "order"),
-           json_is_true(json_object_get(policy, "preempt")) ? "on" : "off");
+    printf("order    %s\npreempt  %s\nfill     %s\n", reply_text(policy, "order"),
+           reply_flag(policy, "preempt") ? "on" : "off", reply_flag(policy, "fill") ? "on" : "off");
     return CLI_OK;
 }
 
 static int run(const struct cli_args *args)
 {
     const char *order = cli_args_get(args, "order"), *preempt = cli_args_get(args, "preempt");
+    const char *fill = cli_args_get(args, "fill");
     json_t *body = json_object(), *answer = NULL;
     struct remote remote;
     struct err err = { 0 };
@@ -30,6 +32,8 @@ static int run(const struct cli_args *args)
         json_object_set_new(body, "order", json_string(order));
     if (preempt)
         json_object_set_new(body, "preempt", json_boolean(strcmp(preempt, "on") == 0));
+    if (fill)
+        json_object_set_new(body, "fill", json_boolean(strcmp(fill, "on") == 0));
     if (remote_open(args, &remote, &err) < 0) {
         json_decref(body);
         return cli_fail(CLI_FAILED, &err);
@@ -55,7 +59,10 @@ const struct cli_command cmd_policy = {
             "and has borrowed least for its weight and guarantee (`mains tenant`), and then age; "
             "with one tenant that is age alone, as `fifo` is. With preemption on, a job that is "
             "blocked may stop others: of a lower class, or of tenants that borrow what is its "
-            "tenant's own. What was stopped goes back to where it stood. Admins and operators "
+            "tenant's own. What was stopped goes back to where it stood. With `--fill on`, work that "
+            "asks a share of a device, or fewer devices than a node has, goes where it leaves most "
+            "to be filled by what is asked from then on; off, to the node with the least left over. "
+            "Admins and operators "
             "set it.",
     .examples = { { "mains policy", "What holds now." },
                   { "mains policy --preempt off", "Nobody is stopped for others." } },

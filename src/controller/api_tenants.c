@@ -214,8 +214,8 @@ static json_t *policy_to_json(const struct grid *grid)
 {
     struct grid_policy policy = grid_policy(grid);
 
-    return json_pack("{s:s, s:b}", "order", grid_order_name(policy.order), "preempt",
-                     policy.preempts);
+    return json_pack("{s:s, s:b, s:b}", "order", grid_order_name(policy.order), "preempt",
+                     policy.preempts, "fill", policy.fills);
 }
 
 void api_policy_get(struct api_call *call)
@@ -239,6 +239,7 @@ void api_policy_set(struct api_call *call)
         return;
     event.policy_set.order = policy.order;
     event.policy_set.preempts = policy.preempts;
+    event.policy_set.fills = policy.fills;
     event.policy_set.by = call->who.user;
     json_object_foreach (body, key, value) {
         if (!strcmp(key, "order") && json_is_string(value) &&
@@ -246,9 +247,11 @@ void api_policy_set(struct api_call *call)
             event.policy_set.order = (uint32_t)grid_order_find(json_string_value(value));
         } else if (!strcmp(key, "preempt") && json_is_boolean(value)) {
             event.policy_set.preempts = json_is_true(value);
+        } else if (!strcmp(key, "fill") && json_is_boolean(value)) {
+            event.policy_set.fills = json_is_true(value);
         } else {
             api_error(call, 400, "invalid", key,
-                      "%s: expected order (fair or fifo) and preempt (true or false)", key);
+                      "%s: expected order (fair or fifo), preempt and fill (true or false)", key);
             return;
         }
     }

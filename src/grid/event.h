@@ -173,6 +173,7 @@ struct event {
             uint32_t order;    /* enum grid_order */
             uint32_t preempts; /* 1: those who go first may take back room */
             const char *by;
+            uint32_t fills; /* 1: nodes are chosen by expected fill (sched/packer.h) */
         } policy_set;
         struct {
             const char *text;

@@ -300,6 +300,7 @@ static const struct field policy_list[] = {
     AT("order", U32, policy_set.order),
     AT("preempts", U32, policy_set.preempts),
     STRING("by", policy_set.by, EVENT_TEXT_BYTES_MAX),
+    AT("fills", U32, policy_set.fills),
 };
 static const struct field note_list[] = {
     STRING("text", note.text, EVENT_TEXT_BYTES_MAX),

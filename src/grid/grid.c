@@ -1,6 +1,7 @@
 #include "grid/grid.h"
 
 #include "grid/power.h"
+#include "grid/packing.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 #include "sched/shed.h"
@@ -29,6 +30,7 @@ void grid_destroy(struct grid *grid)
     deps_fini(grid);
     queue_fini(&grid->queue);
     shapes_fini(&grid->shapes);
+    packing_set(grid, false);
     fleet_fini(&grid->fleet);
     work_fini(&grid->work);
     intern_fini(&grid->strings);
@@ -108,6 +110,8 @@ static int policy_check(const struct event *event, struct err *err)
         return err_field(err, -EINVAL, "order", "unknown order %u", event->policy_set.order);
     if (event->policy_set.preempts > 1)
         return err_field(err, -EINVAL, "preempt", "preempt: expected 0 or 1");
+    if (event->policy_set.fills > 1)
+        return err_field(err, -EINVAL, "fill", "fill: expected 0 or 1");
     return 0;
 }
 
@@ -174,6 +178,7 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
     case EVENT_POLICY_SET:
         grid->order = event->policy_set.order;
         grid->preempts_not = !event->policy_set.preempts;
+        packing_set(grid, event->policy_set.fills);
         grid->wants_pass = true;
         break;
     case EVENT_SITE_TARIFF:

@@ -189,6 +189,7 @@ bool grid_tenant_next(const struct grid *grid, const char *after, struct tenant_
 struct grid_policy {
     uint32_t order; /* enum grid_order */
     bool preempts;  /* those who go first may take back room */
+    bool fills;     /* nodes are chosen by expected fill */
 };
 struct grid_policy grid_policy(const struct grid *grid);
 const char *grid_order_name(uint32_t order); /* "fair" */

@@ -1,4 +1,5 @@
 #include "grid/power.h"
+#include "grid/packing.h"
 #include "grid/state.h"
 
 #define BACKFILL_DEPTH 16u /* jobs of one bucket tried for one short enough */
@@ -167,6 +168,8 @@ void pass_run(struct grid *grid)
 
     grid->wants_pass = false;
     grid->counts.passes_total++;
+    if (grid->fleet.packer)
+        packer_look(grid->fleet.packer, &grid->fleet);
     power_resume(grid);
     reserve_clear(&grid->reserve, &grid->fleet);
     has_turns = shares_rank(grid);

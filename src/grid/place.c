@@ -1,5 +1,6 @@
 /* Sites, nodes and tenants: events about them. */
 #include "grid/power.h"
+#include "grid/packing.h"
 #include "grid/rates.h"
 #include "grid/state.h"
 
@@ -105,6 +106,7 @@ void place_apply(struct grid *grid, const struct event *event)
         power_recount(grid, fleet_set_site(fleet, &event->site_joined.site,
                                            event->site_joined.chips,
                                            event->site_joined.chips_count));
+        packing_site_joined(grid, event->site_joined.site.name);
         rates_site_joined(grid, event->site_joined.site.name);
         shares_set_total(grid);
         break;

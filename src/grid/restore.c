@@ -1,6 +1,7 @@
 /* A snapshot read back. It may be damaged or made up: every number is checked before it is used,
  * and what was read must hold the grid's invariants. */
 #include "grid/fields.h"
+#include "grid/packing.h"
 #include "grid/power.h"
 #include "grid/rates.h"
 #include "grid/snapshot.h"
@@ -776,6 +777,8 @@ static void read_all(struct reader *reader)
         read_forgotten(reader);
     }
     if (!reader->failed && reader->version >= 5 && power_take(reader->grid, &reader->in) < 0)
+        reader->failed = true;
+    if (!reader->failed && reader->version >= 7 && packing_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
     if (!reader->failed)
         shares_rebuild(reader->grid, true);

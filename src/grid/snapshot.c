@@ -1,6 +1,7 @@
 #include "grid/snapshot.h"
 
 #include "grid/fields.h"
+#include "grid/packing.h"
 #include "grid/power.h"
 #include "grid/rates.h"
 #include "grid/state.h"
@@ -423,6 +424,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     put_shares(grid, out);
     put_forgotten(grid, out);
     power_put(grid, out);
+    packing_put(grid, out);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

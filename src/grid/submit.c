@@ -1,3 +1,4 @@
+#include "grid/packing.h"
 #include "grid/rates.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -347,6 +348,12 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
                                .jobs_count = result->jobs_count,
                                .time_ms = grid->now_ms,
                                .body_hash = submit->body_hash });
+    if (grid->fleet.packer) {
+        uint32_t number = shapes_get(&grid->shapes, &submit->request.shape);
+
+        packing_submitted(grid, number, result->jobs_count);
+        shapes_unref(&grid->shapes, number);
+    }
     shape = rates_told(grid, submit->tenant, &submit->request, &with_work);
     if (!submit->elements_count) {
         add_job(grid, submit, result->job_id, NULL, 0, shape, &terms);

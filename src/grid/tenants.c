@@ -28,7 +28,9 @@ static void fill(const struct grid *grid, uint32_t number, struct tenant_view *o
 
 struct grid_policy grid_policy(const struct grid *grid)
 {
-    return (struct grid_policy){ .order = grid->order, .preempts = !grid->preempts_not };
+    return (struct grid_policy){ .order = grid->order,
+                                 .preempts = !grid->preempts_not,
+                                 .fills = grid->fleet.packer != NULL };
 }
 
 static const char *const order_names[] = { "fair", "fifo" };

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "sched/mem.h"
+#include "sched/packer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -220,7 +221,7 @@ bool fit_candidate_plainly(const struct shape *shape, const struct fleet *fleet,
 
     fit->site = site;
     fit->chip = chip;
-    fit->parts_count = 0;
+    fit->parts_count = fit->share_room = 0;
     if (has_too_few_devices(shape, at, when))
         return false;
     /* One node where one holds it all; else the fewest. */
@@ -300,6 +301,69 @@ static bool find_single(const struct shape *shape, const struct fleet_site *site
     MEM_GROW(fit->parts, fit->parts_cap, 1);
     fit->parts[0] = best;
     fit->parts_count = 1;
+    return true;
+}
+
+/* --- by expected fill ----------------------------------------------------------------------- */
+
+struct packing { /* the best state so far */
+    const struct packer *packer;
+    const struct shape *shape;
+    const struct fleet_site *site;
+    uint16_t chip;
+    enum fit_when when;
+    uint32_t states, node, share_room; /* states: scored so far */
+    double score;
+};
+
+static void consider_state(struct packing *packing, uint32_t node)
+{
+    const struct fleet_node *at = &packing->site->nodes[node];
+    uint32_t share_room;
+    double score;
+
+    if (packing->states > PACKER_STATES_MAX ||
+        fit_tasks(packing->shape, packing->site, at, packing->chip, packing->when) <
+            packing->shape->tasks ||
+        !packer_score(packing->packer, packing->shape, packing->site, at, packing->chip,
+                      packing->when, &score, &share_room))
+        return;
+    if (packing->states++ && (score < packing->score || (score <= packing->score && node > packing->node)))
+        return;
+    packing->score = score;
+    packing->node = node;
+    packing->share_room = share_room;
+}
+
+/* The node for all of it that leaves most to be filled. False: none is scored, or too many are. */
+static bool find_packed(const struct shape *shape, const struct fleet *fleet, uint32_t site,
+                        uint16_t chip, enum fit_when when, struct fit *fit)
+{
+    struct packing packing = { .packer = fleet->packer,
+                               .shape = shape,
+                               .site = &fleet->sites[site],
+                               .chip = chip,
+                               .when = when };
+    const struct room *room = &packing.site->room;
+
+    for (uint32_t p = 0; p < room->pools_count; p++) {
+        uint64_t lists = lists_from(&room->pools[p], shape, shape->tasks);
+
+        if (fit_never_in_pool(shape, &room->pools[p], chip))
+            continue;
+        for (; lists; lists &= lists - 1)
+            for (uint32_t at = room->pools[p].lists[__builtin_ctzll(lists)]; at != ROOM_NONE;
+                 at = room->classes[at].next)
+                consider_state(&packing, room_first(room, at));
+    }
+    for (uint32_t i = 0; i < room->apart_count; i++)
+        consider_state(&packing, room->apart[i]);
+    if (!packing.states || packing.states > PACKER_STATES_MAX)
+        return false;
+    MEM_GROW(fit->parts, fit->parts_cap, 1);
+    fit->parts[0] = (struct fit_part){ .node = packing.node, .tasks = shape->tasks };
+    fit->parts_count = 1;
+    fit->share_room = packing.share_room;
     return true;
 }
 
@@ -455,9 +519,12 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
         return fit_candidate_plainly(shape, fleet, site, chip, when, fit);
     fit->site = site;
     fit->chip = chip;
-    fit->parts_count = 0;
+    fit->parts_count = fit->share_room = 0;
     if (has_too_few_devices(shape, at, when) || !fit_has_power(shape, at, chip))
         return false;
+    if (fleet->packer && shape->ask.devices && shape->ask_version == fleet->shape_version &&
+        find_packed(shape, fleet, site, chip, when, fit))
+        return true;
     if (find_single(shape, at, chip, when, fit))
         return true;
     return shape->tasks > 1 && find_gang(shape, at, chip, when, fit);
@@ -500,6 +567,8 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
         return false;
     shape_candidates(shape, fleet, objective, &count);
     candidates = shape->candidates;
+    if (fleet->packer)
+        packer_ask(shape, fleet);
     for (uint32_t i = 0; i < count; i++) {
         struct candidate *at = &candidates[i];
         uint64_t version = fleet->sites[at->site].room_version;
@@ -539,7 +608,7 @@ bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass, s
 /* Choose one part's devices into `room`-like `milli` per device: 0 = not taken. */
 static uint32_t choose_devices(const struct shape *shape, const struct fleet_site *site,
                                const struct fleet_node *node, uint16_t chip, enum fit_when when,
-                               uint32_t tasks, uint32_t *milli)
+                               uint32_t tasks, uint32_t share_room, uint32_t *milli)
 {
     uint32_t wanted = tasks * (shape->devices_milli / 1000), used = 0;
 
@@ -561,7 +630,8 @@ static uint32_t choose_devices(const struct shape *shape, const struct fleet_sit
 
             if (room < milli[i] + shape->devices_milli || !devices_meet_needs(shape, site, node, i))
                 continue;
-            if (room - milli[i] < best_room) {
+            if (share_room ? room == share_room && best == UINT32_MAX
+                           : room - milli[i] < best_room) {
                 best = i;
                 best_room = room - milli[i];
             }
@@ -606,7 +676,7 @@ struct grant *fit_grant(const struct shape *shape, const struct fleet *fleet, co
         grant->cpus += part->cpus;
         if (!shape->devices_milli)
             continue;
-        part->devices_count = choose_devices(shape, site, node, fit->chip, when, tasks, milli);
+        part->devices_count = choose_devices(shape, site, node, fit->chip, when, tasks, fit->share_room, milli);
         for (uint32_t d = 0; d < node->devices_count; d++)
             if (milli[d])
                 *devices++ = (struct grant_device){ .index = d, .milli = milli[d] };

@@ -108,6 +108,7 @@ struct fleet {
     uint64_t shape_version; /* grows when what could ever fit may have changed */
     uint64_t room_version;  /* grows when more may fit than before, anywhere */
     uint64_t limit_version; /* grows when more may fit beside what is promised */
+    struct packer *packer; /* chooses among nodes by expected fill; NULL = the least left over */
     const struct work_book *work; /* how fast what is known to run runs; NULL = nobody asks */
 };
 

@@ -151,7 +151,7 @@ static void make_pools(struct room *room, const struct fleet_site *site)
 
 struct state { /* of a node, to look its class up */
     uint64_t hash;
-    uint32_t whole;
+    uint32_t whole, free_milli, usable;
     uint32_t uses[NODE_DEVICES_MAX];
 };
 
@@ -167,12 +167,14 @@ static void state_of(const struct fleet_node *node, uint32_t pool, struct state 
         mix(mix(mix(mix(0x9e3779b97f4a7c15u, pool), node->cpus_used), (uint64_t)node->memory_used),
             (uint64_t)node->disk_used);
 
-    state->whole = 0;
+    state->whole = state->free_milli = state->usable = 0;
     for (uint32_t d = 0; d < node->devices_count; d++) {
         const struct fleet_device *device = &node->devices[d];
         bool is_usable = device_is_usable(device);
 
         state->whole += is_usable && !device->used_milli;
+        state->free_milli += is_usable ? 1000u - device->used_milli : 0;
+        state->usable += is_usable;
         state->uses[d] = device->type << USE_BITS | (is_usable ? device->used_milli : 0);
     }
     sort_uses(state->uses, node->devices_count);
@@ -227,6 +229,8 @@ static uint32_t add_class(struct room *room, const struct fleet_node *node, uint
     class->disk_used = node->disk_used;
     class->pool = pool_index;
     class->whole = state->whole;
+    class->free_milli = state->free_milli;
+    class->usable = state->usable;
     class->nodes_count = 0;
     class->chain = *chain;
     *chain = at;
@@ -261,6 +265,11 @@ static void drop_class(struct room *room, uint32_t at)
     room->classes_free = at;
 }
 
+static bool is_empty(const struct room_class *class, const struct room_pool *pool)
+{
+    return !class->cpus_used && class->whole == pool->devices_count;
+}
+
 static void leave(struct room *room, struct room_spot *spot)
 {
     struct room_class *class = &room->classes[spot->class];
@@ -268,6 +277,9 @@ static void leave(struct room *room, struct room_spot *spot)
 
     class->bits[spot->position / 64] &= ~((uint64_t)1 << spot->position % 64);
     room->pools[spot->pool].whole_free -= class->whole;
+    room->pools[spot->pool].free_milli -= class->free_milli;
+    room->pools[spot->pool].total_milli -= class->usable * 1000u;
+    room->pools[spot->pool].empty_count -= is_empty(class, &room->pools[spot->pool]);
     spot->class = ROOM_NONE;
     if (!--class->nodes_count)
         drop_class(room, was);
@@ -286,6 +298,9 @@ static void join(struct room *room, const struct fleet_node *node, struct room_s
     class->bits[spot->position / 64] |= (uint64_t)1 << spot->position % 64;
     class->nodes_count++;
     room->pools[spot->pool].whole_free += class->whole;
+    room->pools[spot->pool].free_milli += class->free_milli;
+    room->pools[spot->pool].total_milli += class->usable * 1000u;
+    room->pools[spot->pool].empty_count += is_empty(class, &room->pools[spot->pool]);
 }
 
 /* --- what others call ----------------------------------------------------------------------- */

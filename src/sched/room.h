@@ -27,6 +27,8 @@ struct room_pool {
     uint16_t chip;          /* of all its devices, when is_uniform */
     bool is_uniform;        /* one kind of device with one size of memory, or none at all */
     uint64_t whole_free;    /* devices, over the nodes in classes */
+    uint64_t free_milli, total_milli; /* of usable devices, over the nodes in classes */
+    uint32_t empty_count;             /* nodes in classes that hold nothing */
     uint64_t lists_used;    /* bit w: lists[w] is not empty */
     uint32_t lists[ROOM_WHOLE_MAX + 1];
 };
@@ -36,6 +38,7 @@ struct room_class {
     uint64_t hash;
     uint32_t cpus_used;
     uint32_t pool, whole, nodes_count; /* nodes_count 0: free */
+    uint32_t free_milli, usable;       /* of devices, of one node */
     uint32_t chain, next, prev;        /* hash chain; list of its pool and whole */
     uint32_t words_cap;
     uint64_t *bits; /* of positions in pool.nodes */

@@ -82,7 +82,7 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
     };
     shape->needs = (const void *)(shape->chips + shape->chips_count);
     shape->places = (const void *)(shape->needs + shape->needs_count);
-    shape->candidates_version = shape->no_fit_version = shape->no_fit_limited = UINT64_MAX;
+    shape->ask_version = shape->candidates_version = shape->no_fit_version = shape->no_fit_limited = UINT64_MAX;
     return number;
 }
 

@@ -4,6 +4,7 @@
  * which order to look there, and that it does not fit now. */
 #pragma once
 
+#include "sched/fill.h"
 #include "sched/fleet.h"
 #include "sched/intern.h"
 #include "sched/rates.h"
@@ -58,6 +59,8 @@ struct shape {
     uint64_t candidates_version;
     struct objective sorted_by;
     uint64_t rates_version;  /* of the work's class, by then */
+    struct fill_ask ask; /* packer.h: what it asks of a node; no devices = nothing to score */
+    uint64_t ask_version;    /* fleet.shape_version by then */
     uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
     uint64_t fits_in_pass;   /* see fit_exists */
     uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */

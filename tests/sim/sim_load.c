@@ -80,6 +80,20 @@ static void choose_deps(struct job_request *request, struct rng *rng, uint64_t n
     }
 }
 
+/* Small and with time to spare: it can wait for a better hour. */
+static void be_patient(struct job_request *request, struct rng *rng, int64_t now_ms)
+{
+    request->objective = 1 + (uint32_t)rng_below(rng, 2);
+    request->duration_ms_max = 1000 + (int64_t)rng_below(rng, 600000);
+    request->deadline_ms = now_ms + 3600000 + (int64_t)rng_below(rng, 4 * 3600000);
+    request->waits_never = 0;
+    request->deps_count = 0;
+    memset(request->deps, 0, sizeof(request->deps));
+    memset(&request->shape, 0, sizeof(request->shape));
+    request->shape.tasks = request->shape.cpus = 1;
+    request->shape.devices_milli = rng_below(rng, 3) ? 0 : 250;
+}
+
 void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int64_t now_ms,
                      uint32_t serial)
 {
@@ -114,6 +128,8 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
     if (rng_below(rng, 3) == 0)
         choose_work(&request->work, rng);
     choose_deps(request, rng, next_id);
+    if (rng_below(rng, 4) == 0)
+        be_patient(request, rng, now_ms);
     if (rng_below(rng, 6) == 0) {
         submit->elements_count = 1 + (uint32_t)rng_below(rng, 8);
         submit->parallel_max = (uint32_t)rng_below(rng, 3);
@@ -141,6 +157,7 @@ void sim_load_policy(struct event *event, struct rng *rng)
     event->type = EVENT_POLICY_SET;
     event->policy_set.order = (uint32_t)(rng_below(rng, 4) == 0);
     event->policy_set.preempts = rng_below(rng, 4) != 0;
+    event->policy_set.fills = rng_below(rng, 2) != 0;
     event->policy_set.by = "op";
 }
 
@@ -166,7 +183,7 @@ void sim_load_tariff(struct event *event, struct rng *rng, const char *site, int
     tariff->rows_count = tariff->kind == TARIFF_CLEAR ? 0
                          : tariff->kind == TARIFF_CONSTANT
                              ? 1
-                             : 1 + (uint32_t)rng_below(rng, SIM_TARIFF_ROWS);
+                             : 10 + (uint32_t)rng_below(rng, SIM_TARIFF_ROWS - 10);
     for (uint32_t i = 0; i < tariff->rows_count; i++) {
         bool is_hole = has_holes && rng_below(rng, 4) == 0;
 

@@ -1,0 +1,207 @@
+#include "sched/packer.h"
+
+#include "sched/mem.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEED 1
+
+struct packer *packer_create(void)
+{
+    const struct fill_params params = fill_params_default();
+    struct packer *packer = mem_alloc(1, sizeof(*packer));
+
+    packer->fill = fill_create(&params, SEED);
+    if (!packer->fill)
+        abort(); /* memory is short: as mem.h */
+    return packer;
+}
+
+void packer_destroy(struct packer *packer)
+{
+    if (!packer)
+        return;
+    fill_destroy(packer->fill);
+    intern_fini(&packer->kinds);
+    free(packer->groups);
+    free(packer);
+}
+
+void packer_add_site(struct packer *packer, const struct fleet_site *site)
+{
+    for (uint32_t c = 0; c < site->chips_count; c++) {
+        const char *kind = site->chips[c].kind;
+
+        if (packer->kinds.live_count < FILL_CHIPS_MAX - 1 &&
+            !intern_find(&packer->kinds, kind, (uint32_t)strlen(kind)))
+            intern_text(&packer->kinds, kind);
+    }
+}
+
+static uint16_t kind_number(const struct packer *packer, const char *kind)
+{
+    uint32_t number = intern_find(&packer->kinds, kind, (uint32_t)strlen(kind));
+
+    return (uint16_t)(number ? number - 1 : FILL_CHIPS_MAX - 1);
+}
+
+void packer_look(struct packer *packer, const struct fleet *fleet)
+{
+    const struct fill_params *params = fill_params(packer->fill);
+
+    packer->room = (struct fill_room){ 0 };
+    for (uint32_t s = 0; s < fleet->sites_count; s++) {
+        const struct fleet_site *site = &fleet->sites[s];
+
+        for (uint32_t p = 0; p < site->room.pools_count; p++) {
+            const struct room_pool *pool = &site->room.pools[p];
+            uint16_t kind;
+
+            if (!pool->devices_count || !pool->is_uniform)
+                continue;
+            kind = kind_number(packer, site->chips[pool->chip].kind);
+            packer->room.free_milli[kind] += pool->free_milli;
+            packer->room.total_milli[kind] += pool->total_milli;
+            packer->room.free_all_milli += pool->free_milli;
+            if (pool->devices_count >= params->big_devices)
+                packer->room.big_empty_milli +=
+                    (uint64_t)pool->empty_count * pool->devices_count * FILL_DEVICE_MILLI;
+        }
+    }
+}
+
+/* What the node has free for devices of this kind; false: it is not of one kind. */
+static bool picture(const struct packer *packer, const struct fleet_site *site,
+                    const struct fleet_node *node, uint16_t chip, enum fit_when when,
+                    struct fill_node *out)
+{
+    int64_t cpus = node_cpus_free(node);
+    bool is_empty = node->cpus_used == 0;
+
+    if (when == FIT_LIMITED && node->limit && node->limit->cpus < cpus)
+        cpus = node->limit->cpus;
+    memset(out, 0, offsetof(struct fill_node, free_milli));
+    out->cpu_milli = cpus > 0 ? cpus * 1000 : 0;
+    out->chip = kind_number(packer, site->chips[chip].kind);
+    for (uint32_t i = 0; i < node->devices_count; i++) {
+        const struct fleet_device *device = &node->devices[i];
+        uint32_t room = FILL_DEVICE_MILLI - device->used_milli;
+
+        if (device->chip != chip)
+            return false;
+        if (when == FIT_LIMITED && node->limit && node->limit->devices_milli[i] < room)
+            room = node->limit->devices_milli[i];
+        is_empty &= room == FILL_DEVICE_MILLI;
+        if (device_is_usable(device))
+            out->free_milli[out->devices_count++] = (uint16_t)room;
+    }
+    out->is_empty = is_empty;
+    fill_node_seal(out);
+    return true;
+}
+
+static uint64_t kinds_mask(const struct packer *packer, const struct shape *shape,
+                           const struct fleet *fleet)
+{
+    uint64_t mask = 0;
+
+    if (!shape->chips_count && !shape->needs_count)
+        return UINT64_MAX;
+    for (uint32_t s = 0; s < fleet->sites_count; s++)
+        for (uint32_t c = 0; c < fleet->sites[s].chips_count; c++)
+            if (shape_bar_of_chip(shape, &fleet->sites[s].chips[c], INT64_MAX) == BAR_NONE)
+                mask |= UINT64_C(1) << kind_number(packer, fleet->sites[s].chips[c].kind);
+    return mask;
+}
+
+static bool ask_of(const struct shape *shape, struct fill_ask *out)
+{
+    uint64_t devices = (uint64_t)shape->tasks * shape->devices_milli / 1000;
+
+    *out = (struct fill_ask){ .cpu_milli = (int64_t)shape->tasks * shape->cpus * 1000 };
+    if (shape->devices_milli % 1000) {
+        out->devices = 1;
+        out->milli = (uint16_t)shape->devices_milli;
+    } else if (devices) {
+        out->devices = (uint16_t)devices;
+        out->milli = FILL_DEVICE_MILLI;
+    }
+    return devices <= FILL_DEVICES_MAX && out->cpu_milli <= FILL_CPU_MILLI_MAX &&
+           (shape->tasks == 1 || shape->devices_milli % 1000 == 0);
+}
+
+bool packer_ask(struct shape *shape, const struct fleet *fleet)
+{
+    if (!shape->devices_milli)
+        return false;
+    if (shape->ask_version == fleet->shape_version)
+        return shape->ask.devices > 0;
+    shape->ask_version = fleet->shape_version;
+    if (!ask_of(shape, &shape->ask))
+        shape->ask.devices = 0;
+    shape->ask.chips = kinds_mask(fleet->packer, shape, fleet);
+    if (!shape->ask.chips || !fill_ask_is_valid(&shape->ask))
+        shape->ask.devices = 0;
+    return shape->ask.devices > 0;
+}
+
+/* All states of all nodes, for a draw. */
+static uint32_t list_groups(struct packer *packer, const struct fleet *fleet)
+{
+    uint32_t count = 0;
+
+    for (uint32_t s = 0; s < fleet->sites_count; s++) {
+        const struct fleet_site *site = &fleet->sites[s];
+
+        for (uint32_t c = 0; c < site->room.classes_count; c++) {
+            const struct room_class *class = &site->room.classes[c];
+            const struct room_pool *pool;
+
+            if (!class->nodes_count)
+                continue;
+            pool = &site->room.pools[class->pool];
+            if (!pool->devices_count || !pool->is_uniform)
+                continue;
+            MEM_GROW(packer->groups, packer->groups_cap, count + 1);
+            picture(packer, site, &site->nodes[room_first(&site->room, c)], pool->chip, FIT_NOW,
+                    &packer->groups[count].node);
+            packer->groups[count++].count = class->nodes_count;
+        }
+    }
+    return count;
+}
+
+void packer_learn(struct packer *packer, const struct shape *shape, const struct fleet *fleet)
+{
+    struct fill_ask ask;
+
+    if (!ask_of(shape, &ask))
+        return;
+    ask.chips = ask.devices ? kinds_mask(packer, shape, fleet) : UINT64_MAX;
+    if (!ask.chips || !fill_ask_is_valid(&ask))
+        return; /* nothing here would do */
+    fill_learn(packer->fill, &ask);
+    if (!fill_is_due(packer->fill))
+        return;
+    packer_look(packer, fleet);
+    fill_draw(packer->fill, packer->groups, list_groups(packer, fleet), &packer->room);
+}
+
+bool packer_score(const struct packer *packer, const struct shape *shape,
+                  const struct fleet_site *site, const struct fleet_node *node, uint16_t chip,
+                  enum fit_when when, double *score_out, uint32_t *free_milli_out)
+{
+    const struct fill_ask *ask = &shape->ask;
+    struct fill_score score;
+    struct fill_node free_room;
+
+    if (!picture(packer, site, node, chip, when, &free_room) || !fill_fits(&free_room, ask))
+        return false;
+    score = fill_score(packer->fill, &free_room, ask, &packer->room);
+    *score_out = score.score;
+    *free_milli_out =
+        ask->milli < FILL_DEVICE_MILLI ? free_room.free_milli[score.device] : FILL_DEVICE_MILLI;
+    return true;
+}
