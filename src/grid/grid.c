@@ -189,11 +189,13 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_PASS:
         power_tick(grid);
+        preempt_tick(grid);
         timers_fire(grid);
         pass_run(grid);
         break;
     case EVENT_TICK:
         power_tick(grid);
+        preempt_tick(grid);
         timers_fire(grid);
         break;
     case EVENT_ATTEMPT_STARTED:

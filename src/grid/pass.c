@@ -141,13 +141,14 @@ static bool may_start(void *context, const struct queue_bucket *bucket)
     return false;
 }
 
-/* The first that is blocked, if it is before `bucket`. One that a quota has come to hold since the
+/* The first that is blocked, if it is before `bucket` (NULL: whatever comes). One that a quota has come to hold since the
  * pass began blocks nobody: the next one, then. */
 static struct job *blocked_before(struct pass *pass, const struct queue_bucket *bucket)
 {
     struct grid *grid = pass->grid;
 
-    while (pass->blocked && queue_bucket_is_before(&grid->queue, pass->blocked, bucket)) {
+    while (pass->blocked &&
+           (!bucket || queue_bucket_is_before(&grid->queue, pass->blocked, bucket))) {
         struct job *job = (struct job *)pass->blocked->first;
 
         if (pass_hold(grid, job) == HOLD_NONE)
@@ -163,7 +164,7 @@ void pass_run(struct grid *grid)
     struct pass pass = { .grid = grid };
     uint32_t number, starts = 0;
     struct queue_bucket *bucket;
-    struct job *head = NULL; /* the first that is blocked by lack of room alone */
+    struct job *head; /* the first that is blocked by lack of room alone */
     bool has_turns;
 
     grid->wants_pass = false;
@@ -172,6 +173,7 @@ void pass_run(struct grid *grid)
         packer_look(grid->fleet.packer, &grid->fleet);
     power_resume(grid);
     reserve_clear(&grid->reserve, &grid->fleet);
+    head = preempt_first(grid);
     has_turns = shares_rank(grid);
     queue_walk_begin_with(&grid->queue, may_start, &pass);
     while ((bucket = queue_walk_next(&grid->queue, &number)) != NULL) {
@@ -214,4 +216,5 @@ void pass_run(struct grid *grid)
         }
     }
     reserve_clear(&grid->reserve, &grid->fleet);
+    preempt_run(grid, head ? head : blocked_before(&pass, NULL));
 }

@@ -725,6 +725,8 @@ static void read_shares(struct reader *reader)
 
     grid->order = (uint32_t)take(reader, ORDER_LAST);
     grid->preempts_not = take(reader, 1);
+    if (reader->version >= 8)
+        grid->preempt_for = take(reader, grid->next_id);
     grid->preempt_next_ms = take_signed(reader, 0, INT64_MAX);
     count = take(reader, TENANTS_MAX + 1);
     if (count != grid->tenant_names.live_count)

@@ -99,6 +99,7 @@ void shares_hold(struct grid *grid, const struct job *job, bool release)
     tenant->cpus_held += release ? -grant->cpus : grant->cpus;
     tenant->devices_milli_held += release ? -grant->devices_milli : grant->devices_milli;
     add_above(grid, job->tenant, release ? -1 : 1, grant->cpus, grant->devices_milli, 0);
+    grid->class_grants[job_terms(grid, job)->job_class] += release ? -1u : 1u;
     hold_in_share(grid, job, release, grid->now_ms);
 }
 
@@ -124,6 +125,7 @@ static void add_account(struct grid *grid, uint32_t number)
                   tenant->weight_milli, &tenant->account, NULL) < 0)
         abort(); /* shares_check_tenant has counted the levels */
     share_put_guarantee(grid->share, tenant->account, &guarantee);
+    grid->guarantees_count += tenant->guarantee_devices_milli || tenant->guarantee_cpus;
 }
 
 /* The accounts anew, from what the tenants are told to be and what is held. What is remembered of
@@ -145,6 +147,8 @@ void shares_rebuild(struct grid *grid, bool keep_memory)
         tenant->reserved_micro = 0;
     }
     share_destroy(grid->share);
+    memset(grid->class_grants, 0, sizeof(grid->class_grants));
+    grid->guarantees_count = 0;
     shares_init(grid);
     shares_set_total(grid);
     for (uint32_t i = 1; i < names->entries_count; i++)
@@ -158,6 +162,7 @@ void shares_rebuild(struct grid *grid, bool keep_memory)
         const struct job *job = grid_job(grid, grid->fleet.grants[i]->job_id);
 
         hold_in_share(grid, job, false, 0);
+        grid->class_grants[job_terms(grid, job)->job_class]++;
         budget_restore(grid, job);
     }
     for (uint32_t i = 1; i < names->entries_count; i++)

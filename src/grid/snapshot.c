@@ -333,6 +333,7 @@ static void put_shares(const struct grid *grid, struct buf *out)
 
     put_u64(out, grid->order);
     put_u64(out, grid->preempts_not);
+    put_u64(out, grid->preempt_for);
     put_i64(out, grid->preempt_next_ms);
     for (uint32_t i = 1; i < names->entries_count; i++)
         if (names->entries[i].data)

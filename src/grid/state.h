@@ -152,6 +152,9 @@ struct grid {
     struct share *share;   /* what each holds and has borrowed: shares.c */
     uint32_t order;        /* enum grid_order */
     bool preempts_not;     /* nobody makes way for others */
+    uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
+    uint32_t guarantees_count; /* tenants that have one */
+    uint64_t preempt_for; /* the job that room is being made for; 0 = none */
     int64_t preempt_next_ms; /* preempt.c: when it is looked at again whether somebody should */
     struct turn *turn_list; /* scratch of a pass, as all of these */
     uint32_t turn_list_cap, turn_mark;
@@ -319,6 +322,14 @@ int64_t budget_price(struct grid *grid, const struct job *job);
 void budget_reserve(struct grid *grid, struct job *job);
 void budget_settle(struct grid *grid, struct job *job, int64_t price_micro);
 void budget_restore(struct grid *grid, const struct job *job);
+
+/* --- preempt.c ---------------------------------------------------------------------------- */
+/* The end of a pass: `head` is the first that is blocked by lack of room, NULL = none. */
+void preempt_run(struct grid *grid, struct job *head);
+/* The begin of a pass: who has had room made for it starts; still waiting for it, it is the head
+ * of this pass. */
+struct job *preempt_first(struct grid *grid);
+void preempt_tick(struct grid *grid);
 
 /* --- yield.c ------------------------------------------------------------------------------ */
 /* Runs, is not being stopped, and goes back to the queue when it is. */

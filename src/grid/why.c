@@ -230,6 +230,11 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
     bool is_exact;
     char busy[256] = "";
 
+    if (yield_pending(grid, YIELD_PREEMPT, job->item.id)) {
+        say(why, "preempting", "room is being made for it: %u others are being stopped",
+            yield_pending(grid, YIELD_PREEMPT, job->item.id));
+        return;
+    }
     shares_rank(grid);
     why->ahead = queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, &is_exact);
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
@@ -342,6 +347,10 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
                 : ", which is not reachable now: it goes on there");
         break;
     case JOB_STOPPING:
+        if (job->yield_cause == YIELD_PREEMPT) {
+            say(why_out, "preempted", "%.200s", intern_data(&grid->strings, job->reason));
+            break;
+        }
         say(why_out, "stopping", "is being stopped at %s%s", site,
             grid->fleet.sites[job->grant->site].reachable ? "" : ", which is not reachable now");
         break;

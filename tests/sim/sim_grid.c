@@ -644,7 +644,7 @@ static void random_step(struct sim *sim)
     uint64_t draw = rng_below(&sim->rng, 1000);
     struct event event = { 0 };
 
-    sim->now_ms += (int64_t)rng_below(&sim->rng, 1500);
+    sim->now_ms += (int64_t)rng_below(&sim->rng, rng_below(&sim->rng, 10) ? 1500 : 60000);
     sim_site_work(site, &sim->truth, &sim->rng, sim->now_ms);
     if (draw < 200) {
         submit(sim);
@@ -755,7 +755,7 @@ static void run_quiet(struct sim *sim)
 {
     uint32_t idle = 0;
 
-    while (idle < 40 && live(sim) && !sim->truth.failure[0]) {
+    while (idle < 250 && live(sim) && !sim->truth.failure[0]) {
         uint32_t before = sim->entries_count;
 
         sim->now_ms += 2000;
@@ -833,6 +833,12 @@ static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbos
     sim->sites_count = 1 + (uint32_t)rng_below(&sim->rng, SITES_MAX);
     for (uint32_t i = 0; i < sim->sites_count; i++)
         sim_site_init(&sim->sites[i], i, &sim->rng);
+    for (uint32_t i = 0; i < 3 && seed % 2; i++) {
+        struct event event = { .time_ms = sim->now_ms };
+
+        sim_load_owner(&event, &sim->rng, i);
+        apply(sim, &event);
+    }
     for (uint32_t i = 0; i < steps && !sim->truth.failure[0]; i++)
         random_step(sim);
     if (sim->corpus)
@@ -857,7 +863,7 @@ static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbos
 
 int main(int argc, char **argv)
 {
-    uint64_t first = 1, last = 1000, events = 0, attempts = 0, crashes = 0;
+    uint64_t first = 1, last = 1000, events = 0, attempts = 0, crashes = 0, preempted = 0;
     uint32_t steps = 400;
     struct sim *sim = calloc(1, sizeof(*sim));
     const char *corpus = NULL;
@@ -894,11 +900,13 @@ int main(int argc, char **argv)
         }
         events += sim->entries_count;
         attempts += sim->truth.attempts_started;
+        preempted += sim->truth.preempted;
         crashes += sim->crashes;
     }
     printf("1..1\nok 1 - seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " events, %" PRIu64
-           " attempts, %" PRIu64 " crashes\n",
-           first, last, events, attempts, crashes);
+           " attempts, %" PRIu64 " crashes, %" PRIu64
+           " times a job made way\n",
+           first, last, events, attempts, crashes, preempted);
     free(sim);
     return 0;
 }

@@ -109,7 +109,7 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
     submit->idempotency_key = rng_below(rng, 8) ? "" : keys[rng_below(rng, 4)];
     submit->spec_json = specs[rng_below(rng, 3)];
     submit->spec_len = (uint32_t)strlen(submit->spec_json);
-    request->job_class = rng_below(rng, 3) ? CLASS_NORMAL : (uint32_t)rng_below(rng, CLASS_COUNT);
+    request->job_class = rng_below(rng, 2) ? CLASS_NORMAL : (uint32_t)rng_below(rng, CLASS_COUNT);
     request->objective = (uint32_t)rng_below(rng, 4);
     request->weight_time_milli = (uint32_t)rng_below(rng, 1000);
     request->weight_money_milli = (uint32_t)rng_below(rng, 1000);
@@ -152,11 +152,28 @@ void sim_load_tenant(struct event *event, struct rng *rng)
     event->tenant_set.budget_micro = rng_below(rng, 3) ? -1 : (int64_t)rng_below(rng, 2000000);
 }
 
+/* What is a tenant's own, and nothing that holds it back. */
+void sim_load_owner(struct event *event, struct rng *rng, uint32_t index)
+{
+    event->type = EVENT_TENANT_SET;
+    event->tenant_set = (struct event_tenant_set){
+        .tenant = tenants[index],
+        .cpus_max = -1,
+        .devices_milli_max = -1,
+        .jobs_max = -1,
+        .parent = index == 2 && rng_below(rng, 2) ? tenants[0] : "",
+        .weight_milli = 500 + (uint32_t)rng_below(rng, 4) * 500,
+        .guarantee_cpus = (int64_t)rng_below(rng, 8),
+        .guarantee_devices_milli = 1000 * (int64_t)rng_below(rng, 4),
+        .budget_micro = -1,
+    };
+}
+
 void sim_load_policy(struct event *event, struct rng *rng)
 {
     event->type = EVENT_POLICY_SET;
     event->policy_set.order = (uint32_t)(rng_below(rng, 4) == 0);
-    event->policy_set.preempts = rng_below(rng, 4) != 0;
+    event->policy_set.preempts = rng_below(rng, 8) != 0;
     event->policy_set.fills = rng_below(rng, 2) != 0;
     event->policy_set.by = "op";
 }

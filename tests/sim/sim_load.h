@@ -12,4 +12,5 @@ void sim_load_tenant(struct event *event, struct rng *rng);
 void sim_load_tariff(struct event *event, struct rng *rng, const char *site, int64_t now_ms,
                      struct tariff_row rows[SIM_TARIFF_ROWS]);
 void sim_load_shed(struct event *event, struct rng *rng, const char *site);
+void sim_load_owner(struct event *event, struct rng *rng, uint32_t index); /* 0 .. 2 */
 void sim_load_policy(struct event *event, struct rng *rng);

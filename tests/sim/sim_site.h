@@ -66,7 +66,7 @@ struct sim_site {
 struct sim_truth {
     uint8_t running[SIM_IDS_MAX];
     uint32_t billed[SIM_IDS_MAX]; /* by job: the newest epoch that is over, durably */
-    uint64_t attempts_started;
+    uint64_t attempts_started, preempted;
     char failure[256]; /* the first thing that went wrong; "" = nothing */
 };
 void sim_fail(struct sim_truth *truth, const char *fmt, ...) PRINTF_LIKE(2, 3);
