@@ -5,8 +5,9 @@
 
 static const struct cli_option options[] = {
     { "order", 'o', "ORDER", "fair|fifo", "Within a class: by fair shares, or by age alone." },
-    { "preempt", 0, "on|off", "on|off", "May those who go first take back room?" },
-    { "fill", 0, "on|off", "on|off", "Choose nodes by what will be asked, not by what is left?" },
+    { "preempt", 0, "on|off", "on|off", "Whether those who go first may take back room." },
+    { "fill", 0, "on|off", "on|off",
+      "Whether nodes are chosen by what will be asked, not by what is left." },
     { 0 },
 };
 
@@ -55,15 +56,16 @@ const struct cli_command cmd_policy = {
     .usage = "[OPTION...]",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
     .options = { options },
-    .text = "Classes go first, always. Within a class, `fair` serves the tenant first that holds "
-            "and has borrowed least for its weight and guarantee (`mains tenant`), and then age; "
-            "with one tenant that is age alone, as `fifo` is. With preemption on, a job that is "
-            "blocked may stop others: of a lower class, or of tenants that borrow what is its "
-            "tenant's own. What was stopped goes back to where it stood. With `--fill on`, work that "
-            "asks a share of a device, or fewer devices than a node has, goes where it leaves most "
-            "to be filled by what is asked from then on; off, to the node with the least left over. "
-            "Admins and operators "
-            "set it.",
+    .text =
+        "Classes go first, always. Within a class, `fair` serves the tenant first that holds "
+        "and has borrowed least for its weight and guarantee (`mains tenant`), and then age; "
+        "with one tenant that is age alone, as `fifo` is. With preemption on, a job that is "
+        "blocked may stop others: of a lower class, or of tenants that borrow what is its "
+        "tenant's own. What was stopped goes back to where it stood. With `--fill on`, work that "
+        "asks a share of a device, or fewer devices than a node has, goes where it leaves most "
+        "to be filled by what is asked from then on; off, to the node with the least left over. "
+        "Admins and operators "
+        "set it.",
     .examples = { { "mains policy", "What holds now." },
                   { "mains policy --preempt off", "Nobody is stopped for others." } },
     .run = run,
