@@ -11,6 +11,7 @@
  * going away. */
 #pragma once
 
+#include "net/ca.h"
 #include "net/http_server.h"
 #include "net/http_uri.h"
 
@@ -56,7 +57,10 @@ struct http_peer {
     bool greeting, parked;
     int fd;
     int64_t since_ms; /* connected, or last request ended */
-    bool verified;    /* client certificate, where one is asked for */
+    /* Of the client certificate, where one is asked for. */
+    bool looked_at;
+    int client_rc; /* as http_request_client */
+    char client_name[CA_NAME_BYTES], client_pin[CA_PIN_BYTES];
 };
 
 struct http_request {

@@ -46,6 +46,14 @@ const char *http_request_peer(const struct http_request *request)
     return request->address;
 }
 
+int http_request_client(const struct http_request *request, const char **name_out,
+                        const char **pin_out)
+{
+    *name_out = request->peer->client_name;
+    *pin_out = request->peer->client_pin;
+    return request->peer->client_rc;
+}
+
 void http_request_set_user(struct http_request *request, void *user)
 {
     request->user = user;

@@ -142,18 +142,38 @@ static void address_print(struct http_request *request)
                   request->address, sizeof(request->address));
 }
 
-static bool client_cert_is_good(struct http_request *request)
+/* Once a connection: what is good stays good while it is open. */
+static void look_at_client(struct http_request *request)
 {
-    const union MHD_ConnectionInfo *info;
-    unsigned status = 0;
+    struct http_peer *peer = request->peer;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    const gnutls_datum_t *chain = NULL;
+    gnutls_datum_t pem = { 0 };
+    unsigned count = 0, status = 0;
 
-    if (!request->server->wants_client_cert || request->peer->verified)
+    peer->looked_at = true;
+    if (info)
+        chain = gnutls_certificate_get_peers(info->tls_session, &count);
+    if (!chain || !count)
+        return;
+    peer->client_rc = -EKEYREJECTED;
+    if (gnutls_certificate_verify_peers2(info->tls_session, &status) != 0 || status != 0)
+        return;
+    if (gnutls_pem_base64_encode2("CERTIFICATE", &chain[0], &pem) < 0)
+        return;
+    if (ca_cert_read((const char *)pem.data, peer->client_pin, NULL, peer->client_name, NULL) == 0)
+        peer->client_rc = 1;
+    gnutls_free(pem.data);
+}
+
+static bool client_is_let_in(struct http_request *request)
+{
+    if (!request->server->wants_client_cert)
         return true;
-    info = MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-    if (!info || gnutls_certificate_verify_peers2(info->tls_session, &status) != 0 || status != 0)
-        return false;
-    request->peer->verified = true;
-    return true;
+    if (!request->peer->looked_at)
+        look_at_client(request);
+    return request->server->config.client_cert_optional || request->peer->client_rc == 1;
 }
 
 /* Copies the method; HEAD becomes GET, whose body the library leaves out. */
@@ -183,7 +203,7 @@ static enum MHD_Result on_head(struct http_request *request, const char *url, co
                       request->uri_rc == -E2BIG ? "too many parameters in the query"
                                                 : "method, path or query is malformed");
     address_print(request);
-    if (!client_cert_is_good(request))
+    if (!client_is_let_in(request))
         return refuse(request, MHD_HTTP_FORBIDDEN, "forbidden", "a client certificate is needed");
 
     encoding = http_request_header(request, MHD_HTTP_HEADER_TRANSFER_ENCODING);

@@ -31,6 +31,9 @@ struct http_server_config {
     const char *address;                            /* "127.0.0.1", "::1", "0.0.0.0" */
     uint16_t port;                                  /* 0 = any free one: see http_server_port */
     const char *cert_pem, *key_pem, *client_ca_pem; /* text; NULL = plain */
+    /* A client without a certificate, or with one that is not good, is let in as well: the handler
+     * asks http_request_client who it is. Otherwise it is refused, where client_ca_pem is given. */
+    bool client_cert_optional;
     uint32_t idle_timeout_s; /* silence, 0 = HTTP_IDLE_TIMEOUT_S; a whole request gets twice that */
     uint32_t connections_max; /* 0 = HTTP_CONNECTIONS_MAX */
     /* Called with the head, before the body is read: how many bytes of body are welcome (0 = none).
@@ -66,6 +69,10 @@ const char *http_request_body(const struct http_request *request, size_t *len_ou
 /* "Authorization: Bearer X" -> X, else NULL. */
 const char *http_request_bearer(const struct http_request *request);
 const char *http_request_peer(const struct http_request *request); /* "127.0.0.1" */
+/* The certificate of the client: its common name and its pin (ca.h). 1: good when the connection
+ * began; 0: none was shown; -EKEYREJECTED: not signed by client_ca_pem, or out of its time. */
+int http_request_client(const struct http_request *request, const char **name_out,
+                        const char **pin_out);
 /* A pointer of the handler's own. */
 void http_request_set_user(struct http_request *request, void *user);
 void *http_request_user(const struct http_request *request);
