@@ -291,12 +291,20 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch)
 {
     struct job *job = find_attempt(grid, job_id, epoch);
+    uint32_t site;
 
     if (!job)
         return;
-    job->outcome = OUTCOME_LOST;
+    site = job->grant->site;
+    /* Asked to stop before it had begun: it has stopped. */
+    job->outcome = (uint8_t)yield_outcome(job, OUTCOME_STOPPED);
+    if (job->outcome < OUTCOME_PREEMPTED)
+        job->outcome = OUTCOME_LOST;
     job->exit_code = 0;
     yield_clear(grid, job);
     settle(grid, job, job->past ? &job->past->running : NULL);
-    end_lost(grid, job, "the site has no trace of it");
+    if (job->outcome >= OUTCOME_PREEMPTED)
+        end_yielded(grid, job, site);
+    else
+        end_lost(grid, job, "the site has no trace of it");
 }

@@ -399,6 +399,8 @@ static bool is_forgotten(const struct sim *sim, const struct sim_site *site)
     return index >= 0 && grid_site_is_forgotten(sim->grid, (uint32_t)index);
 }
 
+static void tell_power(struct sim *sim, const struct sim_site *site);
+
 static void open_session(struct sim *sim, struct sim_site *site)
 {
     struct event event = { .type = EVENT_SITE_SEEN };
@@ -409,6 +411,8 @@ static void open_session(struct sim *sim, struct sim_site *site)
     join(sim, site);
     if (is_forgotten(sim, site))
         return; /* its HELLO is refused */
+    if (rng_below(&sim->rng, 2))
+        tell_power(sim, site);
     event.time_ms = event_time(sim);
     site->session = event.site_seen.session = ++sim->next_session;
     event.site_seen.site = site->name;
@@ -727,10 +731,10 @@ static void heal(struct sim *sim)
 
         for (uint32_t n = 0; n < site->nodes_count; n++)
             site->nodes[n].present = true;
-        calm_power(sim, site);
         close_session(sim, site);
         set_forgotten(sim, site, false);
         open_session(sim, site);
+        calm_power(sim, site);
         for (uint32_t n = 0; n < site->nodes_count; n++)
             for (int32_t d = -1; d < (int32_t)SIM_DEVICES_MAX; d++) {
                 struct event event = { .type = EVENT_NODE_STATE, .time_ms = sim->now_ms };
