@@ -65,7 +65,8 @@ static void on_effect(void *context, const struct effect *effect)
     case EFFECT_STOP:
         attempt = engine->jobs[engine->by_id[effect->job_id]].attempt;
         if (attempt && attempt->epoch == effect->epoch)
-            sim_attempt_kill(engine, attempt, false);
+            sim_attempt_kill(engine, attempt,
+                             effect->view.cancel_requested ? SIM_END_CANCEL : SIM_END_YIELD);
         break;
     case EFFECT_USAGE:
         on_usage(engine, effect);
@@ -152,13 +153,15 @@ static int join_site(struct sim_engine *engine, const struct sim_site *site)
 
 static int set_policy(struct sim_engine *engine)
 {
+    const struct sim_policy *policy = engine->setup->policy;
     struct event event = { .type = EVENT_POLICY_SET };
 
-    if (!engine->setup->policy->fill)
+    if (!policy->fill && !policy->order && !policy->preempts_not)
         return 0;
-    event.policy_set.preempts = 1; /* as without such an event */
+    event.policy_set.order = policy->order;
+    event.policy_set.preempts = !policy->preempts_not;
     event.policy_set.by = "sim";
-    event.policy_set.fills = 1;
+    event.policy_set.fills = policy->fill;
     return sim_engine_step(engine, &event, NULL);
 }
 
@@ -174,8 +177,11 @@ static int set_quotas(struct sim_engine *engine)
         event.tenant_set.cpus_max = policy->quotas[i].cpus_max;
         event.tenant_set.devices_milli_max = policy->quotas[i].devices_milli_max;
         event.tenant_set.jobs_max = policy->quotas[i].jobs_max;
-        event.tenant_set.weight_milli = 1000;
-        event.tenant_set.budget_micro = -1;
+        event.tenant_set.parent = policy->quotas[i].parent;
+        event.tenant_set.weight_milli = (uint32_t)policy->quotas[i].weight_milli;
+        event.tenant_set.guarantee_cpus = policy->quotas[i].guarantee_cpus;
+        event.tenant_set.guarantee_devices_milli = policy->quotas[i].guarantee_devices_milli;
+        event.tenant_set.budget_micro = policy->quotas[i].budget_micro;
         rc = sim_engine_step(engine, &event, NULL);
     }
     return rc;
@@ -196,6 +202,13 @@ static int64_t limit_of(const struct sim_engine *engine, const struct sim_job *j
         break;
     }
     return 0;
+}
+
+static bool sim_saves(const struct sim_engine *engine, const struct sim_job *job)
+{
+    const struct sim_checkpoint *plan = &engine->setup->faults->checkpoint;
+
+    return plan->on && job->run_ms >= plan->least_ms;
 }
 
 static void fill_request(const struct sim_engine *engine, const struct sim_job *job,
@@ -224,6 +237,8 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
     request->duration_ms_max = limit_of(engine, job);
     request->deadline_ms = job->deadline_ms ? engine->setup->fleet->start_ms + job->deadline_ms : 0;
     request->requeue_on_loss = 1;
+    if (sim_saves(engine, job))
+        request->checkpoint = CHECKPOINT_OWN;
     if (engine->faulty) { /* what a fault kills comes again; what fails by itself does not */
         request->retries_max = RETRIES_MAX;
         request->retry_codes_count = 1;

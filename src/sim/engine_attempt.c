@@ -219,15 +219,18 @@ static void leave(struct sim_engine *engine, struct sim_attempt *attempt)
     attempt->slot = UINT32_MAX;
 }
 
-void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, bool by_fault)
+void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, enum sim_end end)
 {
+    bool is_again = end != SIM_END_CANCEL; /* it goes on from its last checkpoint */
+
     if (attempt->slot == UINT32_MAX) /* it has ended already, unheard */
         return;
-    account(engine, attempt, by_fault);
+    account(engine, attempt, is_again);
     leave(engine, attempt);
-    attempt->outcome = OUTCOME_SIGNALLED;
-    attempt->exit_code = by_fault ? EXIT_KILLED : EXIT_STOPPED;
-    if (by_fault) {
+    attempt->outcome = end == SIM_END_YIELD ? OUTCOME_STOPPED : OUTCOME_SIGNALLED;
+    attempt->exit_code = end == SIM_END_FAULT ? EXIT_KILLED : EXIT_STOPPED;
+    engine->result->yields += end == SIM_END_YIELD;
+    if (is_again) {
         engine->jobs[attempt->job].restarts++;
         engine->result->restarts++;
     }

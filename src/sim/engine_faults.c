@@ -104,7 +104,7 @@ static int kill_on(struct sim_engine *engine, uint32_t site, uint32_t node, uint
     }
     qsort(list, count, sizeof(struct sim_attempt *), compare_attempts);
     for (uint32_t i = 0; i < count; i++)
-        sim_attempt_kill(engine, list[i], true);
+        sim_attempt_kill(engine, list[i], SIM_END_FAULT);
     free(list);
     return engine->rc;
 }

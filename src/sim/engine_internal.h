@@ -112,8 +112,9 @@ void sim_engine_fail(struct sim_engine *engine, int rc, const char *text);
 
 /* engine_attempt.c */
 void sim_attempt_run(struct sim_engine *engine, const struct effect *effect);
-/* It ends now: by a fault, or because it was told to (`by_fault` false). */
-void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, bool by_fault);
+enum sim_end { SIM_END_FAULT, SIM_END_CANCEL, SIM_END_YIELD };
+/* It ends now: by a fault, or because it was told to. */
+void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, enum sim_end end);
 int sim_attempt_report_start(struct sim_engine *engine, const struct sim_entry *entry);
 int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *entry);
 /* At the end of the simulation: what still runs counts as far as it got. */

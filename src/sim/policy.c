@@ -13,11 +13,17 @@ static const char *const limits_names[] = { "trace", "exact", "none", NULL };
 static const char *const objective_names[] = { "job", "fastest", "cheapest", "greenest", NULL };
 
 static const char *const switch_names[] = { "off", "on", NULL };
+static const char *const switch_off_names[] = { "on", "off", NULL }; /* on, when nothing is said */
+static const char *const order_names[] = { "fair", "fifo", NULL };
 
 static void quota_defaults(void *target)
 {
     *(struct sim_quota *)target =
-        (struct sim_quota){ .cpus_max = -1, .devices_milli_max = -1, .jobs_max = -1 };
+        (struct sim_quota){ .cpus_max = -1,
+                            .devices_milli_max = -1,
+                            .jobs_max = -1,
+                            .weight_milli = 1000,
+                            .budget_micro = -1 };
 }
 
 /* Whole numbers, but for devices: the kinds scale by 1, so that one table serves. */
@@ -38,6 +44,24 @@ static const struct sim_key quota_keys[] = {
       .kind = SIM_KEY_MILLI,
       .offset = offsetof(struct sim_quota, jobs_max),
       .max = COUNT_MAX },
+    { .name = "parent", .kind = SIM_KEY_NAME, .offset = offsetof(struct sim_quota, parent) },
+    { .name = "weight",
+      .kind = SIM_KEY_MILLI,
+      .offset = offsetof(struct sim_quota, weight_milli),
+      .min = 1,
+      .max = COUNT_MAX },
+    { .name = "guarantee_cpus",
+      .kind = SIM_KEY_MILLI,
+      .offset = offsetof(struct sim_quota, guarantee_cpus),
+      .max = COUNT_MAX },
+    { .name = "guarantee_devices",
+      .kind = SIM_KEY_MILLI,
+      .offset = offsetof(struct sim_quota, guarantee_devices_milli),
+      .max = COUNT_MAX },
+    { .name = "budget",
+      .kind = SIM_KEY_MICRO,
+      .offset = offsetof(struct sim_quota, budget_micro),
+      .max = COUNT_MAX * 1000000 },
 };
 static const struct sim_table quota_table = {
     .what = "a quota",
@@ -76,6 +100,14 @@ static const struct sim_key policy_keys[] = {
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, fill),
       .choices = switch_names },
+    { .name = "order",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_policy, order),
+      .choices = order_names },
+    { .name = "preempt",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_policy, preempts_not),
+      .choices = switch_off_names },
     { .name = "quotas",
       .kind = SIM_KEY_LIST,
       .offset = offsetof(struct sim_policy, quotas),
@@ -110,6 +142,7 @@ int sim_policy_read(const char *file, const char *text, size_t len, struct arena
             quota->cpus_max /= 1000;
         if (quota->jobs_max > 0)
             quota->jobs_max /= 1000;
+        quota->guarantee_cpus /= 1000;
     }
     if (!policy.name[0]) {
         const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;

@@ -23,6 +23,9 @@ enum sim_objective {
 struct sim_quota {
     char tenant[MODEL_NAME_BYTES];
     int64_t cpus_max, devices_milli_max, jobs_max; /* -1 = no limit */
+    char parent[MODEL_NAME_BYTES];                 /* "" = the network */
+    int64_t weight_milli, guarantee_cpus, guarantee_devices_milli;
+    int64_t budget_micro; /* -1 = none */
 };
 struct sim_policy {
     char name[MODEL_NAME_BYTES];
@@ -31,7 +34,9 @@ struct sim_policy {
     int64_t limits_milli;  /* exact limits times this, in 1/1000 */
     int64_t pass_every_ms; /* a scheduling pass at most that often */
     uint32_t fill;         /* 1: nodes by expected fill */
-    const struct sim_quota *quotas;
+    uint32_t order;        /* enum grid_order */
+    uint32_t preempts_not; /* 1: nobody makes way for others */
+    const struct sim_quota *quotas; /* parents before those under them */
     uint32_t quotas_count;
 };
 

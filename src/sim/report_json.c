@@ -72,6 +72,7 @@ static json_t *faults_json(const struct sim_result *result)
     set_number(object, "site_failures", result->site_failures);
     set_number(object, "windows", result->windows);
     set_number(object, "restarts", result->restarts);
+    set_number(object, "made_way", result->yields);
     json_object_set_new(object, "goodput", share(sim_result_goodput(result)));
     json_object_set_new(object, "ettr_restarted_jobs", share(sim_result_ettr(result)));
     json_object_set_new(object, "device_useful_ms", whole(result->devices.useful / 1000));

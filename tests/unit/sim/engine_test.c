@@ -133,6 +133,32 @@ static void users_cancel_and_quotas_hold(void **state)
     bed_fini(&bed);
 }
 
+/* x has borrowed both devices for 1,000 s; y comes for the one that is its own. */
+static void owners_take_back(void **state)
+{
+    static const char fleet[] = "sites:\n  - name: a\n    pools: [ { name: n, nodes: 2, cpus: 4, "
+                                "memory: 1Gi, devices: 1, chip: odd } ]\n";
+    static const char trace[] = "submit_s,run_s,devices,tenant\n0,1000,1,x\n0,1000,1,x\n"
+                                "300,100,1,y\n";
+    struct bed bed = bed_init(fleet, "jobs", trace);
+
+    (void)state;
+    bed_set_policy(&bed, "quotas: [ { tenant: x, guarantee_devices: 1 }, { tenant: y, "
+                         "guarantee_devices: 1, weight: 2 } ]");
+    bed_run(&bed);
+    assert_int_equal(bed.result.done, 3);
+    assert_int_equal(bed.result.yields, 1);
+    assert_in_range(bed.result.end_ms, 1420000, 1440000); /* what was not saved is done again */
+    bed_fini(&bed);
+
+    bed = bed_init(fleet, "jobs", trace);
+    bed_set_policy(&bed, "quotas: [ { tenant: y, guarantee_devices: 1 } ]\npreempt: off");
+    bed_run(&bed);
+    assert_int_equal(bed.result.yields, 0);
+    assert_int_equal(bed.result.end_ms, 1100000);
+    bed_fini(&bed);
+}
+
 static void the_same_inputs_give_the_same_bytes(void **state)
 {
     static const char fleet[] =
@@ -262,6 +288,7 @@ int main(void)
         cmocka_unit_test(lost_work_is_run_again),
         cmocka_unit_test(faults_come_at_their_rate),
         cmocka_unit_test(users_cancel_and_quotas_hold),
+        cmocka_unit_test(owners_take_back),
         cmocka_unit_test(the_same_inputs_give_the_same_bytes),
         cmocka_unit_test(a_journal_is_a_trace),
     };

@@ -112,6 +112,9 @@ static const struct refusal bad_policies[] = {
     { "quotas: [ { cpus: 3 } ]", "a quota needs the key \"tenant\"" },
     { "quotas: [ { tenant: a, cpus: -3 } ]", "cpus: expected a number" },
     { "name: [a]", "name: expected a word" },
+    { "order: lottery", "order: expected one of fair, fifo" },
+    { "preempt: maybe", "preempt: expected one of on, off" },
+    { "quotas: [ { tenant: a, weight: 0 } ]", "weight: expected a number" },
     { "- name: a", "expected a policy: a mapping" },
 };
 
