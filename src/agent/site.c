@@ -33,10 +33,12 @@ static int assume_tariff(json_t *root)
 /* A key that is misspelt would be a tariff that is not applied. */
 static int check_keys(const char *path, json_t *root, struct err *err)
 {
-    static const char known[] = "|name|owner|region|tariff|tariff.carbon_g_per_kwh_milli|"
+    static const char known[] = "|name|owner|region|domains|domains.rack|domains.supernode|"
+                                "tariff|tariff.carbon_g_per_kwh_milli|"
                                 "tariff.power_price_micro_per_kwh|tariff.cpu_price_micro_per_hour|"
                                 "tariff.device_price_micro_per_hour|tariff.currency|";
-    json_t *objects[] = { root, json_object_get(root, "tariff") };
+    static const char *const prefixes[] = { "", "tariff.", "domains." };
+    json_t *objects[] = { root, json_object_get(root, "tariff"), json_object_get(root, "domains") };
 
     for (size_t i = 0; i < ARRAY_COUNT(objects); i++) {
         const char *key;
@@ -44,13 +46,36 @@ static int check_keys(const char *path, json_t *root, struct err *err)
 
         json_object_foreach (objects[i], key, value) {
             char word[80];
-            int len = snprintf(word, sizeof(word), "|%s%s|", i ? "tariff." : "", key);
+            int len = snprintf(word, sizeof(word), "|%s%s|", prefixes[i], key);
 
             (void)value;
             if (len >= (int)sizeof(word) || !strstr(known, word))
-                return err_set(err, -EINVAL, "%s: %s%.60s: unknown key", path, i ? "tariff." : "",
-                               key);
+                return err_set(err, -EINVAL, "%s: %s%.60s: unknown key", path, prefixes[i], key);
         }
+    }
+    return 0;
+}
+
+/* The rack and the supernode that this node is part of. */
+static int read_domains(const json_t *root, struct node_info *node, struct err *err)
+{
+    const json_t *domains = json_object_get(root, "domains");
+    const struct {
+        const char *key;
+        char *out;
+    } labels[] = { { "rack", node->rack }, { "supernode", node->supernode } };
+
+    if (domains && !json_is_object(domains))
+        return err_set(err, -EINVAL, "domains: expected an object with rack, supernode");
+    for (size_t i = 0; domains && i < ARRAY_COUNT(labels); i++) {
+        const json_t *value = json_object_get(domains, labels[i].key);
+        const char *text = json_string_value(value);
+
+        if (value && (!text || strlen(text) >= MODEL_NAME_BYTES))
+            return err_set(err, -EINVAL, "domains.%s: expected a name of at most %u bytes",
+                           labels[i].key, MODEL_NAME_BYTES - 1);
+        if (text)
+            memcpy(labels[i].out, text, strlen(text) + 1);
     }
     return 0;
 }
@@ -124,6 +149,8 @@ int site_open(const struct agent_config *config, struct site *site_out, struct e
     }
     if (rc == 0)
         rc = read_site_json(config, &root, err);
+    if (rc == 0)
+        rc = read_domains(root, node, err);
     if (rc == 0 && (set_text(root, "name", config->site, node->name) < 0 ||
                     set_text(root, "owner", config->owner, "local") < 0 ||
                     set_text(root, "region", config->region, "") < 0 || assume_tariff(root) < 0 ||

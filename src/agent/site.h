@@ -1,7 +1,7 @@
 /* site.h - what this site tells the network of itself: names, tariff, and the node it is.
  *
- * `state`/site.json, when its owner wrote one, holds any of: name, owner, region, and tariff with
- * the keys of the API. What it leaves out is assumed, and said to be (carbon_assumed,
+ * `state`/site.json, when its owner wrote one, holds any of: name, owner, region, domains (rack and
+ * supernode: what this node is part of), and tariff with the keys of the API. What it leaves out is assumed, and said to be (carbon_assumed,
  * price_assumed). */
 #pragma once
 

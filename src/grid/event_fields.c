@@ -159,6 +159,8 @@ static const struct field node_list[] = {
     NUMBER(I32, struct node_info, cpu_idle_watts),
     NUMBER(BOOL, struct node_info, energy_measured),
     ARRAY(struct node_info, devices, devices_count, fields_of_device),
+    TEXT(struct node_info, rack),
+    TEXT(struct node_info, supernode),
 };
 static TABLE(fields_of_node, node_list);
 

@@ -161,6 +161,13 @@ static void why_never(const struct grid *grid, const struct shape *shape, const 
             "that fit is %" PRId64 " (%s): lower tasks or what each needs",
             is->needed, is->most, grid->fleet.sites[is->site].info.name);
         break;
+    case VERDICT_TOPOLOGY:
+        say(why, "topology",
+            "its %" PRId64 " tasks must be in one %s (topology.hard); the most that one holds is "
+            "%" PRId64 " (%s): ask for a wider domain, or for hard: false",
+            is->needed, topology_name(shape->within), is->most,
+            grid->fleet.sites[is->site].info.name);
+        break;
     case VERDICT_CLOSED:
         say(why, "cordoned",
             "the nodes or devices at %s that it needs are cordoned, sick or "
@@ -221,6 +228,29 @@ static int64_t promised_start(struct grid *grid, const struct job *job, uint32_t
     return start_ms;
 }
 
+/* It would start now, but for what it asks of topology. */
+static bool why_scattered(struct grid *grid, const struct shape *shape,
+                          const struct candidate *candidates, uint32_t count, struct why *why)
+{
+    struct shape loose = *shape;
+
+    loose.within = loose.within_hard = 0;
+    for (uint32_t i = 0; shape->within_hard && i < count; i++) {
+        const struct fleet_site *site = &grid->fleet.sites[candidates[i].site];
+
+        if (!fit_candidate(&loose, &grid->fleet, candidates[i].site, candidates[i].chip, FIT_NOW,
+                           &grid->fit))
+            continue;
+        say(why, "topology",
+            "its %u tasks would fit at %s now, but not in one %s: the one with most room takes "
+            "%" PRIu64 "; it waits (topology.hard)",
+            shape->tasks, site->info.name, topology_name(shape->within),
+            topology_most(shape, site, candidates[i].chip, FIT_NOW));
+        return true;
+    }
+    return false;
+}
+
 static void why_busy(struct grid *grid, const struct job *job, struct why *why)
 {
     struct shape *shape = job_shape(grid, job);
@@ -250,6 +280,8 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
     if (why->ahead) {
         say(why, "priority", "%s%" PRIu64 " job%s ahead of it; %s", is_exact ? "" : "about ",
             why->ahead, why->ahead == 1 ? " is" : "s are", busy);
+    } else if (why_scattered(grid, shape, candidates, count, why)) {
+        why->start_estimate_ms = until_ms;
     } else {
         why->start_estimate_ms = until_ms;
         say(why, "busy", "it is next; %s", busy);

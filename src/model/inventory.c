@@ -66,6 +66,8 @@ static const struct field node_fields[] = {
     INT(struct node_info, cpu_load_watts, FIELD_I32, 0, WATTS_MAX, false),
     INT(struct node_info, cpu_idle_watts, FIELD_I32, 0, WATTS_MAX, false),
     BOOL(struct node_info, energy_measured),
+    NAME(struct node_info, rack, false),
+    NAME(struct node_info, supernode, false),
     TEXT(struct node_info, notes),
 };
 

@@ -43,6 +43,7 @@ struct node_info {
     int64_t disk_bytes;                     /* usable for scratch */
     int32_t cpu_load_watts, cpu_idle_watts; /* energy model of the node without devices */
     bool energy_measured;                   /* RAPL or the like is readable */
+    char rack[MODEL_NAME_BYTES], supernode[MODEL_NAME_BYTES]; /* which it is part of; "" = none */
     char notes[256]; /* what discovery could not read, for a person; "" = all was well */
     uint32_t devices_count;
     struct device_info devices[NODE_DEVICES_MAX];

@@ -9,6 +9,7 @@ const char *verdict_name(enum verdict_code code)
         [VERDICT_DEVICES] = "devices",   [VERDICT_CPUS] = "cpus",
         [VERDICT_MEMORY] = "memory",     [VERDICT_DISK] = "disk",
         [VERDICT_TOGETHER] = "together", [VERDICT_GANG] = "tasks",
+        [VERDICT_TOPOLOGY] = "topology",
         [VERDICT_CLOSED] = "cordoned",   [VERDICT_UNREACHABLE] = "unreachable",
     };
 
@@ -22,7 +23,7 @@ struct most { /* the best there is of one thing, and where */
 };
 
 struct survey {
-    struct most cpus, memory, disk, devices, device_memory, tasks;
+    struct most cpus, memory, disk, devices, device_memory, tasks, domain;
     struct most needs[REQUEST_NEEDS_MAX];
     uint32_t sites_allowed, chips_fit, needs_fit, memory_fit, nodes_fit;
     bool any_reachable;
@@ -93,6 +94,11 @@ static void survey_site(struct survey *survey, const struct shape *shape, const 
             tasks += fit;
         }
         keep_most(&survey->tasks, tasks, s, 0);
+        if (shape->within_hard)
+            keep_most(&survey->domain,
+                      (int64_t)topology_most(
+                          shape, site, shape->devices_milli ? (uint16_t)c : FLEET_NO_CHIP, FIT_EVER),
+                      s, 0);
         if (tasks >= shape->tasks && site->reachable)
             survey->any_reachable = true;
     }
@@ -158,6 +164,8 @@ struct verdict explain_shape(struct shape *shape, const struct fleet *fleet, uin
         return (struct verdict){ .code = VERDICT_TOGETHER };
     if (survey.tasks.value < shape->tasks)
         return verdict(VERDICT_GANG, shape->tasks, &survey.tasks);
+    if (shape->within_hard && survey.domain.value < shape->tasks)
+        return verdict(VERDICT_TOPOLOGY, shape->tasks, &survey.domain);
     list = shape_candidates(shape, fleet, &any, &count);
     for (uint32_t k = 0; k < count; k++)
         if (only_site == EXPLAIN_ALL_SITES || list[k].site == only_site)

@@ -16,6 +16,7 @@ enum verdict_code {
     VERDICT_DISK,
     VERDICT_TOGETHER, /* each by itself is there, on no node all of it */
     VERDICT_GANG,     /* `most` of `needed` tasks fit at the best place */
+    VERDICT_TOPOLOGY, /* `most` of `needed` tasks fit in one domain of the level it asks for */
     VERDICT_CLOSED,   /* what would do is cordoned, sick or gone */
     VERDICT_UNREACHABLE
 };

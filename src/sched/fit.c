@@ -142,13 +142,19 @@ static int compare_parts(const void *a, const void *b)
     return x->node < y->node ? -1 : 1;
 }
 
+struct nodes { /* to look at; `list` NULL: the first of the site */
+    const uint32_t *list;
+    uint32_t count;
+};
+
 /* One node for all: the one with the least left over. */
 static bool scan_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
-                        enum fit_when when, struct fit *fit)
+                        enum fit_when when, const struct nodes *nodes, struct fit *fit)
 {
     struct fit_part best = { .tasks = 0 };
 
-    for (uint32_t i = 0; i < site->info.nodes_count; i++) {
+    for (uint32_t k = 0; k < nodes->count; k++) {
+        uint32_t i = nodes->list ? nodes->list[k] : k;
         const struct fleet_node *node = &site->nodes[i];
         uint64_t waste;
 
@@ -168,12 +174,13 @@ static bool scan_single(const struct shape *shape, const struct fleet_site *site
 
 /* The fewest nodes: the largest first, and for the rest the node that it fills best. */
 static bool scan_gang(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
-                      enum fit_when when, struct fit *fit)
+                      enum fit_when when, const struct nodes *nodes, struct fit *fit)
 {
     uint32_t left = shape->tasks, count = 0, taken = 0;
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; i < site->info.nodes_count; i++) {
+    for (uint32_t k = 0; k < nodes->count; k++) {
+        uint32_t i = nodes->list ? nodes->list[k] : k;
         uint32_t tasks = fit_tasks(shape, site, &site->nodes[i], chip, when);
 
         if (!tasks)
@@ -214,6 +221,24 @@ static bool has_too_few_devices(const struct shape *shape, const struct fleet_si
            site->devices_whole < (uint64_t)shape->tasks * (shape->devices_milli / 1000);
 }
 
+bool fit_among(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+               enum fit_when when, const uint32_t *nodes, uint32_t count, struct fit *fit)
+{
+    const struct nodes among = { nodes, count };
+
+    if (scan_single(shape, site, chip, when, &among, fit))
+        return true;
+    return shape->tasks > 1 && scan_gang(shape, site, chip, when, &among, fit);
+}
+
+bool fit_among_one(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                   enum fit_when when, struct fit *fit)
+{
+    const struct nodes all = { NULL, site->info.nodes_count };
+
+    return scan_single(shape, site, chip, when, &all, fit);
+}
+
 bool fit_candidate_plainly(const struct shape *shape, const struct fleet *fleet, uint32_t site,
                            uint16_t chip, enum fit_when when, struct fit *fit)
 {
@@ -224,10 +249,9 @@ bool fit_candidate_plainly(const struct shape *shape, const struct fleet *fleet,
     fit->parts_count = fit->share_room = 0;
     if (has_too_few_devices(shape, at, when))
         return false;
-    /* One node where one holds it all; else the fewest. */
-    if (scan_single(shape, at, chip, when, fit))
-        return true;
-    return shape->tasks > 1 && scan_gang(shape, at, chip, when, fit);
+    if (shape->within || shape->spread)
+        return topology_fit(shape, fleet, site, chip, when, fit);
+    return fit_among(shape, at, chip, when, NULL, at->info.nodes_count, fit);
 }
 
 /* --- by state ------------------------------------------------------------------------------- */
@@ -522,6 +546,8 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
     fit->parts_count = fit->share_room = 0;
     if (has_too_few_devices(shape, at, when) || !fit_has_power(shape, at, chip))
         return false;
+    if (shape->within || shape->spread)
+        return topology_fit(shape, fleet, site, chip, when, fit);
     if (fleet->packer && shape->ask.devices && shape->ask_version == fleet->shape_version &&
         find_packed(shape, fleet, site, chip, when, fit))
         return true;

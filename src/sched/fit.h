@@ -54,6 +54,13 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
 /* The same answer by looking at each node: while things are tried out, and in tests. */
 bool fit_candidate_plainly(const struct shape *shape, const struct fleet *fleet, uint32_t site,
                            uint16_t chip, enum fit_when when, struct fit *fit);
+/* Among these nodes alone, ascending (NULL: the first `count` of the site): one node for all of it
+ * where one holds it, else the fewest. */
+bool fit_among(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+               enum fit_when when, const uint32_t *nodes, uint32_t count, struct fit *fit);
+/* On one node or not at all. */
+bool fit_among_one(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                   enum fit_when when, struct fit *fit);
 /* How many tasks fit at a candidate now, none of a node counted beyond the shape's own. */
 uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_t site,
                    uint16_t chip);

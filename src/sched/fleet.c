@@ -20,6 +20,7 @@ void fleet_fini(struct fleet *fleet)
             free(site->nodes[k].cordon_reason);
         }
         room_fini(&site->room);
+        domains_fini(&site->domains);
         ends_fini(&site->ends);
         free(site->nodes);
         free(site->chips);
@@ -378,6 +379,7 @@ uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
 void fleet_index_site(struct fleet *fleet, uint32_t site)
 {
     room_build(&fleet->sites[site].room, &fleet->sites[site]);
+    domains_build(&fleet->sites[site].domains, &fleet->sites[site]);
     fleet->sites[site].room_version++;
     log_change(&fleet->sites[site], INT64_MAX, false);
     fleet->limit_version++;
@@ -451,6 +453,7 @@ void fleet_take_part(struct fleet_site *site, const struct grant_part *part, boo
     }
     site->devices_whole += whole;
     site->devices_whole -= node->devices_whole;
+    domains_move(&site->domains, part->node, node->devices_whole, whole);
     node->devices_whole = whole;
 }
 

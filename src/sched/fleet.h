@@ -10,6 +10,7 @@
 #include "sched/ends.h"
 #include "sched/figures.h"
 #include "sched/room.h"
+#include "sched/topology.h"
 #include "sched/work.h"
 
 #define FLEET_NO_CHIP UINT16_MAX     /* a place for work without devices */
@@ -63,6 +64,7 @@ struct fleet_site {
     struct fleet_node *nodes;
     uint32_t nodes_cap;
     uint64_t devices_whole;                     /* sum over nodes */
+    struct domains domains;                     /* racks and supernodes, where it has labels */
     struct room room;                           /* its open nodes by what they have free */
     struct ends ends;                           /* its grants by when they are bound to end */
     uint64_t room_version;                      /* grows when more may fit here than before */

@@ -69,7 +69,7 @@ static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, str
 
     ends_walk_begin(&reserve->walk, &at->ends, now_ms);
     for (;;) {
-        if (sum >= shape->tasks && (shape->tasks <= GRANT_PARTS_MAX ||
+        if (sum >= shape->tasks && ((shape->tasks <= GRANT_PARTS_MAX && !shape->within_hard) ||
                                     fit_candidate_plainly(shape, fleet, site, chip, FIT_NOW, fit)))
             return start_ms;
         grant = ends_walk_next(&reserve->walk, &end_ms);

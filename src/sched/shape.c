@@ -247,6 +247,14 @@ static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32
     }
     if (candidate.tasks_empty < shape->tasks)
         return false;
+    if (shape->within_hard) {
+        struct fit fit = { 0 };
+        bool fits = topology_fit(shape, fleet, site_index, chip, FIT_EMPTY, &fit);
+
+        fit_fini(&fit);
+        if (!fits)
+            return false;
+    }
     if (chip != FLEET_NO_CHIP)
         candidate.preference = (uint16_t)shape_preference(shape, site->chips[chip].kind);
     set_costs(&candidate, shape, site, first);

@@ -108,6 +108,12 @@ static void fill_node(const struct sim_site *site, uint32_t index, struct node_i
     node->memory_bytes = pool->memory_bytes;
     node->disk_bytes = pool->disk_bytes;
     node->cpu_load_watts = (int32_t)pool->cpu_watts;
+    if (pool->rack_nodes)
+        snprintf(node->rack, sizeof(node->rack), "%.40s-r%u", pool->name,
+                 (index - pool->first_node) / pool->rack_nodes);
+    if (pool->supernode_nodes)
+        snprintf(node->supernode, sizeof(node->supernode), "%.40s-s%u", pool->name,
+                 (index - pool->first_node) / pool->supernode_nodes);
     node->devices_count = pool->devices;
     for (uint32_t i = 0; i < pool->devices; i++) {
         struct device_info *device = &node->devices[i];

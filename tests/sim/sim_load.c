@@ -45,6 +45,11 @@ static void choose_shape(struct request_shape *shape, struct rng *rng)
     }
     if (rng_below(rng, 8) == 0)
         choose_place(shape, rng);
+    if (rng_below(rng, 6) == 0) {
+        shape->within = (uint32_t)rng_below(rng, TOPOLOGY_COUNT);
+        shape->within_hard = shape->within && rng_below(rng, 2);
+        shape->spread = rng_below(rng, 3) == 0;
+    }
     if (rng_below(rng, 40) == 0)
         shape->cpus = 64; /* fits nowhere */
 }

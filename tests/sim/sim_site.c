@@ -78,6 +78,10 @@ void sim_site_inventory(const struct sim_site *site, struct site_info *info_out,
         node->cpus = site->nodes[i].cpus;
         node->memory_bytes = (int64_t)node->cpus << 30;
         node->disk_bytes = 100LL << 30;
+        if (site->nodes_count > 2) { /* a small site has no labels */
+            snprintf(node->rack, sizeof(node->rack), "rack%u", i / 2);
+            snprintf(node->supernode, sizeof(node->supernode), "super%u", i / 3);
+        }
         node->cpu_load_watts = 100;
         node->devices_count = site->nodes[i].devices_count;
         for (uint32_t d = 0; d < node->devices_count; d++) {
