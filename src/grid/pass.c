@@ -174,6 +174,8 @@ void pass_run(struct grid *grid)
     power_resume(grid);
     reserve_clear(&grid->reserve, &grid->fleet);
     head = preempt_first(grid);
+    if (!head)
+        head = promise_first(grid);
     has_turns = shares_rank(grid);
     queue_walk_begin_with(&grid->queue, may_start, &pass);
     while ((bucket = queue_walk_next(&grid->queue, &number)) != NULL) {
@@ -216,5 +218,8 @@ void pass_run(struct grid *grid)
         }
     }
     reserve_clear(&grid->reserve, &grid->fleet);
-    preempt_run(grid, head ? head : blocked_before(&pass, NULL));
+    if (!head)
+        head = blocked_before(&pass, NULL);
+    promise_keep(grid, head);
+    preempt_run(grid, head);
 }

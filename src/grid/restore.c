@@ -782,6 +782,8 @@ static void read_all(struct reader *reader)
         reader->failed = true;
     if (!reader->failed && reader->version >= 7 && packing_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
+    if (!reader->failed && reader->version >= 9)
+        reader->grid->promised_id = take(reader, reader->grid->next_id);
     if (!reader->failed)
         shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)

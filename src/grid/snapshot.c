@@ -426,6 +426,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     put_forgotten(grid, out);
     power_put(grid, out);
     packing_put(grid, out);
+    put_u64(out, grid->promised_id);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

@@ -155,6 +155,7 @@ struct grid {
     uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
     uint32_t guarantees_count; /* tenants that have one */
     uint64_t preempt_for; /* the job that room is being made for; 0 = none */
+    uint64_t promised_id; /* the first that was blocked when the last pass ended; 0 = none */
     int64_t preempt_next_ms; /* preempt.c: when it is looked at again whether somebody should */
     struct turn *turn_list; /* scratch of a pass, as all of these */
     uint32_t turn_list_cap, turn_mark;
@@ -330,6 +331,14 @@ void preempt_run(struct grid *grid, struct job *head);
  * of this pass. */
 struct job *preempt_first(struct grid *grid);
 void preempt_tick(struct grid *grid);
+
+/* --- promise.c ----------------------------------------------------------------------------- */
+/* Whose start is promised, and stands; NULL = nobody's. */
+struct job *promise_job(struct grid *grid);
+/* The begin of a pass: it starts if it fits; else it is the head of this pass. */
+struct job *promise_first(struct grid *grid);
+/* The end of a pass: `head` is the first that is blocked by lack of room, NULL = none. */
+void promise_keep(struct grid *grid, const struct job *head);
 
 /* --- yield.c ------------------------------------------------------------------------------ */
 /* Runs, is not being stopped, and goes back to the queue when it is. */

@@ -255,6 +255,7 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
 {
     struct shape *shape = job_shape(grid, job);
     const struct candidate *candidates;
+    const struct job *promised;
     int64_t until_ms = 0;
     uint32_t count = 0, at = 0;
     bool is_exact;
@@ -266,7 +267,10 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
         return;
     }
     shares_rank(grid);
+    promised = promise_job(grid);
     why->ahead = queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, &is_exact);
+    if (promised) /* it is first whatever the turn */
+        why->ahead = promised == job ? 0 : MAX(why->ahead, 1);
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
     if (count && grid->fleet.grants_count <= ESTIMATE_GRANTS_MAX)
         until_ms = why->ahead

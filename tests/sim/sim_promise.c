@@ -9,6 +9,8 @@
  * here before it started), `run` is the longest limit of any job, `slack` the minute that an end
  * may take to be told, and `hold` GRID_HOLD_AFTER_MS where jobs without a limit are about.
  *
+ * Of four seeds two have one tenant, two have three, who take turns by fair share.
+ *
  * The load is admissible: every job would fit into the empty fleet, ends by itself, and nothing
  * breaks. It is twice to four times what the fleet can do while it lasts, so that nearly all wait;
  * streams of small jobs try to get around wide ones. */
@@ -39,7 +41,7 @@ struct world {
     int64_t now_ms;
     struct waiter jobs[JOBS_MAX]; /* in the order of their submits */
     uint32_t jobs_count, started_count, promises;
-    bool has_unlimited;
+    bool has_unlimited, has_tenants;
     uint32_t sites_count;
     int64_t wait_most_ms;
     char failure[256];
@@ -62,7 +64,8 @@ static struct waiter *find(struct world *world, uint64_t id)
     return NULL;
 }
 
-/* How many come before it in order, of all that were here before it started. */
+/* How many come before it in order, of all that were here before it started. With several tenants
+ * their turns decide: then those that started while it waited. */
 static uint32_t count_before(const struct world *world, const struct waiter *job)
 {
     uint32_t count = 0;
@@ -72,9 +75,10 @@ static uint32_t count_before(const struct world *world, const struct waiter *job
         bool was_waiting = !other->start_ms || other->start_ms > job->submit_ms ||
                            (other->start_ms == job->submit_ms && other < job);
 
-        if (was_waiting && (other->job_class > job->job_class ||
-                            (other->job_class == job->job_class && other < job)))
-            count++;
+        if (other == job || !was_waiting || other->job_class < job->job_class)
+            continue;
+        count += world->has_tenants ? other->start_ms != 0
+                                    : other->job_class > job->job_class || other < job;
     }
     return count;
 }
@@ -157,6 +161,7 @@ static void submit(struct world *world)
     struct event event = { .type = EVENT_JOB_SUBMITTED };
     struct job_request *request = &event.job_submitted.request;
     uint64_t kind = rng_below(&world->rng, 10);
+    static const char *const tenants[] = { "alice", "bob", "carol" };
     static const enum job_class classes[] = { CLASS_NORMAL, CLASS_NORMAL, CLASS_NORMAL, CLASS_LOW };
 
     request->job_class = classes[rng_below(&world->rng, ARRAY_COUNT(classes))];
@@ -183,7 +188,7 @@ static void submit(struct world *world)
         request->duration_ms_max = 0;
     job->job_class = (uint8_t)request->job_class;
     job->submit_ms = world->now_ms;
-    event.job_submitted.tenant = "alice";
+    event.job_submitted.tenant = tenants[world->has_tenants ? rng_below(&world->rng, 3) : 0];
     event.job_submitted.user = "al";
     event.job_submitted.name = "job";
     event.job_submitted.idempotency_key = "";
@@ -305,6 +310,7 @@ int main(int argc, char **argv)
             abort();
         *world = (struct world){ .rng = { .state = seed }, .grid = grid_create() };
         world->has_unlimited = seed % 2 == 0;
+        world->has_tenants = seed % 4 >= 2;
         run_world(world);
         promises += world->promises;
         started += world->started_count;
