@@ -241,9 +241,9 @@ uint64_t topology_most(const struct shape *shape, const struct fleet_site *site,
 {
     uint64_t most = 0;
 
-    if (shape->within == TOPOLOGY_NODE)
-        for (uint32_t i = 0; i < site->info.nodes_count; i++)
-            most = MAX(most, fit_tasks(shape, site, &site->nodes[i], chip, when));
+    /* A node is in one domain with itself, labels or not. */
+    for (uint32_t i = 0; i < site->info.nodes_count; i++)
+        most = MAX(most, fit_tasks(shape, site, &site->nodes[i], chip, when));
     for (uint32_t i = 0; shape->within > TOPOLOGY_NODE && i < groups_count(site, shape->within);
          i++) {
         struct group group = group_at(site, shape->within, i);
