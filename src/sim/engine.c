@@ -235,6 +235,10 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
         request->shape.chips_count = chips->count;
         for (uint32_t i = 0; i < chips->count; i++)
             memcpy(request->shape.chips[i], load->names[chips->names[i]], MODEL_NAME_BYTES);
+        request->shape.within = job->within;
+        request->shape.within_hard = job->within_hard;
+        memcpy(request->work.class, load->names[job->work], MODEL_NAME_BYTES);
+        request->work.units_milli = job->units_milli;
     }
     request->job_class = job->job_class;
     request->objective = job->objective_given || policy->objective == SIM_OBJECTIVE_JOB

@@ -35,6 +35,10 @@ struct sim_job {
     uint8_t objective;    /* enum objective_kind */
     uint32_t request;     /* sim_load_request: instead of the sizes above; 0 = none */
     int64_t deadline_ms;  /* as submit_ms; 0 = none */
+    int64_t units_milli;  /* how much it does of its work */
+    uint32_t work;        /* its class of work: sim_load_name; 0 = none told */
+    uint8_t within;       /* enum topology_level */
+    bool within_hard;
 };
 
 struct sim_chip_set {

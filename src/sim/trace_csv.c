@@ -1,5 +1,6 @@
 /* Traces with a line of column names: each format is a table of which column means what. Columns
  * that are not in the table are passed over; their order does not matter. */
+#include "sched/topology.h"
 #include "sim/trace.h"
 
 #include <errno.h>
@@ -24,12 +25,16 @@ enum role {
     ROLE_TASK_DEVICES, /* per task; parts of one are meant as shares */
     ROLE_POD_GPUS,     /* openb: whole devices, or one that is shared by ROLE_POD_MILLI */
     ROLE_POD_MILLI,
+    ROLE_UNITS,
+    ROLE_HARD,  /* 1: the domain it asks for or nowhere */
     ROLE_CHIPS, /* "A|B" */
     ROLE_USER,
     ROLE_TENANT,
     ROLE_STATE,
     ROLE_QOS,
     ROLE_CLASS,
+    ROLE_WORK,   /* its class of work */
+    ROLE_WITHIN, /* "rack" */
     ROLE_COUNT
 };
 
@@ -94,6 +99,10 @@ static const struct table tables[] = {
         { "user", ROLE_USER, false },
         { "tenant", ROLE_TENANT, false },
         { "class", ROLE_CLASS, false },
+        { "work", ROLE_WORK, false },
+        { "units", ROLE_UNITS, false },
+        { "within", ROLE_WITHIN, false },
+        { "hard", ROLE_HARD, false },
         { "state", ROLE_STATE, false } } },
 };
 
@@ -182,6 +191,20 @@ static bool set_class(struct sim_job *job, const char *qos, const char *class_na
             return true;
         }
     return !*class_name;
+}
+
+/* false: a word that is no level. */
+static bool set_topology(struct sim_job *job, const char *within, bool is_hard)
+{
+    if (!*within)
+        return !is_hard;
+    for (uint8_t level = TOPOLOGY_NODE; level < TOPOLOGY_COUNT; level++)
+        if (strcmp(within, topology_name(level)) == 0) {
+            job->within = level;
+            job->within_hard = is_hard;
+            return true;
+        }
+    return false;
 }
 
 /* Less than a thousandth of a device is none, and would be taken for a job without. */
@@ -274,11 +297,16 @@ static int take(struct reader *reader)
     if (!set_class(&job, text_of(reader, ROLE_QOS), text_of(reader, ROLE_CLASS)))
         return sim_trace_bad(trace, "class: expected low, normal, high or urgent, not \"%.40s\"",
                              text_of(reader, ROLE_CLASS));
+    if (!set_topology(&job, text_of(reader, ROLE_WITHIN), value[ROLE_HARD] > 0))
+        return sim_trace_bad(trace, "within: expected node, rack, supernode or pool, not \"%.40s\"",
+                             text_of(reader, ROLE_WITHIN));
+    job.work = sim_load_name(load, text_of(reader, ROLE_WORK));
+    job.units_milli = job.work ? MIN(value[ROLE_UNITS], 1LL << 50) : 0;
     job.user = sim_load_name(load, text_of(reader, ROLE_USER));
     job.tenant = sim_load_name(load, text_of(reader, ROLE_TENANT));
     job.chips = sim_load_chips(load, text_of(reader, ROLE_CHIPS), '|');
     job.reference = job.devices_milli || !job.tasks ? trace->reference : 0;
-    if (job.user == UINT32_MAX || job.tenant == UINT32_MAX || job.chips == UINT32_MAX)
+    if (job.work == UINT32_MAX || job.user == UINT32_MAX || job.tenant == UINT32_MAX || job.chips == UINT32_MAX)
         return sim_trace_bad(trace, "too many names, or too many chips");
     return sim_trace_add(trace, &job);
 }
