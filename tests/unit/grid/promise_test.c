@@ -1,0 +1,148 @@
+/* The promised start stays promised, and what stands above it. One node of four CPUs, full until
+ * `bound`; a wide job of alice waits for all of it. */
+#include "bed.h"
+
+#define HOUR_MS 3600000LL
+
+static struct event asks(const char *tenant, uint32_t cpus, int64_t duration_ms)
+{
+    struct event event = bed_job(cpus);
+
+    event.job_submitted.tenant = tenant;
+    event.job_submitted.request.duration_ms_max = duration_ms;
+    return event;
+}
+
+/* Alice holds all of it for an hour, and her wide job is told that it starts then. */
+static uint64_t promised(struct bed *bed, uint64_t *holder_out, int64_t *start_out)
+{
+    struct why why;
+    uint64_t wide;
+
+    *bed = bed_create((struct bed_node[]){ { "n1", 4, 0, NULL } }, 1);
+    *holder_out = bed_submit(bed, asks("alice", 3, HOUR_MS));
+    bed_pass(bed);
+    bed->now_ms += 1000;
+    wide = bed_submit(bed, asks("alice", 4, HOUR_MS));
+    bed_pass(bed);
+    assert_int_equal(grid_why(bed->grid, wide, &why), 0);
+    assert_true(why.start_estimate_ms > bed->now_ms);
+    *start_out = why.start_estimate_ms;
+    return wide;
+}
+
+static int64_t told(struct bed *bed, uint64_t id)
+{
+    struct why why;
+
+    assert_int_equal(grid_why(bed->grid, id, &why), 0);
+    return why.start_estimate_ms;
+}
+
+/* Bob holds nothing, so it is his turn; but his job would take an hour of the CPU that is over. */
+static void test_a_turn_does_not_take_it(void **state)
+{
+    struct bed bed;
+    uint64_t holder, wide, bobs, beside;
+    int64_t start_ms;
+
+    (void)state;
+    wide = promised(&bed, &holder, &start_ms);
+    bed.now_ms += 1000;
+    bobs = bed_submit(&bed, asks("bob", 2, HOUR_MS));
+    beside = bed_submit(&bed, asks("bob", 1, HOUR_MS / 2)); /* gone by then: it may go around */
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, bobs), JOB_QUEUED);
+    assert_int_equal(bed_state(&bed, beside), JOB_STARTING);
+    assert_true(told(&bed, wide) <= start_ms);
+    assert_int_equal(told(&bed, bobs), 0);
+    bed_why(&bed, bobs, "priority", "ahead of it");
+    bed_done(&bed, holder);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, bobs), JOB_QUEUED); /* it fits now, and must not */
+    bed_done(&bed, beside);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, wide), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
+static void test_a_higher_class_does(void **state)
+{
+    struct bed bed;
+    uint64_t holder, wide, urgent;
+    struct event event = asks("bob", 4, HOUR_MS);
+    int64_t start_ms;
+
+    (void)state;
+    wide = promised(&bed, &holder, &start_ms);
+    event.job_submitted.request.job_class = CLASS_URGENT;
+    urgent = bed_submit(&bed, event);
+    bed_pass(&bed);
+    bed_done(&bed, holder);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, urgent), JOB_STARTING);
+    assert_int_equal(bed_state(&bed, wide), JOB_QUEUED);
+    bed_destroy(&bed);
+}
+
+/* A quota that came to hold it: others need not wait for it. */
+static void test_what_is_held_back_keeps_nobody(void **state)
+{
+    struct event set = { .type = EVENT_TENANT_SET };
+    struct bed bed;
+    uint64_t holder, wide, bobs;
+    int64_t start_ms;
+
+    (void)state;
+    wide = promised(&bed, &holder, &start_ms);
+    set.tenant_set.tenant = "alice";
+    set.tenant_set.weight_milli = 1000;
+    set.tenant_set.cpus_max = 3;
+    set.tenant_set.devices_milli_max = set.tenant_set.jobs_max = set.tenant_set.budget_micro = -1;
+    bed_step(&bed, &set);
+    bobs = bed_submit(&bed, asks("bob", 1, 0));
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, bobs), JOB_STARTING);
+    assert_int_equal(bed_state(&bed, wide), JOB_QUEUED);
+    bed_destroy(&bed);
+}
+
+/* A restart in between changes nothing; one that is cancelled is forgotten. */
+static void test_restarts_and_cancels(void **state)
+{
+    struct buf bytes = buf_init(1u << 20);
+    struct grid *restored;
+    struct bed bed;
+    uint64_t holder, wide, bobs;
+    int64_t start_ms;
+    struct err err;
+
+    (void)state;
+    wide = promised(&bed, &holder, &start_ms);
+    assert_int_equal(grid_snapshot(bed.grid, &bytes), 0);
+    assert_int_equal(grid_restore(bytes.data, bytes.len, &restored, &err), 0);
+    grid_destroy(bed.grid);
+    bed.grid = restored;
+    bobs = bed_submit(&bed, asks("bob", 1, 3 * HOUR_MS));
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, bobs), JOB_QUEUED);
+    assert_int_equal(told(&bed, wide), start_ms);
+    assert_int_equal(bed_cancel(&bed, wide), 0);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, bobs), JOB_STARTING);
+    buf_fini(&bytes);
+    bed_destroy(&bed);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_turn_does_not_take_it),
+        cmocka_unit_test(test_a_higher_class_does),
+        cmocka_unit_test(test_what_is_held_back_keeps_nobody),
+        cmocka_unit_test(test_restarts_and_cancels),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
