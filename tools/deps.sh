@@ -8,12 +8,12 @@ packages() {
     case $1 in
     build) echo gcc libc6-dev meson ninja-build pkg-config libuv1-dev libmicrohttpd-dev \
         libcurl4-gnutls-dev libjansson-dev libfyaml-dev libhwloc-dev libsqlite3-dev zlib1g-dev \
-        libgnutls28-dev nettle-dev uthash-dev libcmocka-dev ;;
+        libgnutls28-dev nettle-dev libzstd-dev uthash-dev libcmocka-dev ;;
     demo) echo lammps openmpi-bin ;;
     test) echo bats curl jq sqlite3 procps util-linux groff-base openmpi-bin lammps ;;
     lint) echo clang-format clang-tidy shellcheck ;;
     fuzz) echo clang libclang-rt-14-dev llvm ;;
-    bench) echo slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge procps ;;
+    bench) echo slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge procps rsync zstd ;;
     fresh) echo debootstrap ;;
     *) echo "deps.sh: no set named '$1' (build demo test lint fuzz bench fresh)" >&2; exit 2 ;;
     esac

@@ -22,6 +22,7 @@ done
 allowed() {
     case $1 in
     base) echo base ;;
+    store) echo base store ;;
     model) echo base model ;;
     journal) echo base journal ;;
     net) echo base net ;;
@@ -29,12 +30,12 @@ allowed() {
     sched) echo base model sched ;;
     grid) echo base model sched grid ;;
     sim) echo base model journal sched grid sim ;;
-    agent) echo base model net wire agent ;;
-    controller) echo base model journal net wire sched grid controller ;;
-    cli) echo base model journal net wire sched grid sim agent controller cli ;;
+    agent) echo base store model net wire agent ;;
+    controller) echo base store model journal net wire sched grid controller ;;
+    cli) echo base store model journal net wire sched grid sim agent controller cli ;;
     esac
 }
-for folder in base model journal net wire sched grid sim agent controller cli; do
+for folder in base store model journal net wire sched grid sim agent controller cli; do
     # cli starts the controller and the agent, and reads journals offline; it is the top.
     for used in $(grep -hoE '#include "[a-z]+/' "src/$folder"/*.[ch] 2>/dev/null | cut -d'"' -f2 | tr -d / | sort -u); do
         case " $(allowed "$folder") " in *" $used "*) ;; *) fail "src/$folder includes $used/" ;; esac

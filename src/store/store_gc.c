@@ -1,0 +1,332 @@
+/* What may go is found by sorting, not by a table of ids: ids come from strangers' manifests, and
+ * no choice of them makes sorting slow. */
+#include "store/store_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ROOT_FILE_BYTES_MAX 256u
+#define RANK_HELD 0u /* rank n: the n-th newest manifest that no root holds */
+
+struct tree {
+    struct store_id id;
+    int64_t used_ns;
+    int64_t bytes; /* of chunks that no tree of a lower rank has */
+    uint32_t rank;
+};
+
+struct mark { /* "the tree of this rank uses this chunk" */
+    struct store_id id;
+    uint32_t rank;
+};
+
+struct kept { /* a chunk on disk */
+    struct store_id id;
+    int64_t bytes;
+    int64_t made_ms;
+};
+
+struct gc {
+    struct store *store;
+    const struct store_gc_params *params;
+    struct store_gc_result result;
+    struct store_id *held; /* by roots */
+    struct tree *trees;
+    struct mark *marks;
+    struct kept *chunks;
+    size_t held_count, held_room;
+    size_t trees_count, trees_room;
+    size_t marks_count, marks_room;
+    size_t chunks_count, chunks_room;
+    uint32_t cut; /* ranks above it go */
+    struct err *err;
+};
+
+static int out_of_memory(struct gc *gc)
+{
+    return err_set(gc->err, -ENOMEM, "store: gc: out of memory");
+}
+
+/* Room for one more at the end of an array. */
+static int make_room(struct gc *gc, void **array, size_t count, size_t *room, size_t size)
+{
+    size_t more = *room ? *room * 2 : 64;
+    void *grown;
+
+    if (count < *room)
+        return 0;
+    grown = reallocarray(*array, more, size);
+    if (!grown)
+        return out_of_memory(gc);
+    *array = grown;
+    *room = more;
+    return 0;
+}
+
+/* Call `each` for every name in a folder that does not begin with a dot. */
+static int for_each_name(struct gc *gc, int dir_fd,
+                         int (*each)(struct gc *gc, int dir_fd, const char *name))
+{
+    DIR *dir = store_list(dir_fd);
+    struct dirent *entry;
+    int rc = 0;
+
+    if (!dir)
+        return err_set(gc->err, -errno, "store: gc: %s", strerror(errno));
+    while (rc == 0 && (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.')
+            rc = each(gc, dir_fd, entry->d_name);
+    closedir(dir);
+    return rc;
+}
+
+static int find_root(struct gc *gc, int dir_fd, const char *name)
+{
+    CLEANUP(buf_fini) struct buf text = buf_init(ROOT_FILE_BYTES_MAX);
+    struct store_id id;
+    int64_t until_ms;
+    int rc = store_read(dir_fd, name, &text, gc->err);
+
+    /* What a root that cannot be read holds is not known: nothing is thrown away then. */
+    if (rc == 0)
+        rc = store_root_parse(text.data, text.len, &id, &until_ms);
+    if (rc < 0)
+        return err_set(gc->err, rc, "store: gc: root %s cannot be read: nothing was removed", name);
+    if (until_ms && until_ms < gc->params->now_ms) {
+        rc = store_step(gc->store, "gc root", gc->err);
+        if (rc < 0)
+            return rc;
+        unlinkat(dir_fd, name, 0);
+        gc->result.ended_roots_count++;
+        return 0;
+    }
+    rc = make_room(gc, (void **)&gc->held, gc->held_count, &gc->held_room, sizeof(id));
+    if (rc == 0)
+        gc->held[gc->held_count++] = id;
+    return rc;
+}
+
+static int find_tree(struct gc *gc, int dir_fd, const char *name)
+{
+    struct tree tree = { .rank = 1 };
+    struct stat st;
+    int rc;
+
+    if (strlen(name) != STORE_ID_CHARS || !store_id_parse(name, STORE_ID_CHARS, &tree.id) ||
+        fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    if (gc->held_count &&
+        bsearch(&tree.id, gc->held, gc->held_count, sizeof(tree.id), store_id_compare))
+        tree.rank = RANK_HELD;
+    tree.used_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    rc = make_room(gc, (void **)&gc->trees, gc->trees_count, &gc->trees_room, sizeof(tree));
+    if (rc == 0)
+        gc->trees[gc->trees_count++] = tree;
+    return rc;
+}
+
+static int find_chunk(struct gc *gc, int dir_fd, const char *name)
+{
+    struct kept kept;
+    struct stat st;
+    int rc;
+
+    if (strlen(name) != STORE_ID_CHARS || !store_id_parse(name, STORE_ID_CHARS, &kept.id) ||
+        fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    kept.bytes = st.st_size;
+    kept.made_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    rc = make_room(gc, (void **)&gc->chunks, gc->chunks_count, &gc->chunks_room, sizeof(kept));
+    if (rc == 0)
+        gc->chunks[gc->chunks_count++] = kept;
+    return rc;
+}
+
+static int find_chunks(struct gc *gc, int dir_fd, const char *name)
+{
+    CLEANUP(closep)
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+    return fd < 0 ? 0 : for_each_name(gc, fd, find_chunk);
+}
+
+/* Held ones first, then the newest. */
+static int compare_tree(const void *a, const void *b)
+{
+    const struct tree *x = a;
+    const struct tree *y = b;
+
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    if (x->used_ns != y->used_ns)
+        return x->used_ns > y->used_ns ? -1 : 1;
+    return store_id_compare(&x->id, &y->id);
+}
+
+static int compare_mark(const void *a, const void *b)
+{
+    const struct mark *x = a;
+    const struct mark *y = b;
+    int order = store_id_compare(&x->id, &y->id);
+
+    return order ? order : (x->rank > y->rank) - (x->rank < y->rank);
+}
+
+static int mark_tree(struct gc *gc, const struct tree *tree)
+{
+    CLEANUP(buf_fini) struct buf text = buf_init(MANIFEST_BYTES_MAX);
+    char name[STORE_ID_TEXT_BYTES];
+    struct manifest manifest;
+    int rc;
+
+    /* Read by itself: to be looked at here is no use that keeps it. */
+    store_id_format(&tree->id, name);
+    rc = store_read(gc->store->manifests_fd, name, &text, gc->err);
+    if (rc == 0)
+        rc = manifest_parse(text.data, text.len, NULL, &manifest, gc->err);
+    if (rc == -ENOMEM)
+        return rc;
+    if (rc < 0 && tree->rank == RANK_HELD)
+        return err_set(gc->err, rc, "store: gc: manifest %s is held and cannot be read", name);
+    if (rc < 0)
+        return 0;
+    for (uint32_t i = 0; rc == 0 && i < manifest.chunks_count; i++) {
+        rc = make_room(gc, (void **)&gc->marks, gc->marks_count, &gc->marks_room,
+                       sizeof(*gc->marks));
+        if (rc == 0)
+            gc->marks[gc->marks_count++] =
+                (struct mark){ .id = manifest.chunks[i].id, .rank = tree->rank };
+    }
+    manifest_fini(&manifest);
+    return rc;
+}
+
+/* The lowest rank that uses a chunk; UINT32_MAX for none. Both arrays are walked once, in order. */
+static uint32_t next_rank(const struct gc *gc, size_t *mark, const struct store_id *id)
+{
+    while (*mark < gc->marks_count && store_id_compare(&gc->marks[*mark].id, id) < 0)
+        (*mark)++;
+    if (*mark < gc->marks_count && store_id_is_equal(&gc->marks[*mark].id, id))
+        return gc->marks[*mark].rank;
+    return UINT32_MAX;
+}
+
+static struct tree *tree_of_rank(struct gc *gc, uint32_t rank, size_t held)
+{
+    return rank == RANK_HELD || rank == UINT32_MAX ? NULL : &gc->trees[held + rank - 1];
+}
+
+static int plan(struct gc *gc)
+{
+    uint32_t newest = 0;
+    size_t held = 0;
+    size_t mark = 0;
+    int64_t bytes = 0;
+
+    if (gc->trees_count)
+        qsort(gc->trees, gc->trees_count, sizeof(*gc->trees), compare_tree);
+    for (size_t i = 0; i < gc->trees_count; i++) {
+        int rc;
+
+        if (gc->trees[i].rank == RANK_HELD)
+            held++;
+        else
+            gc->trees[i].rank = ++newest;
+        rc = mark_tree(gc, &gc->trees[i]);
+        if (rc < 0)
+            return rc;
+    }
+    if (gc->marks_count)
+        qsort(gc->marks, gc->marks_count, sizeof(*gc->marks), compare_mark);
+    if (gc->chunks_count)
+        qsort(gc->chunks, gc->chunks_count, sizeof(*gc->chunks), store_id_compare);
+    for (size_t i = 0; i < gc->chunks_count; i++) {
+        uint32_t rank = next_rank(gc, &mark, &gc->chunks[i].id);
+        struct tree *tree = tree_of_rank(gc, rank, held);
+
+        if (rank == RANK_HELD)
+            gc->result.held_bytes += gc->chunks[i].bytes;
+        else if (tree)
+            tree->bytes += gc->chunks[i].bytes;
+    }
+    bytes = gc->result.held_bytes;
+    for (uint32_t rank = 1; rank <= newest; rank++) {
+        bytes += tree_of_rank(gc, rank, held)->bytes;
+        if (bytes > gc->params->bytes_max)
+            break;
+        gc->cut = rank;
+    }
+    return 0;
+}
+
+/* Manifests first, and surely: a tree without its chunks would look whole until it is read. */
+static int sweep(struct gc *gc)
+{
+    char path[STORE_PATH_BYTES];
+    size_t mark = 0;
+    int rc;
+
+    for (size_t i = 0; i < gc->trees_count; i++) {
+        if (gc->trees[i].rank <= gc->cut)
+            continue;
+        rc = store_step(gc->store, "gc manifest", gc->err);
+        if (rc < 0)
+            return rc;
+        store_id_format(&gc->trees[i].id, path);
+        unlinkat(gc->store->manifests_fd, path, 0);
+        gc->result.freed_manifests_count++;
+    }
+    rc = store_sync_folder(gc->store, gc->store->manifests_fd, gc->err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < gc->chunks_count; i++) {
+        const struct kept *chunk = &gc->chunks[i];
+        uint32_t rank = next_rank(gc, &mark, &chunk->id);
+        bool young = chunk->made_ms > gc->params->now_ms - gc->params->orphan_ms;
+
+        if (rank <= gc->cut || (rank == UINT32_MAX && young)) {
+            gc->result.kept_chunks_count++;
+            gc->result.kept_bytes += chunk->bytes;
+            continue;
+        }
+        rc = store_step(gc->store, "gc chunk", gc->err);
+        if (rc < 0)
+            return rc;
+        store_chunk_path(&chunk->id, path);
+        unlinkat(gc->store->chunks_fd, path, 0);
+        gc->result.freed_chunks_count++;
+        gc->result.freed_bytes += chunk->bytes;
+    }
+    return 0;
+}
+
+int store_gc(struct store *store, const struct store_gc_params *params,
+             struct store_gc_result *result_out, struct err *err)
+{
+    struct gc gc = { .store = store, .params = params, .err = err };
+    int rc = store_flush(store, err);
+
+    if (rc == 0)
+        rc = for_each_name(&gc, store->roots_fd, find_root);
+    if (rc == 0 && gc.held_count)
+        qsort(gc.held, gc.held_count, sizeof(*gc.held), store_id_compare);
+    if (rc == 0)
+        rc = for_each_name(&gc, store->manifests_fd, find_tree);
+    if (rc == 0)
+        rc = for_each_name(&gc, store->chunks_fd, find_chunks);
+    if (rc == 0)
+        rc = plan(&gc);
+    if (rc == 0)
+        rc = sweep(&gc);
+    if (rc == 0 && result_out)
+        *result_out = gc.result;
+    free(gc.held);
+    free(gc.trees);
+    free(gc.marks);
+    free(gc.chunks);
+    return rc;
+}
