@@ -46,7 +46,7 @@ struct executor_ops {
     /* -EEXIST: this epoch was begun before (find or recall says how it is); -EPIPE as pump. */
     int (*start)(struct executor *executor, const struct attempt_order *order,
                  const char *spec_json, struct err *err);
-    /* Ask it to stop; grace -1 = as the job says. -ENOENT: never heard of, or ended. */
+    /* Ask it to stop; grace: WIRE_GRACE_JOB or _SAVES, or so long. -ENOENT: never heard of, or ended. */
     int (*stop)(struct executor *executor, struct attempt_key key, int64_t grace_ms,
                 const char *reason, struct err *err);
     bool (*find)(struct executor *executor, struct attempt_key key, struct attempt_view *view_out);

@@ -5,6 +5,7 @@
 #include "agent/supervisor_internal.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "wire/wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,7 @@
 #define SPACE_FLOOR_BYTES_MAX (2LL << 30)
 #define SPACE_BLAME_BYTES (256LL << 20) /* who wrote less is not to blame */
 #define PROGRESS_MS 30000
+#define SAVE_LOOK_MS 500
 #define NOTIFY_TRIES_MAX 50
 #define RECORD_RETRY_MS 1000
 #define WORK_TOP "/var/lib/mains"
@@ -182,6 +184,40 @@ static void crew_told(void *context, const struct crew_event *event)
     }
 }
 
+/* A checkpoint first, for as long as its grace is; it is there when it has not changed for one look
+ * more. false: there is nobody to ask. */
+static bool ask_to_save(struct supervisor *sup)
+{
+    const struct job_spec *spec = sup->spec;
+    int64_t now = clock_mono_ms();
+
+    if (sup->kill_at || !sup->crew.plan || !spec->checkpoint_signal || !spec->checkpoint_path ||
+        sup->work_fd < 0)
+        return false;
+    if (sup->save_at)
+        return true; /* asked already */
+    sup->save_newest_ms = stage_newest_ms(sup->work_fd, spec->checkpoint_path);
+    sup->save_at = now + SAVE_LOOK_MS;
+    sup->save_until = now + spec->grace_ms;
+    crew_signal(&sup->crew, spec->checkpoint_signal, false);
+    return true;
+}
+
+static void look_for_save(struct supervisor *sup, int64_t now)
+{
+    int64_t newest_ms = stage_newest_ms(sup->work_fd, sup->spec->checkpoint_path);
+    bool is_new = newest_ms != sup->save_newest_ms;
+
+    if ((sup->save_came && !is_new) || now >= sup->save_until) {
+        sup->save_at = 0;
+        terminate(sup, sup->spec->grace_ms);
+        return;
+    }
+    sup->save_came = sup->save_came || is_new;
+    sup->save_newest_ms = newest_ms;
+    sup->save_at = now + SAVE_LOOK_MS;
+}
+
 static void look_for_stop(struct supervisor *sup)
 {
     char reason[ATTEMPT_REASON_BYTES];
@@ -190,6 +226,9 @@ static void look_for_stop(struct supervisor *sup)
     if (!supervisor_read_stop(sup, &grace_ms, reason))
         return;
     decide(sup, END_STOPPED, 0, reason);
+    if (grace_ms == WIRE_GRACE_SAVES && ask_to_save(sup))
+        return;
+    sup->save_at = 0;
     terminate(sup, grace_ms < 0 ? sup->spec->grace_ms : grace_ms);
 }
 
@@ -332,6 +371,8 @@ static void fire_timers(struct supervisor *sup, int64_t now)
         sup->checkpoint_at = now + sup->spec->checkpoint_every_ms;
         crew_signal(&sup->crew, sup->spec->checkpoint_signal, false);
     }
+    if (sup->save_at && now >= sup->save_at)
+        look_for_save(sup, now);
     if (sup->disk_at && now >= sup->disk_at)
         sample_disk(sup, now);
     if (sup->space_at && now >= sup->space_at)
@@ -348,7 +389,7 @@ static void fire_timers(struct supervisor *sup, int64_t now)
 static int poll_timeout(const struct supervisor *sup, int64_t now)
 {
     const int64_t times[] = { sup->kill_at,  sup->limit_at,      sup->warn_at,    sup->disk_at,
-                              sup->space_at, sup->checkpoint_at, sup->progress_at };
+                              sup->space_at, sup->checkpoint_at, sup->progress_at, sup->save_at };
     int64_t least = INT64_MAX;
 
     for (size_t i = 0; i < ARRAY_COUNT(times); i++)

@@ -47,6 +47,9 @@ struct supervisor {
     /* 0 = never */
     int64_t kill_at, limit_at, warn_at, disk_at, space_at, checkpoint_at, progress_at;
     int64_t disk_seen_bytes, disk_pause_ms;
+    /* Asked to save before it is stopped: when to look again, for how long, what was there last. */
+    int64_t save_at, save_until, save_newest_ms;
+    bool save_came;
 };
 
 /* supervisor_prepare.c: all that comes before the ranks: folders, inputs, environment, argv. */

@@ -92,6 +92,8 @@ int command_print_effect(const struct grid *grid, const struct auth *auth, const
         return print_run(grid, auth, seal, effect, out, err);
     stop.attempt.job_id = effect->job_id;
     stop.attempt.epoch = effect->epoch;
+    if (!effect->view.cancel_requested && effect->view.request->checkpoint == CHECKPOINT_ASKED)
+        stop.grace_ms = WIRE_GRACE_SAVES; /* it goes on later from there */
     copy(stop.reason, sizeof(stop.reason), effect->view.reason);
     return wire_command_print(&stop, out);
 }

@@ -98,7 +98,9 @@ static int64_t lost_by(const struct grid *grid, const struct job *job)
 
     if (saves(grid, job) && job->past)
         saved_ms = MAX(saved_ms, MIN(job->past->checkpoint_ms, grid->now_ms));
-    cost = order_stop_cost_ms(grid->now_ms, saved_ms, false, PREEMPT_RESTART_MS);
+    cost = order_stop_cost_ms(grid->now_ms, saved_ms,
+                              job_terms(grid, job)->checkpoint == CHECKPOINT_ASKED,
+                              PREEMPT_RESTART_MS);
     return __builtin_mul_overflow(cost, width, &sum) ? INT64_MAX / 2 : MIN(sum, INT64_MAX / 2);
 }
 

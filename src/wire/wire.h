@@ -48,6 +48,8 @@ struct wire_attempt_id {
     uint64_t job_id;
     uint32_t epoch;
 };
+#define WIRE_GRACE_JOB (-1)   /* as the job says */
+#define WIRE_GRACE_SAVES (-2) /* the same, once it has had the time to save a checkpoint */
 struct wire_command {
     enum wire_command_type type;
     struct wire_attempt_id attempt; /* run, stop, log_read, forget */
@@ -63,7 +65,7 @@ struct wire_command {
     uint32_t parts_count;
     const struct wire_part *parts;
     /* stop */
-    int64_t grace_ms; /* -1 = as the job says */
+    int64_t grace_ms; /* WIRE_GRACE_...: as the job says, or so long */
     char reason[160];
     /* reconcile */
     uint32_t attempts_count;
