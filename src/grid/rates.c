@@ -57,7 +57,8 @@ static uint32_t tell(const struct fleet *fleet, struct work_book *book, const ch
     if (!book->names.live_count)
         begin_chips(fleet, book);
     return work_tell(book, tenant, &request->work,
-                     work_gang(shape->tasks, shape->devices_milli, shape->cpus));
+                     work_gang(shape->tasks, shape->devices_milli, shape->cpus),
+                     shape->devices_milli);
 }
 
 const struct request_shape *rates_told(struct grid *grid, const char *tenant,
@@ -252,6 +253,7 @@ static void put_class(const struct work_book *book, uint32_t work, struct buf *o
     put_text(out, tenant);
     put_text(out, name);
     put_u64(out, class->gang);
+    put_u64(out, class->milli);
     put_i64(out, class->told.operations);
     put_i64(out, class->told.bytes);
     put_u64(out, class->told.metric);
@@ -357,11 +359,12 @@ static void take_class(struct taker *taker, struct work_book *book)
 {
     char tenant[MODEL_NAME_BYTES];
     struct request_work told = { 0 };
-    uint32_t gang;
+    uint32_t gang, milli;
 
     take_text(taker, tenant, sizeof(tenant));
     take_text(taker, told.class, sizeof(told.class));
     gang = (uint32_t)take(taker, RATES_GANG_MAX);
+    milli = (uint32_t)take(taker, NODE_DEVICES_MAX * 1000);
     told.operations = take_signed(taker, 0, INT64_MAX);
     told.bytes = take_signed(taker, 0, INT64_MAX);
     told.metric = (uint32_t)take(taker, METRIC_COUNT - 1);
@@ -370,7 +373,7 @@ static void take_class(struct taker *taker, struct work_book *book)
         take_text(taker, told.paces[i].chip, sizeof(told.paces[i].chip));
         told.paces[i].seconds_milli = take_signed(taker, 1, SECONDS_MILLI_MAX);
     }
-    if (!taker->failed && work_restore_class(book, tenant, &told, gang) < 0)
+    if (!taker->failed && work_restore_class(book, tenant, &told, gang, milli) < 0)
         taker->failed = true;
 }
 

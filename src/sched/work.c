@@ -115,14 +115,16 @@ static void declare(struct work_book *book, uint32_t work, uint32_t chip)
     struct rates_key key = { .work = work, .chip = chip, .gang = class->gang };
     uint32_t before = rates_count(book->rates);
 
-    if (!class->gang || strchr(kind, '@'))
+    if (!class->gang || (class->milli == 0) != (strcmp(kind, NO_DEVICES) == 0) || strchr(kind, '@'))
         return;
     for (uint32_t i = 0; i < class->told.paces_count; i++) {
         const struct request_pace *pace = &class->told.paces[i];
 
         if (!request_chip_is_match(pace->chip, kind))
             continue;
-        if (class->entries_count < WORK_GANGS_MAX)
+        if (class->milli % 1000)
+            key.chip = get_chip(book, kind, class->milli);
+        if (key.chip && class->entries_count < WORK_GANGS_MAX)
             rates_declare(book->rates, &key, (double)pace->seconds_milli / 1000, NULL);
         count_entries(book, work, before);
         return;
@@ -190,21 +192,22 @@ static void set_profile(struct work_book *book, uint32_t number, const struct re
 }
 
 uint32_t work_tell(struct work_book *book, const char *tenant, const struct request_work *work,
-                   uint32_t gang)
+                   uint32_t gang, uint32_t milli)
 {
     uint32_t number = get_class(book, tenant, work->class);
     struct work_class *class;
     bool has_figures = work->operations || work->bytes;
 
-    rates_of(book);
+    get_chip(book, NULL, 0);
     if (!number || (!work->paces_count && !has_figures))
         return number;
     class = &book->classes[number];
     if (work->paces_count) {
-        if (class->gang == gang && class->told.paces_count == work->paces_count &&
+        if (class->gang == gang && class->milli == milli && class->told.paces_count == work->paces_count &&
             memcmp(class->told.paces, work->paces, sizeof(work->paces)) == 0 && !has_figures)
             return number;
         class->gang = gang;
+        class->milli = milli;
         class->told.paces_count = work->paces_count;
         memcpy(class->told.paces, work->paces, sizeof(work->paces));
         for (uint32_t chip = 1; chip < book->chips.entries_count; chip++)
@@ -295,7 +298,7 @@ int work_restore_chip(struct work_book *book, const char *chip, const struct chi
 }
 
 int work_restore_class(struct work_book *book, const char *tenant, const struct request_work *told,
-                       uint32_t gang)
+                       uint32_t gang, uint32_t milli)
 {
     uint32_t before = book->names.live_count, number = get_class(book, tenant, told->class);
 
@@ -304,6 +307,7 @@ int work_restore_class(struct work_book *book, const char *tenant, const struct 
     if (told->operations || told->bytes)
         set_profile(book, number, told);
     book->classes[number].gang = gang;
+    book->classes[number].milli = milli;
     book->classes[number].told.paces_count = told->paces_count;
     memcpy(book->classes[number].told.paces, told->paces, sizeof(told->paces));
     return 0;

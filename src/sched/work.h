@@ -22,7 +22,7 @@
 struct work_class {
     uint64_t version; /* grows with all that may change a rate of it */
     uint32_t entries_count;
-    uint32_t gang; /* that the paces were told for; 0 = none told */
+    uint32_t gang, milli; /* that the paces were told for (milli: of a device); gang 0 = none told */
     struct request_work told;
 };
 
@@ -40,10 +40,11 @@ struct work_book {
 void work_fini(struct work_book *book);
 /* A kind of chip is there, or has other figures now. */
 void work_set_chip(struct work_book *book, const struct chip_figures *figures);
-/* What a job says of its work, which it does on `gang` devices (CPUs): the class's number, or 0.
+/* What a job says of its work, which it does on `gang` devices (CPUs), or on `milli` of one: the
+ * class's number, or 0.
  * Without paces and figures nothing that was told before changes. */
 uint32_t work_tell(struct work_book *book, const char *tenant, const struct request_work *work,
-                   uint32_t gang);
+                   uint32_t gang, uint32_t milli);
 uint32_t work_find(const struct work_book *book, const char *tenant, const char *class);
 /* The number's tenant and class. */
 void work_names(const struct work_book *book, uint32_t work, const char **tenant_out,
@@ -66,5 +67,5 @@ bool work_entry(const struct work_book *book, uint32_t index, struct rates_entry
  * -EINVAL: told twice, or past a bound. */
 int work_restore_chip(struct work_book *book, const char *chip, const struct chip_figures *figures);
 int work_restore_class(struct work_book *book, const char *tenant, const struct request_work *told,
-                       uint32_t gang);
+                       uint32_t gang, uint32_t milli);
 int work_restore(struct work_book *book, const struct rates_entry *entry, struct err *err);
