@@ -121,6 +121,29 @@ static void check_room(const struct model *model, struct sim_truth *truth, const
                  view->request->shape.tasks);
 }
 
+/* A gang that asks for one rack is in one, and so with supernodes and nodes. */
+static void check_topology(struct sim_truth *truth, const struct grid *grid,
+                           const struct model_holding *holding, const struct job_view *view)
+{
+    const struct request_shape *shape = &view->request->shape;
+    char first[MODEL_NAME_BYTES] = "";
+
+    for (uint32_t i = 0; shape->within_hard && i < holding->parts_count; i++) {
+        struct node_view node;
+        const char *name;
+
+        grid_node_get(grid, holding->site, view->allocation.parts[i].node, &node);
+        name = shape->within == TOPOLOGY_RACK        ? node.info->rack
+               : shape->within == TOPOLOGY_SUPERNODE ? node.info->supernode
+               : shape->within == TOPOLOGY_NODE      ? node.info->name
+                                                     : "";
+        if (i && strcmp(name, first) != 0)
+            sim_fail(truth, "job %" PRIu64 " is in %s and in %s, and asked for one",
+                     holding->job_id, first, name);
+        snprintf(first, sizeof(first), "%s", name);
+    }
+}
+
 static void hear_run(struct model *model, struct sim_truth *truth, const struct grid *grid,
                      const struct effect *effect)
 {
@@ -151,6 +174,8 @@ static void hear_run(struct model *model, struct sim_truth *truth, const struct 
     model->devices_milli += holding.devices_milli;
     if (!truth->failure[0])
         check_room(model, truth, grid, &holding, &effect->view);
+    if (!truth->failure[0])
+        check_topology(truth, grid, &holding, &effect->view);
 }
 
 static void hear_usage(struct model *model, struct sim_truth *truth, const struct effect *effect)
