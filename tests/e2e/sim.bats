@@ -52,7 +52,7 @@ sim() { "$MAINS" sim --quiet "$@"; }
 @test "a progress bar where there is a terminal, nothing of it elsewhere" {
     mains sim -n 2000 >out 2>err
     [ "$(cat err)" = "$(grep '^Simulated in ' err)" ]
-    script -qec "'$MAINS' sim -n 150000 --offered 3" /dev/null >tty
+    script -qec "'$MAINS' sim -n 150000 --offered 3" /dev/null >"tty"
     grep -qE '\[[^]]+\] [0-9]+/150000' tty
 }
 
@@ -98,7 +98,6 @@ sim() { "$MAINS" sim --quiet "$@"; }
 }
 
 @test "a network's journal, under another policy, fleet, tariff and outage" {
-    DIR_OWN=$DIR
     network_start
     export MAINS_STATE=$STATE
     ids=
@@ -117,7 +116,6 @@ sim() { "$MAINS" sim --quiet "$@"; }
     jq -e '.results[0].wait.all.max_ms >= 3599000' outage.json
     sim --journal "$STATE" --fleet small.yaml -p "$EXAMPLES/exact.yaml" --json | jq -e '.results[0].policy == "exact"'
     network_stop
-    DIR=$DIR_OWN
 }
 
 @test "example: a small fleet" {
