@@ -1,0 +1,211 @@
+/* What topology and expected fill do in the network: waits that say why, state that is kept. */
+#include "bed.h"
+
+static void join_racks(struct bed *bed, uint32_t nodes_count, uint32_t rack_nodes)
+{
+    struct node_info *nodes = calloc(nodes_count, sizeof(*nodes));
+    struct chip_figures figures = { .kind = "fast", .power_watts = 700 };
+    struct event event = { .type = EVENT_SITE_JOINED };
+
+    assert_non_null(nodes);
+    for (uint32_t i = 0; i < nodes_count; i++) {
+        snprintf(nodes[i].name, sizeof(nodes[i].name), "n%u", i);
+        nodes[i].cpus = 16;
+        nodes[i].memory_bytes = nodes[i].disk_bytes = 64LL << 30;
+        nodes[i].devices_count = 4;
+        for (uint32_t d = 0; d < 4; d++) {
+            snprintf(nodes[i].devices[d].chip, MODEL_NAME_BYTES, "fast");
+            snprintf(nodes[i].devices[d].uuid, 90, "n%u-%u", i, d);
+        }
+        if (rack_nodes)
+            snprintf(nodes[i].rack, sizeof(nodes[i].rack), "r%u", i / rack_nodes);
+    }
+    snprintf(event.site_joined.site.name, MODEL_NAME_BYTES, "here");
+    event.site_joined.site.nodes = nodes;
+    event.site_joined.site.nodes_count = nodes_count;
+    event.site_joined.chips = &figures;
+    event.site_joined.chips_count = 1;
+    bed_step(bed, &event);
+    free(nodes);
+}
+
+static struct event gang(uint32_t tasks, uint32_t devices, uint32_t within, bool hard)
+{
+    struct event event = bed_job(1);
+    struct request_shape *shape = &event.job_submitted.request.shape;
+
+    shape->tasks = tasks;
+    shape->devices_milli = devices * 1000;
+    shape->within = within;
+    shape->within_hard = hard;
+    return event;
+}
+
+static uint64_t run(struct bed *bed, struct event event)
+{
+    uint64_t id = bed_submit(bed, event);
+
+    bed_pass(bed);
+    return id;
+}
+
+static void test_refused(void **state)
+{
+    struct bed bed = bed_create(NULL, 0);
+    struct event event = gang(2, 1, TOPOLOGY_COUNT, false);
+    struct err err = { 0 };
+
+    (void)state;
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), -EINVAL);
+    assert_string_equal(err.field, "topology");
+    event = (struct event){ .type = EVENT_POLICY_SET };
+    event.policy_set.by = "op";
+    event.policy_set.fills = 2;
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), -EINVAL);
+    bed_destroy(&bed);
+}
+
+static void test_waits_for_a_rack(void **state)
+{
+    struct bed bed = bed_create(NULL, 0);
+    uint64_t a, b, hard, soft;
+
+    (void)state;
+    join_racks(&bed, 4, 2);
+    a = run(&bed, gang(1, 4, TOPOLOGY_RACK, true));
+    b = run(&bed, gang(2, 3, TOPOLOGY_RACK, true)); /* in the other: the first has one node left */
+    assert_int_equal(bed_state(&bed, a), JOB_STARTING);
+    assert_int_equal(bed_state(&bed, b), JOB_STARTING);
+    bed_done(&bed, b);
+    b = run(&bed, gang(1, 4, TOPOLOGY_ANY, false)); /* goes anywhere */
+    bed_done(&bed, a);
+    a = run(&bed, gang(1, 4, TOPOLOGY_ANY, false));
+    hard = run(&bed, gang(3, 4, TOPOLOGY_RACK, true));
+    bed_why(&bed, hard, "topology",
+            "its 3 tasks must be in one rack (topology.hard); the most that one holds is 2 (here)");
+    assert_int_equal(bed_cancel(&bed, hard), 0);
+    bed_done(&bed, a);
+    bed_done(&bed, b);
+    a = run(&bed, gang(1, 4, TOPOLOGY_NODE, true));
+    b = run(&bed, gang(2, 3, TOPOLOGY_RACK, true));
+    bed_done(&bed, a); /* rack r0 is free, r1 has two devices */
+    a = run(&bed, gang(1, 4, TOPOLOGY_ANY, false));
+    hard = run(&bed, gang(2, 4, TOPOLOGY_RACK, true));
+    assert_int_equal(bed_state(&bed, hard), JOB_QUEUED);
+    bed_done(&bed, b);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, hard), JOB_STARTING);
+    bed_done(&bed, hard);
+    b = run(&bed, gang(1, 4, TOPOLOGY_ANY, false));
+    soft = run(&bed, gang(2, 4, TOPOLOGY_RACK, false));
+    assert_int_equal(bed_state(&bed, soft), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
+static void test_why_scattered(void **state)
+{
+    struct bed bed = bed_create(NULL, 0);
+    uint64_t ids[4], hard;
+
+    (void)state;
+    join_racks(&bed, 4, 2);
+    for (uint32_t i = 0; i < 4; i++)
+        ids[i] = run(&bed, gang(1, 4, TOPOLOGY_ANY, false));
+    bed_done(&bed, ids[0]); /* one node of each rack comes free */
+    bed_done(&bed, ids[2]);
+    hard = run(&bed, gang(2, 4, TOPOLOGY_RACK, true));
+    assert_int_equal(bed_state(&bed, hard), JOB_QUEUED);
+    bed_why(&bed, hard, "topology",
+            "its 2 tasks would fit at here now, but not in one rack: the one with most room takes 1");
+    bed_done(&bed, ids[1]);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, hard), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
+static void set_fill(struct bed *bed, bool is_on)
+{
+    struct event event = { .type = EVENT_POLICY_SET };
+
+    event.policy_set.preempts = 1;
+    event.policy_set.by = "op";
+    event.policy_set.fills = is_on;
+    bed_step(bed, &event);
+}
+
+static struct event share(uint32_t milli)
+{
+    struct event event = bed_job(1);
+
+    event.job_submitted.request.shape.devices_milli = milli;
+    return event;
+}
+
+static void check_same(const struct grid *a, const struct grid *b)
+{
+    struct buf x = buf_init(1 << 20), y = buf_init(1 << 20);
+
+    assert_int_equal(grid_snapshot(a, &x), 0);
+    assert_int_equal(grid_snapshot(b, &y), 0);
+    assert_int_equal(x.len, y.len);
+    assert_memory_equal(x.data, y.data, x.len);
+    buf_fini(&x);
+    buf_fini(&y);
+}
+
+/* What was learned is kept, and goes on alike; off, nothing of it stays. */
+static void test_fill_is_kept(void **state)
+{
+    static const uint32_t asks[] = { 810, 190, 500, 1000, 2000, 300, 700, 250 };
+    struct bed bed = bed_create(NULL, 0), copy;
+    struct buf snapshot = buf_init(1 << 20);
+    struct err err = { 0 };
+    struct grid *none = NULL;
+
+    (void)state;
+    join_racks(&bed, 6, 0);
+    assert_false(grid_policy(bed.grid).fills);
+    set_fill(&bed, true);
+    assert_true(grid_policy(bed.grid).fills);
+    for (uint32_t i = 0; i < 24; i++) {
+        uint64_t id = run(&bed, share(asks[i * 5 % 8]));
+
+        if (i % 3 == 0 && bed_state(&bed, id) == JOB_STARTING)
+            bed_done(&bed, id);
+    }
+    assert_int_equal(grid_snapshot(bed.grid, &snapshot), 0);
+    copy = bed;
+    assert_int_equal(grid_restore(snapshot.data, snapshot.len, &copy.grid, &err), 0);
+    check_same(bed.grid, copy.grid);
+    for (uint32_t i = 0; i < 24; i++) {
+        uint64_t id = run(&bed, share(asks[i % 8])), same = run(&copy, share(asks[i % 8]));
+
+        assert_int_equal(id, same);
+        check_same(bed.grid, copy.grid);
+        if (i % 2 == 0 && bed_state(&bed, id) == JOB_STARTING) {
+            bed_done(&bed, id);
+            bed_done(&copy, id);
+        }
+    }
+    for (size_t cut = 0; cut < snapshot.len; cut += 7)
+        assert_true(grid_restore(snapshot.data, cut, &none, &err) < 0);
+    set_fill(&bed, false);
+    assert_false(grid_policy(bed.grid).fills);
+    run(&bed, share(100));
+    buf_fini(&snapshot);
+    bed_destroy(&bed);
+    bed_destroy(&copy);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_waits_for_a_rack),
+        cmocka_unit_test(test_why_scattered),
+        cmocka_unit_test(test_fill_is_kept),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
