@@ -55,6 +55,7 @@ struct plan { /* what one call works with */
     struct sim_policy policies[SIM_POLICIES_MAX];
     struct sim_result results[SIM_POLICIES_MAX];
     uint32_t policies_count, results_count;
+    struct sim_policy own; /* the journal's */
     uint64_t seed, check_every;
     int64_t until_ms;
     struct progress progress;
@@ -136,10 +137,14 @@ static int open_policies(struct plan *plan, struct err *err)
         if (i == SIM_POLICIES_MAX)
             return err_set(err, -E2BIG, "more than %u policies", SIM_POLICIES_MAX);
         rc = sim_policy_open(path, &plan->arena, &plan->policies[i], err);
+        if (rc == 0 && !plan->policies[i].quotas_count) { /* the network's tenants, then */
+            plan->policies[i].quotas = plan->own.quotas;
+            plan->policies[i].quotas_count = plan->own.quotas_count;
+        }
         plan->policies_count = i + 1;
     }
     if (!plan->policies_count)
-        plan->policies[plan->policies_count++] = sim_policy_init();
+        plan->policies[plan->policies_count++] = plan->own;
     return rc;
 }
 
@@ -161,10 +166,11 @@ static int open_plan(struct plan *plan, struct err *err)
     plan->seed = (uint64_t)seed;
     plan->check_every = (uint64_t)check;
     plan->faults = sim_faults_init();
+    plan->own = sim_policy_init();
     rc = catalogue_load(NULL, &plan->catalogue, err);
     if (rc == 0 && journal)
-        rc = sim_replay_open(journal, plan->catalogue, &plan->load, fleet ? NULL : &plan->fleet,
-                             err);
+        rc = sim_replay_open(journal, plan->catalogue, &plan->arena, &plan->load,
+                             fleet ? NULL : &plan->fleet, &plan->own, err);
     if (rc == 0 && !plan->fleet)
         rc = sim_fleet_open(fleet ? fleet : "demo", plan->catalogue, &plan->fleet, err);
     if (rc == 0 && faults)

@@ -261,8 +261,72 @@ static int copy_sites(const struct replay *replay, int64_t first_ms,
     return rc;
 }
 
-int sim_replay_read(struct journal *journal, const struct catalogue *catalogue,
-                    struct sim_load **load_out, struct sim_fleet **fleet_out, struct err *err)
+/* --- its policy --------------------------------------------------------------------------------
+ */
+
+static struct sim_quota quota_of(const struct tenant_view *view)
+{
+    struct sim_quota quota = { .cpus_max = view->cpus_max,
+                               .devices_milli_max = view->devices_milli_max,
+                               .jobs_max = view->jobs_max,
+                               .weight_milli = view->weight_milli,
+                               .guarantee_cpus = view->guarantee_cpus,
+                               .guarantee_devices_milli = view->guarantee_devices_milli,
+                               .budget_micro = view->budget_micro };
+
+    snprintf(quota.tenant, sizeof(quota.tenant), "%s", view->name);
+    snprintf(quota.parent, sizeof(quota.parent), "%s", view->parent ? view->parent : "");
+    return quota;
+}
+
+static bool has_quota(const struct sim_quota *quotas, uint32_t count, const char *tenant)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(quotas[i].tenant, tenant) == 0)
+            return true;
+    return false;
+}
+
+/* Tenants, those above before those under them: level by level. */
+static int copy_policy(const struct replay *replay, struct arena *arena, struct sim_policy *out,
+                       struct err *err)
+{
+    struct grid_policy policy = grid_policy(replay->grid);
+    uint32_t count = 0, added = 0, before;
+    struct tenant_view view;
+    struct sim_quota *quotas;
+    const char *name = "";
+
+    *out = sim_policy_init();
+    snprintf(out->name, sizeof(out->name), "as-journaled");
+    out->order = policy.order;
+    out->preempts_not = !policy.preempts;
+    out->fill = policy.fills;
+    for (; grid_tenant_next(replay->grid, name, &view); name = view.name)
+        count++;
+    quotas = arena_alloc(arena, count + 1, sizeof(*quotas));
+    if (!quotas)
+        return err_set(err, -ENOMEM, "out of memory");
+    do {
+        uint32_t above = added;
+
+        before = added;
+        for (name = ""; grid_tenant_next(replay->grid, name, &view); name = view.name) {
+            struct sim_quota quota = quota_of(&view);
+
+            if (!has_quota(quotas, added, quota.tenant) &&
+                (!quota.parent[0] || has_quota(quotas, above, quota.parent)))
+                quotas[added++] = quota;
+        }
+    } while (added < count && added > before);
+    out->quotas = quotas;
+    out->quotas_count = added;
+    return 0;
+}
+
+int sim_replay_read(struct journal *journal, const struct catalogue *catalogue, struct arena *arena,
+                    struct sim_load **load_out, struct sim_fleet **fleet_out,
+                    struct sim_policy *policy_out, struct err *err)
 {
     struct replay replay = { .grid = grid_create(), .load = sim_load_create() };
     struct err why = { 0 };
@@ -288,6 +352,8 @@ int sim_replay_read(struct journal *journal, const struct catalogue *catalogue,
     if (rc >= 0 && fleet_out)
         rc = copy_sites(&replay, first_ms, catalogue, fleet_out, err);
     if (rc >= 0)
+        rc = copy_policy(&replay, arena, policy_out, err);
+    if (rc >= 0)
         *load_out = TAKE(replay.load);
     grid_destroy(replay.grid);
     sim_load_destroy(replay.load);
@@ -295,8 +361,9 @@ int sim_replay_read(struct journal *journal, const struct catalogue *catalogue,
     return rc < 0 ? rc : 0;
 }
 
-int sim_replay_open(const char *state, const struct catalogue *catalogue,
-                    struct sim_load **load_out, struct sim_fleet **fleet_out, struct err *err)
+int sim_replay_open(const char *state, const struct catalogue *catalogue, struct arena *arena,
+                    struct sim_load **load_out, struct sim_fleet **fleet_out,
+                    struct sim_policy *policy_out, struct err *err)
 {
     CLEANUP(freep) char *path = path_format("%s/journal.db", state);
     struct journal_open how = { .path = path, .read_only = true };
@@ -308,7 +375,7 @@ int sim_replay_open(const char *state, const struct catalogue *catalogue,
     rc = journal_open_sqlite(&how, &journal, err);
     if (rc < 0)
         return rc;
-    rc = sim_replay_read(journal, catalogue, load_out, fleet_out, err);
+    rc = sim_replay_read(journal, catalogue, arena, load_out, fleet_out, policy_out, err);
     journal_close(journal);
     return rc;
 }

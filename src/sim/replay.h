@@ -9,11 +9,16 @@
 
 #include "sim/fleet.h"
 #include "sim/load.h"
+#include "sim/policy.h"
 
 /* `state` is the controller's folder; its journal may be in use. `fleet_out` may be NULL.
+ * `policy_out` becomes the network's own ("as-journaled"): its order, and its tenants with their
+ * weights, limits and budgets as they are at the end; the list comes from `arena`.
  * -ENOENT none there; -EBADMSG damaged; -EINVAL no job or no site in it. */
-int sim_replay_open(const char *state, const struct catalogue *catalogue,
-                    struct sim_load **load_out, struct sim_fleet **fleet_out, struct err *err);
+int sim_replay_open(const char *state, const struct catalogue *catalogue, struct arena *arena,
+                    struct sim_load **load_out, struct sim_fleet **fleet_out,
+                    struct sim_policy *policy_out, struct err *err);
 struct journal;
-int sim_replay_read(struct journal *journal, const struct catalogue *catalogue,
-                    struct sim_load **load_out, struct sim_fleet **fleet_out, struct err *err);
+int sim_replay_read(struct journal *journal, const struct catalogue *catalogue, struct arena *arena,
+                    struct sim_load **load_out, struct sim_fleet **fleet_out,
+                    struct sim_policy *policy_out, struct err *err);

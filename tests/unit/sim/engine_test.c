@@ -237,6 +237,20 @@ static void append_plain(struct journal *journal, enum event_type type, int64_t 
     append(journal, &event);
 }
 
+static void append_tenant(struct journal *journal, const char *name, const char *parent,
+                          int64_t cpus_max)
+{
+    struct event event = { .type = EVENT_TENANT_SET, .time_ms = 1000000 };
+
+    event.tenant_set.tenant = name;
+    event.tenant_set.parent = parent;
+    event.tenant_set.cpus_max = cpus_max;
+    event.tenant_set.devices_milli_max = event.tenant_set.jobs_max = -1;
+    event.tenant_set.weight_milli = 2000;
+    event.tenant_set.budget_micro = -1;
+    append(journal, &event);
+}
+
 static void a_journal_is_a_trace(void **state)
 {
     struct event join = { .type = EVENT_SITE_JOINED, .time_ms = 1000000 };
@@ -255,6 +269,8 @@ static void a_journal_is_a_trace(void **state)
     join.site_joined.site.nodes_count = 1;
     assert_int_equal(journal_open_mem(&journal, &err), 0);
     append(journal, &join);
+    append_tenant(journal, "uni", "", 2);
+    append_tenant(journal, "a-lab", "uni", -1); /* before it by name, under it in the tree */
     append_submit(journal, 1000000);
     append_submit(journal, 1005000);
     append_submit(journal, 1006000); /* waits still at the end: nobody knows its length */
@@ -263,8 +279,21 @@ static void a_journal_is_a_trace(void **state)
     append_plain(journal, EVENT_JOB_CANCELLED, 1010000, 2);
     append_plain(journal, EVENT_ATTEMPT_ENDED, 1036000, 1);
     assert_int_equal(catalogue_load(NULL, &bed.catalogue, &err), 0);
-    if (sim_replay_read(journal, bed.catalogue, &bed.load, &bed.fleet, &err) < 0)
+    if (sim_replay_read(journal, bed.catalogue, &bed.arena, &bed.load, &bed.fleet, &bed.policy,
+                        &err) < 0)
         fail_msg("%s", err.text);
+    assert_string_equal(bed.policy.name, "as-journaled");
+    assert_true(bed.policy.quotas_count >= 2);
+    for (uint32_t i = 0, found = 0; i < bed.policy.quotas_count; i++) {
+        const struct sim_quota *quota = &bed.policy.quotas[i];
+
+        if (strcmp(quota->tenant, "a-lab") == 0) {
+            assert_int_equal(found, 1);
+            assert_string_equal(quota->parent, "uni");
+        }
+        found += strcmp(quota->tenant, "uni") == 0 && quota->cpus_max == 2 &&
+                 quota->weight_milli == 2000;
+    }
     assert_int_equal(bed.load->jobs_count, 2);
     assert_int_equal(bed.load->lines_skipped, 1);
     assert_int_equal(bed.load->jobs[0].run_ms, 30000);
