@@ -126,6 +126,14 @@ static void on_signal(uv_signal_t *handle, int number)
     uv_stop(&agent->loop);
 }
 
+static void tell_inventory(struct agent *agent)
+{
+    session_report(agent->session, &(struct wire_report){ .type = REPORT_INVENTORY,
+                                                          .site = agent->site.info,
+                                                          .incarnation = agent->incarnation });
+    session_flush(agent->session);
+}
+
 static void do_chores(uv_work_t *work)
 {
     struct agent *agent = work->data;
@@ -134,7 +142,7 @@ static void do_chores(uv_work_t *work)
 
     while (retain_run(agent->agent_dir, clock_wall_ms(), &limits) == RETAIN_BATCH_MAX)
         ;
-    if (agent->node_looked_over->devices_count)
+    if (agent->node_looked_over->devices_count && !agent->executor->ops->discover)
         discover_devices(&agent->site.discover, agent->node_looked_over, &agent->readings, &err);
 }
 
@@ -144,6 +152,8 @@ static void chores_done(uv_work_t *work, int status)
     struct node_info *node = &agent->site.info.nodes[0];
 
     agent->chores_running = false;
+    if (agent->executor->ops->discover)
+        return;
     if (status == 0 && agent->node_looked_over->devices_count)
         meter_tick(agent->meter, agent->readings.power_mw, agent->node_looked_over->devices_count);
     if (status < 0 || node_info_is_equal(node, agent->node_looked_over))
@@ -151,10 +161,7 @@ static void chores_done(uv_work_t *work, int status)
     *node = *agent->node_looked_over;
     meter_set_node(agent->meter, node, agent->site.catalogue);
     log_warn("the devices of this node changed");
-    session_report(agent->session, &(struct wire_report){ .type = REPORT_INVENTORY,
-                                                          .site = agent->site.info,
-                                                          .incarnation = agent->incarnation });
-    session_flush(agent->session);
+    tell_inventory(agent);
 }
 
 static void on_minute(uv_timer_t *timer)
@@ -172,22 +179,43 @@ static void on_minute(uv_timer_t *timer)
 
 /* ---- begin, run, end ---- */
 
+/* The engine has looked its nodes over. */
+static void on_site_changed(void *context)
+{
+    struct agent *agent = context;
+    struct err err;
+    int rc;
+
+    if (!agent->session)
+        return;
+    rc = site_refresh(&agent->site, agent->executor, &err);
+    if (rc < 0)
+        log_warn("%s", err.text);
+    else if (rc > 0)
+        tell_inventory(agent);
+}
+
 static int open_parts(struct agent *agent, struct err *err)
 {
     struct executor_config config = { .state_dir = agent->config->state_dir,
                                       .agent_dir = agent->agent_dir,
+                                      .slurm = &agent->slurm,
                                       .told = agent_on_note,
+                                      .changed = on_site_changed,
                                       .context = agent };
+    const struct executor_ops *ops = NULL;
     int rc = take_lock(agent, err);
 
     if (rc == 0)
         rc = count_incarnation(agent, err);
+    if (rc == 0)
+        rc = site_choose_executor(agent->config, &ops, &agent->slurm, err);
     if (rc == 0) /* forks: before anything else has grown this process */
-        rc = executor_local_ops.open(&config, &agent->executor, err);
+        rc = ops->open(&config, &agent->executor, err);
     if (rc == 0 && geteuid() == 0)
         rc = tenants_open(agent->agent_dir, &agent->tenants, err);
     if (rc == 0)
-        rc = site_open(agent->config, &agent->site, err);
+        rc = site_open(agent->config, agent->executor, &agent->site, err);
     if (rc == 0)
         rc = meter_create(&agent->site.info.nodes[0], agent->site.catalogue, &agent->meter, err);
     agent->node_looked_over = calloc(1, sizeof(*agent->node_looked_over));
@@ -235,6 +263,8 @@ static int open_handles(struct agent *agent, struct err *err)
     }
     uv_poll_start(&agent->executor_poll, UV_READABLE, on_executor);
     uv_timer_start(&agent->minute, on_minute, METER_TICK_MS, METER_TICK_MS);
+    if (agent->executor->ops->discover)
+        agent_start_tick(agent);
     return open_session(agent, err);
 }
 
@@ -290,9 +320,10 @@ int agent_main(const struct agent_config *config)
     if (rc == 0) {
         rc = open_handles(&agent, &err);
         if (rc == 0) {
-            log_info("site %s: %" PRIu32 " CPUs, %" PRIu32 " devices, %" PRIu32 " attempts held",
-                     agent.site.info.name, agent.site.info.nodes[0].cpus,
-                     agent.site.info.nodes[0].devices_count,
+            log_info("site %s (%s): %" PRIu32 " nodes, the first with %" PRIu32 " CPUs, %" PRIu32
+                     " devices; %" PRIu32 " attempts held",
+                     agent.site.info.name, agent.executor->ops->name, agent.site.info.nodes_count,
+                     agent.site.info.nodes[0].cpus, agent.site.info.nodes[0].devices_count,
                      agent.executor->ops->count(agent.executor));
             uv_run(&agent.loop, UV_RUN_DEFAULT);
         }

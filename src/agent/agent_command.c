@@ -247,10 +247,15 @@ static int make_order(struct agent *agent, const struct wire_command *command,
 {
     const struct node_info *node = &agent->site.info.nodes[0];
     const struct wire_part *part = command->parts;
+    bool parts = agent->executor->ops->start_parts != NULL; /* wherever the engine says they are */
     int rc;
 
     memset(order, 0, sizeof(*order));
-    if (command->parts_count != 1 || strcmp(part->node, node->name) != 0)
+    for (uint32_t i = 0; parts && command->parts_count && i < agent->site.info.nodes_count; i++)
+        if (strcmp(agent->site.info.nodes[i].name, part->node) == 0)
+            node = &agent->site.info.nodes[i];
+    if (command->parts_count == 0 || strcmp(part->node, node->name) != 0 ||
+        (command->parts_count != 1 && !parts))
         return err_set(err, -EINVAL, "this site is one node, %s: it cannot run %" PRIu32 " parts",
                        node->name, command->parts_count);
     order->key = key_of(command->attempt);
@@ -282,7 +287,15 @@ static void on_tick(uv_timer_t *timer)
 
     if (!agent->executor->ops->tick(agent->executor))
         uv_timer_stop(timer);
+    if (agent->executor->ops->discover) /* its logs may be a file server's, which tells nobody */
+        logread_resume(agent->logread);
     session_flush(agent->session);
+}
+
+void agent_start_tick(struct agent *agent)
+{
+    if (!uv_is_active((uv_handle_t *)&agent->tick))
+        uv_timer_start(&agent->tick, on_tick, EXECUTOR_TICK_MS, EXECUTOR_TICK_MS);
 }
 
 static void run(struct agent *agent, const struct wire_command *command)
@@ -296,7 +309,10 @@ static void run(struct agent *agent, const struct wire_command *command)
         return;
     rc = make_order(agent, command, &order, &err);
     if (rc == 0)
-        rc = agent->executor->ops->start(agent->executor, &order, command->spec_json, &err);
+        rc = agent->executor->ops->start_parts
+                 ? agent->executor->ops->start_parts(agent->executor, &order, command->parts,
+                                                     command->parts_count, command->spec_json, &err)
+                 : agent->executor->ops->start(agent->executor, &order, command->spec_json, &err);
     if (rc == -EPIPE) {
         log_error("%s: starting anew", err.text);
         agent->exit_code = 1;
@@ -305,8 +321,8 @@ static void run(struct agent *agent, const struct wire_command *command)
     }
     if (rc < 0)
         tell_not_started(agent, command, &err);
-    else if (!uv_is_active((uv_handle_t *)&agent->tick))
-        uv_timer_start(&agent->tick, on_tick, EXECUTOR_TICK_MS, EXECUTOR_TICK_MS);
+    else
+        agent_start_tick(agent);
 }
 
 static void stop(struct agent *agent, const struct wire_command *command)

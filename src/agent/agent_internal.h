@@ -30,6 +30,7 @@ struct agent {
     struct logread *logread;
     struct tenants *tenants; /* NULL unless root */
     struct site site;
+    struct slurm_settings slurm;
     struct meter *meter;
 
     struct wire_attempt_id *unknown; /* of the last RECONCILE, and not yet ordered anew */
@@ -42,3 +43,4 @@ struct agent {
 void agent_on_command(void *context, const struct wire_command *command);
 void agent_on_note(void *context, enum attempt_note_type type, const struct attempt_record *record);
 void agent_send_unknown(struct agent *agent);
+void agent_start_tick(struct agent *agent);

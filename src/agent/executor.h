@@ -1,12 +1,15 @@
 /* executor.h - who runs attempts at a site: this machine itself, or an engine it stands before.
  *
- * One table of functions per engine; "local" is the one there is here. An executor belongs to one
+ * One table of functions per engine: "local" (supervisors on this machine) and "slurm" (a cluster,
+ * through Slurm's own commands). An executor belongs to one
  * thread, never blocks for long, and tells what happened through `told`, from open, pump and tick
  * only. What it holds survives the agent: executor_open finds
  * again all that was begun before. */
 #pragma once
 
 #include "agent/attempt.h"
+#include "model/chip.h"
+#include "wire/wire.h"
 
 #define EXECUTOR_TICK_MS 2000
 
@@ -25,9 +28,12 @@ typedef void (*executor_told_fn)(void *context, enum attempt_note_type type,
                                  const struct attempt_record *record);
 
 struct executor;
+struct slurm_settings;
 struct executor_config {
     const char *state_dir, *agent_dir;
+    const struct slurm_settings *slurm; /* of the owner, for that engine */
     executor_told_fn told;
+    void (*changed)(void *context); /* `discover` would say something else now */
     void *context;
 };
 struct executor_ops {
@@ -46,7 +52,8 @@ struct executor_ops {
     /* -EEXIST: this epoch was begun before (find or recall says how it is); -EPIPE as pump. */
     int (*start)(struct executor *executor, const struct attempt_order *order,
                  const char *spec_json, struct err *err);
-    /* Ask it to stop; grace: WIRE_GRACE_JOB or _SAVES, or so long. -ENOENT: never heard of, or ended. */
+    /* Ask it to stop; grace: WIRE_GRACE_JOB or _SAVES, or so long. -ENOENT: never heard of, or
+     * ended. */
     int (*stop)(struct executor *executor, struct attempt_key key, int64_t grace_ms,
                 const char *reason, struct err *err);
     bool (*find)(struct executor *executor, struct attempt_key key, struct attempt_view *view_out);
@@ -61,9 +68,20 @@ struct executor_ops {
     void (*acknowledge)(struct executor *executor, struct attempt_key key);
     /* Nobody will ask for its record again: logs and outputs stay as long as there is room. */
     void (*forget)(struct executor *executor, struct attempt_key key);
+
+    /* Only engines that stand before more than this machine; NULL otherwise. */
+    /* The nodes as last seen; malloc'd. */
+    int (*discover)(struct executor *executor, const struct catalogue *catalogue,
+                    struct node_info **nodes_out, uint32_t *count_out, struct err *err);
+    /* As start, on any of these nodes. `order` tells all but the parts; its devices[0], if any, the
+     * kind of device. */
+    int (*start_parts)(struct executor *executor, const struct attempt_order *order,
+                       const struct wire_part *parts, uint32_t parts_count, const char *spec_json,
+                       struct err *err);
 };
 struct executor { /* an engine's own struct begins with it */
     const struct executor_ops *ops;
 };
 
 extern const struct executor_ops executor_local_ops;
+extern const struct executor_ops executor_slurm_ops;

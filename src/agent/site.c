@@ -33,12 +33,15 @@ static int assume_tariff(json_t *root)
 /* A key that is misspelt would be a tariff that is not applied. */
 static int check_keys(const char *path, json_t *root, struct err *err)
 {
-    static const char known[] = "|name|owner|region|domains|domains.rack|domains.supernode|"
-                                "tariff|tariff.carbon_g_per_kwh_milli|"
-                                "tariff.power_price_micro_per_kwh|tariff.cpu_price_micro_per_hour|"
-                                "tariff.device_price_micro_per_hour|tariff.currency|";
-    static const char *const prefixes[] = { "", "tariff.", "domains." };
-    json_t *objects[] = { root, json_object_get(root, "tariff"), json_object_get(root, "domains") };
+    static const char known[] =
+        "|name|owner|region|executor|slurm|slurm.partition|slurm.account|"
+        "slurm.qos|slurm.reservation|slurm.bin_dir|domains|domains.rack|domains.supernode|"
+        "tariff|tariff.carbon_g_per_kwh_milli|"
+        "tariff.power_price_micro_per_kwh|tariff.cpu_price_micro_per_hour|"
+        "tariff.device_price_micro_per_hour|tariff.currency|";
+    static const char *const prefixes[] = { "", "tariff.", "domains.", "slurm." };
+    json_t *objects[] = { root, json_object_get(root, "tariff"), json_object_get(root, "domains"),
+                          json_object_get(root, "slurm") };
 
     for (size_t i = 0; i < ARRAY_COUNT(objects); i++) {
         const char *key;
@@ -119,7 +122,87 @@ static int set_text(json_t *root, const char *key, const char *given, const char
     return json_object_set_new(root, key, json_string(given ? given : fallback));
 }
 
-int site_open(const struct agent_config *config, struct site *site_out, struct err *err)
+static int take_setting(const json_t *object, const char *key, char *out, size_t out_bytes,
+                        struct err *err)
+{
+    const json_t *value = json_object_get(object, key);
+    const char *text = json_string_value(value);
+
+    if (!value)
+        return 0;
+    if (!text || strlen(text) >= out_bytes)
+        return err_set(err, -EINVAL, "site.json: slurm.%s: expected a short text", key);
+    snprintf(out, out_bytes, "%s", text);
+    return 0;
+}
+
+static int read_slurm(const json_t *root, struct slurm_settings *out, struct err *err)
+{
+    const json_t *told = json_object_get(root, "slurm");
+    const struct {
+        const char *key;
+        char *out;
+        size_t bytes;
+    } keys[] = {
+        { "partition", out->partition, sizeof(out->partition) },
+        { "account", out->account, sizeof(out->account) },
+        { "qos", out->qos, sizeof(out->qos) },
+        { "reservation", out->reservation, sizeof(out->reservation) },
+        { "bin_dir", out->bin_dir, sizeof(out->bin_dir) },
+    };
+    int rc = 0;
+
+    if (told && !json_is_object(told))
+        return err_set(err, -EINVAL, "site.json: slurm: expected an object");
+    for (size_t i = 0; rc == 0 && i < ARRAY_COUNT(keys); i++)
+        rc = take_setting(told, keys[i].key, keys[i].out, keys[i].bytes, err);
+    return rc;
+}
+
+int site_choose_executor(const struct agent_config *config, const struct executor_ops **ops_out,
+                         struct slurm_settings *slurm_out, struct err *err)
+{
+    const char *name = config->executor;
+    json_t *root = NULL;
+    int rc = read_site_json(config, &root, err);
+
+    memset(slurm_out, 0, sizeof(*slurm_out));
+    if (rc < 0)
+        return rc;
+    if (!name)
+        name = json_string_value(json_object_get(root, "executor"));
+    if (!name || strcmp(name, "local") == 0)
+        *ops_out = &executor_local_ops;
+    else if (strcmp(name, "slurm") == 0)
+        *ops_out = &executor_slurm_ops;
+    else
+        rc = err_set(err, -EINVAL, "executor: %.40s: expected local or slurm", name);
+    if (rc == 0)
+        rc = read_slurm(root, slurm_out, err);
+    json_decref(root);
+    return rc;
+}
+
+int site_refresh(struct site *site, struct executor *executor, struct err *err)
+{
+    struct node_info *nodes = NULL;
+    uint32_t count = 0;
+    bool same;
+    int rc = executor->ops->discover(executor, site->catalogue, &nodes, &count, err);
+
+    if (rc < 0)
+        return rc;
+    same = count == site->info.nodes_count;
+    for (uint32_t i = 0; same && i < count; i++)
+        same = node_info_is_equal(&nodes[i], &site->info.nodes[i]);
+    free(site->info.nodes);
+    site->info.nodes = nodes;
+    site->info.nodes_count = count;
+    return same ? 0 : 1;
+}
+
+int site_open(const struct agent_config *config, struct executor *executor, struct site *site_out,
+              struct err *err)
 {
     CLEANUP(freep) char *chips = path_format("%s/chips.csv", config->state_dir);
     struct buf probe = buf_init(16u << 20);
@@ -139,7 +222,7 @@ int site_open(const struct agent_config *config, struct site *site_out, struct e
     if (rc == 0) {
         site.discover = (struct discover_config){ .disk_path = config->state_dir,
                                                   .catalogue = site.catalogue,
-                                                  .opencl = true };
+                                                  .opencl = !executor->ops->discover };
         rc = discover_node(&site.discover, node, NULL, err);
         if (config->cpus_lent)
             node->cpus = config->cpus_lent;
@@ -170,6 +253,14 @@ int site_open(const struct agent_config *config, struct site *site_out, struct e
     site.info.nodes = node;
     site.info.nodes_count = 1;
     site.info.sandbox_optional = config->allow_no_sandbox || config->sandbox_off;
+    if (executor->ops->discover) {
+        site.info.sandbox_optional = true; /* the cluster keeps jobs apart, or nobody does */
+        rc = site_refresh(&site, executor, err);
+        if (rc < 0) {
+            site_close(&site);
+            return rc;
+        }
+    }
     *site_out = site;
     return 0;
 }

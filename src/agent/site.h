@@ -1,12 +1,15 @@
 /* site.h - what this site tells the network of itself: names, tariff, and the node it is.
  *
  * `state`/site.json, when its owner wrote one, holds any of: name, owner, region, domains (rack and
- * supernode: what this node is part of), and tariff with the keys of the API. What it leaves out is assumed, and said to be (carbon_assumed,
- * price_assumed). */
+ * supernode: what this node is part of), and tariff with the keys of the API; executor ("local",
+ * "slurm"), and slurm with partition (names, commas between), account, qos, reservation, bin_dir.
+ * What it leaves out is assumed, and said to be (carbon_assumed, price_assumed). */
 #pragma once
 
 #include "agent/agent.h"
 #include "agent/discover.h"
+#include "agent/executor.h"
+#include "agent/slurm_job.h"
 #include "model/chip.h"
 
 struct site {
@@ -20,6 +23,12 @@ struct site {
 #define SITE_CPU_PRICE_MICRO 10000         /* 0.01 a CPU-hour */
 #define SITE_DEVICE_PRICE_MICRO 1000000    /* 1 a device-hour */
 
-/* Looks the machine over: blocks, see discover.h. */
-int site_open(const struct agent_config *config, struct site *site_out, struct err *err);
+/* Which engine runs jobs here, and its settings; before any part of the agent. */
+int site_choose_executor(const struct agent_config *config, const struct executor_ops **ops_out,
+                         struct slurm_settings *slurm_out, struct err *err);
+/* Looks the machine over (blocks, see discover.h), or asks the engine what it has. */
+int site_open(const struct agent_config *config, struct executor *executor, struct site *site_out,
+              struct err *err);
+/* Ask the engine again. 1: it is not what it was. */
+int site_refresh(struct site *site, struct executor *executor, struct err *err);
 void site_close(struct site *site);

@@ -29,6 +29,7 @@ static const struct cli_option agent_options[] = {
     { "token-file", 0, "FILE", NULL, "The site's token." },
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
     { "sandbox-off", 0, NULL, NULL, "Run every job outside the sandbox." },
+    { "executor", 0, "NAME", "local|slurm", "Who runs the jobs." },
     { 0 },
 };
 
@@ -78,6 +79,7 @@ static int run_agent(const struct cli_args *args)
         .region = cli_args_get(args, "region"),
         .allow_no_sandbox = cli_args_has(args, "allow-no-sandbox"),
         .sandbox_off = cli_args_has(args, "sandbox-off"),
+        .executor = cli_args_get(args, "executor"),
         .log_level = level_of(args),
     };
     struct lent lent;

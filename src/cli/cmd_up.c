@@ -43,6 +43,8 @@ static const struct cli_option options[] = {
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
     { "sandbox-off", 0, NULL, NULL,
       "Run every job outside the sandbox: for machines that allow no namespaces." },
+    { "executor", 0, "NAME", "local|slurm",
+      "Who runs the jobs: this machine, or the Slurm cluster that it belongs to." },
     { "verbose", 'v', NULL, NULL, "Log more." },
     { 0 },
 };
@@ -107,6 +109,7 @@ static void describe_children(struct up *up, const struct cli_args *args)
     add_pair(agent, "--owner", cli_args_get(args, "owner"));
     add_pair(agent, "--region", cli_args_get(args, "region"));
     add_pair(agent, "--cpus", cli_args_get(args, "cpus"));
+    add_pair(agent, "--executor", cli_args_get(args, "executor"));
     add_pair(agent, "--memory", cli_args_get(args, "memory"));
 }
 

@@ -27,7 +27,7 @@ static const struct wire_field fields[] = {
     { "checkpoint_ms", WIRE_I64, AT(checkpoint_ms), 0, INT64_MAX, 0, IN(PROGRESS) | IN(ENDED), 0 },
     { "outcome", WIRE_U32, AT(outcome), 0, 255, 0, IN(ENDED), IN(ENDED) },
     { "exit_code", WIRE_I32, AT(exit_code), INT32_MIN, INT32_MAX, 0, IN(ENDED), IN(ENDED) },
-    { "reason", WIRE_LINE, AT(reason), 0, 0, 0, IN(ENDED) | IN(NODE) | IN(LOG), 0 },
+    { "reason", WIRE_LINE, AT(reason), 0, 0, 0, IN(PROGRESS) | IN(ENDED) | IN(NODE) | IN(LOG), 0 },
     { "request", WIRE_U64, AT(request), 0, INT64_MAX, 0, IN(LOG), IN(LOG) },
     { "offset", WIRE_I64, AT(offset), 0, INT64_MAX, 0, IN(LOG), 0 },
     { "eof", WIRE_BOOL, AT(eof), 0, 1, 0, IN(LOG), 0 },

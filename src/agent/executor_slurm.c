@@ -1,0 +1,602 @@
+#include "agent/slurm_internal.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "model/spec.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GRACE_MS_DEFAULT 10000
+
+static struct slurm *slurm_of(struct executor *executor)
+{
+    return CONTAINER_OF(executor, struct slurm, base);
+}
+
+struct slurm_attempt *slurm_find(const struct slurm *slurm, struct attempt_key key)
+{
+    struct attempt_key clean;
+    struct slurm_attempt *found;
+
+    memset(&clean, 0, sizeof(clean));
+    clean.job_id = key.job_id;
+    clean.epoch = key.epoch;
+    HASH_FIND(hh, slurm->attempts, &clean, sizeof(clean), found);
+    return found;
+}
+
+static struct slurm_attempt *add_attempt(struct slurm *slurm, struct attempt_key key)
+{
+    struct slurm_attempt *attempt = calloc(1, sizeof(*attempt));
+
+    if (!attempt)
+        return NULL;
+    attempt->key.job_id = key.job_id;
+    attempt->key.epoch = key.epoch;
+    attempt->record.key = attempt->key;
+    attempt->note.key = attempt->key;
+    HASH_ADD(hh, slurm->attempts, key, sizeof(attempt->key), attempt);
+    return attempt;
+}
+
+static void drop_attempt(struct slurm *slurm, struct slurm_attempt *attempt)
+{
+    HASH_DEL(slurm->attempts, attempt);
+    slurm_order_free(attempt->order);
+    slurm_note_fini(&attempt->note);
+    free(attempt);
+}
+
+/* ---- orders ---- */
+
+/* In Slurm's own order of nodes, in which it numbers them. */
+static int take_parts(const struct slurm *slurm, const struct wire_part *parts, uint32_t count,
+                      struct slurm_order *order, struct err *err)
+{
+    uint32_t taken = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (slurm_site_rank(slurm, parts[i].node) < 0)
+            return err_set(err, -ENOENT, "node %s is not in Slurm (any more)", parts[i].node);
+    for (uint32_t n = 0; n < slurm->nodes_count && taken < count; n++)
+        for (uint32_t i = 0; i < count; i++) {
+            struct slurm_part *part = &order->note.parts[taken];
+
+            if (strcmp(parts[i].node, slurm->nodes[n].name) != 0)
+                continue;
+            snprintf(part->node, sizeof(part->node), "%s", parts[i].node);
+            part->tasks = parts[i].tasks;
+            part->cpus = parts[i].cpus;
+            part->memory_bytes = parts[i].memory_bytes;
+            part->devices = parts[i].devices_count;
+            for (uint32_t d = 0; d < parts[i].devices_count; d++)
+                part->device_mask |= UINT64_C(1) << (parts[i].devices[d].index % 64);
+            taken++;
+            break;
+        }
+    order->note.parts_count = taken;
+    return taken == count ? 0 : err_set(err, -EINVAL, "a node was told twice");
+}
+
+static int take_devices(const struct slurm *slurm, const struct wire_part *parts, uint32_t count,
+                        struct slurm_order *order, struct err *err)
+{
+    const struct slurm_gres *first = NULL;
+
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t d = 0; d < parts[i].devices_count; d++) {
+            const struct slurm_gres *gres =
+                slurm_site_gres(slurm, parts[i].node, parts[i].devices[d].index);
+
+            if (!gres)
+                return err_set(err, -ENODEV, "%s has no device %" PRIu32, parts[i].node,
+                               parts[i].devices[d].index);
+            if (parts[i].devices[d].milli < 1000)
+                return err_set(err, -ENOTSUP, "Slurm gives whole devices only, no shares");
+            if (first &&
+                (strcmp(first->name, gres->name) != 0 || strcmp(first->type, gres->type) != 0))
+                return err_set(err, -ENOTSUP, "one job of Slurm cannot hold two kinds of device");
+            first = gres;
+        }
+    if (first)
+        snprintf(order->gres, sizeof(order->gres), "%s%s%s", first->name, first->type[0] ? ":" : "",
+                 first->type);
+    return 0;
+}
+
+static int make_order(struct slurm *slurm, const struct attempt_order *base,
+                      const struct wire_part *parts, uint32_t parts_count, const char *spec_json,
+                      struct slurm_order **order_out, struct err *err)
+{
+    struct slurm_order *order = calloc(1, sizeof(*order));
+    const struct slurm_partition *partition;
+    int rc;
+
+    if (order) {
+        order->spec_json = strdup(spec_json);
+        order->note.parts = calloc(parts_count, sizeof(*order->note.parts));
+    }
+    if (!order || !order->spec_json || !order->note.parts) {
+        slurm_order_free(order);
+        return err_set(err, -ENOMEM, "attempt: out of memory");
+    }
+    order->base = *base;
+    order->note.key = base->key;
+    order->note.duration_ms_max = base->duration_ms_max;
+    order->note.submitted_ms = clock_wall_ms();
+    order->note.grace_ms = GRACE_MS_DEFAULT;
+    order->note.array_id = base->array_id;
+    order->note.array_index = base->array_index;
+    order->note.array_count = base->array_count;
+    snprintf(order->note.user, sizeof(order->note.user), "%s", base->user);
+    order->state_dir = slurm->state_dir;
+    order->agent_dir = slurm->agent_dir;
+    order->settings = &slurm->settings;
+    snprintf(order->tag, sizeof(order->tag), "%s", slurm->tag);
+    rc = take_parts(slurm, parts, parts_count, order, err);
+    if (rc == 0)
+        rc = take_devices(slurm, parts, parts_count, order, err);
+    partition = rc == 0 ? slurm_site_partition(slurm, order, err) : NULL;
+    if (!partition) {
+        slurm_note_fini(&order->note);
+        slurm_order_free(order);
+        return rc < 0 ? rc : -ENOENT;
+    }
+    snprintf(order->note.partition, sizeof(order->note.partition), "%s", partition->name);
+    *order_out = order;
+    return 0;
+}
+
+static int read_grace(const char *spec_json, int64_t *grace_ms_out, struct err *err)
+{
+    struct job_spec *spec = NULL;
+    int rc = spec_parse_json_text(spec_json, strlen(spec_json), &spec, err);
+
+    if (rc == 0)
+        *grace_ms_out = spec->grace_ms;
+    spec_destroy(spec);
+    return rc;
+}
+
+static int slurm_start_parts(struct executor *executor, const struct attempt_order *base,
+                             const struct wire_part *parts, uint32_t parts_count,
+                             const char *spec_json, struct err *err)
+{
+    struct slurm *slurm = slurm_of(executor);
+    struct slurm_attempt *attempt;
+    struct slurm_order *order = NULL;
+    char name[ATTEMPT_NAME_BYTES];
+    int rc;
+
+    if (slurm_find(slurm, base->key))
+        return -EEXIST;
+    if (parts_count == 0)
+        return err_set(err, -EINVAL, "an attempt without a node");
+    rc = make_order(slurm, base, parts, parts_count, spec_json, &order, err);
+    if (rc == 0)
+        rc = read_grace(spec_json, &order->note.grace_ms, err);
+    attempt_name(base->key, name);
+    if (rc == 0 && mkdirat(slurm->attempts_fd, name, 0700) < 0)
+        rc = err_set(err, -errno, "attempt %s: %s", name, strerror(errno));
+    attempt = rc == 0 ? add_attempt(slurm, base->key) : NULL;
+    if (!attempt) {
+        if (order)
+            slurm_note_fini(&order->note);
+        slurm_order_free(order);
+        return rc < 0 ? rc : err_set(err, -ENOMEM, "attempt %s: out of memory", name);
+    }
+    attempt->order = order;
+    attempt->note = order->note; /* owns the parts, which the order borrows */
+    attempt->seen = SLURM_PENDING;
+    slurm_submit(slurm, attempt);
+    return 0;
+}
+
+static int slurm_start(struct executor *executor, const struct attempt_order *order,
+                       const char *spec_json, struct err *err)
+{
+    (void)executor;
+    (void)order;
+    (void)spec_json;
+    return err_set(err, -EINVAL, "an attempt in Slurm is told by its parts");
+}
+
+static int slurm_stop(struct executor *executor, struct attempt_key key, int64_t grace_ms,
+                      const char *reason, struct err *err)
+{
+    struct slurm *slurm = slurm_of(executor);
+    struct slurm_attempt *attempt = slurm_find(slurm, key);
+    int64_t grace;
+
+    (void)err;
+    if (!attempt || attempt->state == ATTEMPT_ENDED)
+        return -ENOENT;
+    grace = grace_ms < 0 ? attempt->note.grace_ms : grace_ms;
+    if (!attempt->stopping) {
+        attempt->stopping = true;
+        attempt->stop_end = END_STOPPED;
+        snprintf(attempt->record.reason, sizeof(attempt->record.reason), "%.159s", reason);
+        attempt->kill_at_ms = slurm_now_mono() + grace;
+    } else {
+        attempt->kill_at_ms = MIN(attempt->kill_at_ms, slurm_now_mono() + grace);
+    }
+    slurm->look_at_ms = MIN(slurm->look_at_ms, slurm_now_mono());
+    if (attempt->note.slurm_id && !attempt->told_term) {
+        attempt->told_term = true;
+        slurm_cancel(slurm, attempt, attempt->state == ATTEMPT_RUNNING ? "TERM" : NULL);
+    } else if (!attempt->note.slurm_id && !attempt->submitting && !attempt->unsure) {
+        slurm_finish(slurm, attempt, END_STOPPED, 0, clock_wall_ms(), reason);
+    }
+    return 0;
+}
+
+/* ---- what it holds ---- */
+
+static void view_of(const struct slurm_attempt *attempt, struct attempt_view *view_out)
+{
+    view_out->key = attempt->key;
+    view_out->state = attempt->state;
+    view_out->record = &attempt->record;
+}
+
+static bool slurm_find_view(struct executor *executor, struct attempt_key key,
+                            struct attempt_view *view_out)
+{
+    struct slurm_attempt *attempt = slurm_find(slurm_of(executor), key);
+
+    if (attempt)
+        view_of(attempt, view_out);
+    return attempt != NULL;
+}
+
+static void slurm_each(struct executor *executor,
+                       void (*visit)(void *, const struct attempt_view *), void *context)
+{
+    struct slurm_attempt *attempt, *next;
+    struct attempt_view view;
+
+    HASH_ITER (hh, slurm_of(executor)->attempts, attempt, next) {
+        view_of(attempt, &view);
+        visit(context, &view);
+    }
+}
+
+static uint32_t slurm_count(const struct executor *executor)
+{
+    return HASH_COUNT(CONTAINER_OF(executor, struct slurm, base)->attempts);
+}
+
+static int read_record(int folder_fd, const char *file, struct attempt_key key,
+                       struct attempt_record *record_out)
+{
+    CLEANUP(closep) int fd = openat(folder_fd, file, O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? -errno : attempt_record_read(fd, key, record_out);
+}
+
+static bool slurm_recall(struct executor *executor, struct attempt_key key,
+                         struct attempt_record *record_out)
+{
+    char name[ATTEMPT_NAME_BYTES], path[ATTEMPT_NAME_BYTES + 16];
+
+    attempt_name(key, name);
+    snprintf(path, sizeof(path), "%s/ended", name);
+    return read_record(slurm_of(executor)->attempts_fd, path, key, record_out) == 0;
+}
+
+static void slurm_acknowledge(struct executor *executor, struct attempt_key key)
+{
+    struct slurm *slurm = slurm_of(executor);
+    struct slurm_attempt *attempt = slurm_find(slurm, key);
+    char name[ATTEMPT_NAME_BYTES], to[ATTEMPT_NAME_BYTES + 16];
+
+    if (!attempt || attempt->state != ATTEMPT_ENDED)
+        return;
+    attempt_name(key, name);
+    snprintf(to, sizeof(to), "%s/ended", name);
+    if (renameat(slurm->ended_fd, name, slurm->attempts_fd, to) < 0)
+        unlinkat(slurm->ended_fd, name, 0);
+    drop_attempt(slurm, attempt);
+}
+
+/* ---- time ---- */
+
+static void check_time(struct slurm *slurm, struct slurm_attempt *attempt, int64_t now)
+{
+    int64_t limit = attempt->note.duration_ms_max;
+
+    if (attempt->state == ATTEMPT_ENDED || attempt->collecting)
+        return;
+    if (attempt->submit_at_ms && now >= attempt->submit_at_ms && !attempt->submitting &&
+        !attempt->unsure && !attempt->note.slurm_id && !attempt->stopping) {
+        if (attempt->submits < SLURM_SUBMITS_MAX * 20u)
+            slurm_submit(slurm, attempt);
+        else
+            slurm_finish(slurm, attempt, END_START_FAILED, 0, clock_wall_ms(),
+                         "Slurm did not answer");
+    }
+    if (!attempt->stopping && attempt->state == ATTEMPT_RUNNING && limit > 0 &&
+        clock_wall_ms() - attempt->record.started_ms >= limit) {
+        attempt->stopping = attempt->told_term = true;
+        attempt->stop_end = END_TIME_LIMIT;
+        attempt->kill_at_ms = now + attempt->note.grace_ms;
+        snprintf(attempt->record.reason, sizeof(attempt->record.reason), "its time was over");
+        slurm_cancel(slurm, attempt, "TERM");
+    }
+    if (attempt->stopping && attempt->note.slurm_id && attempt->kill_at_ms &&
+        now >= attempt->kill_at_ms) {
+        attempt->kill_at_ms = now + SLURM_LOOK_MS_MAX; /* and again, should that be lost */
+        if (attempt->state == ATTEMPT_RUNNING)
+            slurm_cancel(slurm, attempt, "KILL");
+        slurm_cancel(slurm, attempt, NULL);
+    }
+}
+
+static bool slurm_tick(struct executor *executor)
+{
+    struct slurm *slurm = slurm_of(executor);
+    int64_t now = slurm_now_mono();
+    struct slurm_attempt *attempt, *next;
+    bool live = false;
+
+    HASH_ITER (hh, slurm->attempts, attempt, next) {
+        check_time(slurm, attempt, now);
+        live = live || attempt->state != ATTEMPT_ENDED;
+    }
+    if (live) {
+        slurm_read_events(slurm); /* where the files are a server's nobody wakes us */
+        slurm_look(slurm);
+    }
+    slurm_site_look(slurm);
+    return true;
+}
+
+static int slurm_pump(struct executor *executor, struct err *err)
+{
+    struct slurm *slurm = slurm_of(executor);
+    char skipped[4096] __attribute__((aligned(8)));
+    bool woken = false;
+
+    (void)err;
+    while (read(slurm->inotify_fd, skipped, sizeof(skipped)) > 0)
+        woken = true;
+    if (woken)
+        slurm_read_events(slurm);
+    slurm_worker_pump(slurm->worker);
+    return 0;
+}
+
+static int slurm_fd(const struct executor *executor)
+{
+    return CONTAINER_OF(executor, struct slurm, base)->epoll_fd;
+}
+
+/* ---- opening: what is there from before ---- */
+
+static void remove_folder(const struct slurm *slurm, const char *name)
+{
+    CLEANUP(freep) char *path = path_format("%s/attempts/%s", slurm->agent_dir, name);
+
+    if (path)
+        dir_remove(path, NULL);
+}
+
+static void adopt(struct slurm *slurm, struct attempt_key key, const char *name)
+{
+    char path[ATTEMPT_NAME_BYTES + 16];
+    struct slurm_attempt *attempt;
+    struct attempt_record record;
+    struct slurm_note note = { 0 };
+    CLEANUP(closep) int fd = -1;
+    bool ended = read_record(slurm->ended_fd, name, key, &record) == 0;
+
+    snprintf(path, sizeof(path), "%s/ended", name);
+    if (slurm_find(slurm, key) || faccessat(slurm->attempts_fd, path, F_OK, 0) == 0)
+        return;
+    fd = openat(slurm->attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (!ended && slurm_note_read(fd, key, &note) < 0) {
+        /* sbatch was never asked: as if it had not been ordered. */
+        remove_folder(slurm, name);
+        return;
+    }
+    attempt = add_attempt(slurm, key);
+    if (!attempt) {
+        slurm_note_fini(&note);
+        return;
+    }
+    if (ended) {
+        attempt->record = record;
+        attempt->state = ATTEMPT_ENDED;
+        return;
+    }
+    attempt->note = note;
+    attempt->unsure = note.slurm_id == 0;
+    attempt->unsure_ms = slurm_now_mono();
+    attempt->seen = SLURM_PENDING;
+}
+
+static int scan(struct slurm *slurm, struct err *err)
+{
+    const int folders[] = { slurm->ended_fd, slurm->attempts_fd };
+
+    for (size_t i = 0; i < ARRAY_COUNT(folders); i++) {
+        int fd = openat(folders[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+        struct dirent *entry;
+
+        if (!dir) {
+            closep(&fd);
+            return err_set(err, -errno, "%s: %s", slurm->agent_dir, strerror(errno));
+        }
+        while ((entry = readdir(dir)) != NULL) {
+            char name[ATTEMPT_NAME_BYTES];
+            struct attempt_key key;
+
+            if (!attempt_parse_name(entry->d_name, &key))
+                continue;
+            attempt_name(key, name);
+            adopt(slurm, key, name);
+        }
+        closedir(dir);
+    }
+    return 0;
+}
+
+/* Tells this agent's jobs from those of another agent of the same user on the same cluster. */
+static int read_tag(struct slurm *slurm, struct err *err)
+{
+    CLEANUP(freep) char *path = path_format("%s/slurm.tag", slurm->agent_dir);
+    CLEANUP(buf_fini) struct buf text = buf_init(64);
+    uint32_t number;
+
+    if (!path)
+        return err_set(err, -ENOMEM, "tag: out of memory");
+    if (file_read(path, &text, NULL) == 0 && text.len == 9 &&
+        strspn(text.data, "0123456789abcdef") == 8) {
+        snprintf(slurm->tag, sizeof(slurm->tag), "%.8s", text.data);
+        return 0;
+    }
+    if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+        return err_set(err, -EIO, "tag: no randomness");
+    snprintf(slurm->tag, sizeof(slurm->tag), "%08" PRIx32, number);
+    buf_clear(&text);
+    buf_printf(&text, "%s\n", slurm->tag);
+    return file_write(path, text.data, text.len, 0600, true, err);
+}
+
+static int make_folders(struct slurm *slurm, struct err *err)
+{
+    static const char *const names[] = { "attempts", "ended", SLURM_EVENTS };
+    int *const fds[] = { &slurm->attempts_fd, &slurm->ended_fd, &slurm->events_fd };
+    CLEANUP(freep) char *events = path_format("%s/" SLURM_EVENTS, slurm->agent_dir);
+    int rc = dir_make(slurm->agent_dir, 0700, err);
+
+    if (rc < 0)
+        return rc;
+    slurm->agent_fd = open(slurm->agent_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (slurm->agent_fd < 0)
+        return err_set(err, -errno, "%s: %s", slurm->agent_dir, strerror(errno));
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (mkdirat(slurm->agent_fd, names[i], 0700) < 0 && errno != EEXIST)
+            return err_set(err, -errno, "%s/%s: %s", slurm->agent_dir, names[i], strerror(errno));
+        *fds[i] = openat(slurm->agent_fd, names[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (*fds[i] < 0)
+            return err_set(err, -errno, "%s/%s: %s", slurm->agent_dir, names[i], strerror(errno));
+    }
+    slurm->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (!events || slurm->inotify_fd < 0 ||
+        inotify_add_watch(slurm->inotify_fd, events, IN_MOVED_TO) < 0)
+        return err_set(err, -EIO, "%s: cannot be watched: %s", slurm->agent_dir, strerror(errno));
+    return 0;
+}
+
+static int start_worker(struct slurm *slurm, struct err *err)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+    int rc = slurm_worker_create(&slurm->worker, err);
+
+    if (rc < 0)
+        return rc;
+    slurm->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (slurm->epoll_fd < 0 ||
+        epoll_ctl(slurm->epoll_fd, EPOLL_CTL_ADD, slurm->inotify_fd, &event) < 0 ||
+        epoll_ctl(slurm->epoll_fd, EPOLL_CTL_ADD, slurm_worker_fd(slurm->worker), &event) < 0)
+        return err_set(err, -errno, "epoll: %s", strerror(errno));
+    return 0;
+}
+
+static void slurm_close(struct executor *executor)
+{
+    struct slurm *slurm = slurm_of(executor);
+    const int fds[] = { slurm->agent_fd,  slurm->attempts_fd, slurm->ended_fd,
+                        slurm->events_fd, slurm->inotify_fd,  slurm->epoll_fd };
+
+    if (!slurm_worker_destroy(slurm->worker))
+        return; /* it is in a command, and uses all of this until the process ends */
+    while (slurm->attempts)
+        drop_attempt(slurm, slurm->attempts);
+    for (size_t i = 0; i < ARRAY_COUNT(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free(slurm->nodes);
+    free(slurm->partitions);
+    free(slurm->foreign);
+    free(slurm->foreign_before);
+    free(slurm->state_dir);
+    free(slurm->agent_dir);
+    free(slurm);
+}
+
+static int slurm_open(const struct executor_config *config, struct executor **executor_out,
+                      struct err *err)
+{
+    struct slurm *slurm;
+    int rc = 0;
+
+    if (geteuid() == 0)
+        return err_set(err, -EPERM,
+                       "the slurm executor does not run as root, as all jobs run as its user: "
+                       "start it as the user whose Slurm account it shall use");
+    slurm = calloc(1, sizeof(*slurm));
+    if (!slurm)
+        return err_set(err, -ENOMEM, "executor: out of memory");
+    slurm->base.ops = &executor_slurm_ops;
+    slurm->config = *config;
+    if (config->slurm)
+        slurm->settings = *config->slurm;
+    slurm->agent_fd = slurm->attempts_fd = slurm->ended_fd = slurm->events_fd = -1;
+    slurm->inotify_fd = slurm->epoll_fd = -1;
+    slurm->state_dir = strdup(config->state_dir);
+    slurm->agent_dir = strdup(config->agent_dir);
+    if (!slurm->state_dir || !slurm->agent_dir)
+        rc = err_set(err, -ENOMEM, "executor: out of memory");
+    if (rc == 0)
+        rc = make_folders(slurm, err);
+    if (rc == 0)
+        rc = read_tag(slurm, err);
+    if (rc == 0)
+        rc = scan(slurm, err);
+    if (rc == 0) /* also counts what is there already as others' or ours */
+        rc = slurm_site_read(slurm, err);
+    if (rc == 0)
+        rc = start_worker(slurm, err);
+    if (rc < 0) {
+        slurm_close(&slurm->base);
+        return rc;
+    }
+    slurm_read_events(slurm);
+    *executor_out = &slurm->base;
+    return 0;
+}
+
+const struct executor_ops executor_slurm_ops = {
+    .name = "slurm",
+    .open = slurm_open,
+    .close = slurm_close,
+    .fd = slurm_fd,
+    .pump = slurm_pump,
+    .tick = slurm_tick,
+    .start = slurm_start,
+    .stop = slurm_stop,
+    .find = slurm_find_view,
+    .each = slurm_each,
+    .count = slurm_count,
+    .recall = slurm_recall,
+    .acknowledge = slurm_acknowledge,
+    .forget = slurm_acknowledge,
+    .discover = slurm_site_discover,
+    .start_parts = slurm_start_parts,
+};

@@ -1,0 +1,93 @@
+/* slurm_internal.h - the slurm executor's own state, shared by its files only. */
+#pragma once
+
+#include "agent/executor.h"
+#include "agent/slurm_command.h"
+#include "agent/slurm_job.h"
+#include "agent/slurm_worker.h"
+
+#include <uthash.h>
+
+#define SLURM_LOOK_MS_MIN 2000  /* one squeue for all, at most this often */
+#define SLURM_LOOK_MS_MAX 60000 /* and at least this often, whatever goes wrong */
+#define SLURM_LOOK_SHARE 20     /* and no more than this part of the time, by what it takes */
+#define SLURM_NODES_MS 20000    /* a look at all nodes */
+#define SLURM_PROGRESS_MS 30000
+#define SLURM_MISSED_MAX 3    /* looks without a job that should be there */
+#define SLURM_UNSURE_MS 15000 /* after a sbatch that did not answer, before it may be repeated */
+#define SLURM_SUBMITS_MAX 5u
+
+struct slurm_attempt {
+    struct attempt_key key; /* padding zeroed: hashed as bytes */
+    enum attempt_state state;
+    struct attempt_record record;
+    struct slurm_note note;
+    struct slurm_order *order; /* kept until sbatch has answered for good; NULL = after a restart */
+    bool submitting;           /* the worker has it */
+    bool unsure;               /* sbatch did not answer: only squeue can tell */
+    int64_t unsure_ms;         /* since then, monotonic */
+    uint32_t submits;
+    int64_t submit_at_ms;      /* again, monotonic; 0 = not */
+    enum slurm_job_state seen; /* by the last look */
+    uint32_t missed;           /* looks that did not list it */
+    bool looked;               /* listed by the look under way */
+    bool event_ended;          /* its own word is there, in `end_event` */
+    struct slurm_event end_event;
+    uint32_t looks_since_end;
+    bool stopping, told_term;
+    uint32_t stop_end;  /* enum attempt_end */
+    int64_t kill_at_ms; /* monotonic */
+    int64_t progress_at_ms;
+    bool collecting;
+    char waits_for[64]; /* Slurm's reason while it is queued there */
+    UT_hash_handle hh;
+};
+
+struct slurm {
+    struct executor base;
+    struct executor_config config;
+    struct slurm_settings settings;
+    char *state_dir, *agent_dir;
+    char tag[16];
+    int agent_fd, attempts_fd, ended_fd, events_fd;
+    int inotify_fd, epoll_fd;
+    struct slurm_worker *worker;
+    struct slurm_attempt *attempts;
+
+    bool looking, looking_nodes, accounting_off;
+    int64_t look_at_ms, look_began_ms, nodes_at_ms; /* monotonic */
+    uint32_t look_failures;
+
+    uint32_t nodes_count, partitions_count;
+    struct slurm_node *nodes; /* those we may use, in Slurm's order */
+    struct slurm_foreign {
+        uint32_t cpus, devices;
+        int64_t memory_bytes;
+    } * foreign, *foreign_before;
+    struct slurm_partition *partitions; /* those allowed */
+};
+
+/* slurm_watch.c: what is heard of attempts */
+void slurm_read_events(struct slurm *slurm);
+void slurm_look(struct slurm *slurm);
+void slurm_finish(struct slurm *slurm, struct slurm_attempt *attempt, enum attempt_end end,
+                  int32_t exit_code, int64_t ended_ms, const char *reason);
+void slurm_cancel(struct slurm *slurm, const struct slurm_attempt *attempt, const char *signal);
+int64_t slurm_now_mono(void);
+struct slurm_attempt *slurm_find(const struct slurm *slurm, struct attempt_key key);
+
+/* slurm_submit.c */
+void slurm_submit(struct slurm *slurm, struct slurm_attempt *attempt);
+void slurm_order_free(struct slurm_order *order);
+
+/* slurm_site.c: what the cluster has */
+int slurm_site_read(struct slurm *slurm, struct err *err); /* blocks */
+void slurm_site_look(struct slurm *slurm);
+int slurm_site_discover(struct executor *executor, const struct catalogue *catalogue,
+                        struct node_info **nodes_out, uint32_t *count_out, struct err *err);
+const struct slurm_partition *
+slurm_site_partition(const struct slurm *slurm, const struct slurm_order *order, struct err *err);
+/* The gres of a node's device, and where it stands. NULL = no such device. */
+const struct slurm_gres *slurm_site_gres(const struct slurm *slurm, const char *node,
+                                         uint32_t device);
+int slurm_site_rank(const struct slurm *slurm, const char *node); /* -1 = not ours */
