@@ -1,14 +1,25 @@
 #include "cli/commands.h"
 #include "cli/remote.h"
+#include "cli/site_power.h"
 
 #include <string.h>
 
 static const struct cli_option options[] = {
     { "reason", 'r', "TEXT", NULL, "Why; kept in the journal." },
+    { "price", 0, "MONEY", NULL, "tariff: of a kWh, when no slot says otherwise." },
+    { "carbon", 0, "G", NULL, "tariff: g of CO2 a kWh that is not green, likewise." },
+    { "green", 0, "SHARE", NULL, "tariff: what is green of it, 0 to 1, likewise." },
+    { "cap", 0, "WATTS", NULL, "tariff: what the site's jobs may draw, likewise." },
+    { "forecast", 0, NULL, NULL, "tariff: FILE is somebody's guess, not what is settled." },
+    { "clear", 0, NULL, NULL, "tariff: forget all that was told." },
+    { "percent", 'p', "N", NULL, "shed: so much less than is drawn now." },
+    { "for", 0, "DURATION", NULL, "shed: how long." },
+    { "within", 0, "DURATION", NULL, "shed: by when (30s)." },
+    { "end", 0, NULL, NULL, "shed: the cut is over." },
     { 0 },
 };
 
-static int run(const struct cli_args *args)
+static int run_action(const struct cli_args *args)
 {
     CLEANUP(buf_fini) struct buf path = buf_init(65536);
     const char *reason = cli_args_get(args, "reason");
@@ -36,21 +47,40 @@ static int run(const struct cli_args *args)
     return code;
 }
 
+static int run(const struct cli_args *args)
+{
+    if (strcmp(args->rest[0], "tariff") == 0)
+        return site_tariff_run(args);
+    if (args->rest_count > 2)
+        return cli_fail_text(CLI_USAGE, "site %s: too many arguments", args->rest[0]);
+    return strcmp(args->rest[0], "shed") == 0 ? site_shed_run(args) : run_action(args);
+}
+
 const struct cli_command cmd_site = {
     .name = "site",
-    .summary = "forget a site that is gone for good, or take it back",
-    .usage = "forget|readmit [OPTION...] SITE",
+    .summary = "what a site's power costs, cuts, and sites that are gone for good",
+    .usage = "tariff|shed|forget|readmit [OPTION...] SITE [FILE.csv]",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
     .options = { options },
-    .arguments = { { "ACTION", "forget|readmit", false, false }, { "SITE", NULL, false, false } },
+    .arguments = { { "ACTION", "tariff|shed|forget|readmit", false, false },
+                   { "SITE", NULL, false, false },
+                   { "FILE", NULL, true, false } },
     .text =
+        "`tariff` shows, or with FILE.csv (columns time, price, carbon, green, cap: the start of a "
+        "slot, money and g of CO2 a kWh, share, W) or options tells, what power costs. Usage is "
+        "billed by the hours in which it was drawn, and jobs with a deadline and a duration whose "
+        "objective is cheapest or greenest wait for better ones. `shed` makes the site's jobs draw "
+        "less for a while: the least work is stopped, and goes on afterwards.\n\n"
         "A site that is not heard keeps its attempts: it may be cut off, and they may run. When it "
         "was renamed or is gone for good they would be stopping, or running, for ever. `forget` "
         "ends "
         "them as lost (jobs start again elsewhere as they allow) and refuses the site's name until "
         "`readmit`. It is refused while the site's agent is heard. Be sure that nothing of it "
         "still runs: mains cannot see. When it is readmitted, its agent stops what it still has.",
-    .examples = { { "mains site forget old-name --reason 'renamed'", "End what it held." },
+    .examples = { { "mains site tariff home prices.csv", "Tomorrow's prices, by the hour." },
+                  { "mains site tariff home --price 0.21 --carbon 380", "The same at all hours." },
+                  { "mains site shed home --percent 25 --for 3h --within 30s", "A grid event." },
+                  { "mains site forget old-name --reason 'renamed'", "End what it held." },
                   { "mains site readmit old-name", "It was there after all." } },
     .run = run,
 };

@@ -258,6 +258,10 @@ static void show_notes(const struct sim_report *report)
         printf("%" PRIu64 " jobs were refused at submit.\n", result->refused);
     for (uint32_t i = 0; i < result->whys_count; i++)
         printf("Never started, for example: %s\n", result->whys[i].text);
+    for (uint32_t i = 0; i < report->results_count; i++)
+        if (report->results[i].deadlines)
+            printf("%s: %" PRIu64 " of %" PRIu64 " deadlines missed.\n", report->results[i].policy,
+                   report->results[i].deadlines_missed, report->results[i].deadlines);
     if (result->power_unknown)
         printf("%" PRIu64 " attempts ran on chips whose power is not known: energy, CO2 and cost "
                "leave their devices out.\n",

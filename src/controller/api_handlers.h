@@ -16,6 +16,11 @@ void api_job_outputs(struct api_call *call);
 void api_job_output(struct api_call *call);
 
 void api_sites_list(struct api_call *call);
+void api_site_tariff_get(struct api_call *call);
+void api_site_tariff_set(struct api_call *call);
+void api_site_tariff_clear(struct api_call *call);
+void api_site_shed(struct api_call *call);
+void api_site_shed_end(struct api_call *call);
 void api_site_forget(struct api_call *call);
 void api_site_readmit(struct api_call *call);
 void api_nodes_list(struct api_call *call);

@@ -9,6 +9,7 @@
 #define BODY_SPEC (1u << 20)
 #define BODY_BATCH (16u << 20)
 #define BODY_SMALL (16u << 10)
+#define BODY_TARIFF (8u << 20) /* a year of quarter hours */
 #define BODY_REPORTS (32u << 20)
 
 const struct route api_routes[] = {
@@ -27,6 +28,11 @@ const struct route api_routes[] = {
     { "GET", V1 "/sites", ROLES_USERS, 0, api_sites_list },
     { "POST", V1 "/sites/{site}/forget", ROLES_OPERATORS, BODY_SMALL, api_site_forget },
     { "POST", V1 "/sites/{site}/readmit", ROLES_OPERATORS, BODY_SMALL, api_site_readmit },
+    { "GET", V1 "/sites/{site}/tariff", ROLES_USERS, 0, api_site_tariff_get },
+    { "PUT", V1 "/sites/{site}/tariff", ROLES_OPERATORS, BODY_TARIFF, api_site_tariff_set },
+    { "DELETE", V1 "/sites/{site}/tariff", ROLES_OPERATORS, 0, api_site_tariff_clear },
+    { "POST", V1 "/sites/{site}/shed", ROLES_OPERATORS, BODY_SMALL, api_site_shed },
+    { "DELETE", V1 "/sites/{site}/shed", ROLES_OPERATORS, 0, api_site_shed_end },
     { "GET", V1 "/nodes", ROLES_USERS, 0, api_nodes_list },
     { "GET", V1 "/devices", ROLES_USERS, 0, api_devices_list },
     { "POST", V1 "/nodes/{site}/{node}/cordon", ROLES_OPERATORS, BODY_SMALL, api_node_cordon },

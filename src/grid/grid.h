@@ -214,6 +214,19 @@ int grid_site_find(const struct grid *grid, const char *name); /* index or -1 */
 bool grid_node_get(const struct grid *grid, uint32_t site, uint32_t node,
                    struct node_view *view_out);
 
+/* What a site's power costs and may be. */
+struct power_view {
+    int64_t price, carbon;      /* now: 1/1,000,000 and mg CO2 a kWh drawn, what is green as none */
+    struct tariff_row constant; /* as an operator told; TARIFF_UNKNOWN: as the site itself says */
+    int64_t slot_ms, from_ms;   /* of the series, from the slot that holds the present; 0 = none */
+    int64_t draw_mw, limit_mw;  /* of what is held, by the catalogue; -1 = no limit */
+    int64_t cut_until_ms;       /* 0 = no cut */
+};
+void grid_power_get(const struct grid *grid, uint32_t site, struct power_view *view_out);
+/* What is known of the slot that holds `time_ms`; false past the last one. */
+bool grid_power_row(const struct grid *grid, uint32_t site, int64_t time_ms,
+                    struct tariff_row *row_out);
+
 /* Why a job is where it is: data, and one line a person can act on. */
 struct why {
     char code[32];  /* "cpus", "devices", "chip", "priority", "dependency", "begin", "quota", ... */

@@ -156,3 +156,51 @@ void power_plan(struct grid *grid, const struct terms *terms, struct shape *shap
         snprintf(at->reason, sizeof(at->reason), "waits %s", text);
     }
 }
+
+/* --- for the shell ---------------------------------------------------------------------------- */
+
+void grid_power_get(const struct grid *grid, uint32_t site, struct power_view *view_out)
+{
+    const struct fleet_site *at = &grid->fleet.sites[site];
+    const struct site_power *power = power_of(grid, site);
+
+    *view_out = (struct power_view){ .price = at->info.tariff.power_price_micro_per_kwh,
+                                     .carbon = at->info.tariff.carbon_g_per_kwh_milli,
+                                     .constant = { TARIFF_UNKNOWN, TARIFF_UNKNOWN, TARIFF_UNKNOWN,
+                                                   TARIFF_UNKNOWN },
+                                     .limit_mw = -1 };
+    if (!power) {
+        for (uint32_t i = 0; i < grid->fleet.grants_count; i++)
+            if (grid->fleet.grants[i]->site == site)
+                view_out->draw_mw += fleet_grant_mw(&grid->fleet, grid->fleet.grants[i]);
+        return;
+    }
+    view_out->price = at->power.price_micro_per_kwh;
+    view_out->carbon = at->power.carbon_mg_per_kwh;
+    view_out->constant = power->constant;
+    view_out->draw_mw = power->draw_mw;
+    view_out->limit_mw = power_limit_mw(grid, power);
+    view_out->cut_until_ms = power->shed_until_ms;
+    if (power->has_series) {
+        view_out->slot_ms = power->facts.slot_ms;
+        view_out->from_ms = tariff_slot_start_ms(
+            &power->facts, tariff_slot_of(&power->facts, grid->now_ms));
+    }
+}
+
+bool grid_power_row(const struct grid *grid, uint32_t site, int64_t time_ms,
+                    struct tariff_row *row_out)
+{
+    const struct site_power *power = power_of(grid, site);
+    const struct tariff *facts = power ? &power->facts : NULL;
+    int64_t slot;
+
+    if (!power || !power->has_series)
+        return false;
+    slot = tariff_slot_of(facts, time_ms);
+    *row_out = (struct tariff_row){ tariff_get(facts, TARIFF_PRICE, slot),
+                                    tariff_get(facts, TARIFF_CARBON, slot),
+                                    tariff_get(facts, TARIFF_GREEN, slot),
+                                    tariff_get(facts, TARIFF_CAP, slot) };
+    return slot < facts->first_slot + (int64_t)facts->count;
+}

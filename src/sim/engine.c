@@ -51,6 +51,10 @@ static void on_ended(struct sim_engine *engine, const struct effect *effect)
     if (run->end_ms < 0)
         run->end_ms = engine->now_ms;
     engine->ended_count++;
+    if (!run->deadline_ms || (run->end_state != JOB_DONE && run->end_state != JOB_FAILED))
+        return;
+    engine->result->deadlines++;
+    engine->result->deadlines_missed += run->end_ms > run->deadline_ms;
 }
 
 static void on_effect(void *context, const struct effect *effect)
@@ -217,6 +221,30 @@ static bool sim_saves(const struct sim_engine *engine, const struct sim_job *job
     return plan->on && job->run_ms >= plan->least_ms;
 }
 
+bool sim_is_patient(const struct sim_engine *engine, uint32_t job)
+{
+    const struct sim_policy *policy = engine->setup->policy;
+    uint64_t mixed = (job + 1ULL) * 0x9e3779b97f4a7c15ULL;
+
+    return policy->patient_share_milli && !engine->setup->load->jobs[job].deadline_ms &&
+           (mixed >> 32) % 1000 < (uint64_t)policy->patient_share_milli;
+}
+
+static void be_patient(const struct sim_engine *engine, const struct sim_job *job,
+                       struct job_request *request)
+{
+    const struct sim_policy *policy = engine->setup->policy;
+
+    request->waits_never = policy->shifts_not;
+    if (!sim_is_patient(engine, (uint32_t)(job - engine->setup->load->jobs)))
+        return;
+    request->deadline_ms = engine->setup->fleet->start_ms + engine->now_ms +
+                           policy->patient_within_ms +
+                           (request->duration_ms_max ? request->duration_ms_max : job->run_ms);
+    if (policy->patient_saves)
+        request->checkpoint = CHECKPOINT_ASKED;
+}
+
 static void fill_request(const struct sim_engine *engine, const struct sim_job *job,
                          struct job_request *request)
 {
@@ -249,6 +277,7 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
     request->requeue_on_loss = 1;
     if (sim_saves(engine, job))
         request->checkpoint = CHECKPOINT_OWN;
+    be_patient(engine, job, request);
     if (engine->faulty) { /* what a fault kills comes again; what fails by itself does not */
         request->retries_max = RETRIES_MAX;
         request->retry_codes_count = 1;
@@ -274,6 +303,9 @@ static int submit_next(struct sim_engine *engine)
     run->id = engine->result->submitted + 1;
     run->state = SIM_JOB_LIVE;
     run->left_ms = job->run_ms;
+    if (event.job_submitted.request.deadline_ms)
+        run->deadline_ms =
+            event.job_submitted.request.deadline_ms - engine->setup->fleet->start_ms;
     rc = sim_engine_step(engine, &event, &answer);
     if (rc == -EINVAL || rc == -EDQUOT || rc == -ENOSPC) {
         if (engine->rc < 0)
@@ -330,6 +362,10 @@ static int take_entry(struct sim_engine *engine)
     case SIM_ENTRY_WINDOW_OPENS:
     case SIM_ENTRY_WINDOW_CLOSES:
         return sim_faults_take(engine, &entry);
+    case SIM_ENTRY_TARIFF:
+    case SIM_ENTRY_SLOT:
+    case SIM_ENTRY_SHED:
+        return sim_power_take(engine, &entry);
     }
     return -EINVAL;
 }
@@ -464,6 +500,8 @@ static int begin(struct sim_engine *engine)
         rc = set_quotas(engine);
     if (rc == 0)
         rc = sim_faults_begin(engine);
+    if (rc == 0)
+        rc = sim_power_begin(engine);
     return rc;
 }
 

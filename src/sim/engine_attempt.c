@@ -7,6 +7,7 @@
 
 #define PPM 1000000
 #define HOUR_MS 3600000LL
+#define PATIENT_RESTART_MS 60000
 #define EXIT_KILLED 9
 #define EXIT_STOPPED 15
 
@@ -66,9 +67,30 @@ static int64_t pace_of(struct sim_engine *engine, const struct sim_attempt *atte
     return pace;
 }
 
-static void set_rates(struct sim_engine *engine, struct sim_attempt *attempt)
+/* An hour, as of now. */
+static void set_costs(struct sim_engine *engine, struct sim_attempt *attempt)
 {
     const struct site_tariff *tariff = &engine->setup->fleet->sites[attempt->site].tariff;
+    const struct sim_series_row *row =
+        sim_power_row(engine, attempt->site, engine->setup->fleet->start_ms + engine->now_ms);
+    int64_t price = tariff->power_price_micro_per_kwh, carbon = tariff->carbon_g_per_kwh_milli;
+    int64_t green = 0;
+
+    if (row) {
+        price = row->price_micro != TARIFF_UNKNOWN ? row->price_micro : price;
+        carbon = row->carbon_mg != TARIFF_UNKNOWN ? row->carbon_mg : carbon;
+        green = row->green_ppm != TARIFF_UNKNOWN ? row->green_ppm : 0;
+    }
+    carbon = (int64_t)((__int128)carbon * (PPM - green) / PPM);
+    attempt->carbon_ug = (int64_t)((__int128)attempt->watts_milli * carbon / 1000);
+    attempt->price_micro =
+        (int64_t)((__int128)tariff->cpu_price_micro_per_hour * attempt->cpus +
+                  (__int128)tariff->device_price_micro_per_hour * attempt->devices_milli / 1000 +
+                  (__int128)attempt->watts_milli * price / PPM);
+}
+
+static void set_rates(struct sim_engine *engine, struct sim_attempt *attempt)
+{
     const struct sim_pool *pool = pool_of(engine, attempt);
     int64_t watts_milli = (int64_t)pool->cpu_watts * 1000 * attempt->cpus / pool->cpus;
 
@@ -77,11 +99,19 @@ static void set_rates(struct sim_engine *engine, struct sim_attempt *attempt)
     else if (attempt->devices_milli)
         engine->result->power_unknown++;
     attempt->watts_milli = watts_milli;
-    attempt->carbon_ug = (int64_t)((__int128)watts_milli * tariff->carbon_g_per_kwh_milli / 1000);
-    attempt->price_micro =
-        (int64_t)((__int128)tariff->cpu_price_micro_per_hour * attempt->cpus +
-                  (__int128)tariff->device_price_micro_per_hour * attempt->devices_milli / 1000 +
-                  (__int128)watts_milli * tariff->power_price_micro_per_kwh / PPM);
+    set_costs(engine, attempt);
+}
+
+static void count_costs(struct sim_engine *engine, const struct sim_attempt *attempt, int64_t sign)
+{
+    struct sim_series_set *series = &engine->result->series;
+    int64_t now_ms = engine->now_ms, money = sign * attempt->price_micro;
+    int64_t carbon = sign * attempt->carbon_ug;
+
+    sim_series_add(series, SIM_SERIES_MONEY, now_ms, money);
+    sim_series_add(series, SIM_SERIES_CARBON, now_ms, carbon);
+    sim_series_add(series, sim_series_of_site_money(engine->result, attempt->site), now_ms, money);
+    sim_series_add(series, sim_series_of_site_carbon(engine->result, attempt->site), now_ms, carbon);
 }
 
 static void count_series(struct sim_engine *engine, const struct sim_attempt *attempt, int64_t sign)
@@ -92,8 +122,6 @@ static void count_series(struct sim_engine *engine, const struct sim_attempt *at
     sim_series_add(series, SIM_SERIES_DEVICES, now_ms, sign * attempt->devices_milli);
     sim_series_add(series, SIM_SERIES_CPUS, now_ms, sign * attempt->cpus);
     sim_series_add(series, SIM_SERIES_POWER, now_ms, sign * attempt->watts_milli);
-    sim_series_add(series, SIM_SERIES_MONEY, now_ms, sign * attempt->price_micro);
-    sim_series_add(series, SIM_SERIES_CARBON, now_ms, sign * attempt->carbon_ug);
     if (attempt->devices_milli)
         sim_series_add(series, sim_series_of_group(attempt->group), now_ms,
                        sign * attempt->devices_milli);
@@ -101,6 +129,14 @@ static void count_series(struct sim_engine *engine, const struct sim_attempt *at
                    sign * attempt->cpus);
     sim_series_add(series, sim_series_of_site(engine->result, attempt->site), now_ms,
                    sign * attempt->watts_milli);
+    count_costs(engine, attempt, sign);
+}
+
+void sim_attempt_reprice(struct sim_engine *engine, struct sim_attempt *attempt)
+{
+    count_costs(engine, attempt, -1);
+    set_costs(engine, attempt);
+    count_costs(engine, attempt, 1);
 }
 
 /* --- how long --------------------------------------------------------------------------------- */
@@ -113,6 +149,9 @@ static void set_checkpoints(struct sim_engine *engine, struct sim_attempt *attem
     const struct sim_pool *pool = pool_of(engine, attempt);
     __int128 rate; /* failures of the gang in 1,000 days, in 1/1000 */
 
+    if (engine->setup->policy->patient_saves && run->restarts && !plan->on &&
+        sim_is_patient(engine, attempt->job))
+        attempt->restart_ms = PATIENT_RESTART_MS;
     if (!plan->on || engine->setup->load->jobs[attempt->job].run_ms < plan->least_ms)
         return;
     attempt->stall_ms = plan->stall_ms;
@@ -225,7 +264,9 @@ void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, en
 
     if (attempt->slot == UINT32_MAX) /* it has ended already, unheard */
         return;
-    account(engine, attempt, is_again);
+    attempt->saved_at_stop = end == SIM_END_YIELD && engine->setup->policy->patient_saves &&
+                             sim_is_patient(engine, attempt->job);
+    account(engine, attempt, is_again && !attempt->saved_at_stop);
     leave(engine, attempt);
     attempt->outcome = end == SIM_END_YIELD ? OUTCOME_STOPPED : OUTCOME_SIGNALLED;
     attempt->exit_code = end == SIM_END_FAULT ? EXIT_KILLED : EXIT_STOPPED;
@@ -284,6 +325,16 @@ static int report_later(struct sim_engine *engine, struct sim_attempt *attempt)
     return 0;
 }
 
+static int report_saved(struct sim_engine *engine, const struct sim_attempt *attempt)
+{
+    struct event event = { .type = EVENT_ATTEMPT_PROGRESS };
+
+    event.attempt_progress.job_id = engine->jobs[attempt->job].id;
+    event.attempt_progress.epoch = attempt->epoch;
+    event.attempt_progress.checkpoint_ms = engine->setup->fleet->start_ms + engine->now_ms;
+    return sim_engine_step(engine, &event, NULL);
+}
+
 int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *entry)
 {
     struct sim_attempt *attempt = find(engine, entry);
@@ -314,7 +365,9 @@ int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *en
     ended->usage.cpu_ms = wall_ms * attempt->cpus;
     ended->usage.energy_mj = (int64_t)((__int128)attempt->watts_milli * wall_ms / 1000);
     ended->reason = attempt->exit_code == EXIT_KILLED ? "a node or device failed" : "";
-    rc = sim_engine_step(engine, &event, NULL);
+    rc = attempt->saved_at_stop ? report_saved(engine, attempt) : 0;
+    if (rc == 0)
+        rc = sim_engine_step(engine, &event, NULL);
     if (engine->jobs[entry->a].attempt == attempt) /* a retry in the same step has its own */
         engine->jobs[entry->a].attempt = NULL;
     free(attempt);

@@ -24,7 +24,10 @@ enum sim_entry_kind {
     SIM_ENTRY_SITE_MENDED,
     SIM_ENTRY_WINDOW_DRAINS, /* a = window */
     SIM_ENTRY_WINDOW_OPENS,
-    SIM_ENTRY_WINDOW_CLOSES
+    SIM_ENTRY_WINDOW_CLOSES,
+    SIM_ENTRY_TARIFF, /* a = site: the next slots become known */
+    SIM_ENTRY_SLOT,   /* a = site: another slot of its tariff begins */
+    SIM_ENTRY_SHED    /* a = grid event */
 };
 
 struct sim_share { /* of one node */
@@ -42,6 +45,7 @@ struct sim_attempt {
     int64_t watts_milli, price_micro, carbon_ug; /* an hour */
     int32_t exit_code;
     uint32_t outcome;
+    bool saved_at_stop; /* asked for a checkpoint before it was stopped */
     bool reported_late; /* it has ended where nobody hears it */
     uint32_t shares_count;
     struct sim_share shares[];
@@ -54,6 +58,7 @@ struct sim_run_job {
     int64_t left_ms;          /* work still to do */
     int64_t useful_ms;        /* wall time that counted, of all attempts */
     int64_t first_ms, end_ms; /* -1 = not yet */
+    int64_t deadline_ms;      /* from the start; 0 = none */
     uint32_t restarts;
     uint8_t state;     /* enum sim_job_state */
     uint8_t end_state; /* enum job_state */
@@ -71,6 +76,7 @@ struct sim_site_state {
     struct rng link_rng, site_rng;
     uint32_t links_down; /* reasons why it is not heard */
     uint64_t session;
+    int64_t told_ms; /* its tariff is told up to then, Unix ms */
     struct { /* attempts whose end nobody has heard */
         uint32_t job, serial;
     } * late;
@@ -127,3 +133,14 @@ int sim_faults_take(struct sim_engine *engine, const struct sim_entry *entry);
 /* engine_result.c */
 int sim_result_begin(struct sim_engine *engine);
 int sim_result_end(struct sim_engine *engine);
+
+/* engine_power.c */
+int sim_power_begin(struct sim_engine *engine);
+int sim_power_take(struct sim_engine *engine, const struct sim_entry *entry);
+/* What is true of the slot; NULL = the site has no series. */
+const struct sim_series_row *sim_power_row(const struct sim_engine *engine, uint32_t site,
+                                           int64_t unix_ms);
+/* Is the job one of those that the policy makes patient? */
+bool sim_is_patient(const struct sim_engine *engine, uint32_t job);
+/* engine_attempt.c: what it costs an hour has changed. */
+void sim_attempt_reprice(struct sim_engine *engine, struct sim_attempt *attempt);

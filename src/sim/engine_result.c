@@ -110,7 +110,7 @@ int sim_result_begin(struct sim_engine *engine)
     }
     find_speeds(engine);
     if (!sim_series_init(&result->series,
-                         SIM_SERIES_NETWORK_COUNT + result->groups_count + result->sites_count,
+                         SIM_SERIES_NETWORK_COUNT + result->groups_count + 3 * result->sites_count,
                          BUCKET_MS_FIRST))
         return err_set(engine->err, -ENOMEM, "out of memory");
     return 0;

@@ -141,6 +141,46 @@ static const struct sim_table window_table = { "a window",  sizeof(struct sim_si
                                                window_keys, ARRAY_COUNT(window_keys),
                                                NULL,        check_window };
 
+static void shed_defaults(void *target)
+{
+    *(struct sim_shed *)target = (struct sim_shed){ .within_ms = 30000 };
+}
+
+static const struct sim_key shed_keys[] = {
+    { .name = "site",
+      .kind = SIM_KEY_NAME,
+      .needed = true,
+      .offset = offsetof(struct sim_shed, site) },
+    { .name = "at",
+      .kind = SIM_KEY_DURATION,
+      .needed = true,
+      .offset = offsetof(struct sim_shed, at_ms),
+      .max = SPAN_MS_MAX },
+    { .name = "for",
+      .kind = SIM_KEY_DURATION,
+      .needed = true,
+      .offset = offsetof(struct sim_shed, length_ms),
+      .min = 1000,
+      .max = 31LL * 24 * 3600 * 1000 },
+    { .name = "within",
+      .kind = SIM_KEY_DURATION,
+      .offset = offsetof(struct sim_shed, within_ms),
+      .max = 24 * 3600 * 1000 },
+    { .name = "percent",
+      .kind = SIM_KEY_MILLI,
+      .needed = true,
+      .offset = offsetof(struct sim_shed, percent_milli),
+      .min = 1,
+      .max = 100000 },
+};
+static const struct sim_table shed_table = {
+    .what = "a grid event",
+    .size = sizeof(struct sim_shed),
+    .keys = shed_keys,
+    .keys_count = ARRAY_COUNT(shed_keys),
+    .defaults = shed_defaults,
+};
+
 static const struct sim_key fault_keys[] = {
     { .name = "nodes",
       .kind = SIM_KEY_OBJECT,
@@ -168,6 +208,11 @@ static const struct sim_key fault_keys[] = {
       .offset = offsetof(struct sim_faults, windows),
       .count_offset = offsetof(struct sim_faults, windows_count),
       .table = &window_table },
+    { .name = "sheds",
+      .kind = SIM_KEY_LIST,
+      .offset = offsetof(struct sim_faults, sheds),
+      .count_offset = offsetof(struct sim_faults, sheds_count),
+      .table = &shed_table },
 };
 static const struct sim_table fault_table = { .what = "a fault plan",
                                               .size = sizeof(struct sim_faults),
@@ -214,6 +259,16 @@ int sim_faults_check(const struct sim_faults *faults, const struct sim_fleet *fl
                            "the fault plan has a window for site %s, which fleet %s "
                            "does not have",
                            faults->windows[i].site, fleet->name);
+    }
+    for (uint32_t i = 0; i < faults->sheds_count; i++) {
+        bool known = false;
+
+        for (uint32_t k = 0; k < fleet->sites_count; k++)
+            known |= strcmp(fleet->sites[k].name, faults->sheds[i].site) == 0;
+        if (!known)
+            return err_set(err, -ENOENT,
+                           "the fault plan sheds at site %s, which fleet %s does not have",
+                           faults->sheds[i].site, fleet->name);
     }
     return 0;
 }

@@ -19,6 +19,10 @@ struct sim_checkpoint {
     int64_t least_ms;   /* jobs that run for less save none */
     bool on;
 };
+struct sim_shed { /* a grid event: so much less, for so long */
+    char site[MODEL_NAME_BYTES];
+    int64_t at_ms, length_ms, within_ms, percent_milli;
+};
 struct sim_faults {
     struct sim_rate nodes, chips, links, sites;
     int64_t slow_share_milli; /* of nodes, in 1/1000 */
@@ -26,6 +30,8 @@ struct sim_faults {
     struct sim_checkpoint checkpoint;
     const struct sim_site_window *windows;
     uint32_t windows_count;
+    const struct sim_shed *sheds;
+    uint32_t sheds_count;
 };
 
 struct sim_faults sim_faults_init(void); /* nothing breaks, nothing is saved */

@@ -1,6 +1,7 @@
 #include "sim/fleet.h"
 
 #include "base/file.h"
+#include "model/tariff_file.h"
 #include "sim/keys.h"
 
 #include <errno.h>
@@ -149,6 +150,7 @@ static const struct sim_table pool_table = {
     .check = check_pool,
 };
 
+#define TARIFF_ROWS_MAX_SIM 105408u /* three years of quarter hours */
 #define PRICE_MICRO_MAX 1000000000000LL
 static const struct sim_key tariff_keys[] = {
     { .name = "power_price",
@@ -175,6 +177,81 @@ static const struct sim_table tariff_table = {
     .keys_count = ARRAY_COUNT(tariff_keys),
 };
 
+static void row_defaults(void *target)
+{
+    *(struct sim_series_row *)target = (struct sim_series_row){ TARIFF_UNKNOWN, TARIFF_UNKNOWN,
+                                                                TARIFF_UNKNOWN, TARIFF_UNKNOWN };
+}
+
+static const struct sim_key row_keys[] = {
+    { .name = "price",
+      .kind = SIM_KEY_MICRO,
+      .offset = offsetof(struct sim_series_row, price_micro),
+      .min = -PRICE_MICRO_MAX,
+      .max = PRICE_MICRO_MAX },
+    { .name = "carbon",
+      .kind = SIM_KEY_MILLI,
+      .offset = offsetof(struct sim_series_row, carbon_mg),
+      .max = 10000000 },
+    { .name = "green",
+      .kind = SIM_KEY_MICRO,
+      .offset = offsetof(struct sim_series_row, green_ppm),
+      .max = 1000000 },
+    { .name = "cap",
+      .kind = SIM_KEY_MILLI,
+      .offset = offsetof(struct sim_series_row, cap_milliwatts),
+      .max = 1000000000000LL },
+};
+static const struct sim_table row_table = {
+    .what = "a row of a series",
+    .size = sizeof(struct sim_series_row),
+    .keys = row_keys,
+    .keys_count = ARRAY_COUNT(row_keys),
+    .defaults = row_defaults,
+};
+
+static void series_defaults(void *target)
+{
+    *(struct sim_tariff_series *)target =
+        (struct sim_tariff_series){ .slot_ms = 3600000, .ahead_ms = DAY_MS };
+}
+
+static int check_series(struct sim_reader *reader, const struct spec_step *step,
+                        const void *target)
+{
+    const struct sim_tariff_series *series = target;
+
+    if (!series->file[0] == !series->rows_count)
+        return sim_refuse(reader, step, "series: expected either file or rows");
+    return 0;
+}
+
+static const struct sim_key series_keys[] = {
+    { .name = "file", .kind = SIM_KEY_NAME, .offset = offsetof(struct sim_tariff_series, file) },
+    { .name = "slot",
+      .kind = SIM_KEY_DURATION,
+      .offset = offsetof(struct sim_tariff_series, slot_ms),
+      .min = TARIFF_SLOT_MS_MIN,
+      .max = TARIFF_SLOT_MS_MAX },
+    { .name = "ahead",
+      .kind = SIM_KEY_DURATION,
+      .offset = offsetof(struct sim_tariff_series, ahead_ms),
+      .max = 30 * DAY_MS },
+    { .name = "rows",
+      .kind = SIM_KEY_LIST,
+      .offset = offsetof(struct sim_tariff_series, rows),
+      .count_offset = offsetof(struct sim_tariff_series, rows_count),
+      .table = &row_table },
+};
+static const struct sim_table series_table = {
+    .what = "a series",
+    .size = sizeof(struct sim_tariff_series),
+    .keys = series_keys,
+    .keys_count = ARRAY_COUNT(series_keys),
+    .defaults = series_defaults,
+    .check = check_series,
+};
+
 static const struct sim_key site_keys[] = {
     { .name = "name",
       .kind = SIM_KEY_NAME,
@@ -186,6 +263,10 @@ static const struct sim_key site_keys[] = {
       .kind = SIM_KEY_OBJECT,
       .offset = offsetof(struct sim_site, tariff),
       .table = &tariff_table },
+    { .name = "series",
+      .kind = SIM_KEY_OBJECT,
+      .offset = offsetof(struct sim_site, series),
+      .table = &series_table },
     { .name = "pools",
       .kind = SIM_KEY_LIST,
       .needed = true,
@@ -325,6 +406,54 @@ int sim_fleet_finish(struct sim_fleet *fleet, const struct catalogue *catalogue,
     return rc;
 }
 
+static int load_series(struct sim_fleet *fleet, struct sim_site *site, const char *file,
+                       struct err *err)
+{
+    CLEANUP(buf_fini) struct buf path = buf_init(4096);
+    const char *slash = strrchr(file, '/');
+    struct tariff_file table;
+    int rc;
+
+    buf_add(&path, file, slash ? (size_t)(slash - file) + 1 : 0);
+    buf_add_text(&path, site->series.file);
+    rc = tariff_file_read(path.data, TARIFF_ROWS_MAX_SIM, &table, err);
+    if (rc < 0)
+        return rc;
+    site->series.from_ms = table.from_ms;
+    site->series.slot_ms = table.slot_ms;
+    site->series.rows = arena_alloc(&fleet->arena, table.count, sizeof(*site->series.rows));
+    site->series.rows_count = site->series.rows ? table.count : 0;
+    for (uint32_t i = 0; i < site->series.rows_count; i++) {
+        const struct tariff_file_row *row = &table.rows[i];
+
+        site->series.rows[i] = (struct sim_series_row){
+            row->price_micro, row->carbon_mg, row->green_ppm,
+            row->cap_w == TARIFF_FILE_UNKNOWN ? TARIFF_UNKNOWN : row->cap_w * 1000
+        };
+    }
+    tariff_file_fini(&table);
+    if (!site->series.rows_count)
+        return err_set(err, -ENOMEM, "out of memory");
+    if (site->series.slot_ms < TARIFF_SLOT_MS_MIN || site->series.slot_ms > TARIFF_SLOT_MS_MAX)
+        return err_set(err, -EINVAL, "%s: slots of a minute to a day", path.data);
+    return 0;
+}
+
+static int load_all_series(struct sim_fleet *fleet, const char *file, struct err *err)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < fleet->sites_count; i++) {
+        struct sim_site *site = &fleet->sites[i];
+
+        if (site->series.file[0])
+            rc = load_series(fleet, site, file, err);
+        else if (site->series.rows_count)
+            site->series.from_ms = fleet->start_ms / site->series.slot_ms * site->series.slot_ms;
+    }
+    return rc;
+}
+
 int sim_fleet_read(const char *file, const char *text, size_t len,
                    const struct catalogue *catalogue, struct sim_fleet **fleet_out, struct err *err)
 {
@@ -334,6 +463,9 @@ int sim_fleet_read(const char *file, const char *text, size_t len,
     if (!fleet)
         return err_set(err, -ENOMEM, "out of memory");
     rc = sim_text_read(file, text, len, &fleet_table, &fleet->arena, fleet, err);
+    if (rc < 0)
+        return rc;
+    rc = load_all_series(fleet, file, err);
     if (rc < 0)
         return rc;
     rc = sim_fleet_finish(fleet, catalogue, err);

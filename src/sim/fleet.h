@@ -9,6 +9,7 @@
 #include "model/chip.h"
 #include "model/inventory.h"
 #include "sched/figures.h"
+#include "sched/tariff.h"
 
 #define SIM_SITES_MAX 1000u
 #define SIM_NODES_MAX 1000000u /* of the fleet */
@@ -39,9 +40,22 @@ struct sim_pool {
     uint32_t first_node;       /* index in the site of its first one */
     struct chip_figures figures;
 };
+/* What a kWh costs and emits, slot by slot, over and over; TARIFF_UNKNOWN = as the tariff says. */
+struct sim_series_row {
+    int64_t price_micro, carbon_mg, green_ppm, cap_milliwatts;
+};
+struct sim_tariff_series {
+    char file[MODEL_NAME_BYTES]; /* beside the fleet file: see model/tariff_file.h; "" = rows */
+    int64_t from_ms;             /* Unix ms of the first row's slot */
+    int64_t slot_ms;
+    int64_t ahead_ms; /* known so long before */
+    struct sim_series_row *rows;
+    uint32_t rows_count;
+};
 struct sim_site {
     char name[MODEL_NAME_BYTES], owner[MODEL_NAME_BYTES], region[MODEL_NAME_BYTES];
     struct site_tariff tariff;
+    struct sim_tariff_series series;
     struct sim_pool *pools;
     uint32_t pools_count;
     struct sim_window *windows;

@@ -77,6 +77,30 @@ static void policy_defaults(void *target)
     ((struct sim_policy *)target)->name[0] = '\0';
 }
 
+static const char *const shift_names[] = { "on", "off", NULL };
+static const struct sim_key patient_keys[] = {
+    { .name = "share",
+      .kind = SIM_KEY_MILLI,
+      .needed = true,
+      .offset = offsetof(struct sim_policy, patient_share_milli),
+      .max = 1000 },
+    { .name = "within",
+      .kind = SIM_KEY_DURATION,
+      .needed = true,
+      .offset = offsetof(struct sim_policy, patient_within_ms),
+      .max = 31LL * 24 * 3600 * 1000 },
+    { .name = "checkpoints",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_policy, patient_saves),
+      .choices = switch_names },
+};
+static const struct sim_table patient_table = {
+    .what = "patience",
+    .size = sizeof(struct sim_policy),
+    .keys = patient_keys,
+    .keys_count = ARRAY_COUNT(patient_keys),
+};
+
 static const struct sim_key policy_keys[] = {
     { .name = "name", .kind = SIM_KEY_NAME, .offset = offsetof(struct sim_policy, name) },
     { .name = "limits",
@@ -108,6 +132,11 @@ static const struct sim_key policy_keys[] = {
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, preempts_not),
       .choices = switch_off_names },
+    { .name = "shift",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_policy, shifts_not),
+      .choices = shift_names },
+    { .name = "patient", .kind = SIM_KEY_OBJECT, .offset = 0, .table = &patient_table },
     { .name = "quotas",
       .kind = SIM_KEY_LIST,
       .offset = offsetof(struct sim_policy, quotas),

@@ -131,6 +131,10 @@ static json_t *sites_json(const struct sim_report *report, const struct sim_resu
         }
         json_object_set_new(object, "watts",
                             means_json(result, sim_series_of_site(result, i), 1000));
+        json_object_set_new(object, "price_micro_per_h",
+                            means_json(result, sim_series_of_site_money(result, i), 1));
+        json_object_set_new(object, "carbon_mg_per_h",
+                            means_json(result, sim_series_of_site_carbon(result, i), 1000));
         json_object_set_new(object, "groups", groups);
         json_array_append_new(list, object);
     }
@@ -213,6 +217,9 @@ static json_t *result_json(const struct sim_report *report, const struct sim_res
     set_number(object, "energy_mj", (uint64_t)result->energy_mj);
     set_number(object, "carbon_ug", (uint64_t)result->carbon_ug);
     set_number(object, "price_micro", (uint64_t)result->price_micro);
+    set_number(object, "deadlines", result->deadlines);
+    set_number(object, "deadlines_missed", result->deadlines_missed);
+    set_number(object, "grid_events", result->sheds);
     set_number(object, "attempts_power_unknown", result->power_unknown);
     set_number(object, "attempts_speed_unknown", result->speed_unknown);
     json_object_set_new(object, "faults", faults_json(result));

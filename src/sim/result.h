@@ -51,6 +51,8 @@ struct sim_result {
         cut_off; /* cut off: ran at the end (--until) */
     uint64_t attempts, restarts, passes, steps;
     uint64_t yields; /* of the restarts: attempts that made way */
+    uint64_t sheds;               /* grid events */
+    uint64_t deadlines, deadlines_missed; /* jobs that ended by themselves and had one */
     uint64_t node_failures, chip_failures, link_failures, site_failures, windows;
     struct sim_spread wait[CLASS_COUNT], wait_all; /* submit to first start */
     struct sim_spread turnaround; /* submit to end, of jobs that ended by themselves */
@@ -81,6 +83,14 @@ static inline uint32_t sim_series_of_group(uint32_t group)
 static inline uint32_t sim_series_of_site(const struct sim_result *result, uint32_t site)
 {
     return SIM_SERIES_NETWORK_COUNT + result->groups_count + site; /* mW */
+}
+static inline uint32_t sim_series_of_site_money(const struct sim_result *result, uint32_t site)
+{
+    return sim_series_of_site(result, result->sites_count + site); /* micro-units an hour */
+}
+static inline uint32_t sim_series_of_site_carbon(const struct sim_result *result, uint32_t site)
+{
+    return sim_series_of_site(result, 2 * result->sites_count + site); /* ug an hour */
 }
 /* Sorts `times`. */
 struct sim_spread sim_spread_of(int64_t *times, uint64_t count);
