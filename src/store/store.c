@@ -130,13 +130,6 @@ static int open_folders(struct store *store, struct err *err)
         rc = open_folder(store->fd, "roots", &store->roots_fd, err);
     if (rc == 0)
         rc = open_folder(store->fd, "tmp", &store->tmp_fd, err);
-    for (unsigned i = 0; rc == 0 && i < 256; i++) {
-        char name[3];
-
-        snprintf(name, sizeof(name), "%02x", i);
-        if (mkdirat(store->chunks_fd, name, 0700) < 0 && errno != EEXIST)
-            rc = err_set(err, -errno, "store: chunks/%s: %s", name, strerror(errno));
-    }
     return rc;
 }
 

@@ -137,6 +137,8 @@ static int verify_folder(struct store *store, unsigned number, struct chunk_list
     DIR *dir;
 
     fd = openat(store->chunks_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
     dir = fd < 0 ? NULL : store_list(fd);
     if (!dir)
         return err_set(err, -errno, "store: chunks/%s: %s", name, strerror(errno));

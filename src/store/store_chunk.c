@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void store_chunk_path(const struct store_id *id, char path_out[STORE_PATH_BYTES])
@@ -59,6 +60,18 @@ static int keep_pending(struct store *store, const struct store_id *id, const vo
     return 0;
 }
 
+/* The 256 folders are made as they are needed. */
+static int give_name(struct store *store, const char *path)
+{
+    char folder[3] = { path[0], path[1], '\0' };
+
+    if (renameat(store->tmp_fd, path + 3, store->chunks_fd, path) == 0)
+        return 0;
+    if (errno != ENOENT || (mkdirat(store->chunks_fd, folder, 0700) < 0 && errno != EEXIST))
+        return -errno;
+    return renameat(store->tmp_fd, path + 3, store->chunks_fd, path) < 0 ? -errno : 0;
+}
+
 int store_flush(struct store *store, struct err *err)
 {
     char path[STORE_PATH_BYTES];
@@ -76,8 +89,9 @@ int store_flush(struct store *store, struct err *err)
         rc = store_step(store, "chunk rename", err);
         if (rc < 0)
             return rc;
-        if (renameat(store->tmp_fd, path + 3, store->chunks_fd, path) < 0)
-            return err_set(err, -errno, "store: chunk %s: %s", path + 3, strerror(errno));
+        rc = give_name(store, path);
+        if (rc < 0)
+            return err_set(err, rc, "store: chunk %s: %s", path + 3, strerror(-rc));
         store->pending_count--;
     }
     store->pending_bytes = 0;
