@@ -1,0 +1,75 @@
+# What jobs say of their work and of topology, as a user meets it: learned, shown, waited for.
+
+load common
+
+setup_file() {
+    STATE=$(mktemp -d /var/tmp/mains-e2e.XXXXXX)/state
+    export STATE
+    mkdir -p "$STATE"
+    chmod 700 "$STATE"
+    echo '{"domains": {"rack": "r7"}}' >"$STATE/site.json"
+    network_start
+    export MAINS_STATE=$STATE
+    DIR=$(dirname "$STATE")
+    export DIR TOKEN
+}
+
+teardown_file() { network_stop; }
+
+setup() { cd "$DIR" || return; }
+
+mains() { "$MAINS" "$@"; }
+
+@test "a class of work is declared, planned by, learned and listed" {
+    run mains rates
+    [ "$status" -eq 0 ]
+    [[ $output == *"No rates"* ]]
+    cat >job.yaml <<'YAML'
+run: sleep 0.3
+duration: 1m
+work: {class: nap, units: 3, seconds_per_unit: {cpu: 5}}
+YAML
+    mains plan job.yaml | grep -q '5 s declared +-30%'
+    run mains rates # a plan changes nothing
+    [[ $output == *"No rates"* ]]
+    mains run job.yaml
+    wait_for 10 sh -c 'mains() { "$MAINS" "$@"; }; mains rates --json | jq -e ".rates[0].runs == 1"'
+    mains rates --json | jq -e '.rates[0] | .class == "nap" and .tenant == "local" and .chip == "cpu" and
+        .source == "learned" and .declared_seconds == 5 and .seconds_per_unit < 5'
+    mains rates | grep -q '^nap  *local  *cpu  *1 .*learned'
+    api GET '/api/v1/rates?class=nap&gang=4' >answer
+    head -n 1 answer | jq -e '.rates | length == 1 and .[0].source == "carried"'
+    run api GET '/api/v1/rates?gang=0'
+    [ "${lines[-1]}" = 400 ]
+}
+
+@test "why tells the pace of a job that waits" {
+    id=$(mains submit --json --begin 1h job.yaml | jq -r .id)
+    mains why "$id" | grep -q 'Its work: .* s a unit (learned of 1 run'
+    mains cancel "$id"
+}
+
+@test "a gang that no rack can hold waits, and why says so; wrong keys are refused" {
+    cpus=$(mains nodes --json | jq '.[0].cpus')
+    printf 'run: "true"\ntasks: %s\ntopology: {within: rack, hard: true}\n' "$cpus" >fits.yaml
+    mains run fits.yaml
+    printf 'run: "true"\ntopology: {within: row}\n' >bad.yaml
+    run mains submit bad.yaml
+    [ "$status" -ne 0 ]
+    [[ $output == *"bad.yaml:2:20: topology.within: expected "* ]]
+    printf 'run: "true"\nwork: {units: 3}\n' >bad.yaml
+    run mains submit bad.yaml
+    [[ $output == *"work: expected class"* ]]
+    mains nodes --json | jq -e '.[0].rack == "r7"'
+}
+
+@test "expected fill is switched on and off, and stays after a restart" {
+    mains policy | grep -q '^fill *off$'
+    mains policy --fill on | grep -q '^fill *on$'
+    mains run -- true
+    kill -9 "$(controller_pid)"
+    wait_for 10 sh -c '"$MAINS" policy 2>/dev/null | grep -q "^fill *on$"'
+    mains run -- true
+    mains policy --fill off | grep -q '^fill *off$'
+    mains journal verify
+}
