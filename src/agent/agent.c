@@ -265,6 +265,7 @@ static int open_handles(struct agent *agent, struct err *err)
     uv_timer_start(&agent->minute, on_minute, METER_TICK_MS, METER_TICK_MS);
     if (agent->executor->ops->discover)
         agent_start_tick(agent);
+    agent->renewal = renewal_create(&agent->loop, agent->config->state_dir);
     return open_session(agent, err);
 }
 
@@ -279,6 +280,7 @@ static void close_loop(struct agent *agent)
 {
     logread_destroy(agent->logread);
     session_destroy(agent->session);
+    renewal_destroy(agent->renewal);
     uv_run(&agent->loop, UV_RUN_NOWAIT); /* lets those who free their own handles do it */
     uv_walk(&agent->loop, close_handle, NULL);
     while (uv_run(&agent->loop, UV_RUN_DEFAULT) != 0)

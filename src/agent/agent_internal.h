@@ -5,6 +5,7 @@
 #include "agent/executor.h"
 #include "agent/logread.h"
 #include "agent/meter.h"
+#include "agent/renew.h"
 #include "agent/session.h"
 #include "agent/site.h"
 #include "agent/tenants.h"
@@ -27,6 +28,7 @@ struct agent {
 
     struct executor *executor;
     struct session *session;
+    struct renewal *renewal; /* of the certificate; NULL where it has none */
     struct logread *logread;
     struct tenants *tenants; /* NULL unless root */
     struct site site;

@@ -1,5 +1,6 @@
 #include "agent/session.h"
 
+#include "agent/membership.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -28,6 +29,9 @@ struct session {
     enum session_state state;
     uint64_t number;
     char base_url[URL_BYTES_MAX], token[TOKEN_BYTES_MAX];
+    char pin[CA_PIN_BYTES];        /* of the controller's TLS key; "" = plain */
+    struct membership *membership; /* NULL: the local site, that has a token */
+    uint32_t tries;
     struct http_pending *stream, *post;
     struct buf queue;  /* whole lines not yet sent */
     size_t on_its_way; /* bytes at the front of `queue` that the running POST carries */
@@ -85,17 +89,30 @@ static void on_posted(void *context, const struct http_answer *answer)
     session_flush(session);
 }
 
+static void identify(const struct session *session, struct http_call *call)
+{
+    const struct membership *membership = session->membership;
+
+    call->pin_sha256 = session->pin[0] ? session->pin : NULL;
+    if (membership) {
+        call->client_cert_pem = membership->cert_pem;
+        call->client_key_pem = membership->key_pem;
+    } else {
+        call->bearer = session->token;
+    }
+}
+
 static int post(struct session *session, const char *url, const void *body, size_t len,
                 http_done_fn done, struct err *err)
 {
     struct http_call call = { .method = "POST",
                               .url = url,
-                              .bearer = session->token,
                               .content_type = "application/x-ndjson",
                               .body = body,
                               .body_len = len,
                               .timeout_ms = POST_TIMEOUT_MS };
 
+    identify(session, &call);
     return http_client_call(session->client, &call, NULL, done, session, &session->post, err);
 }
 
@@ -209,7 +226,6 @@ static void on_greeted(void *context, const struct http_answer *answer)
     char url[URL_BYTES_MAX + 256], why[320];
     struct http_call call = { .method = "GET",
                               .url = url,
-                              .bearer = session->token,
                               .silence_timeout_ms = WIRE_SILENCE_MS_MAX };
     json_t *root = NULL;
     json_t *number;
@@ -231,6 +247,7 @@ static void on_greeted(void *context, const struct http_answer *answer)
     snprintf(url, sizeof(url), "%s" PATH_STREAM "?site=%s&incarnation=%" PRIu64 "&session=%" PRIu64,
              session->base_url, session->config.site, session->config.incarnation, session->number);
     session->state = SESSION_OPEN;
+    identify(session, &call);
     if (http_client_call(session->client, &call, on_stream_data, on_stream_done, session,
                          &session->stream, &err) < 0) {
         break_off(session, err.text);
@@ -248,9 +265,18 @@ static int read_endpoint(struct session *session, struct err *err)
     CLEANUP(freep) char *path = path_format("%s/endpoint.json", session->config.state_dir);
     CLEANUP(buf_fini) struct buf text = buf_init(65536);
     json_t *root;
-    const char *url;
+    const char *url, *pin;
     int rc;
 
+    session->pin[0] = '\0';
+    if (session->membership) {
+        const struct membership *membership = session->membership;
+
+        snprintf(session->base_url, sizeof(session->base_url), "%s",
+                 membership->urls[session->tries++ % membership->urls_count]);
+        snprintf(session->pin, sizeof(session->pin), "%s", membership->pin);
+        return 0;
+    }
     if (session->config.controller_url) {
         snprintf(session->base_url, sizeof(session->base_url), "%s",
                  session->config.controller_url);
@@ -265,6 +291,9 @@ static int read_endpoint(struct session *session, struct err *err)
     url = json_string_value(json_object_get(root, "url"));
     if (url)
         snprintf(session->base_url, sizeof(session->base_url), "%s", url);
+    pin = json_string_value(json_object_get(root, "pin"));
+    if (pin)
+        snprintf(session->pin, sizeof(session->pin), "%s", pin);
     json_decref(root);
     return url ? 0 : err_set(err, -EBADMSG, "%s: names no url", path);
 }
@@ -295,9 +324,15 @@ static int greet(struct session *session, struct err *err)
                                   .incarnation = session->config.incarnation };
     char url[URL_BYTES_MAX + 256];
     size_t len;
-    int rc = read_endpoint(session, err);
+    int rc;
 
+    membership_free(TAKE(session->membership));
+    rc = membership_load(session->config.state_dir, &session->membership, err);
+    if (rc == -ENOENT)
+        rc = 0;
     if (rc == 0)
+        rc = read_endpoint(session, err);
+    if (rc == 0 && !session->membership)
         rc = read_token(session, err);
     if (rc < 0)
         return rc;
@@ -354,6 +389,7 @@ static void free_session(uv_handle_t *handle)
 
     buf_fini(&session->queue);
     buf_fini(&session->line);
+    membership_free(session->membership);
     free(session);
 }
 

@@ -5,6 +5,7 @@
 #include "cli/listen.h"
 #include "cli/place.h"
 #include "controller/controller.h"
+#include "model/units.h"
 
 #include <string.h>
 
@@ -16,6 +17,8 @@ static const struct cli_option controller_options[] = {
     { "listen", 0, "ADDR:PORT", NULL, "Where the API answers." },
     { "cert", 0, "FILE", NULL, "TLS certificate (PEM)." },
     { "key", 0, "FILE", NULL, "Its key (PEM)." },
+    { "tls", 0, NULL, NULL, "TLS on loopback too, with a certificate of its own." },
+    { "cert-life", 0, "DURATION", NULL, "How long a joined site's certificate holds." },
     { "metrics-open", 0, NULL, NULL, "/metrics needs no token, wherever it is asked from." },
     { 0 },
 };
@@ -54,9 +57,13 @@ static int run_controller(const struct cli_args *args)
         .metrics_open = cli_args_has(args, "metrics-open"),
         .log_level = level_of(args),
     };
+    const char *life = cli_args_get(args, "cert-life");
     struct listen_place place;
     struct err err;
 
+    config.tls = cli_args_has(args, "tls");
+    if (life && units_parse_duration(life, &config.cert_life_ms, &err) < 0)
+        return cli_fail_text(CLI_FAILED, "--cert-life: %s", err.text);
     if (listen_parse(listen ? listen : "127.0.0.1", CONTROLLER_PORT_DEFAULT, &place, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
     if (place_find_state(args, &state, &err) < 0)

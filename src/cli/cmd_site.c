@@ -1,5 +1,6 @@
 #include "cli/commands.h"
 #include "cli/remote.h"
+#include "cli/site_join.h"
 #include "cli/site_power.h"
 
 #include <string.h>
@@ -53,19 +54,25 @@ static int run(const struct cli_args *args)
         return site_tariff_run(args);
     if (args->rest_count > 2)
         return cli_fail_text(CLI_USAGE, "site %s: too many arguments", args->rest[0]);
+    if (site_join_has(args->rest[0]))
+        return site_join_run(args);
     return strcmp(args->rest[0], "shed") == 0 ? site_shed_run(args) : run_action(args);
 }
 
 const struct cli_command cmd_site = {
     .name = "site",
-    .summary = "what a site's power costs, cuts, and sites that are gone for good",
-    .usage = "tariff|shed|forget|readmit [OPTION...] SITE [FILE.csv]",
+    .summary = "let sites join, drain and remove them; what their power costs",
+    .usage = "token|show|drain|resume|remove|tariff|shed|forget|readmit [OPTION...] SITE [FILE.csv]",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
-    .options = { options },
-    .arguments = { { "ACTION", "tariff|shed|forget|readmit", false, false },
+    .options = { options, site_join_options },
+    .arguments = { { "ACTION", "token|show|drain|resume|remove|tariff|shed|forget|readmit", false, false },
                    { "SITE", NULL, false, false },
                    { "FILE", NULL, true, false } },
     .text =
+        "`token` prints the line with which another machine joins as SITE: it is good once. `drain` "
+        "lets no new work go there, and what runs go on, until `resume`. `remove` ends its "
+        "certificate at once, and jobs that the network counted there are lost (it is refused while "
+        "jobs run, but for --force).\n\n"
         "`tariff` shows, or with FILE.csv (columns time, price, carbon, green, cap: the start of a "
         "slot, money and g of CO2 a kWh, share, W) or options tells, what power costs. Usage is "
         "billed by the hours in which it was drawn, and jobs with a deadline and a duration whose "
@@ -77,7 +84,8 @@ const struct cli_command cmd_site = {
         "them as lost (jobs start again elsewhere as they allow) and refuses the site's name until "
         "`readmit`. It is refused while the site's agent is heard. Be sure that nothing of it "
         "still runs: mains cannot see. When it is readmitted, its agent stops what it still has.",
-    .examples = { { "mains site tariff home prices.csv", "Tomorrow's prices, by the hour." },
+    .examples = { { "mains site token lab2 --owner physics", "Paste what it prints there." },
+                  { "mains site tariff home prices.csv", "Tomorrow's prices, by the hour." },
                   { "mains site tariff home --price 0.21 --carbon 380", "The same at all hours." },
                   { "mains site shed home --percent 25 --for 3h --within 30s", "A grid event." },
                   { "mains site forget old-name --reason 'renamed'", "End what it held." },

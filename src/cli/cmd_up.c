@@ -29,10 +29,13 @@ static const struct cli_option options[] = {
     { "detach", 'd', NULL, NULL,
       "Go into the background once the network is ready; the log is DIR/up.log." },
     { "listen", 'l', "ADDR:PORT", NULL,
-      "Where the API answers (127.0.0.1:7743; port 0 = any free one). Other addresses than "
-      "loopback need --cert and --key." },
-    { "cert", 0, "FILE", NULL, "TLS certificate (PEM)." },
+      "Where the API answers (127.0.0.1:7743; port 0 = any free one). On other addresses than "
+      "loopback it serves TLS only, with a certificate of its own where --cert names none." },
+    { "cert", 0, "FILE", NULL, "TLS certificate (PEM); goes with --key." },
     { "key", 0, "FILE", NULL, "Its key (PEM)." },
+    { "tls", 0, NULL, NULL, "Serve TLS on loopback too, with a certificate of the network's own." },
+    { "cert-life", 0, "DURATION", NULL,
+      "How long the certificate of a site that joined holds; it is renewed before (90d)." },
     { "metrics-open", 0, NULL, NULL,
       "/metrics needs no token, also where the API listens beyond loopback." },
     { "site", 0, "NAME", NULL, "The name of the site here (this machine's)." },
@@ -103,6 +106,9 @@ static void describe_children(struct up *up, const struct cli_args *args)
     add_arg(controller, up->listen);
     add_pair(controller, "--cert", up->cert);
     add_pair(controller, "--key", up->key);
+    if (cli_args_has(args, "tls"))
+        add_arg(controller, "--tls");
+    add_pair(controller, "--cert-life", cli_args_get(args, "cert-life"));
     if (cli_args_has(args, "metrics-open"))
         add_arg(controller, "--metrics-open");
     add_pair(agent, "--site", cli_args_get(args, "site"));
@@ -165,6 +171,7 @@ static bool controller_is_ready(struct up *up, struct remote *remote)
     if (!remote->easy) {
         remote->state = strdup(up->state);
         remote->url = strdup(up->endpoint.url);
+        remote->pin = up->endpoint.pin[0] ? strdup(up->endpoint.pin) : NULL;
         remote->easy = http_easy_create();
         if (!remote->state || !remote->url || !remote->easy)
             return false;
@@ -402,19 +409,14 @@ static int check_listen(const struct cli_args *args, const struct listen_place *
     struct in_addr four;
     struct in6_addr six;
     bool is_four = inet_pton(AF_INET, place->address, &four) == 1;
-    bool loopback = is_four && ntohl(four.s_addr) >> 24 == 127;
+    bool cert = cli_args_has(args, "cert");
 
     if (!is_four && inet_pton(AF_INET6, place->address, &six) != 1)
         return cli_fail_text(CLI_USAGE,
                              "--listen: \"%s\": expected an IP address such as 127.0.0.1",
                              place->address);
-    if (!is_four)
-        loopback = IN6_IS_ADDR_LOOPBACK(&six);
-    if (!loopback && (!cli_args_has(args, "cert") || !cli_args_has(args, "key")))
-        return cli_fail_text(CLI_USAGE,
-                             "--listen %s: plain HTTP is served on loopback only: give --cert and "
-                             "--key",
-                             place->address);
+    if (cert != cli_args_has(args, "key"))
+        return cli_fail_text(CLI_USAGE, "--cert and --key go together");
     return CLI_OK;
 }
 

@@ -82,6 +82,7 @@ static int call(struct follow *follow, const char *method, const char *path, htt
     struct http_call request = { .method = method,
                                  .url = url,
                                  .bearer = follow->config->remote->token,
+                                 .pin_sha256 = follow->config->remote->pin,
                                  .silence_timeout_ms = silence_ms };
 
     if (!url)

@@ -109,19 +109,20 @@ int place_read_endpoint(const char *state, struct place_endpoint *endpoint_out, 
     CLEANUP(freep) char *path = path_format("%s/endpoint.json", state);
     CLEANUP(buf_fini) struct buf text = buf_init(65536);
     json_t *root;
-    const char *url = NULL;
+    const char *url = NULL, *pin = "";
     json_int_t pid = 0;
     int rc = path ? file_read(path, &text, err) : -ENOMEM;
 
     if (rc < 0)
         return rc;
     root = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
-    if (json_unpack(root, "{s:s, s?I}", "url", &url, "pid", &pid) < 0 ||
-        strlen(url) >= sizeof(endpoint_out->url)) {
+    if (json_unpack(root, "{s:s, s?I, s?s}", "url", &url, "pid", &pid, "pin", &pin) < 0 ||
+        strlen(url) >= sizeof(endpoint_out->url) || strlen(pin) >= sizeof(endpoint_out->pin)) {
         json_decref(root);
         return err_set(err, -EBADMSG, "%s: not of the form {\"url\":...,\"pid\":...}", path);
     }
     snprintf(endpoint_out->url, sizeof(endpoint_out->url), "%s", url);
+    snprintf(endpoint_out->pin, sizeof(endpoint_out->pin), "%s", pin);
     endpoint_out->pid = (pid_t)pid;
     json_decref(root);
     return 0;

@@ -21,7 +21,8 @@ int place_find_holder(const char *state, struct place_holder *holder_out);
 
 struct place_endpoint {
     char url[256];
-    pid_t pid; /* of the controller */
+    char pin[64]; /* of its TLS key; "" = none: plain, or a certificate that others signed */
+    pid_t pid;    /* of the controller */
 };
 /* DIR/endpoint.json. -ENOENT when it is not there, -EBADMSG when it is not of the form. */
 int place_read_endpoint(const char *state, struct place_endpoint *endpoint_out, struct err *err);

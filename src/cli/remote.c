@@ -40,6 +40,7 @@ static int find_url(const struct cli_args *args, struct remote *remote, struct e
     if (rc < 0)
         return err_set(err, rc, "%s", why.text);
     remote->url = strdup(endpoint.url);
+    remote->pin = endpoint.pin[0] ? strdup(endpoint.pin) : NULL;
     remote->state = TAKE(state);
     return remote->url ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
@@ -97,6 +98,7 @@ void remote_fini(struct remote *remote)
     http_easy_destroy(remote->easy);
     free(remote->url);
     free(remote->token);
+    free(remote->pin);
     free(remote->state);
     memset(remote, 0, sizeof(*remote));
 }
@@ -159,6 +161,7 @@ int remote_send(struct remote *remote, const struct remote_request *request, jso
         .method = request->method,
         .url = url,
         .bearer = remote->token,
+        .pin_sha256 = remote->pin,
         .content_type = request->content_type,
         .body = request->body,
         .body_len = request->body_len,
@@ -222,7 +225,9 @@ int remote_stream(struct remote *remote, const char *path, int (*fn)(void *, con
 {
     CLEANUP(freep) char *url = path_format("%s/api/v1%s", remote->url, path);
     struct http_answer answer = { 0 };
-    struct http_call call = { .method = "GET", .url = url, .bearer = remote->token };
+    struct http_call call = {
+        .method = "GET", .url = url, .bearer = remote->token, .pin_sha256 = remote->pin
+    };
     int rc;
 
     if (!url)

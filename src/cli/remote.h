@@ -13,6 +13,7 @@
 struct remote {
     char *url;   /* without a slash at its end */
     char *token; /* NULL = none */
+    char *pin;   /* of the TLS key it must have; NULL = as the system trusts */
     char
         *state; /* the state folder the network was found in; NULL = named by --url or $MAINS_URL */
     struct http_easy *easy;

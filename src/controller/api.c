@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "controller/members.h"
 #include "controller/metrics.h"
 
 #include <errno.h>
@@ -74,10 +75,49 @@ static const struct route *find_route(const char *method, const char *path,
     return NULL;
 }
 
+/* Who sends this: 1 by a token, 2 by a certificate, 0 nobody that is known. */
+static int find_caller(const struct controller *controller, const struct http_request *request,
+                       struct principal *who_out)
+{
+    const struct principal *who = auth_find(controller->auth, http_request_bearer(request));
+    const char *name, *pin;
+
+    if (who) {
+        *who_out = *who;
+        return 1;
+    }
+    if (http_request_bearer(request) || http_request_client(request, &name, &pin) != 1 ||
+        !members_is_key_of(controller->members, name, pin))
+        return 0;
+    *who_out = (struct principal){ .role = ROLE_SITE, .unix_uid = -1, .unix_gid = -1 };
+    snprintf(who_out->tenant, sizeof(who_out->tenant), "%s", name);
+    snprintf(who_out->user, sizeof(who_out->user), "agent");
+    return 2;
+}
+
+static const char *explain_unknown(const struct controller *controller,
+                                   const struct http_request *request)
+{
+    const char *name, *pin;
+    int rc = http_request_client(request, &name, &pin);
+    const struct member *member = rc == 1 ? members_find(controller->members, name) : NULL;
+
+    if (http_request_bearer(request))
+        return "the token is not known or was revoked";
+    if (rc < 0)
+        return "the client certificate has expired, or is not of this network";
+    if (member && member->removed_ms)
+        return "this site was removed from the network: it may join with a new token only";
+    if (rc == 1)
+        return "this certificate counts no more: the site joined again with another key";
+    return "send a token: Authorization: Bearer mains_...";
+}
+
 size_t api_body_max(void *context, const struct http_request *request)
 {
     const struct controller *controller = context;
     struct path_part params[API_PARAMS_MAX];
+    struct principal who;
     bool path_known;
     const struct route *route =
         find_route(http_request_method(request), http_request_path(request), params, &path_known);
@@ -86,7 +126,7 @@ size_t api_body_max(void *context, const struct http_request *request)
     if (!route || !route->body_max)
         return API_BODY_UNWANTED_MAX;
     /* A big body is read only from someone who is known. */
-    if (route->roles && !auth_find(controller->auth, http_request_bearer(request)))
+    if (route->roles && !find_caller(controller, request, &who))
         return MIN(route->body_max, API_BODY_UNWANTED_MAX);
     return route->body_max;
 }
@@ -101,8 +141,8 @@ void api_handle(void *context, struct http_request *request)
     struct controller *controller = context;
     struct api_call *call = malloc(sizeof(*call));
     struct path_part params[API_PARAMS_MAX] = { 0 };
-    const struct principal *who;
     bool path_known;
+    int known;
 
     if (!call) {
         http_reply(request, 503, "text/plain", "out of memory\n", 14, NULL, 0);
@@ -114,13 +154,10 @@ void api_handle(void *context, struct http_request *request)
     http_request_set_user(request, call);
     call->route =
         find_route(http_request_method(request), http_request_path(request), params, &path_known);
-    who = auth_find(controller->auth, http_request_bearer(request));
-    if (who)
-        call->who = *who;
-    if ((!call->route || !is_public(call->route)) && !who) {
-        api_error(call, 401, "unauthorized", NULL, "%s",
-                  http_request_bearer(request) ? "the token is not known or was revoked"
-                                               : "send a token: Authorization: Bearer mains_...");
+    known = find_caller(controller, request, &call->who);
+    call->by_certificate = known == 2;
+    if ((!call->route || !is_public(call->route)) && !known) {
+        api_error(call, 401, "unauthorized", NULL, "%s", explain_unknown(controller, request));
         return;
     }
     if (!call->route && path_known) {

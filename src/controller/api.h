@@ -34,6 +34,7 @@ struct api_call {
     struct http_request *request;
     const struct route *route;
     struct principal who;         /* role 0 when the route needs none */
+    bool by_certificate;          /* a site that joined, told by its certificate */
     char *params[API_PARAMS_MAX]; /* the path's {names}, in order; freed with the call */
     int64_t started_us;
     void (*gone)(struct api_call *call);

@@ -1,7 +1,10 @@
 /* GET /sites, /nodes, /devices; cordon and uncordon. */
 #include "controller/api_handlers.h"
 
+#include "base/clock.h"
 #include "controller/changes.h"
+#include "controller/job_json.h"
+#include "controller/members.h"
 #include "controller/session.h"
 
 #include <errno.h>
@@ -20,24 +23,70 @@ static json_t *tariff_to_json(const struct site_tariff *tariff)
                      tariff->price_assumed);
 }
 
+/* Attempts that its nodes hold; how many of the nodes take no new ones. */
+static uint32_t count_attempts(const struct grid *grid, uint32_t index, uint32_t *cordoned_out)
+{
+    bool reachable;
+    const struct site_info *site = grid_site_get(grid, index, &reachable);
+    uint32_t attempts = 0;
+    struct node_view view;
+
+    *cordoned_out = 0;
+    for (uint32_t n = 0; n < site->nodes_count; n++)
+        if (grid_node_get(grid, index, n, &view)) {
+            attempts += view.jobs_count;
+            *cordoned_out += view.cordoned;
+        }
+    return attempts;
+}
+
+static json_t *site_to_json(const struct controller *controller, uint32_t index)
+{
+    const struct grid *grid = shell_grid(controller->shell);
+    bool reachable;
+    const struct site_info *site = grid_site_get(grid, index, &reachable);
+    const struct member *member = members_find(controller->members, site->name);
+    uint32_t cordoned;
+    uint32_t attempts = count_attempts(grid, index, &cordoned);
+
+    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:o, s:I, s:b, s:o, s:o, s:o}", "name",
+                     site->name, "owner", site->owner, "region", site->region, "reachable",
+                     reachable, "connected", sessions_is_open(controller->sessions, site->name),
+                     "forgotten", grid_site_is_forgotten(grid, index), "nodes",
+                     (json_int_t)site->nodes_count, "tariff", tariff_to_json(&site->tariff), "jobs",
+                     (json_int_t)attempts, "drained",
+                     site->nodes_count && cordoned == site->nodes_count, "joined_at",
+                     time_to_json(member ? member->joined_ms : 0), "certificate_until",
+                     time_to_json(member && member->pin[0] ? member->cert_until_ms : 0),
+                     "removed_at", time_to_json(member ? member->removed_ms : 0));
+}
+
 void api_sites_list(struct api_call *call)
 {
     const struct grid *grid = shell_grid(call->controller->shell);
     json_t *list = json_array();
 
-    for (uint32_t i = 0; i < grid_site_count(grid); i++) {
-        bool reachable;
-        const struct site_info *site = grid_site_get(grid, i, &reachable);
-
-        json_array_append_new(
-            list,
-            json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:o}", "name", site->name, "owner",
-                      site->owner, "region", site->region, "reachable", reachable, "connected",
-                      sessions_is_open(call->controller->sessions, site->name), "forgotten",
-                      grid_site_is_forgotten(grid, i), "nodes", (json_int_t)site->nodes_count,
-                      "tariff", tariff_to_json(&site->tariff)));
-    }
+    for (uint32_t i = 0; i < grid_site_count(grid); i++)
+        json_array_append_new(list, site_to_json(call->controller, i));
     api_reply_json(call, 200, json_pack("{s:o}", "sites", list));
+}
+
+/* The index of the site in the path; -1: answered. */
+static int find_site(struct api_call *call)
+{
+    int index = grid_site_find(shell_grid(call->controller->shell), call->params[0]);
+
+    if (index < 0)
+        api_error(call, 404, "not_found", "site", "there is no site %s", call->params[0]);
+    return index;
+}
+
+void api_site_get(struct api_call *call)
+{
+    int index = find_site(call);
+
+    if (index >= 0)
+        api_reply_json(call, 200, site_to_json(call->controller, (uint32_t)index));
 }
 
 static json_t *node_to_json(const char *site, bool reachable, const struct node_view *view)
@@ -48,7 +97,7 @@ static json_t *node_to_json(const char *site, bool reachable, const struct node_
     for (uint32_t i = 0; i < info->devices_count; i++)
         free_milli += view->devices_free_milli[i];
     return json_pack(
-        "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b}",
+        "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:s?, s:s?}",
         "site", site, "name", info->name, "state",
         !view->present   ? "gone"
         : !reachable     ? "unreachable"
@@ -60,7 +109,9 @@ static json_t *node_to_json(const char *site, bool reachable, const struct node_
         (json_int_t)info->disk_bytes, "disk_free_bytes", (json_int_t)view->disk_free_bytes,
         "devices", (json_int_t)info->devices_count, "devices_free_milli", (json_int_t)free_milli,
         "jobs", (json_int_t)view->jobs_count, "cpu_model", info->cpu_model, "arch", info->arch,
-        "os", info->os, "energy_measured", info->energy_measured);
+        "os", info->os, "energy_measured", info->energy_measured, "rack",
+        info->rack[0] ? info->rack : NULL, "supernode",
+        info->supernode[0] ? info->supernode : NULL);
 }
 
 static json_t *device_to_json(const char *site, const struct node_view *view, uint32_t index)
@@ -160,6 +211,103 @@ void api_site_forget(struct api_call *call)
 void api_site_readmit(struct api_call *call)
 {
     set_forgotten(call, false);
+}
+
+/* The credentials end at once; what the network thought it ran there is lost. */
+void api_site_remove(struct api_call *call)
+{
+    struct controller *controller = call->controller;
+    struct grid *grid = shell_grid(controller->shell);
+    const char *site = call->params[0];
+    int index = grid_site_find(grid, site);
+    struct event event = { .type = EVENT_SITE_FORGOTTEN };
+    struct change change = { 0 };
+    struct err err = { 0 };
+    uint64_t seq = shell_last_seq(controller->shell);
+    uint32_t cordoned, attempts = index < 0 ? 0 : count_attempts(grid, (uint32_t)index, &cordoned);
+    bool force = false;
+    int rc;
+
+    if (!api_query_bool(call, "force", &force))
+        return;
+    if (attempts && sessions_is_open(controller->sessions, site) && !force) {
+        api_error(call, 409, "conflict", "site",
+                  "site %s runs %" PRIu32 " jobs: drain it first, or use --force", site, attempts);
+        return;
+    }
+    rc = members_remove(controller->members, site, clock_wall_ms(), &err);
+    if (rc < 0) {
+        api_fail(call, rc, &err);
+        return;
+    }
+    sessions_fence(controller->sessions, site);
+    event.site_forgotten.site = site;
+    event.site_forgotten.forgotten = true;
+    event.site_forgotten.by = call->who.user;
+    event.site_forgotten.reason = "removed from the network";
+    rc = index < 0 ? -EALREADY : shell_apply(controller->shell, &event, NULL, &seq, &err);
+    if (rc < 0 && rc != -EALREADY) {
+        api_fail(call, rc, &err);
+        return;
+    }
+    if (rc == 0 && change_from_event(seq, &event, &change))
+        events_note(controller->events, &change);
+    api_reply_durable(call, seq, 200, json_pack("{s:s, s:b}", "site", site, "removed", 1));
+}
+
+/* All nodes of a site at once: no new work, or work again. What runs goes on. */
+static void set_drained(struct api_call *call, bool drained)
+{
+    struct controller *controller = call->controller;
+    int index = find_site(call);
+    uint64_t seq = shell_last_seq(controller->shell);
+    struct node_view view;
+    char name[MODEL_NAME_BYTES];
+    char text[REASON_BYTES];
+    bool reachable;
+    uint32_t nodes;
+
+    if (index < 0)
+        return;
+    nodes = grid_site_get(shell_grid(controller->shell), (uint32_t)index, &reachable)->nodes_count;
+    snprintf(text, sizeof(text), "site drained by %s", call->who.user);
+    for (uint32_t n = 0; n < nodes; n++) {
+        struct event event = { .type = EVENT_NODE_STATE };
+        struct change change = { 0 };
+        struct err err = { 0 };
+        int rc;
+
+        if (!grid_node_get(shell_grid(controller->shell), (uint32_t)index, n, &view))
+            continue;
+        snprintf(name, sizeof(name), "%s", view.info->name);
+        event.node_state.site = call->params[0];
+        event.node_state.node = name;
+        event.node_state.device = -1;
+        event.node_state.cordoned = drained;
+        event.node_state.reason = drained ? text : "";
+        rc = shell_apply(controller->shell, &event, NULL, &seq, &err);
+        if (rc < 0 && rc != -EALREADY) {
+            api_fail(call, rc, &err);
+            return;
+        }
+        if (rc == 0 && change_from_event(seq, &event, &change))
+            events_note(controller->events, &change);
+    }
+    api_reply_durable(
+        call, seq, 200,
+        json_pack("{s:s, s:b, s:I}", "site", call->params[0], "drained", drained, "jobs",
+                  (json_int_t)count_attempts(shell_grid(controller->shell), (uint32_t)index,
+                                             &nodes)));
+}
+
+void api_site_drain(struct api_call *call)
+{
+    set_drained(call, true);
+}
+
+void api_site_resume(struct api_call *call)
+{
+    set_drained(call, false);
 }
 
 static void set_cordon(struct api_call *call, bool cordoned)

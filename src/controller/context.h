@@ -6,6 +6,8 @@
 
 struct auth;
 struct seal;
+struct door;
+struct members;
 struct history;
 struct sessions;
 struct events;
@@ -21,6 +23,8 @@ struct controller {
     struct shell *shell;
     struct auth *auth;
     struct seal *seal;
+    struct door *door;
+    struct members *members;
     struct history *history;
     struct sessions *sessions;
     struct events *events;

@@ -4,7 +4,9 @@
 #include "base/file.h"
 #include "controller/api.h"
 #include "controller/changes.h"
+#include "controller/door.h"
 #include "controller/history.h"
+#include "controller/members.h"
 #include "controller/metrics.h"
 #include "controller/relay.h"
 #include "controller/seal.h"
@@ -21,7 +23,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PEM_BYTES_MAX (1u << 20)
 #define REPLAY_STAGED_MAX 20000u
 
 /* --- what the shell tells -----------------------------------------------------------------------
@@ -137,34 +138,23 @@ static int recover(struct controller *controller, struct err *err)
     return shell_create(&config, &controller->shell, err);
 }
 
-static int read_pem(const char *path, struct buf *text, struct err *err)
-{
-    return path ? file_read(path, text, err) : 0;
-}
-
 static int start_server(struct controller *controller, struct err *err)
 {
-    CLEANUP(buf_fini) struct buf cert = buf_init(PEM_BYTES_MAX);
-    CLEANUP(buf_fini) struct buf key = buf_init(PEM_BYTES_MAX);
     struct http_server_config config = { .address = controller->config.address,
                                          .port = controller->config.port,
                                          .body_max = api_body_max,
                                          .handle = api_handle,
                                          .gone = api_gone,
                                          .context = controller };
-    int rc = read_pem(controller->config.cert_pem, &cert, err);
+    int rc;
 
-    if (rc == 0)
-        rc = read_pem(controller->config.key_pem, &key, err);
-    if (rc < 0)
-        return rc;
-    config.cert_pem = cert.len ? cert.data : NULL;
-    config.key_pem = key.len ? key.data : NULL;
+    door_fill(controller->door, &config);
     if (!config.address)
         config.address = "127.0.0.1";
     rc = http_server_start(&controller->loop, &config, &controller->server, err);
-    if (key.data)
-        explicit_bzero(key.data, key.len);
+    door_forget_key(controller->door);
+    if (rc == 0)
+        door_set_port(controller->door, http_server_port(controller->server));
     return rc;
 }
 
@@ -174,11 +164,16 @@ static int write_endpoint(struct controller *controller, struct err *err)
     CLEANUP(freep) char *path = path_format("%s/endpoint.json", config->state_dir);
     CLEANUP(buf_fini) struct buf text = buf_init(4096);
     const char *address = config->address ? config->address : "127.0.0.1";
+    const char *pin = door_pin(controller->door);
     bool is_v6 = strchr(address, ':') != NULL;
 
-    buf_printf(&text, "{\"url\":\"%s://%s%s%s:%u\",\"pid\":%d}\n",
-               config->cert_pem ? "https" : "http", is_v6 ? "[" : "", address, is_v6 ? "]" : "",
-               (unsigned)http_server_port(controller->server), (int)getpid());
+    /* Those on this machine need one they can dial. */
+    if (!strcmp(address, "0.0.0.0") || !strcmp(address, "::"))
+        address = is_v6 ? "::1" : "127.0.0.1";
+    buf_printf(&text, "{\"url\":\"%s://%s%s%s:%u\",\"pid\":%d%s%s%s}\n", *pin ? "https" : "http",
+               is_v6 ? "[" : "", address, is_v6 ? "]" : "",
+               (unsigned)http_server_port(controller->server), (int)getpid(),
+               *pin ? ",\"pin\":\"" : "", pin, *pin ? "\"" : "");
     if (!path || text.failed)
         return err_set(err, -ENOMEM, "out of memory");
     return file_write(path, text.data, text.len, 0600, false, err);
@@ -199,6 +194,10 @@ static int start(struct controller *controller, struct err *err)
         rc = auth_open(state_dir, &controller->auth, err);
     if (rc == 0)
         rc = seal_open(state_dir, &controller->seal, err);
+    if (rc == 0)
+        rc = door_open(&controller->config, &controller->door, err);
+    if (rc == 0)
+        rc = members_open(state_dir, &controller->members, err);
     if (rc == 0)
         rc = history_open(&history, &controller->history, err);
     if (rc == 0)
@@ -291,6 +290,8 @@ static void clean_up(struct controller *controller)
     journal_close(controller->journal);
     auth_close(controller->auth);
     seal_close(controller->seal);
+    door_close(controller->door);
+    members_close(controller->members);
     metrics_destroy(controller->metrics);
     uv_walk(&controller->loop, close_walk, NULL);
     uv_run(&controller->loop, UV_RUN_DEFAULT);

@@ -15,8 +15,10 @@ struct controller_config {
     const char *state_dir;          /* exists or is made (0700); see docs/operations.md for files */
     const char *address;            /* NULL = "127.0.0.1" */
     uint16_t port;                  /* 0 = any free one; endpoint.json tells which */
-    const char *cert_pem, *key_pem; /* paths of PEM files; NULL = plain HTTP (loopback only) */
-    bool metrics_open;              /* /metrics needs no token off loopback either */
+    const char *cert_pem, *key_pem; /* paths of PEM files; NULL = own or plain */
+    bool tls;             /* with a certificate of its own, on loopback too; elsewhere always */
+    int64_t cert_life_ms; /* of sites that join; 0 = the default */
+    bool metrics_open;    /* /metrics needs no token off loopback either */
     enum log_level log_level;
     uint32_t snapshot_records; /* take a snapshot every so many records; 0 = the default */
 };

@@ -204,13 +204,13 @@ static void on_drain(uv_timer_t *timer)
     ask(relay);
 }
 
-void relays_take(struct relays *relays, const struct wire_report *report)
+void relays_take(struct relays *relays, const char *site, const struct wire_report *report)
 {
     struct relay *relay = relays->list;
 
     while (relay && relay->request != report->request)
         relay = relay->next;
-    if (!relay || !report->request)
+    if (!relay || !report->request || strcmp(relay->site, site))
         return;
     if (relay->offset < 0)
         relay->offset = report->offset;

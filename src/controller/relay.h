@@ -12,6 +12,7 @@ struct relays;
 struct relays *relays_create(struct controller *controller);
 void relays_destroy(struct relays *relays);
 void relays_handle(struct api_call *call);
-void relays_take(struct relays *relays, const struct wire_report *report); /* REPORT_LOG */
+/* REPORT_LOG of a site; what it was not asked for is dropped. */
+void relays_take(struct relays *relays, const char *site, const struct wire_report *report);
 void relays_tell(struct relays *relays, const struct change *change);
 void relays_site_open(struct relays *relays, const char *site); /* its stream is open again */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/api.h"
+#include "controller/members.h"
 #include "controller/metrics.h"
 #include "controller/relay.h"
 #include "controller/session_command.h"
@@ -353,6 +354,12 @@ static const char *site_of(struct api_call *call)
                   call->who.tenant, site);
         return NULL;
     }
+    /* What joined with a key of its own is not to be played by whoever holds a token. */
+    if (!call->by_certificate && members_find(call->controller->members, site)) {
+        api_error(call, 403, "forbidden", "site",
+                  "site %s speaks with its certificate, not with a token", site);
+        return NULL;
+    }
     return site;
 }
 
@@ -496,6 +503,26 @@ static bool event_from_report(const char *site, const struct wire_report *report
     return false;
 }
 
+/* Is this about an attempt that another site holds now? Those of the past are the grid's to drop.
+ */
+static bool is_others(const struct site_session *session, const struct wire_report *report)
+{
+    struct grid *grid = shell_grid(session->sessions->controller->shell);
+    struct job_view view;
+
+    switch (report->type) {
+    case REPORT_STARTED:
+    case REPORT_PROGRESS:
+    case REPORT_ENDED:
+    case REPORT_UNKNOWN:
+        return grid_find_job(grid, report->attempt.job_id, &view) &&
+               view.epoch == report->attempt.epoch && view.allocation.site[0] &&
+               strcmp(view.allocation.site, session->site) != 0;
+    default:
+        return false;
+    }
+}
+
 /* A report refused for what it says is told once and dropped: repeating it would not help.
  * Negative: the whole post must come again. */
 static int take_report(struct site_session *session, const struct wire_report *report,
@@ -508,7 +535,12 @@ static int take_report(struct site_session *session, const struct wire_report *r
     int rc;
 
     if (report->type == REPORT_LOG) {
-        relays_take(controller->relays, report);
+        relays_take(controller->relays, session->site, report);
+        return 0;
+    }
+    if (is_others(session, report)) {
+        log_warn("site %s: a report on job %" PRIu64 ", which another site runs, is refused",
+                 session->site, report->attempt.job_id);
         return 0;
     }
     if (!event_from_report(session->site, report, &event))

@@ -1,0 +1,258 @@
+#include "agent/membership.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/family.h"
+#include "cli/lent.h"
+#include "cli/place.h"
+#include "wire/join_token.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STOP_MS 10000
+#define CONFIG_BYTES_MAX (1u << 20)
+
+static const struct cli_option options[] = {
+    { "detach", 'd', NULL, NULL, "Go into the background; the log is DIR/up.log." },
+    { "config", 'c', "FILE", NULL,
+      "The owner's settings, copied to DIR/site.json: tariff, and the policy that holds here." },
+    { "region", 0, "NAME", NULL, "Its region." },
+    { "cpus", 0, "N", NULL, "CPUs lent to jobs (all); more than there are overcommits them." },
+    { "memory", 0, "SIZE", NULL, "Memory lent to jobs (all but a reserve for the system)." },
+    { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
+    { "sandbox-off", 0, NULL, NULL,
+      "Run every job outside the sandbox: for machines that allow no namespaces." },
+    { "verbose", 'v', NULL, NULL, "Log more." },
+    { 0 },
+};
+
+struct join {
+    struct family family;
+    struct membership *membership;
+    char *state;
+};
+
+static void add_arg(struct family_child *child, const char *word)
+{
+    uint32_t count = 0;
+
+    while (child->argv[count])
+        count++;
+    if (count < FAMILY_ARGV_MAX)
+        child->argv[count] = word;
+}
+
+static void add_pair(struct family_child *child, const char *option, const char *value)
+{
+    if (!value || !*value)
+        return;
+    add_arg(child, option);
+    add_arg(child, value);
+}
+
+static void describe_agent(struct join *join, const struct cli_args *args)
+{
+    struct family_child *agent = &join->family.children[FAMILY_AGENT];
+
+    add_arg(agent, "mains");
+    add_arg(agent, "agent");
+    add_pair(agent, "--state", join->state);
+    add_pair(agent, "--log", cli_args_has(args, "verbose") ? "debug" : "info");
+    if (cli_args_has(args, "allow-no-sandbox"))
+        add_arg(agent, "--allow-no-sandbox");
+    if (cli_args_has(args, "sandbox-off"))
+        add_arg(agent, "--sandbox-off");
+    /* What the network calls it and knows it for: not the owner's to say anew. */
+    add_pair(agent, "--site", join->membership->site);
+    add_pair(agent, "--owner", join->membership->owner);
+    add_pair(agent, "--region", cli_args_get(args, "region"));
+    add_pair(agent, "--cpus", cli_args_get(args, "cpus"));
+    add_pair(agent, "--memory", cli_args_get(args, "memory"));
+}
+
+static int copy_config(const struct join *join, const char *from, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf text = buf_init(CONFIG_BYTES_MAX);
+    CLEANUP(freep) char *path = path_format("%s/site.json", join->state);
+    int rc = path ? file_read(from, &text, err) : err_set(err, -ENOMEM, "out of memory");
+
+    return rc < 0 ? rc : file_write(path, text.data ? text.data : "", text.len, 0600, true, err);
+}
+
+/* Use the token, where one is given; then what was kept of it. */
+static int find_membership(struct join *join, const struct cli_args *args, struct err *err)
+{
+    struct join_token token;
+    int rc = membership_load(join->state, &join->membership, err);
+
+    if (args->rest_count == 0) {
+        if (rc == -ENOENT)
+            err_set(err, rc, "%s: this place has not joined a network: give the token",
+                    join->state);
+        return rc;
+    }
+    if (rc != -ENOENT && rc < 0)
+        return rc;
+    rc = join_token_parse(args->rest[0], strlen(args->rest[0]), &token, err);
+    if (rc < 0)
+        return rc;
+    if (join->membership && strcmp(join->membership->site, token.site) != 0)
+        return err_set(err, -EEXIST,
+                       "%s is site %s already: use another --state, or `mains leave` first",
+                       join->state, join->membership->site);
+    membership_free(TAKE(join->membership));
+    rc = membership_join(join->state, &token, err);
+    explicit_bzero(&token, sizeof(token));
+    return rc < 0 ? rc : membership_load(join->state, &join->membership, err);
+}
+
+/* CLI_OK in the process that goes on. All that could go wrong for a person to see has been tried.
+ */
+static int detach(struct join *join)
+{
+    pid_t pid;
+    int null, fd;
+
+    join->family.log_path = path_format("%s/up.log", join->state);
+    fd = join->family.log_path
+             ? open(join->family.log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
+             : -1;
+    if (fd < 0)
+        return cli_fail_text(CLI_FAILED, "%s/up.log: %s", join->state, strerror(errno));
+    fflush(stdout);
+    pid = fork();
+    if (pid < 0)
+        return cli_fail_text(CLI_FAILED, "fork: %s", strerror(errno));
+    if (pid > 0)
+        _exit(CLI_OK); /* buffers and handlers are the other's now */
+    join->family.log_fd = fd;
+    setsid();
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0)
+        dup2(null, STDIN_FILENO);
+    dup2(fd, STDOUT_FILENO);
+    dup2(fd, STDERR_FILENO);
+    return chdir("/") < 0 ? CLI_FAILED : CLI_OK;
+}
+
+static int run_agent(struct join *join, const struct cli_args *args)
+{
+    struct place_holder holder = { 0 };
+    struct err err;
+    int code = CLI_OK;
+    int lock_fd = -1;
+
+    if (cli_args_has(args, "detach"))
+        code = detach(join);
+    /* A lock is a process's own: taken by the one that stays. */
+    if (code == CLI_OK && place_lock(join->state, &lock_fd, &holder, &err) < 0)
+        code = cli_fail(CLI_FAILED, &err);
+    if (code != CLI_OK)
+        return code;
+    family_prepare(&join->family);
+    describe_agent(join, args);
+    if (family_start(&join->family, FAMILY_AGENT, &err) < 0 || family_run(&join->family, &err) < 0)
+        code = cli_fail(CLI_FAILED, &err);
+    family_stop(&join->family, STOP_MS);
+    close(lock_fd);
+    return code;
+}
+
+static int run_join(const struct cli_args *args)
+{
+    struct join join = { .family = { .log_fd = -1 } };
+    const char *config = cli_args_get(args, "config");
+    struct place_holder holder;
+    struct lent lent;
+    struct err err;
+    int code = CLI_OK;
+
+    if (lent_parse(args, &lent, &err) < 0)
+        return cli_fail(CLI_USAGE, &err);
+    if (place_find_state(args, &join.state, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    log_setup("join", LOG_INFO);
+    if (dir_make(join.state, 0700, &err) < 0)
+        code = cli_fail(CLI_FAILED, &err);
+    else if (place_find_holder(join.state, &holder) == 0)
+        code = cli_fail_text(CLI_FAILED,
+                             "%s is held by process %jd: stop it with `mains down --state %s`",
+                             join.state, (intmax_t)holder.pid, join.state);
+    else if (config && copy_config(&join, config, &err) < 0)
+        code = cli_fail(CLI_FAILED, &err);
+    else if (find_membership(&join, args, &err) < 0)
+        code = cli_fail(CLI_FAILED, &err);
+    if (code == CLI_OK) {
+        printf("site %s of %s (state %s)\n", join.membership->site, join.membership->urls[0],
+               join.state);
+        code = run_agent(&join, args);
+    }
+    membership_free(join.membership);
+    free(join.family.log_path);
+    free(join.state);
+    return code;
+}
+
+static int run_leave(const struct cli_args *args)
+{
+    static const char *const names[] = { "joined.json", "site.key", "site.crt" };
+    CLEANUP(freep) char *state = NULL;
+    struct place_holder holder;
+    struct err err;
+
+    if (place_find_state(args, &state, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    if (place_find_holder(state, &holder) == 0)
+        return cli_fail_text(CLI_FAILED,
+                             "the site runs: stop it first with `mains down --state %s`", state);
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        CLEANUP(freep) char *path = path_format("%s/%s", state, names[i]);
+
+        if (!path || (unlink(path) < 0 && (errno != ENOENT || i == 0)))
+            return cli_fail_text(CLI_FAILED, "%s: %s", path ? path : state,
+                                 errno == ENOENT ? "this place has not joined a network"
+                                                 : strerror(errno));
+    }
+    printf("%s has left its network; there, `mains site remove` ends what it still counts on\n",
+           state);
+    return CLI_OK;
+}
+
+const struct cli_command cmd_join = {
+    .name = "join",
+    .summary = "make this machine a site of a network elsewhere",
+    .usage = "[OPTION...] [TOKEN]",
+    .flags = CLI_TAKES_STATE,
+    .options = { options },
+    .arguments = { { "TOKEN", NULL, true, false } },
+    .text =
+        "TOKEN is the line that `mains site token NAME` printed there. It is good once: it is "
+        "traded for a certificate of the network's own, kept in the state folder with its key, and "
+        "the agent speaks with that from then on, and renews it. The agent dials out; nothing here "
+        "listens, and root is not needed. Without TOKEN a place that has joined before is started "
+        "again; `mains down` stops it, jobs that run go on.\n\n"
+        "The policy in site.json (docs/operating.md) holds here whatever the network says: tenants "
+        "and classes of work that it does not list are refused by this machine.",
+    .examples = { { "mains join mainsjoin1.eyJzaXRl... --detach",
+                    "Join, and stay in the background." },
+                  { "mains join --detach", "Again, after a reboot." } },
+    .run = run_join,
+};
+
+const struct cli_command cmd_leave = {
+    .name = "leave",
+    .summary = "forget the network that this machine joined",
+    .usage = "[OPTION...]",
+    .flags = CLI_TAKES_STATE,
+    .text = "Removes the key and certificate that `mains join` got. The agent must be stopped "
+            "(`mains down`). What it ran stays in the state folder.",
+    .examples = { { "mains leave", "It needs a new token to come back." } },
+    .run = run_leave,
+};
