@@ -141,6 +141,7 @@ void power_plan(struct grid *grid, const struct terms *terms, struct shape *shap
 
         if (strcmp(at->site, grid->fleet.sites[verdict.site].info.name) != 0 || !at->fits_now)
             continue;
+        at->fits_now = false; /* it would, and waits */
         at->start_estimate_ms = verdict.start_ms;
         tariffs_cost(grid, verdict.site, grid->now_ms, grid->now_ms + 1, at->energy_mj, &price_now,
                      &carbon_now);
