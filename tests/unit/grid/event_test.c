@@ -253,8 +253,8 @@ static void test_refused_json(void **state)
         "{\"type\":\"note\",\"version\":1,\"time_ms\":1,\"text\":{\"hex\":\"00\"}}",
         "{\"type\":\"attempt_unknown\",\"version\":1,\"time_ms\":1,\"job_id\":-1,\"epoch\":1}",
         "{\"type\":\"attempt_unknown\",\"version\":1,\"time_ms\":1,\"job_id\":\"\",\"epoch\":1}",
-        "{\"type\":\"attempt_unknown\",\"version\":1,\"time_ms\":1,\"job_id\":1,"
-        "\"epoch\":4294967296}",
+        ("{\"type\":\"attempt_unknown\",\"version\":1,\"time_ms\":1,\"job_id\":1,"
+         "\"epoch\":4294967296}"),
     };
 
     (void)state;

@@ -30,7 +30,7 @@ static inline struct bed bed_init(const char *fleet, const char *format, const c
                        .policy = sim_policy_init(),
                        .seed = 1 };
     struct sim_trace_how how = { .format = format };
-    struct sim_lines *lines;
+    struct sim_lines *lines = NULL;
     struct err err = { 0 };
 
     if (catalogue_load(NULL, &bed.catalogue, &err) < 0 ||
