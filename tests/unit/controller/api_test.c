@@ -126,6 +126,11 @@ static void test_refusals(void **state)
         { "PUT", V1 "/tenants/a", "{\"jobs_max\":-2}", false, 400, "invalid" },
         { "PUT", V1 "/tenants/a", "{\"jobs_max\":\"1\"}", false, 400, "invalid" },
         { "PUT", V1 "/tenants/a", "{\"cpus_max\":1e30}", false, 400, "invalid" },
+        { "PUT", V1 "/tenants/a", "{\"weight_milli\":0}", false, 400, "invalid" },
+        { "PUT", V1 "/tenants/a", "{\"guarantee_cpus\":null}", false, 400, "invalid" },
+        { "PUT", V1 "/tenants/a", "{\"parent\":\"nobody\"}", false, 404, "not_found" },
+        { "PUT", V1 "/policy", "{\"order\":\"lottery\"}", false, 400, "invalid" },
+        { "PUT", V1 "/policy", "{\"preempt\":1}", false, 400, "invalid" },
         { "GET", V1 "/tenants?limit=0", NULL, false, 400, "invalid" },
         { "DELETE", V1 "/tokens/4711", NULL, false, 404, "not_found" },
         { "DELETE", V1 "/tokens/2", NULL, false, 409, "conflict" },
@@ -414,6 +419,27 @@ static void test_tenant_limits(void **state)
     json = harness_expect(&harness, 200, "GET", V1 "/tenants?limit=1", NULL);
     assert_int_equal(json_array_size(json_object_get(json, "tenants")), 1);
     json_decref(json);
+    json_decref(harness_expect(&harness, 200, "PUT", V1 "/tenants/whole", "{}"));
+    json = expect_tenant("PUT",
+                         "{\"parent\":\"whole\",\"weight_milli\":2500,\"guarantee_cpus\":2,"
+                         "\"guarantee_devices_milli\":500,\"budget_micro\":7000000}",
+                         1, -1);
+    assert_string_equal(text_of(json, "parent"), "whole");
+    assert_int_equal(number_of(json, "weight_milli"), 2500);
+    assert_int_equal(number_of(json, "guarantee_cpus"), 2);
+    assert_int_equal(number_of(json, "guarantee_devices_milli"), 500);
+    assert_int_equal(number_of(json, "budget_micro"), 7000000);
+    assert_int_equal(number_of(json, "spent_micro"), 0);
+    json_decref(json);
+    json = harness_expect(&harness, 200, "PUT", V1 "/policy",
+                          "{\"order\":\"fifo\",\"preempt\":false}");
+    assert_string_equal(text_of(json, "order"), "fifo");
+    json_decref(json);
+    json_decref(harness_expect(&harness, 200, "PUT", V1 "/policy",
+                               "{\"order\":\"fair\",\"preempt\":true}"));
+    answer = harness_call(&harness, text, "PUT", V1 "/policy", "{\"order\":\"fifo\"}", NULL);
+    assert_int_equal(answer.status, 403);
+    answer_fini(&answer);
     answer = harness_call(&harness, text, "PUT", V1 "/tenants/quota", "{\"jobs_max\":9}", NULL);
     assert_int_equal(answer.status, 403);
     answer_fini(&answer);

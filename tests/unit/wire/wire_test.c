@@ -357,7 +357,7 @@ static void test_print_refusals(void **state)
     } cases[] = {
         { { .type = (enum wire_command_type)99 }, -EINVAL },
         { { .type = WIRE_STOP, .attempt = { UINT64_MAX, 1 } }, -EINVAL },
-        { { .type = WIRE_STOP, .grace_ms = -2 }, -EINVAL },
+        { { .type = WIRE_STOP, .grace_ms = WIRE_GRACE_SAVES - 1 }, -EINVAL },
         { { .type = WIRE_RECONCILE, .attempts_count = WIRE_ATTEMPTS_MAX + 1 }, -EINVAL },
         { { .type = WIRE_RUN, .spec_json = "{}" }, -EINVAL },
         { { .type = WIRE_RUN,
