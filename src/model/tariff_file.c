@@ -137,7 +137,7 @@ static int read_row(struct table *table, char *line, struct tariff_file_row *row
 
         field = trim(field);
         if (column < 0)
-            break;
+            continue; /* one too many: told below */
         if (column == COLUMN_TIME)
             rc = read_time(table, field, ms_out);
         else if (*field && tariff_parse_decimal(field, figures[column].digits,
