@@ -54,7 +54,7 @@ struct slurm {
     struct slurm_worker *worker;
     struct slurm_attempt *attempts;
 
-    bool looking, looking_nodes, accounting_off;
+    bool looking, looking_nodes;
     int64_t look_at_ms, look_began_ms, nodes_at_ms; /* monotonic */
     uint32_t look_failures;
 

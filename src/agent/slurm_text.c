@@ -257,7 +257,7 @@ uint32_t slurm_parse_partitions(const char *text, size_t len,
     return count;
 }
 
-/* ---- squeue, sacct, sbatch ---- */
+/* ---- squeue, sbatch ---- */
 
 int64_t slurm_parse_time_ms(const char *text)
 {
@@ -319,7 +319,6 @@ static const struct {
     { "OUT_OF_MEMORY", SLURM_MEMORY }, { "PREEMPTED", SLURM_PREEMPTED },
 };
 
-/* sacct says "CANCELLED by 1000". */
 static enum slurm_job_state state_of(struct slice text)
 {
     for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
@@ -381,64 +380,6 @@ uint32_t slurm_parse_jobs(const char *text, size_t len,
         copy_text(fields[6], job.reason, sizeof(job.reason));
         copy_text(fields[7], job.name, sizeof(job.name));
         visit(context, &job);
-        count++;
-    }
-    return count;
-}
-
-/* "1234K", "1.5M" */
-static int64_t bytes_of(struct slice text)
-{
-    static const char units[] = "KMGT";
-    char number[32];
-    char *end;
-    double value;
-    const char *unit;
-
-    copy_text(text, number, sizeof(number));
-    value = strtod(number, &end);
-    if (end == number || !(value >= 0) || value > 1e15)
-        return 0;
-    unit = *end ? strchr(units, *end) : NULL;
-    for (ptrdiff_t i = unit ? unit - units : -1; i >= 0; i--)
-        value *= 1024;
-    return value > 9e18 ? 0 : (int64_t)value;
-}
-
-uint32_t slurm_parse_accounts(const char *text, size_t len,
-                              void (*visit)(void *, const struct slurm_account *), void *context)
-{
-    struct slice rest = { text, len }, line;
-    struct slurm_account row = { 0 };
-    uint32_t count = 0;
-
-    while (count < SLURM_JOBS_MAX && next_line(&rest, &line)) {
-        struct slice fields[5];
-        char total[32], exit_text[32];
-        char *colon;
-        uint64_t id;
-
-        if (split(line, fields, 5) < 5 || (id = id_of(fields[0])) == 0)
-            continue;
-        if (id != row.id) {
-            if (row.id) {
-                visit(context, &row);
-                count++;
-            }
-            row = (struct slurm_account){ .id = id, .state = SLURM_STATE_OTHER };
-        }
-        row.memory_peak_bytes = MAX(row.memory_peak_bytes, bytes_of(fields[4]));
-        if (memchr(fields[0].data, '.', fields[0].len))
-            continue; /* a step: only its memory is not in the job's own row */
-        row.state = state_of(fields[1]);
-        copy_text(fields[2], exit_text, sizeof(exit_text));
-        row.exit_code = (int32_t)strtol(exit_text, &colon, 10);
-        row.exit_signal = *colon == ':' ? (int32_t)strtol(colon + 1, NULL, 10) : 0;
-        copy_text(fields[3], total, sizeof(total));
-        row.cpu_ms = MAX(slurm_parse_time_ms(total), 0);
-    }
-    if (row.id) {
-        visit(context, &row);
         count++;
     }
     return count;

@@ -57,13 +57,6 @@ struct slurm_job {
     char reason[64];        /* why it waits: "Resources" */
     char name[64];
 };
-struct slurm_account { /* a row of sacct */
-    uint64_t id;
-    enum slurm_job_state state;
-    int32_t exit_code, exit_signal;
-    int64_t cpu_ms, memory_peak_bytes;
-};
-
 /* Each calls `visit` for what it understood, in order; the number of them. */
 uint32_t slurm_parse_nodes(const char *text, size_t len,
                            void (*visit)(void *, const struct slurm_node *), void *context);
@@ -73,10 +66,6 @@ uint32_t slurm_parse_partitions(const char *text, size_t len,
 /* squeue -h -o SLURM_JOBS_FORMAT */
 uint32_t slurm_parse_jobs(const char *text, size_t len,
                           void (*visit)(void *, const struct slurm_job *), void *context);
-/* sacct -n -P -o JobIDRaw,State,ExitCode,TotalCPU,MaxRSS: steps are added to their job's row,
- * which is told last. */
-uint32_t slurm_parse_accounts(const char *text, size_t len,
-                              void (*visit)(void *, const struct slurm_account *), void *context);
 /* "12" or "12;cluster" of sbatch --parsable; 0 = none. */
 uint64_t slurm_parse_submitted(const char *text, size_t len);
 /* May jobs start there? */

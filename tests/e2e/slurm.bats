@@ -1,0 +1,146 @@
+#!/usr/bin/env bats
+# A real Slurm on loopback under a site of mains. Needs root (to start the daemons), Debian's Slurm
+# packages and the start script beside the checkout; skips where they are not. The network itself
+# runs as an ordinary user.
+
+load common.bash
+
+LOCAL=${MAINS_SLURM_LOCAL:-$BATS_TEST_DIRNAME/../../../shared/slurm-local}
+PORT=${MAINS_SLURM_PORT:-27817}
+
+setup_file() {
+    [ "$(id -u)" -eq 0 ] || skip "needs root to start a Slurm"
+    [ -x "$LOCAL/start.sh" ] || skip "no script here that starts a Slurm (MAINS_SLURM_LOCAL)"
+    command -v sbatch >/dev/null && [ -x /usr/sbin/slurmctld ] || skip "Slurm is not installed"
+    PLACE=$(mktemp -d /tmp/mains-slurm.XXXXXX)
+    export PLACE SLURM_CONF="$PLACE/c/slurm.conf" STATE="$PLACE/net/state"
+    chmod 755 "$PLACE"
+    timeout 60 "$LOCAL/start.sh" "$PLACE/c" 4 16 4 "$PORT" >&2 || { stop_slurm; skip "this Slurm does not start"; }
+    mkdir "$PLACE/net"
+    chown 65534:65534 "$PLACE/net"
+    mains up --detach --listen 127.0.0.1:0 --executor slurm >&2
+}
+
+teardown_file() {
+    [ -n "${PLACE:-}" ] || return 0
+    mains down --cancel >&2 2>/dev/null || :
+    stop_slurm
+}
+
+stop_slurm() {
+    "$LOCAL/stop.sh" "$PLACE/c" 3>&- || :
+    rm -rf "$PLACE"
+}
+
+# As the user nobody, on the state folder of this file.
+mains() {
+    (cd "$PLACE/net" && HOME="$PLACE/net" timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups \
+        "$MAINS" "$1" --state "$STATE" "${@:2}" 3>&-)
+}
+
+submit() { mains submit --quiet "$@"; }
+# The jobs of one of ours in Slurm, ended ones too while Slurm knows them.
+in_slurm() { squeue -a -h -t all -o %j | grep -c -- "-$1\.[0-9]*\$"; }
+state_of() { mains show --json "$1" | jq -r .state; }
+is_state() { [ "$(state_of "$1")" = "$2" ]; }
+
+@test "nodes and devices are Slurm's" {
+    run mains nodes
+    [ "$status" -eq 0 ]
+    [[ $output == *n1* && $output == *n4* && $output == *"16 of 16"* && $output == *"4 of 4"* ]]
+}
+
+@test "a job runs, its output and exit code come back" {
+    run mains run -- sh -c 'echo "hello from $MAINS_NODE $MAINS_RANK/$MAINS_TASKS"; exit 3'
+    [ "$status" -eq 3 ]
+    [[ $output == *"hello from n"*" 0/1"* ]]
+}
+
+@test "words are words, whatever is in them" {
+    run mains run -- printf '<%s>' "a b" '$(id)' "quote'\"" '*'
+    [ "$status" -eq 0 ]
+    [[ $output == *"<a b><\$(id)><quote'\"><*>"* ]]
+}
+
+@test "a gang is one job of Slurm" {
+    id=$(submit --tasks 4 --cpus 8 -- sh -c 'echo "rank=$MAINS_RANK node=$MAINS_NODE_RANK at=$MAINS_LOCAL_RANK $SLURM_JOB_ID"')
+    mains wait "$id"
+    run mains logs "$id"
+    [ "$(grep -c '^rank=' <<<"$output")" -eq 4 ]
+    [[ $output == *"rank=0 node=0 at=0"* && $output == *"rank=3 node=1 at=1"* ]]
+    [ "$(grep '^rank=' <<<"$output" | awk '{print $4}' | sort -u | wc -l)" -eq 1 ]
+}
+
+@test "devices are those that Slurm gave" {
+    run mains run --devices 2 -- sh -c 'echo "see=$CUDA_VISIBLE_DEVICES count=$MAINS_DEVICES_COUNT"'
+    [ "$status" -eq 0 ]
+    [[ $output == *see=[0-9],[0-9]*count=2* ]]
+}
+
+@test "an array: every element once" {
+    printf 'name: sweep\narray: 0-4\nrun: echo "element $MAINS_ARRAY_INDEX"; [ $MAINS_ARRAY_INDEX != 3 ]\n' >"$PLACE/net/sweep.yaml"
+    chmod 644 "$PLACE/net/sweep.yaml"
+    id=$(submit "$PLACE/net/sweep.yaml")
+    run mains wait "$id"
+    [ "$status" -ne 0 ]
+    for i in 0 1 2 4; do
+        [ "$(state_of "$id.$i")" = done ]
+        [ "$(mains logs "$id.$i")" = "element $i" ]
+    done
+    [ "$(state_of "$id.3")" = failed ]
+}
+
+@test "a time limit" {
+    run mains run --time 2s -- sleep 60
+    [ "$status" -eq 124 ]
+}
+
+@test "cancel asks first" {
+    id=$(submit -- sh -c 'trap "echo bye; exit 7" TERM; echo up; sleep 60 & wait')
+    wait_for 20 is_state "$id" running
+    sleep 1
+    mains cancel "$id"
+    run mains wait "$id"
+    [ "$status" -eq 130 ]
+    [[ $(mains logs "$id") == *bye* ]]
+    [ -z "$(squeue -h -t running -o %j | grep -- "-$id\.")" ]
+}
+
+@test "the agent is killed meanwhile: nothing runs twice" {
+    id=$(submit -- sh -c 'echo begin; sleep 4; echo end; exit 4')
+    wait_for 20 is_state "$id" running
+    kill -9 "$(agent_pid)"
+    run mains wait "$id"
+    [ "$status" -eq 4 ]
+    [ "$(mains logs "$id")" = "$(printf 'begin\nend')" ]
+    [ "$(in_slurm "$id")" -le 1 ]
+}
+
+@test "the agent is killed while jobs are submitted: each runs once" {
+    ids=()
+    for i in 1 2 3 4 5 6; do ids+=("$(submit -- sh -c "echo x >>$PLACE/net/once.$i")"); [ "$i" -ne 3 ] || kill -9 "$(agent_pid)"; done
+    for id in "${ids[@]}"; do mains wait "$id"; done
+    for i in 1 2 3 4 5 6; do [ "$(wc -l <"$PLACE/net/once.$i")" -eq 1 ]; done
+}
+
+@test "slurmctld starts anew meanwhile" {
+    id=$(submit -- sh -c 'sleep 3; echo ran; exit 5')
+    wait_for 20 is_state "$id" running
+    kill "$(cat "$PLACE/c/run/slurmctld.pid")"
+    sleep 1
+    late=$(submit -- echo late)
+    sleep 3
+    "$PLACE/c/bin/slurmctld" -f "$SLURM_CONF" 3>&-
+    run mains wait "$id"
+    [ "$status" -eq 5 ]
+    run mains wait "$late"
+    [ "$status" -eq 0 ]
+    [ "$(mains logs "$late")" = late ]
+}
+
+@test "what others run is not offered" {
+    sbatch -o /dev/null --nodelist=n4 -n 16 --gres=gpu:4 --wrap 'sleep 300' >&2
+    run wait_for 60 sh -c "HOME=$PLACE/net setpriv --reuid 65534 --regid 65534 --clear-groups $MAINS nodes --state $STATE | grep -q 'n4 .*0 of 0'"
+    scancel --name=wrap
+    [ "$status" -eq 0 ]
+}
