@@ -337,26 +337,39 @@ struct packing { /* the best state so far */
     uint16_t chip;
     enum fit_when when;
     uint32_t states, node, share_room; /* states: scored so far */
+    uint32_t first;                    /* the first that fits: scored once there is a second */
+    uint16_t kind;
     double score;
 };
 
-static void consider_state(struct packing *packing, uint32_t node)
+static void score_state(struct packing *packing, uint32_t node)
 {
-    const struct fleet_node *at = &packing->site->nodes[node];
     uint32_t share_room;
     double score;
 
-    if (packing->states > PACKER_STATES_MAX ||
-        fit_tasks(packing->shape, packing->site, at, packing->chip, packing->when) <
-            packing->shape->tasks ||
-        !packer_score(packing->packer, packing->shape, packing->site, at, packing->chip,
-                      packing->when, &score, &share_room))
+    if (!packer_score(packing->packer, packing->shape, &packing->site->nodes[node], packing->chip,
+                      packing->kind, packing->when, &score, &share_room))
         return;
     if (packing->states++ && (score < packing->score || (score <= packing->score && node > packing->node)))
         return;
     packing->score = score;
     packing->node = node;
     packing->share_room = share_room;
+}
+
+static void consider_state(struct packing *packing, uint32_t node)
+{
+    if (packing->states > PACKER_STATES_MAX ||
+        fit_tasks(packing->shape, packing->site, &packing->site->nodes[node], packing->chip,
+                  packing->when) < packing->shape->tasks)
+        return;
+    if (packing->first == ROOM_NONE && packing->shape->devices_milli >= 1000) {
+        packing->first = node; /* perhaps there is nothing to choose */
+        return;
+    }
+    if (packing->first != ROOM_NONE && !packing->states)
+        score_state(packing, packing->first);
+    score_state(packing, node);
 }
 
 /* The node for all of it that leaves most to be filled. False: none is scored, or too many are. */
@@ -367,8 +380,11 @@ static bool find_packed(const struct shape *shape, const struct fleet *fleet, ui
                                .shape = shape,
                                .site = &fleet->sites[site],
                                .chip = chip,
-                               .when = when };
+                               .when = when,
+                               .first = ROOM_NONE };
     const struct room *room = &packing.site->room;
+
+    packing.kind = packer_kind(fleet->packer, packing.site->chips[chip].kind);
 
     for (uint32_t p = 0; p < room->pools_count; p++) {
         uint64_t lists = lists_from(&room->pools[p], shape, shape->tasks);
@@ -383,7 +399,7 @@ static bool find_packed(const struct shape *shape, const struct fleet *fleet, ui
     for (uint32_t i = 0; i < room->apart_count; i++)
         consider_state(&packing, room->apart[i]);
     if (!packing.states || packing.states > PACKER_STATES_MAX)
-        return false;
+        return false; /* also when there was nothing to choose: find_single is quick then */
     MEM_GROW(fit->parts, fit->parts_cap, 1);
     fit->parts[0] = (struct fit_part){ .node = packing.node, .tasks = shape->tasks };
     fit->parts_count = 1;

@@ -40,7 +40,7 @@ void packer_add_site(struct packer *packer, const struct fleet_site *site)
     }
 }
 
-static uint16_t kind_number(const struct packer *packer, const char *kind)
+uint16_t packer_kind(const struct packer *packer, const char *kind)
 {
     uint32_t number = intern_find(&packer->kinds, kind, (uint32_t)strlen(kind));
 
@@ -61,7 +61,7 @@ void packer_look(struct packer *packer, const struct fleet *fleet)
 
             if (!pool->devices_count || !pool->is_uniform)
                 continue;
-            kind = kind_number(packer, site->chips[pool->chip].kind);
+            kind = packer_kind(packer, site->chips[pool->chip].kind);
             packer->room.free_milli[kind] += pool->free_milli;
             packer->room.total_milli[kind] += pool->total_milli;
             packer->room.free_all_milli += pool->free_milli;
@@ -73,9 +73,8 @@ void packer_look(struct packer *packer, const struct fleet *fleet)
 }
 
 /* What the node has free for devices of this kind; false: it is not of one kind. */
-static bool picture(const struct packer *packer, const struct fleet_site *site,
-                    const struct fleet_node *node, uint16_t chip, enum fit_when when,
-                    struct fill_node *out)
+static bool picture(const struct fleet_node *node, uint16_t chip, uint16_t kind,
+                    enum fit_when when, struct fill_node *out)
 {
     int64_t cpus = node_cpus_free(node);
     bool is_empty = node->cpus_used == 0;
@@ -84,7 +83,7 @@ static bool picture(const struct packer *packer, const struct fleet_site *site,
         cpus = node->limit->cpus;
     memset(out, 0, offsetof(struct fill_node, free_milli));
     out->cpu_milli = cpus > 0 ? cpus * 1000 : 0;
-    out->chip = kind_number(packer, site->chips[chip].kind);
+    out->chip = kind;
     for (uint32_t i = 0; i < node->devices_count; i++) {
         const struct fleet_device *device = &node->devices[i];
         uint32_t room = FILL_DEVICE_MILLI - device->used_milli;
@@ -112,7 +111,7 @@ static uint64_t kinds_mask(const struct packer *packer, const struct shape *shap
     for (uint32_t s = 0; s < fleet->sites_count; s++)
         for (uint32_t c = 0; c < fleet->sites[s].chips_count; c++)
             if (shape_bar_of_chip(shape, &fleet->sites[s].chips[c], INT64_MAX) == BAR_NONE)
-                mask |= UINT64_C(1) << kind_number(packer, fleet->sites[s].chips[c].kind);
+                mask |= UINT64_C(1) << packer_kind(packer, fleet->sites[s].chips[c].kind);
     return mask;
 }
 
@@ -165,7 +164,8 @@ static uint32_t list_groups(struct packer *packer, const struct fleet *fleet)
             if (!pool->devices_count || !pool->is_uniform)
                 continue;
             MEM_GROW(packer->groups, packer->groups_cap, count + 1);
-            picture(packer, site, &site->nodes[room_first(&site->room, c)], pool->chip, FIT_NOW,
+            picture(&site->nodes[room_first(&site->room, c)], pool->chip,
+                    packer_kind(packer, site->chips[pool->chip].kind), FIT_NOW,
                     &packer->groups[count].node);
             packer->groups[count++].count = class->nodes_count;
         }
@@ -173,15 +173,19 @@ static uint32_t list_groups(struct packer *packer, const struct fleet *fleet)
     return count;
 }
 
-void packer_learn(struct packer *packer, const struct shape *shape, const struct fleet *fleet)
+void packer_learn(struct packer *packer, struct shape *shape, const struct fleet *fleet)
 {
-    struct fill_ask ask;
+    struct fill_ask ask = { .chips = UINT64_MAX };
 
-    if (!ask_of(shape, &ask))
-        return;
-    ask.chips = ask.devices ? kinds_mask(packer, shape, fleet) : UINT64_MAX;
-    if (!ask.chips || !fill_ask_is_valid(&ask))
-        return; /* nothing here would do */
+    if (shape->devices_milli) {
+        if (!packer_ask(shape, fleet))
+            return; /* nothing here would do */
+        ask = shape->ask;
+    } else {
+        ask.cpu_milli = (int64_t)shape->tasks * shape->cpus * 1000;
+        if (!fill_ask_is_valid(&ask))
+            return;
+    }
     fill_learn(packer->fill, &ask);
     if (!fill_is_due(packer->fill))
         return;
@@ -190,14 +194,14 @@ void packer_learn(struct packer *packer, const struct shape *shape, const struct
 }
 
 bool packer_score(const struct packer *packer, const struct shape *shape,
-                  const struct fleet_site *site, const struct fleet_node *node, uint16_t chip,
-                  enum fit_when when, double *score_out, uint32_t *free_milli_out)
+                  const struct fleet_node *node, uint16_t chip, uint16_t kind, enum fit_when when,
+                  double *score_out, uint32_t *free_milli_out)
 {
     const struct fill_ask *ask = &shape->ask;
     struct fill_score score;
     struct fill_node free_room;
 
-    if (!picture(packer, site, node, chip, when, &free_room) || !fill_fits(&free_room, ask))
+    if (!picture(node, chip, kind, when, &free_room) || !fill_fits(&free_room, ask))
         return false;
     score = fill_score(packer->fill, &free_room, ask, &packer->room);
     *score_out = score.score;

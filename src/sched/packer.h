@@ -33,12 +33,14 @@ void packer_add_site(struct packer *packer, const struct fleet_site *site);
 /* Sum up the fleet's room: scores are as of then. Costs the pools there are. */
 void packer_look(struct packer *packer, const struct fleet *fleet);
 /* A job of this shape has arrived; draws anew when that is due. */
-void packer_learn(struct packer *packer, const struct shape *shape, const struct fleet *fleet);
+void packer_learn(struct packer *packer, struct shape *shape, const struct fleet *fleet);
 
 /* What the shape asks of a node, for packer_score; false: its node is not chosen by score. */
 bool packer_ask(struct shape *shape, const struct fleet *fleet);
 /* How good the node is for it; it fits there. `free_milli_out`: of the device to share; 1000. False:
  * this node is not scored (it would be full, or has several kinds of device). */
 bool packer_score(const struct packer *packer, const struct shape *shape,
-                  const struct fleet_site *site, const struct fleet_node *node, uint16_t chip,
-                  enum fit_when when, double *score_out, uint32_t *free_milli_out);
+                  const struct fleet_node *node, uint16_t chip, uint16_t kind, enum fit_when when,
+                  double *score_out, uint32_t *free_milli_out);
+/* The number of a kind of chip. */
+uint16_t packer_kind(const struct packer *packer, const char *kind);
