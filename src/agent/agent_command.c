@@ -251,6 +251,9 @@ static int make_order(struct agent *agent, const struct wire_command *command,
     int rc;
 
     memset(order, 0, sizeof(*order));
+    rc = policy_check(&agent->site.policy, command->tenant, command->spec_json, err);
+    if (rc < 0)
+        return rc;
     for (uint32_t i = 0; parts && command->parts_count && i < agent->site.info.nodes_count; i++)
         if (strcmp(agent->site.info.nodes[i].name, part->node) == 0)
             node = &agent->site.info.nodes[i];

@@ -34,14 +34,15 @@ static int assume_tariff(json_t *root)
 static int check_keys(const char *path, json_t *root, struct err *err)
 {
     static const char known[] =
-        "|name|owner|region|executor|slurm|slurm.partition|slurm.account|"
+        "|name|owner|region|policy|policy.tenants|policy.classes|executor|slurm|slurm.partition|"
+        "slurm.account|"
         "slurm.qos|slurm.reservation|slurm.bin_dir|domains|domains.rack|domains.supernode|"
         "tariff|tariff.carbon_g_per_kwh_milli|"
         "tariff.power_price_micro_per_kwh|tariff.cpu_price_micro_per_hour|"
         "tariff.device_price_micro_per_hour|tariff.currency|";
-    static const char *const prefixes[] = { "", "tariff.", "domains.", "slurm." };
+    static const char *const prefixes[] = { "", "tariff.", "domains.", "slurm.", "policy." };
     json_t *objects[] = { root, json_object_get(root, "tariff"), json_object_get(root, "domains"),
-                          json_object_get(root, "slurm") };
+                          json_object_get(root, "slurm"), json_object_get(root, "policy") };
 
     for (size_t i = 0; i < ARRAY_COUNT(objects); i++) {
         const char *key;
@@ -233,6 +234,8 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
     if (rc == 0)
         rc = read_site_json(config, &root, err);
     if (rc == 0)
+        rc = policy_parse(json_object_get(root, "policy"), &site.policy, err);
+    if (rc == 0)
         rc = read_domains(root, node, err);
     if (rc == 0 && (set_text(root, "name", config->site, node->name) < 0 ||
                     set_text(root, "owner", config->owner, "local") < 0 ||
@@ -268,6 +271,7 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
 void site_close(struct site *site)
 {
     site_info_fini(&site->info);
+    policy_fini(&site->policy);
     catalogue_destroy(site->catalogue);
     site->catalogue = NULL;
 }

@@ -8,6 +8,7 @@
 
 #include "agent/agent.h"
 #include "agent/discover.h"
+#include "agent/policy.h"
 #include "agent/executor.h"
 #include "agent/slurm_job.h"
 #include "model/chip.h"
@@ -16,6 +17,7 @@ struct site {
     struct site_info info;
     struct catalogue *catalogue;
     struct discover_config discover;
+    struct policy policy; /* the owner's, held here */
 };
 
 #define SITE_CARBON_G_PER_KWH_MILLI 473000 /* world average of 2024 (Ember) */

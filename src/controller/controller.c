@@ -46,7 +46,8 @@ static void on_durable(void *context, uint64_t seq)
     struct controller *controller = context;
 
     history_commit(controller->history, seq, false);
-    events_publish(controller->events, seq);
+    if (controller->events) /* none any more while the last records are written */
+        events_publish(controller->events, seq);
 }
 
 static void on_writable(void *context, bool writable)

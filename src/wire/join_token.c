@@ -46,8 +46,8 @@ int join_token_print(const struct join_token *token, char text_out[JOIN_TEXT_BYT
     json_decref(root);
     if (!len)
         return err_set(err, -ENOMEM, "join token: out of memory");
-    if (len > sizeof(json) || PREFIX_LEN + BASE64_ENCODE_RAW_LENGTH(len) + CHECK_CHARS + 2 >
-                                  JOIN_TEXT_BYTES_MAX)
+    if (len > sizeof(json) ||
+        PREFIX_LEN + BASE64_ENCODE_RAW_LENGTH(len) + CHECK_CHARS + 2 > JOIN_TEXT_BYTES_MAX)
         return err_set(err, -E2BIG, "join token: too many or too long addresses");
     memcpy(text_out, PREFIX, PREFIX_LEN);
     base64_encode_raw(end, len, (const uint8_t *)json);
@@ -145,7 +145,8 @@ static bool read_members(const json_t *root, struct join_token *token)
     token->urls_count = (uint32_t)json_array_size(urls);
     token->expires_ms = expires;
     return *site && strchr("._-", *site) == NULL && strlen(pin) == CA_PIN_BYTES - 1 &&
-           token_is_well_formed(secret) && copy_text(token->site, sizeof(token->site), site, names) &&
+           token_is_well_formed(secret) &&
+           copy_text(token->site, sizeof(token->site), site, names) &&
            copy_text(token->owner, sizeof(token->owner), owner, names) &&
            copy_text(token->pin, sizeof(token->pin), pin, digits64) &&
            copy_text(token->secret, sizeof(token->secret), secret, names) && expires > 0;
@@ -166,9 +167,10 @@ int join_token_parse(const char *text, size_t len, struct join_token *token_out,
     good = read_members(root, &token);
     json_decref(root);
     if (!good)
-        return err_set(err, -EINVAL,
-                       "the join token is not of the form this version knows: is `mains` here older "
-                       "than there?");
+        return err_set(
+            err, -EINVAL,
+            "the join token is not of the form this version knows: is `mains` here older "
+            "than there?");
     *token_out = token;
     return 0;
 }

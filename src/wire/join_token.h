@@ -20,8 +20,8 @@
 
 struct join_token {
     char site[MODEL_NAME_BYTES];
-    char owner[MODEL_NAME_BYTES]; /* "" = not told */
-    uint32_t urls_count;          /* at least 1 */
+    char owner[MODEL_NAME_BYTES];             /* "" = not told */
+    uint32_t urls_count;                      /* at least 1 */
     char urls[JOIN_URLS_MAX][JOIN_URL_BYTES]; /* "https://192.0.2.7:7743", to be tried in order */
     char pin[CA_PIN_BYTES];                   /* of the controller's key */
     char secret[TOKEN_TEXT_BYTES];
