@@ -23,8 +23,7 @@ static int show(const json_t *answer)
         table_add(&table, reply_text(rate, "tenant"));
         table_add(&table, reply_text(rate, "chip"));
         table_addf(&table, "%" PRId64, reply_number(rate, "gang"));
-        table_addf(&table, "%.4g s",
-                   json_number_value(json_object_get(rate, "seconds_per_unit")));
+        table_addf(&table, "%.4g s", json_number_value(json_object_get(rate, "seconds_per_unit")));
         table_addf(&table, "%.0f%%", json_number_value(json_object_get(rate, "spread")) * 100);
         table_add(&table, reply_text(rate, "source"));
         table_addf(&table, "%" PRId64, reply_number(rate, "runs"));

@@ -43,8 +43,9 @@ void api_rates(struct api_call *call)
         only = asked;
     list = json_array();
     for (uint32_t i = 0; grid_rate_entry(grid, i, &view); i++)
-        if ((!only || strcmp(only, view.tenant) == 0) && (!class || strcmp(class, view.class) == 0) &&
-            (!gang || gang == view.gang) && json_array_size(list) < RATES_LIST_MAX)
+        if ((!only || strcmp(only, view.tenant) == 0) &&
+            (!class || strcmp(class, view.class) == 0) && (!gang || gang == view.gang) &&
+            json_array_size(list) < RATES_LIST_MAX)
             json_array_append_new(list, rate_to_json(&view));
     if (class && gang)
         add_guesses(grid, only ? only : call->who.tenant, class, (uint32_t)gang, list);

@@ -33,8 +33,9 @@ int rates_check(const struct request_work *work, struct err *err)
         return err_field(err, -EINVAL, "work.class", "work: its class has no good name");
     if (work->units_milli < 0 || work->units_milli > UNITS_MILLI_MAX || work->operations < 0 ||
         work->bytes < 0 || work->metric >= METRIC_COUNT)
-        return err_field(err, -EINVAL, "work", "work: units, operations, bytes or metric is out of "
-                                               "range");
+        return err_field(err, -EINVAL, "work",
+                         "work: units, operations, bytes or metric is out of "
+                         "range");
     if (!work->class[0] &&
         (work->units_milli || work->operations || work->bytes || work->paces_count))
         return err_field(err, -EINVAL, "work.class", "work: expected class: the work's name");

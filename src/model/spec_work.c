@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define UNITS_MILLI_MAX INT64_C(1000000000000000)  /* 10^12 units */
-#define SECONDS_MILLI_MAX INT64_C(1000000000000)   /* 10^9 seconds */
+#define UNITS_MILLI_MAX INT64_C(1000000000000000) /* 10^12 units */
+#define SECONDS_MILLI_MAX INT64_C(1000000000000)  /* 10^9 seconds */
 #define OPERATIONS_MAX INT64_C(9000000000000000000)
 
 /* The arithmetic that work may use, as chip_metric_name has it. */

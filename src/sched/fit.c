@@ -338,7 +338,7 @@ struct packing { /* the best state so far */
     enum fit_when when;
     uint32_t states, node, share_room; /* states: scored so far */
     uint32_t first;                    /* the first that fits: scored once there is a second */
-    uint16_t kind;
+    uint16_t kind; /* packer's number of the chip's; UINT16_MAX = not looked up */
     double score;
 };
 
@@ -347,6 +347,8 @@ static void score_state(struct packing *packing, uint32_t node)
     uint32_t share_room;
     double score;
 
+    if (packing->kind == UINT16_MAX)
+        packing->kind = packer_kind(packing->packer, packing->site->chips[packing->chip].kind);
     if (!packer_score(packing->packer, packing->shape, &packing->site->nodes[node], packing->chip,
                       packing->kind, packing->when, &score, &share_room))
         return;
@@ -381,10 +383,9 @@ static bool find_packed(const struct shape *shape, const struct fleet *fleet, ui
                                .site = &fleet->sites[site],
                                .chip = chip,
                                .when = when,
-                               .first = ROOM_NONE };
+                               .first = ROOM_NONE,
+                               .kind = UINT16_MAX };
     const struct room *room = &packing.site->room;
-
-    packing.kind = packer_kind(fleet->packer, packing.site->chips[chip].kind);
 
     for (uint32_t p = 0; p < room->pools_count; p++) {
         uint64_t lists = lists_from(&room->pools[p], shape, shape->tasks);

@@ -73,8 +73,8 @@ void packer_look(struct packer *packer, const struct fleet *fleet)
 }
 
 /* What the node has free for devices of this kind; false: it is not of one kind. */
-static bool picture(const struct fleet_node *node, uint16_t chip, uint16_t kind,
-                    enum fit_when when, struct fill_node *out)
+static bool picture(const struct fleet_node *node, uint16_t chip, uint16_t kind, enum fit_when when,
+                    struct fill_node *out)
 {
     int64_t cpus = node_cpus_free(node);
     bool is_empty = node->cpus_used == 0;

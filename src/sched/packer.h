@@ -37,8 +37,8 @@ void packer_learn(struct packer *packer, struct shape *shape, const struct fleet
 
 /* What the shape asks of a node, for packer_score; false: its node is not chosen by score. */
 bool packer_ask(struct shape *shape, const struct fleet *fleet);
-/* How good the node is for it; it fits there. `free_milli_out`: of the device to share; 1000. False:
- * this node is not scored (it would be full, or has several kinds of device). */
+/* How good the node is for it; it fits there. `free_milli_out`: of the device to share; 1000.
+ * False: this node is not scored (it would be full, or has several kinds of device). */
 bool packer_score(const struct packer *packer, const struct shape *shape,
                   const struct fleet_node *node, uint16_t chip, uint16_t kind, enum fit_when when,
                   double *score_out, uint32_t *free_milli_out);

@@ -203,7 +203,8 @@ uint32_t work_tell(struct work_book *book, const char *tenant, const struct requ
         return number;
     class = &book->classes[number];
     if (work->paces_count) {
-        if (class->gang == gang && class->milli == milli && class->told.paces_count == work->paces_count &&
+        if (class->gang == gang && class->milli == milli &&
+            class->told.paces_count == work->paces_count &&
             memcmp(class->told.paces, work->paces, sizeof(work->paces)) == 0 && !has_figures)
             return number;
         class->gang = gang;

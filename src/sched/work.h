@@ -22,15 +22,16 @@
 struct work_class {
     uint64_t version; /* grows with all that may change a rate of it */
     uint32_t entries_count;
-    uint32_t gang, milli; /* that the paces were told for (milli: of a device); gang 0 = none told */
+    uint32_t gang,
+        milli; /* that the paces were told for (milli: of a device); gang 0 = none told */
     struct request_work told;
 };
 
 struct work_book {
-    struct rates *rates;  /* NULL until something is told */
-    struct intern names;  /* "tenant\0class" */
-    struct intern chips;  /* kinds */
-    struct intern owners; /* tenants; one user for each class */
+    struct rates *rates;        /* NULL until something is told */
+    struct intern names;        /* "tenant\0class" */
+    struct intern chips;        /* kinds */
+    struct intern owners;       /* tenants; one user for each class */
     struct work_class *classes; /* by number of the name */
     uint32_t classes_cap;
     struct chip_figures *figures; /* by number of the kind */

@@ -115,8 +115,9 @@ static void test_why_scattered(void **state)
     bed_done(&bed, ids[2]);
     hard = run(&bed, gang(2, 4, TOPOLOGY_RACK, true));
     assert_int_equal(bed_state(&bed, hard), JOB_QUEUED);
-    bed_why(&bed, hard, "topology",
-            "its 2 tasks would fit at here now, but not in one rack: the one with most room takes 1");
+    bed_why(
+        &bed, hard, "topology",
+        "its 2 tasks would fit at here now, but not in one rack: the one with most room takes 1");
     bed_done(&bed, ids[1]);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, hard), JOB_STARTING);

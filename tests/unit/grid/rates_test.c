@@ -89,7 +89,7 @@ static void test_learned_overrules(void **state)
     assert_string_equal(node_of(&bed, id), "s"); /* as declared */
     assert_int_equal(grid_why(bed.grid, id, &why), 0);
     assert_non_null(strstr(why.rate, "2 s a unit (declared, spread 30 %) on slow"));
-    finish(&bed, id, 500);                       /* 50 s a unit, in truth */
+    finish(&bed, id, 500); /* 50 s a unit, in truth */
     event = work_job("w", 10);
     id = run(&bed, event);
     assert_string_equal(node_of(&bed, id), "f");

@@ -1,4 +1,5 @@
-/* Gangs in domains: against looking at every domain, whatever is held. And nodes by expected fill. */
+/* Gangs in domains: against looking at every domain, whatever is held. And nodes by expected fill.
+ */
 #include "base/rng.h"
 #include "sched/packer.h"
 #include "sched/fit.h"
@@ -174,9 +175,8 @@ static void test_against_all_domains(void **state)
         join(&bed, true);
         for (uint32_t i = 0; i < 120; i++) {
             uint32_t within = draw(&bed, TOPOLOGY_COUNT);
-            struct shape *shape =
-                shape_of(&bed, 1 + draw(&bed, 40), draw(&bed, 4) ? 1000 : 0, within,
-                         within && draw(&bed, 2), draw(&bed, 3) == 0);
+            struct shape *shape = shape_of(&bed, 1 + draw(&bed, 40), draw(&bed, 4) ? 1000 : 0,
+                                           within, within && draw(&bed, 2), draw(&bed, 3) == 0);
             uint16_t chip = shape->devices_milli ? (uint16_t)draw(&bed, 2) : FLEET_NO_CHIP;
             uint32_t level = level_of(&bed, shape, chip);
             bool found = fit_candidate(shape, &bed.fleet, 0, chip, FIT_NOW, &bed.fit);
@@ -261,8 +261,7 @@ static void test_packed(void **state)
         bed.fleet.packer = packer_create();
         packer_add_site(bed.fleet.packer, &bed.fleet.sites[0]);
         for (uint32_t i = 0; i < 150; i++) {
-            uint32_t milli =
-                draw(&bed, 2) ? 100 * (1 + draw(&bed, 9)) : 1000 * (1 + draw(&bed, 8));
+            uint32_t milli = draw(&bed, 2) ? 100 * (1 + draw(&bed, 9)) : 1000 * (1 + draw(&bed, 8));
             struct shape *shape = shape_of(&bed, 1, milli, 0, false, false);
             bool there = fit_count(shape, &bed.fleet, 0, 0) + fit_count(shape, &bed.fleet, 0, 1);
 
@@ -304,7 +303,8 @@ static void test_packed_again(void **state)
 
             packer_learn(bed->fleet.packer, shape, &bed->fleet);
             packer_look(bed->fleet.packer, &bed->fleet);
-            if (fit_find(shape, &bed->fleet, &any, FIT_NOW, &bed->fit) && bed->held_count < HELD_MAX)
+            if (fit_find(shape, &bed->fleet, &any, FIT_NOW, &bed->fit) &&
+                bed->held_count < HELD_MAX)
                 hold(bed, shape, FIT_NOW);
             if (bed->held_count && draw(bed, 2) == 0)
                 let_go(bed);
@@ -333,8 +333,10 @@ static void test_packed_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_all_domains), cmocka_unit_test(test_tightest),
-        cmocka_unit_test(test_spread),              cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_against_all_domains),
+        cmocka_unit_test(test_tightest),
+        cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_packed),
         cmocka_unit_test(test_packed_again),
     };
 
