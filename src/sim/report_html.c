@@ -188,7 +188,7 @@ static void add_spark(struct buf *out, const struct sim_result *result, uint32_t
                                                   result->end_ms) /
                                       could,
                                   1));
-    buf_printf(out, "L%u 20Z'/></svg>", (result->series.buckets - 1) / step);
+    buf_printf(out, "L%u 20Z'/></svg>", (MAX(result->series.buckets, 1) - 1) / step);
 }
 
 static void add_groups(const struct sim_report *report, const struct sim_result *result,
