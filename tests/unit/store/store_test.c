@@ -21,6 +21,7 @@ static void test_store_open_refuses(void **state)
     struct store *other = NULL;
     struct err err;
 
+    assert_non_null(store); /* and held while another asks for it */
     assert_int_equal(store_open(scratch_path(*state, "s"), NULL, &other, &err), -EBUSY);
     scratch_write(scratch_path(*state, "file"), "x", 1);
     assert_int_equal(store_open(scratch_path(*state, "file"), NULL, &other, &err), -ENOTDIR);
