@@ -174,6 +174,10 @@ void api_handle(void *context, struct http_request *request)
                   role_name(call->who.role));
         return;
     }
+    if (controller->stopping) { /* sessions, streams and waits are gone already */
+        api_error(call, 503, "overloaded", NULL, "the controller is stopping: ask again");
+        return;
+    }
     for (uint32_t i = 0; i < API_PARAMS_MAX && params[i].text; i++) {
         call->params[i] = strndup(params[i].text, params[i].len);
         if (!call->params[i]) {
