@@ -44,12 +44,15 @@ static void release(struct grid *grid, struct job *job)
 
 void attempt_start(struct grid *grid, struct job *job, struct grant *grant)
 {
+    int64_t end_ms = job_end_bound(grid, job);
+
+    promises_drop(grid, job);
     job_dequeue(grid, job);
     job->epoch++;
     grant->job_id = job->item.id;
     grant->epoch = job->epoch;
     grant->granted_ms = grid->now_ms;
-    grant->end_ms = job_end_bound(grid, job);
+    grant->end_ms = end_ms;
     hold(grid, job, grant);
     job->started_ms = 0;
     job_set_state(grid, job, JOB_STARTING);

@@ -16,6 +16,8 @@ struct grid *grid_create(void)
 
     if (grid) {
         grid->next_id = 1;
+        grid->reservations = GRID_RESERVATIONS;
+        grid->promises_version = UINT64_MAX;
         grid->fleet.work = &grid->work;
         shares_init(grid);
     }
@@ -26,6 +28,7 @@ void grid_destroy(struct grid *grid)
 {
     if (!grid)
         return;
+    promises_fini(grid);
     grid_jobs_fini(grid);
     deps_fini(grid);
     queue_fini(&grid->queue);
@@ -54,6 +57,11 @@ void grid_destroy(struct grid *grid)
     free(grid->cut_jobs);
     free(grid->outlook_out);
     free(grid);
+}
+
+void grid_set_reservations(struct grid *grid, uint32_t count)
+{
+    grid->reservations = MIN(MAX(count, 1), GRID_RESERVATIONS_MAX);
 }
 
 /* --- effects --------------------------------------------------------------------------------- */

@@ -36,6 +36,7 @@ struct grid; /* opaque */
 #define GRID_GUARANTEE_MAX (1LL << 40)
 #define GRID_PASS_STARTS_MAX 1000u    /* a pass that starts so many stops there and wants another */
 #define GRID_OUTCOMES_KEPT (1u << 22) /* how far back `after` may name an ended job, in ids */
+#define GRID_RESERVATIONS_MAX 16u
 #define GRID_HOLD_AFTER_MS                                                                         \
     (5 * 60 * 1000LL) /* see docs/scheduling.md: when the head holds nodes                         \
                        */
@@ -92,6 +93,7 @@ struct job_view {
     const char *spec_json;
     uint32_t spec_len;
     int64_t submitted_ms, eligible_ms, started_ms, ended_ms; /* 0 = not yet */
+    int64_t promised_start_ms; /* it starts by then; 0 = nothing is promised */
     struct allocation allocation;                            /* parts_count 0 = holds none */
     int32_t exit_code;
     enum attempt_outcome outcome; /* of the newest ended attempt */
@@ -129,6 +131,10 @@ struct step_result {
 
 struct grid *grid_create(void);
 void grid_destroy(struct grid *grid);
+/* How many of the first blocked jobs of each class are promised a start: 1 .. 16, else 4. A grid's
+ * own from the first event on. */
+#define GRID_RESERVATIONS 4u
+void grid_set_reservations(struct grid *grid, uint32_t count);
 
 /* Check without changing: what grid_step would refuse, refused before it is journaled.
  * -ENOENT unknown job, tenant or site; -EINVAL; -EPROTO not legal in this state;

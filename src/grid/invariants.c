@@ -166,8 +166,6 @@ static int check_nodes(const struct grid *grid, uint32_t s, struct err *err)
     for (uint32_t i = 0; i < site->info.nodes_count && rc == 0; i++) {
         const struct fleet_node *node = &site->nodes[i];
 
-        if (node->limit)
-            rc = BROKEN("node %s is promised outside a pass", site->info.nodes[i].name);
         if (sums[i].cpus != node->cpus_used || sums[i].memory_bytes != node->memory_used ||
             sums[i].disk_bytes != node->disk_used || sums[i].grants != node->grants_count)
             rc = BROKEN("node %s: what is held is not what is counted", site->info.nodes[i].name);
@@ -320,5 +318,7 @@ int grid_check_invariants(const struct grid *grid, struct err *err)
         rc = power_check_draws(grid, err);
     if (rc == 0)
         rc = check_queue(grid, err);
+    if (rc == 0)
+        rc = promises_check(grid, err);
     return rc < 0 ? rc : check_arrays(grid, err);
 }

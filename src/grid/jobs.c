@@ -326,6 +326,10 @@ void job_enqueue(struct grid *grid, struct job *job)
 
 void job_dequeue(struct grid *grid, struct job *job)
 {
+    if (job->is_promised) { /* it starts not, so others may */
+        promises_drop(grid, job);
+        grid->wants_pass = true;
+    }
     queue_remove(&grid->queue, &job->item);
     if (job->array)
         job->array->queued--;

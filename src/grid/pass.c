@@ -2,12 +2,18 @@
 #include "grid/packing.h"
 #include "grid/state.h"
 
+#define LIFTED (UINT64_C(1) << 62) /* versions of limits while a promise is lifted */
 #define BACKFILL_DEPTH 16u /* jobs of one bucket tried for one short enough */
 
 int64_t job_end_bound(const struct grid *grid, const struct job *job)
 {
     int64_t duration_ms = job_terms(grid, job)->duration_ms_max;
+    const struct promise *promise = promise_of(grid, job);
 
+    /* A pass a little later than the promised start takes of the slack, not of who comes next. */
+    if (promise && promise->plan && promise->start_ms < grid->now_ms &&
+        promise->start_ms > grid->now_ms - END_SLACK_MS / 2)
+        return promise->end_ms;
     return duration_ms ? grid->now_ms + duration_ms + END_SLACK_MS : INT64_MAX;
 }
 
@@ -19,14 +25,20 @@ uint32_t pass_full_tenant(const struct grid *grid, const struct job *job, enum h
 
     for (uint32_t at = job->tenant; at; at = grid->tenants[at].parent) {
         const struct tenant *tenant = &grid->tenants[at];
+        struct promised_sums beside = { 0 };
 
+        if (tenant->cpus_max < 0 && tenant->devices_milli_max < 0)
+            continue;
+        if (grid->promises_count && !job->is_promised)
+            beside = promises_beside(grid, job, at);
         *hold_out = HOLD_QUOTA_CPUS;
-        if (tenant->cpus_max >= 0 &&
-            tenant->cpus_held + tenant->cpus_below + cpus > (uint64_t)tenant->cpus_max)
+        if (tenant->cpus_max >= 0 && tenant->cpus_held + tenant->cpus_below + beside.cpus + cpus >
+                                         (uint64_t)tenant->cpus_max)
             return at;
         *hold_out = HOLD_QUOTA_DEVICES;
         if (tenant->devices_milli_max >= 0 && devices_milli &&
-            tenant->devices_milli_held + tenant->devices_milli_below + devices_milli >
+            tenant->devices_milli_held + tenant->devices_milli_below + beside.devices_milli +
+                    devices_milli >
                 (uint64_t)tenant->devices_milli_max)
             return at;
     }
@@ -38,97 +50,103 @@ enum hold pass_hold(struct grid *grid, const struct job *job)
 {
     enum hold hold;
     int64_t left, price;
+    uint32_t promised = 0;
 
-    if (job->array && job->array->parallel_max && job->array->active >= job->array->parallel_max)
+    if (job->array && job->array->parallel_max && grid->promises_count && !job->is_promised)
+        promised = promises_beside(grid, job, 0).elements;
+    if (job->array && job->array->parallel_max &&
+        job->array->active + promised >= job->array->parallel_max)
         return HOLD_PARALLEL;
     if (pass_full_tenant(grid, job, &hold))
         return hold;
     left = budget_left(grid, job->tenant);
     if (left == INT64_MAX)
         return HOLD_NONE;
+    left -= promises_price(grid, job);
     price = budget_price(grid, job);
     if (price < 0)
         return HOLD_BUDGET_UNKNOWN;
     return price > left ? HOLD_BUDGET : HOLD_NONE;
 }
 
-static void start(struct grid *grid, struct job *job, enum fit_when when)
-{
-    struct grant *grant = fit_grant(job_shape(grid, job), &grid->fleet, &grid->fit, when);
-
-    if (when == FIT_LIMITED)
-        reserve_took(&grid->reserve, &grid->fleet, grant);
-    attempt_start(grid, job, grant);
-}
-
-/* Behind a blocked head: what does not delay it. Gives the job to start, or NULL. */
-static struct job *find_backfill(struct grid *grid, struct job *head, struct job *first,
-                                 enum fit_when *when)
-{
-    const struct terms *terms = job_terms(grid, first);
-    struct shape *shape = job_shape(grid, first);
-    struct queue_item *item = &first->item;
-
-    if (!grid->reserve.is_planned)
-        reserve_plan(&grid->reserve, job_shape(grid, head), &grid->fleet,
-                     &job_terms(grid, head)->objective, &grid->fit, grid->now_ms);
-    if (grid->reserve.start_ms == INT64_MAX &&
-        grid->now_ms - head->item.eligible_ms < GRID_HOLD_AFTER_MS) {
-        *when = FIT_NOW; /* nobody knows when it could start: others need not wait yet */
-        return fit_find(shape, &grid->fleet, &terms->objective, FIT_NOW, &grid->fit) ? first : NULL;
-    }
-    *when = FIT_LIMITED;
-    if (fit_find(shape, &grid->fleet, &terms->objective, FIT_LIMITED, &grid->fit))
-        return first;
-    *when = FIT_NOW;
-    if (!fit_find(shape, &grid->fleet, &terms->objective, FIT_NOW, &grid->fit))
-        return NULL;
-    for (uint32_t i = 0; item && i < BACKFILL_DEPTH; i++, item = item->next) {
-        struct job *job = (struct job *)item;
-
-        if (job_end_bound(grid, job) <= grid->reserve.start_ms &&
-            grid->reserve.start_ms != INT64_MAX &&
-            fit_find(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW, &grid->fit))
-            return job;
-    }
-    return NULL;
-}
-
+struct blocked { /* one that has no room, by its place in the order */
+    uint32_t rank;
+    int64_t eligible_ms;
+    uint64_t id;
+    struct job *job;
+};
 struct pass {
     struct grid *grid;
-    struct queue_bucket *blocked; /* the first in order that fits nowhere; NULL = none */
-    const struct queue_bucket *after;
+    struct job *head; /* the first in order that is blocked by lack of room alone */
+    /* Of each class the first that fit nowhere, in order, and how many were looked at. */
+    struct blocked blocked[CLASS_COUNT][GRID_RESERVATIONS_MAX];
+    uint32_t blocked_count[CLASS_COUNT], blocked_next[CLASS_COUNT], seen_count[CLASS_COUNT];
+    /* Those with a place as the pass began, by their buckets; NULL: started since. */
+    struct promised {
+        uint32_t bucket;
+        struct job *job;
+    } promised[CLASS_COUNT * GRID_RESERVATIONS_MAX];
+    uint32_t promised_count;
 };
+
+/* --- who is blocked --------------------------------------------------------------------------- */
+
+/* How many of each class are of interest. */
+static uint32_t blocked_most(const struct grid *grid)
+{
+    return grid->reservations;
+}
+
+static bool is_before(const struct blocked *a, const struct blocked *b)
+{
+    if (a->rank != b->rank)
+        return a->rank < b->rank;
+    return a->eligible_ms != b->eligible_ms ? a->eligible_ms < b->eligible_ms : a->id < b->id;
+}
+
+/* Put into the list of its class, which holds the first few. */
+static void list_blocked(struct pass *pass, struct job *job)
+{
+    const struct queue *queue = &pass->grid->queue;
+    const struct queue_bucket *bucket = &queue->buckets[job->item.bucket];
+    struct blocked one = { queue_rank(queue, bucket), job->item.eligible_ms, job->item.id, job };
+    struct blocked *list = pass->blocked[bucket->key.job_class];
+    uint32_t *count = &pass->blocked_count[bucket->key.job_class];
+    uint32_t at = *count, first = pass->blocked_next[bucket->key.job_class];
+
+    while (at > first && is_before(&one, &list[at - 1]))
+        at--;
+    if (at == blocked_most(pass->grid))
+        return;
+    if (*count < blocked_most(pass->grid))
+        ++*count;
+    for (uint32_t i = *count - 1; i > at; i--)
+        list[i] = list[i - 1];
+    list[at] = one;
+}
+
+static bool is_blocked_by_room(struct grid *grid, struct job *job)
+{
+    return grid->shapes.list[job->shape].candidates_count && pass_hold(grid, job) == HOLD_NONE &&
+           !power_holds(grid, job);
+}
 
 static void consider_blocked(struct pass *pass, const struct queue_bucket *bucket)
 {
     struct grid *grid = pass->grid;
+    uint32_t count = pass->blocked_count[bucket->key.job_class];
+    struct blocked one = { queue_rank(&grid->queue, bucket), bucket->first_ms, bucket->first_id,
+                           (struct job *)bucket->first };
 
-    if ((pass->blocked && !queue_bucket_is_before(&grid->queue, bucket, pass->blocked)) ||
-        (pass->after && !queue_bucket_is_before(&grid->queue, pass->after, bucket)))
+    if (count == blocked_most(grid) &&
+        !is_before(&one, &pass->blocked[bucket->key.job_class][count - 1]))
         return;
-    if (!grid->shapes.list[bucket->key.shape].candidates_count ||
-        pass_hold(grid, (struct job *)bucket->first) != HOLD_NONE ||
-        power_holds(grid, (struct job *)bucket->first))
-        return;
-    pass->blocked = &grid->queue.buckets[bucket->first->bucket];
+    if (is_blocked_by_room(grid, one.job))
+        list_blocked(pass, one.job);
 }
 
 /* Room only shrinks while a pass runs: what fits nowhere at its begin need not be walked over, but
- * for who is the first of them. */
-static void find_blocked(struct pass *pass)
-{
-    const struct grid *grid = pass->grid;
-
-    pass->blocked = NULL;
-    for (uint32_t i = 0; i < grid->queue.used_count; i++) {
-        const struct queue_bucket *other = &grid->queue.buckets[grid->queue.used[i]];
-
-        if (grid->shapes.list[other->key.shape].no_fit_version == grid->fleet.room_version)
-            consider_blocked(pass, other);
-    }
-}
-
+ * for who are the first of them. */
 static bool may_start(void *context, const struct queue_bucket *bucket)
 {
     struct pass *pass = context;
@@ -141,30 +159,241 @@ static bool may_start(void *context, const struct queue_bucket *bucket)
     return false;
 }
 
-/* The first that is blocked, if it is before `bucket` (NULL: whatever comes). One that a quota has come to hold since the
- * pass began blocks nobody: the next one, then. */
-static struct job *blocked_before(struct pass *pass, const struct queue_bucket *bucket)
+static void hold(struct grid *grid, const struct job *job)
+{
+    reserve_hold(&grid->reserve, job_shape(grid, job), &grid->fleet,
+                 &job_terms(grid, job)->objective, &grid->fit, grid->now_ms);
+}
+
+/* In its turn, this one has no room: it is promised a start if it is among the first of its class.
+ * Where the head's start is not known, it holds its place after a while. */
+static void block(struct pass *pass, struct job *job)
+{
+    struct grid *grid = pass->grid;
+    uint32_t job_class = job_terms(grid, job)->job_class;
+    bool is_head = !pass->head;
+    const struct promise *promise;
+
+    if (!is_blocked_by_room(grid, job))
+        return;
+    pass->seen_count[job_class]++;
+    if (is_head)
+        pass->head = job;
+    promise = job->is_promised ? promise_of(grid, job) : promises_make(grid, job);
+    if (is_head && promise && !promise->plan &&
+        grid->now_ms - job->item.eligible_ms >= GRID_HOLD_AFTER_MS)
+        hold(grid, job);
+    if (job->item.next) /* its like stand behind it */
+        list_blocked(pass, (struct job *)job->item.next);
+}
+
+/* Those that fit nowhere and stand before the bucket, in order; NULL = all of them. */
+static void settle_blocked(struct pass *pass, const struct queue_bucket *bucket)
+{
+    struct blocked until = { .rank = UINT32_MAX };
+
+    if (bucket)
+        until = (struct blocked){ queue_rank(&pass->grid->queue, bucket), bucket->first_ms,
+                                  bucket->first_id, NULL };
+    for (uint32_t c = CLASS_COUNT; c-- > (bucket ? bucket->key.job_class : 0);)
+        while (pass->blocked_next[c] < pass->blocked_count[c] &&
+               is_before(&pass->blocked[c][pass->blocked_next[c]], &until)) {
+            struct job *job = pass->blocked[c][pass->blocked_next[c]++].job;
+
+            if (pass->seen_count[c] < blocked_most(pass->grid))
+                block(pass, job);
+        }
+}
+
+/* The turns have changed. Who was not among the first as the pass began is so in the next one. */
+static void reorder_blocked(struct pass *pass)
+{
+    for (uint32_t c = 0; c < CLASS_COUNT; c++) {
+        uint32_t first = pass->blocked_next[c], count = pass->blocked_count[c];
+
+        pass->blocked_count[c] = first;
+        for (uint32_t i = first; i < count; i++)
+            list_blocked(pass, pass->blocked[c][i].job);
+    }
+}
+
+/* --- who starts ------------------------------------------------------------------------------- */
+
+/* Its own promise is no bar to a job. Set again when it does not start. */
+static bool fits_instead(struct grid *grid, struct job *job, struct promise *promise)
+{
+    struct fleet_window *window = &grid->fleet.window;
+    uint64_t version = grid->fleet.limit_version;
+    bool fits;
+
+    window->until_ms = job_end_bound(grid, job);
+    window->is_promised = true;
+    promise_unset(promise, &grid->fleet);
+    grid->fleet.limit_version = LIFTED + ++grid->fleet.lifts; /* what is found now is of now only */
+    fits = fit_find(job_shape(grid, job), &grid->fleet, &job_terms(grid, job)->objective,
+                    FIT_LIMITED, &grid->fit);
+    grid->fleet.limit_version = fits ? version + 1 : version;
+    if (!fits)
+        promise_set(promise, &grid->fleet);
+    return fits;
+}
+
+static void list_promised(struct pass *pass)
 {
     struct grid *grid = pass->grid;
 
-    while (pass->blocked &&
-           (!bucket || queue_bucket_is_before(&grid->queue, pass->blocked, bucket))) {
-        struct job *job = (struct job *)pass->blocked->first;
+    for (uint32_t i = 0; i < grid->promises_count; i++) {
+        struct job *job = grid_job(grid, grid->promises[i]->job_id);
 
-        if (pass_hold(grid, job) == HOLD_NONE)
+        if (grid->promises[i]->plan)
+            pass->promised[pass->promised_count++] = (struct promised){ job->item.bucket, job };
+    }
+}
+
+/* One of the bucket that was promised a start: it fits where it was promised, or sooner. */
+static struct job *find_promised(struct pass *pass, uint32_t bucket)
+{
+    struct grid *grid = pass->grid;
+
+    for (uint32_t i = 0; i < pass->promised_count; i++) {
+        struct job *job = pass->promised[i].job;
+
+        if (pass->promised[i].bucket != bucket || !job || pass_hold(grid, job) != HOLD_NONE)
+            continue;
+        if (fits_instead(grid, job, promise_of(grid, job))) {
+            pass->promised[i].job = NULL;
             return job;
-        pass->after = pass->blocked;
-        find_blocked(pass);
+        }
     }
     return NULL;
+}
+
+/* The shortest that any of the first few may run; kept with the bucket. */
+static int64_t shortest_ms(struct grid *grid, struct queue_bucket *bucket)
+{
+    const struct queue_item *item = bucket->first;
+
+    if (bucket->memo_ms)
+        return bucket->memo_ms;
+    bucket->memo_ms = INT64_MAX;
+    for (uint32_t i = 0; item && i < BACKFILL_DEPTH; i++, item = item->next) {
+        int64_t span_ms = job_terms(grid, (const struct job *)item)->duration_ms_max;
+
+        if (span_ms && span_ms + END_SLACK_MS < bucket->memo_ms)
+            bucket->memo_ms = span_ms + END_SLACK_MS;
+    }
+    return bucket->memo_ms;
+}
+
+static bool has_place(const struct grid *grid, const struct job *job)
+{
+    return job->is_promised && promise_of(grid, job)->plan;
+}
+
+static bool fits_within(struct grid *grid, struct job *job, int64_t until_ms)
+{
+    grid->fleet.window.until_ms = until_ms;
+    grid->fleet.window.is_promised = false;
+    return fit_find(job_shape(grid, job), &grid->fleet, &job_terms(grid, job)->objective,
+                    FIT_LIMITED, &grid->fit);
+}
+
+/* Beside all promises that begin while it may run: the first of the bucket, or one of the next
+ * that is short enough; NULL = none. */
+static struct job *find_start(struct grid *grid, struct queue_bucket *bucket, enum fit_when *when)
+{
+    struct job *first = (struct job *)bucket->first;
+    struct shape *shape = job_shape(grid, first);
+    struct queue_item *item = first->item.next;
+    int64_t failed_ms;
+
+    *when = grid->fleet.promises_count ? FIT_LIMITED : FIT_NOW;
+    failed_ms = promise_horizon(&grid->fleet, job_end_bound(grid, first));
+    if (*when == FIT_NOW)
+        return fit_find(shape, &grid->fleet, &job_terms(grid, first)->objective, FIT_NOW,
+                        &grid->fit)
+                   ? first
+                   : NULL;
+    if (!has_place(grid, first) && fits_within(grid, first, failed_ms))
+        return first;
+    if (shortest_ms(grid, bucket) == INT64_MAX || failed_ms == 0 ||
+        promise_horizon(&grid->fleet, grid->now_ms + shortest_ms(grid, bucket)) >= failed_ms ||
+        !fit_find(shape, &grid->fleet, &job_terms(grid, first)->objective, FIT_NOW, &grid->fit))
+        return NULL;
+    for (uint32_t i = 1; item && i < BACKFILL_DEPTH; i++, item = item->next) {
+        struct job *job = (struct job *)item;
+        int64_t until_ms = promise_horizon(&grid->fleet, job_end_bound(grid, job));
+
+        if (until_ms >= failed_ms || has_place(grid, job))
+            continue;
+        if (fits_within(grid, job, until_ms))
+            return job;
+        failed_ms = until_ms;
+    }
+    return NULL;
+}
+
+/* Even the shortest of the first few would run into a promise: told without a look at them. */
+static bool is_too_long(const struct grid *grid, const struct queue_bucket *bucket)
+{
+    const struct shape *shape = &grid->shapes.list[bucket->key.shape];
+    int64_t least_ms = bucket->memo_ms;
+
+    return least_ms && grid->fleet.promises_count &&
+           shape->no_fit_limited == grid->fleet.limit_version &&
+           promise_horizon(&grid->fleet, least_ms < INT64_MAX ? grid->now_ms + least_ms
+                                                              : INT64_MAX) >=
+               shape->no_fit_until_ms;
+}
+
+/* One of the bucket that starts now, if any does. */
+static struct job *find_one(struct pass *pass, struct queue_bucket *bucket, uint32_t number,
+                            enum fit_when *when)
+{
+    struct grid *grid = pass->grid;
+    struct job *found;
+
+    if (grid->shapes.list[bucket->key.shape].no_fit_version == grid->fleet.room_version)
+        return NULL; /* what was left when the pass began is taken */
+    *when = FIT_LIMITED;
+    found = find_promised(pass, number);
+    if (!found && !is_too_long(grid, bucket) &&
+        pass_hold(grid, (struct job *)bucket->first) == HOLD_NONE)
+        found = find_start(grid, bucket, when);
+    return found;
+}
+
+static void start(struct grid *grid, struct job *job, enum fit_when when)
+{
+    struct grant *grant = fit_grant(job_shape(grid, job), &grid->fleet, &grid->fit, when);
+
+    attempt_start(grid, job, grant);
+}
+
+/* What is promised for now or before starts first, whatever stands before it. */
+static uint32_t start_due(struct grid *grid)
+{
+    uint32_t starts = 0;
+
+    for (uint32_t i = 0; i < grid->promises_count;) {
+        struct promise *promise = grid->promises[i];
+        struct job *job = grid_job(grid, promise->job_id);
+
+        if (promise->start_ms <= grid->now_ms && fits_instead(grid, job, promise)) {
+            start(grid, job, FIT_LIMITED);
+            starts++;
+        } else {
+            i++;
+        }
+    }
+    return starts;
 }
 
 void pass_run(struct grid *grid)
 {
     struct pass pass = { .grid = grid };
-    uint32_t number, starts = 0;
     struct queue_bucket *bucket;
-    struct job *head; /* the first that is blocked by lack of room alone */
+    uint32_t number, starts;
     bool has_turns;
 
     grid->wants_pass = false;
@@ -172,54 +401,45 @@ void pass_run(struct grid *grid)
     if (grid->fleet.packer)
         packer_look(grid->fleet.packer, &grid->fleet);
     power_resume(grid);
-    reserve_clear(&grid->reserve, &grid->fleet);
-    head = preempt_first(grid);
-    if (!head)
-        head = promise_first(grid);
+    grid->fleet.window = (struct fleet_window){ INT64_MIN, INT64_MAX, false };
+    pass.head = preempt_first(grid);
+    promises_begin(grid);
+    if (pass.head)
+        hold(grid, pass.head);
+    starts = start_due(grid);
+    list_promised(&pass);
     has_turns = shares_rank(grid);
     queue_walk_begin_with(&grid->queue, may_start, &pass);
     while ((bucket = queue_walk_next(&grid->queue, &number)) != NULL) {
-        struct job *job = (struct job *)bucket->first;
         struct shape *shape = &grid->shapes.list[bucket->key.shape];
-        const struct objective *objective;
-        enum fit_when when = FIT_NOW;
-        uint32_t candidates, left = bucket->count;
+        struct job *job = (struct job *)bucket->first, *found;
+        uint32_t left = bucket->count;
+        enum fit_when when;
 
-        if (!head)
-            head = blocked_before(&pass, bucket);
-        if (head && shape->no_fit_version == grid->fleet.room_version)
-            continue; /* what was left when the pass began is taken */
-        objective = &job_terms(grid, job)->objective;
-        if (pass_hold(grid, job) != HOLD_NONE)
-            continue;
-        if (head) { /* what fits beside the promises fits */
-            job = find_backfill(grid, head, job, &when);
-            if (!job)
-                continue;
-        } else if (!fit_find(shape, &grid->fleet, objective, FIT_NOW, &grid->fit)) {
-            shape_candidates(shape, &grid->fleet, objective, &candidates);
-            if (candidates && !power_holds(grid, job))
-                head = job;
+        settle_blocked(&pass, bucket);
+        found = find_one(&pass, bucket, number, &when);
+        if (!found) {
+            if (pass.seen_count[bucket->key.job_class] < blocked_most(grid))
+                block(&pass, job);
             continue;
         }
         if (starts++ == GRID_PASS_STARTS_MAX) {
             grid->wants_pass = true;
             break;
         }
-        start(grid, job, when);
+        start(grid, found, when);
         if (left > 1)
             queue_walk_again(&grid->queue, number);
         if (has_turns && shares_have_moved(grid, shape)) {
             shares_rank(grid);
             queue_walk_reorder(&grid->queue);
-            pass.after = NULL;
-            if (!head)
-                find_blocked(&pass);
+            reorder_blocked(&pass);
         }
     }
-    reserve_clear(&grid->reserve, &grid->fleet);
-    if (!head)
-        head = blocked_before(&pass, NULL);
-    promise_keep(grid, head);
-    preempt_run(grid, head);
+    if (!bucket)
+        settle_blocked(&pass, NULL);
+    reserve_release_hold(&grid->reserve, &grid->fleet);
+    if (pass.head && pass.head->state != JOB_QUEUED)
+        pass.head = NULL; /* it has started after all */
+    preempt_run(grid, pass.head);
 }

@@ -30,17 +30,23 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     const struct fleet_site *site = &grid->fleet.sites[from->site];
     int64_t billed_ms = request->duration_ms_max ? request->duration_ms_max : HOUR_MS;
     struct fit *fit = &grid->fit;
+    struct reserve_ask ask = { now_ms, INT64_MAX, -1 };
     int64_t start_ms;
 
+    if (request->duration_ms_max)
+        ask.span_ms = request->duration_ms_max + END_SLACK_MS;
+    grid->fleet.window = (struct fleet_window){
+        INT64_MIN, ask.span_ms < INT64_MAX ? now_ms + ask.span_ms : INT64_MAX, false
+    };
     memset(out, 0, sizeof(*out));
     set_name(out->site, site->info.name);
     if (from->chip != FLEET_NO_CHIP)
         set_name(out->chip, site->chips[from->chip].kind);
     out->fits_ever = true;
-    out->fits_now = fit_candidate(shape, &grid->fleet, from->site, from->chip, FIT_NOW, fit);
+    out->fits_now = fit_candidate(shape, &grid->fleet, from->site, from->chip, FIT_LIMITED, fit);
     start_ms = out->fits_now
                    ? now_ms
-                   : reserve_estimate(&grid->reserve, shape, &grid->fleet, from->site, from->chip, fit, now_ms);
+                   : reserve_estimate(&grid->reserve, shape, &grid->fleet, from->site, from->chip, &ask, fit);
     out->start_estimate_ms = start_ms > 0 && start_ms < INT64_MAX ? start_ms : 0;
     if (fit->parts_count) {
         set_name(out->node, site->info.nodes[fit->parts[0].node].name);

@@ -443,8 +443,17 @@ static bool part_is_sound(const struct fleet_site *site, const struct grant_part
     return true;
 }
 
+/* A plan is not held yet, and its nodes may have changed since; a look at them comes first. */
+static bool planned_part_is_sound(const struct grant_part *part)
+{
+    for (uint32_t d = 0; d < part->devices_count; d++)
+        if (part->devices[d].index >= NODE_DEVICES_MAX)
+            return false;
+    return true;
+}
+
 static void read_parts(struct reader *reader, struct grant *grant, struct grant_device *devices,
-                       uint64_t devices_count)
+                       uint64_t devices_count, bool is_plan)
 {
     const struct fleet_site *site = &reader->grid->fleet.sites[grant->site];
     uint64_t used = 0;
@@ -478,14 +487,15 @@ static void read_parts(struct reader *reader, struct grant *grant, struct grant_
         for (uint32_t k = 0; k < i; k++)
             if (grant->parts[k].node == part->node)
                 reader->failed = true;
-        if (!reader->failed && !part_is_sound(site, part))
+        if (!reader->failed &&
+            !(is_plan ? planned_part_is_sound(part) : part_is_sound(site, part)))
             reader->failed = true;
     }
     if (used != devices_count)
         reader->failed = true;
 }
 
-static struct grant *read_grant(struct reader *reader, const struct job *job)
+static struct grant *read_grant(struct reader *reader, const struct job *job, bool is_plan)
 {
     struct grid *grid = reader->grid;
     uint64_t site = take(reader, UINT32_MAX);
@@ -496,7 +506,7 @@ static struct grant *read_grant(struct reader *reader, const struct job *job)
     struct grant_device *devices;
     struct grant *grant;
 
-    if (reader->failed || site >= grid->fleet.sites_count || !parts || !job->epoch) {
+    if (reader->failed || site >= grid->fleet.sites_count || !parts || (!job->epoch && !is_plan)) {
         reader->failed = true;
         return NULL;
     }
@@ -506,7 +516,7 @@ static struct grant *read_grant(struct reader *reader, const struct job *job)
     grant->site = (uint32_t)site;
     grant->granted_ms = granted_ms;
     grant->end_ms = end_ms;
-    read_parts(reader, grant, devices, devices_count);
+    read_parts(reader, grant, devices, devices_count, is_plan);
     if (reader->failed) {
         grant_destroy(grant);
         return NULL;
@@ -625,7 +635,7 @@ static void read_job(struct reader *reader, uint64_t *last_id)
         job->past->checkpoint_ms = take_signed(reader, 0, INT64_MAX);
     }
     if (!reader->failed && (flags & JOB_HAS_GRANT))
-        job->grant = read_grant(reader, job);
+        job->grant = read_grant(reader, job, false);
     if (!reader->failed && (flags & JOB_HAS_YIELD))
         read_yield(reader, job);
     if (!reader->failed && (flags & JOB_HAS_WAIT))
@@ -685,6 +695,34 @@ static void read_forgotten(struct reader *reader)
         }
         next = index + 1;
         intern_text(&grid->forgotten, grid->fleet.sites[index].info.name);
+    }
+}
+
+static void read_promises(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    uint64_t count;
+
+    grid_set_reservations(grid, (uint32_t)take(reader, GRID_RESERVATIONS_MAX));
+    count = take(reader, (uint64_t)GRID_RESERVATIONS_MAX * CLASS_COUNT);
+    for (uint64_t i = 0; i < count && !reader->failed; i++) {
+        struct job *job = grid_job(grid, take(reader, grid->next_id));
+        struct promise promise = { .start_ms = INT64_MAX, .end_ms = INT64_MAX };
+
+        if (reader->failed || !job || job->state != JOB_QUEUED || job->is_promised) {
+            reader->failed = true;
+            return;
+        }
+        promise.broken_ms = take_signed(reader, 0, INT64_MAX);
+        promise.broken_by = (uint32_t)take(reader, PROMISE_OVERDUE);
+        if (take(reader, 1)) {
+            promise.start_ms = take_signed(reader, 0, INT64_MAX - 1);
+            promise.end_ms = take_signed(reader, promise.start_ms, INT64_MAX);
+            promise.chip = (uint16_t)take(reader, FLEET_NO_CHIP);
+            promise.plan = read_grant(reader, job, true);
+        }
+        if (!reader->failed)
+            promises_restore(grid, job, &promise);
     }
 }
 
@@ -782,8 +820,10 @@ static void read_all(struct reader *reader)
         reader->failed = true;
     if (!reader->failed && reader->version >= 7 && packing_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
-    if (!reader->failed && reader->version >= 9)
-        reader->grid->promised_id = take(reader, reader->grid->next_id);
+    if (!reader->failed && reader->version == 9)
+        take(reader, reader->grid->next_id); /* the one that had a promise: it has another */
+    if (!reader->failed && reader->version >= 10)
+        read_promises(reader);
     if (!reader->failed)
         shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)

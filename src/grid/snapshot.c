@@ -198,6 +198,26 @@ static void put_grant(struct buf *out, const struct grant *grant)
     }
 }
 
+static void put_promises(const struct grid *grid, struct buf *out)
+{
+    put_u64(out, grid->reservations);
+    put_u64(out, grid->promises_count);
+    for (uint32_t i = 0; i < grid->promises_count; i++) {
+        const struct promise *promise = grid->promises[i];
+
+        put_u64(out, promise->job_id);
+        put_i64(out, promise->broken_ms);
+        put_u64(out, promise->broken_by);
+        put_u64(out, promise->plan != NULL);
+        if (!promise->plan)
+            continue;
+        put_i64(out, promise->start_ms);
+        put_i64(out, promise->end_ms);
+        put_u64(out, promise->chip);
+        put_grant(out, promise->plan);
+    }
+}
+
 static void put_refs(struct writer *writer, const struct job *job)
 {
     const struct grid *grid = writer->grid;
@@ -426,7 +446,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     put_forgotten(grid, out);
     power_put(grid, out);
     packing_put(grid, out);
-    put_u64(out, grid->promised_id);
+    put_promises(grid, out);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

@@ -9,9 +9,9 @@
 /* 2 ends with the hashes of the idempotency keys and the forgotten sites; 3 has what made way
  * (JOB_HAS_YIELD); 4 has what is known of work (rates.c).
  * 5 has tariffs, cuts and who waits for them; 6 has the tree of tenants. Older ones are still read. */
-/* 7 has what expected fill has learned; 8 for whom room is being made;
- * 9 whose start is promised. */
-#define SNAPSHOT_VERSION 9u
+/* 7 has what expected fill has learned; 8 for whom room is being made; 9 had the one that was
+ * promised a start; 10 has the promises. */
+#define SNAPSHOT_VERSION 10u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */

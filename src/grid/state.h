@@ -5,6 +5,8 @@
  * pass.c      one scheduling pass                                       place.c    sites, tenants
  * rates.c     how fast work runs
  * usage.c     the ledger's arithmetic                                   view.c     what others read
+ * yield.c     attempts that make way for something else
+ * promises.c  starts that are promised to those that wait
  * yield.c     attempts that make way for something else                 shares.c   whose turn it is
  * budget.c    what tenants may still spend                              preempt.c  who makes way
  * snapshot.c  to bytes and back                                         invariants.c */
@@ -104,6 +106,7 @@ struct job {
     uint8_t state, outcome;
     uint8_t yield_cause; /* enum yield_cause; while it is stopping for it */
     bool cancel_requested;
+    bool is_promised; /* has an entry in grid.promises */
     uint16_t yields_count; /* how often it made way */
     uint64_t yield_for;    /* the job it makes way for; 0 = none in particular */
     int64_t reserved_micro; /* of its tenants' budgets, while it holds */
@@ -155,7 +158,6 @@ struct grid {
     uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
     uint32_t guarantees_count; /* tenants that have one */
     uint64_t preempt_for; /* the job that room is being made for; 0 = none */
-    uint64_t promised_id; /* the first that was blocked when the last pass ended; 0 = none */
     int64_t preempt_next_ms; /* preempt.c: when it is looked at again whether somebody should */
     struct turn *turn_list; /* scratch of a pass, as all of these */
     uint32_t turn_list_cap, turn_mark;
@@ -195,6 +197,10 @@ struct grid {
     uint64_t *yielding; /* ids of jobs with a yield_cause; in no order that means anything */
     uint32_t yielding_count, yielding_cap;
 
+    struct promise **promises; /* of the first blocked of each class, in the order they were made */
+    uint32_t promises_count, promises_cap;
+    uint32_t reservations;     /* how many a class */
+    uint64_t promises_version; /* fleet.shape_version at which their places were looked at */
     /* What sites' power costs and may be: power.h. */
     struct site_power **powers; /* by site; NULL: nothing but the site's own constants */
     uint32_t powers_cap, powers_count, powers_capped;
@@ -332,14 +338,6 @@ void preempt_run(struct grid *grid, struct job *head);
 struct job *preempt_first(struct grid *grid);
 void preempt_tick(struct grid *grid);
 
-/* --- promise.c ----------------------------------------------------------------------------- */
-/* Whose start is promised, and stands; NULL = nobody's. */
-struct job *promise_job(struct grid *grid);
-/* The begin of a pass: it starts if it fits; else it is the head of this pass. */
-struct job *promise_first(struct grid *grid);
-/* The end of a pass: `head` is the first that is blocked by lack of room, NULL = none. */
-void promise_keep(struct grid *grid, const struct job *head);
-
 /* --- yield.c ------------------------------------------------------------------------------ */
 /* Runs, is not being stopped, and goes back to the queue when it is. */
 bool yield_is_possible(const struct grid *grid, const struct job *job);
@@ -376,6 +374,26 @@ uint32_t pass_full_tenant(const struct grid *grid, const struct job *job, enum h
 int64_t job_end_bound(const struct grid *grid, const struct job *job);
 int place_check(const struct grid *grid, const struct event *event, struct err *err);
 void place_apply(struct grid *grid, const struct event *event);
+
+/* --- promises.c --------------------------------------------------------------------------- */
+struct promise *promise_of(const struct grid *grid, const struct job *job); /* NULL = none */
+/* As a pass begins: what cannot be kept is planned anew, and one of the others perhaps sooner. */
+void promises_begin(struct grid *grid);
+/* The job is among the first blocked: plan its start. NULL: its class has as many as it may. */
+struct promise *promises_make(struct grid *grid, struct job *job);
+void promises_drop(struct grid *grid, struct job *job); /* it starts, or waits no longer */
+/* What is promised to others of the tenant and all below it, and of the job's array, that would
+ * begin while it ran; and what those of its tenant may cost. */
+struct promised_sums {
+    uint64_t cpus, devices_milli;
+    uint32_t elements;
+};
+struct promised_sums promises_beside(const struct grid *grid, const struct job *job,
+                                     uint32_t tenant);
+int64_t promises_price(struct grid *grid, const struct job *job);
+void promises_restore(struct grid *grid, struct job *job, const struct promise *promise);
+int promises_check(const struct grid *grid, struct err *err); /* the invariants */
+void promises_fini(struct grid *grid);
 
 /* --- forget.c ----------------------------------------------------------------------------- */
 /* Of all events about sites: 0 unless the site is, or cannot be, forgotten. */

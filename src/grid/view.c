@@ -86,6 +86,8 @@ void job_fill_view(struct grid *grid, const struct job *job, struct job_view *vi
     }
     view->state = (enum job_state)job->state;
     view->epoch = job->epoch;
+    if (job->is_promised && promise_of(grid, job)->plan)
+        view->promised_start_ms = promise_of(grid, job)->start_ms;
     view->attempts_failed = job->attempts_failed;
     view->attempts_lost = job->attempts_lost;
     view->tenant = intern_data(&grid->tenant_names, job->tenant);

@@ -214,18 +214,33 @@ static void print_busy(struct grid *grid, struct shape *shape, const struct cand
              when[0] ? "; room by " : "", when);
 }
 
-/* The first in line is told what a pass keeps for it: where it starts soonest, which need not be
- * where it would best be. Anything else could be made later by those that go around it. */
-static int64_t promised_start(struct grid *grid, const struct job *job, uint32_t *candidate_out)
+/* When it could start at its best place, by the bounds of what runs and is promised; 0 = not known. */
+static int64_t estimate_start(struct grid *grid, const struct job *job, const struct candidate *at)
 {
+    struct reserve_ask ask = { grid->now_ms, job_end_bound(grid, job), -1 };
     int64_t start_ms;
 
-    reserve_plan(&grid->reserve, job_shape(grid, job), &grid->fleet,
-                 &job_terms(grid, job)->objective, &grid->fit, grid->now_ms);
-    start_ms = grid->reserve.start_ms;
-    *candidate_out = start_ms == INT64_MAX ? 0 : grid->reserve.candidate;
-    reserve_clear(&grid->reserve, &grid->fleet);
-    return start_ms;
+    if (grid->fleet.grants_count > ESTIMATE_GRANTS_MAX)
+        return 0;
+    if (ask.span_ms < INT64_MAX)
+        ask.span_ms -= grid->now_ms;
+    start_ms = reserve_estimate(&grid->reserve, job_shape(grid, job), &grid->fleet, at->site,
+                                at->chip, &ask, &grid->fit);
+    return start_ms < INT64_MAX && start_ms > grid->now_ms ? start_ms : 0;
+}
+
+/* What became of an earlier promise. */
+static void print_broken(const struct grid *grid, const struct promise *promise, char *out,
+                         size_t bytes)
+{
+    char when[40];
+
+    if (!promise || !promise->broken_ms)
+        return;
+    print_clock(promise->broken_ms, grid->now_ms, when, sizeof(when));
+    snprintf(out, bytes, "; the start promised by %s was lost: %s", when,
+             promise->broken_by == PROMISE_OVERDUE ? "what ran there outlived its limit"
+                                                   : "its place is gone, closed or taken by who goes first");
 }
 
 /* It would start now, but for what it asks of topology. */
@@ -253,13 +268,13 @@ static bool why_scattered(struct grid *grid, const struct shape *shape,
 
 static void why_busy(struct grid *grid, const struct job *job, struct why *why)
 {
+    const struct promise *promise = promise_of(grid, job);
     struct shape *shape = job_shape(grid, job);
     const struct candidate *candidates;
-    const struct job *promised;
-    int64_t until_ms = 0;
-    uint32_t count = 0, at = 0;
-    bool is_exact;
-    char busy[256] = "";
+    struct candidate promised;
+    bool is_exact, has_place = promise && promise->plan;
+    uint32_t count = 0;
+    char busy[256] = "", line[80] = "it is next", broken[120] = "", when[40] = "";
 
     if (yield_pending(grid, YIELD_PREEMPT, job->item.id)) {
         say(why, "preempting", "room is being made for it: %u others are being stopped",
@@ -267,29 +282,25 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
         return;
     }
     shares_rank(grid);
-    promised = promise_job(grid);
     why->ahead = queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, &is_exact);
-    if (promised) /* it is first whatever the turn */
-        why->ahead = promised == job ? 0 : MAX(why->ahead, 1);
+    if (why->ahead)
+        snprintf(line, sizeof(line), "%s%" PRIu64 " job%s ahead of it", is_exact ? "" : "about ",
+                 why->ahead, why->ahead == 1 ? " is" : "s are");
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
-    if (count && grid->fleet.grants_count <= ESTIMATE_GRANTS_MAX)
-        until_ms = why->ahead
-                       ? reserve_estimate(&grid->reserve, shape, &grid->fleet, candidates[0].site,
-                                          candidates[0].chip, &grid->fit, grid->now_ms)
-                       : promised_start(grid, job, &at);
-    if (until_ms == INT64_MAX || until_ms <= grid->now_ms)
-        until_ms = 0;
-    if (count)
-        print_busy(grid, shape, &candidates[at], until_ms, busy, sizeof(busy));
-    if (why->ahead) {
-        say(why, "priority", "%s%" PRIu64 " job%s ahead of it; %s", is_exact ? "" : "about ",
-            why->ahead, why->ahead == 1 ? " is" : "s are", busy);
-    } else if (why_scattered(grid, shape, candidates, count, why)) {
-        why->start_estimate_ms = until_ms;
-    } else {
-        why->start_estimate_ms = until_ms;
-        say(why, "busy", "it is next; %s", busy);
+    if (has_place) {
+        promised = (struct candidate){ .site = promise->plan->site, .chip = promise->chip };
+        print_busy(grid, shape, &promised, 0, busy, sizeof(busy));
+        why->start_estimate_ms = promise->start_ms;
+        print_clock(promise->start_ms, grid->now_ms, when, sizeof(when));
+    } else if (count) {
+        print_busy(grid, shape, &candidates[0], estimate_start(grid, job, &candidates[0]), busy,
+                   sizeof(busy));
     }
+    print_broken(grid, promise, broken, sizeof(broken));
+    if (!why->ahead && why_scattered(grid, shape, candidates, count, why))
+        return;
+    say(why, why->ahead ? "priority" : "busy", "%s; %s%s%s%s", line, busy,
+        has_place ? "; starts by " : "", when, broken);
 }
 
 static void why_budget(struct grid *grid, const struct job *job, struct why *why)

@@ -31,9 +31,7 @@ static inline uint32_t device_room(const struct shape *shape, const struct fleet
     if (when == FIT_EMPTY)
         return 1000;
     room = 1000u - device->used_milli;
-    if (when == FIT_LIMITED && node->limit && node->limit->devices_milli[index] < room)
-        room = node->limit->devices_milli[index];
-    return room;
+    return when == FIT_LIMITED && node->limits ? fleet_limited_room(node, index, room) : room;
 }
 
 /* The need of memory is by device where the catalogue does not know: see shape_bar_of_chip. */
@@ -87,10 +85,13 @@ uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
         memory -= node->memory_used;
         disk -= node->disk_used;
     }
-    if (when == FIT_LIMITED && node->limit) {
-        cpus = least(cpus, node->limit->cpus);
-        memory = least(memory, node->limit->memory_bytes);
-        disk = least(disk, node->limit->disk_bytes);
+    for (const struct fleet_limit *limit = when == FIT_LIMITED ? node->limits : NULL; limit;
+         limit = limit->next) {
+        if (!fleet_limit_binds(limit))
+            continue;
+        cpus = least(cpus, limit->cpus);
+        memory = least(memory, limit->memory_bytes);
+        disk = least(disk, limit->disk_bytes);
     }
     if (cpus < shape->cpus || memory < shape->memory_bytes || disk < shape->disk_bytes)
         return 0;
@@ -606,7 +607,8 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
     uint32_t count;
 
     if (shape->no_fit_version == fleet->room_version ||
-        (when == FIT_LIMITED && shape->no_fit_limited == fleet->limit_version))
+        (when == FIT_LIMITED && shape->no_fit_limited == fleet->limit_version &&
+         fleet->window.until_ms >= shape->no_fit_until_ms))
         return false;
     shape_candidates(shape, fleet, objective, &count);
     candidates = shape->candidates;
@@ -617,19 +619,24 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
         uint64_t version = fleet->sites[at->site].room_version;
 
         if (at->no_fit_version == version ||
-            (when == FIT_LIMITED && at->no_fit_limited == fleet->limit_version))
+            (when == FIT_LIMITED && at->no_fit_limited == fleet->limit_version &&
+             fleet->window.until_ms >= at->no_fit_until_ms))
             continue;
         if (fit_candidate(shape, fleet, at->site, at->chip, when, fit))
             return true;
-        if (when == FIT_NOW)
+        if (when == FIT_NOW) {
             at->no_fit_version = version;
-        else if (when == FIT_LIMITED)
+        } else if (when == FIT_LIMITED) {
             at->no_fit_limited = fleet->limit_version;
+            at->no_fit_until_ms = fleet->window.until_ms;
+        }
     }
-    if (when == FIT_NOW)
+    if (when == FIT_NOW) {
         shape->no_fit_version = fleet->room_version;
-    else if (when == FIT_LIMITED)
+    } else if (when == FIT_LIMITED) {
         shape->no_fit_limited = fleet->limit_version;
+        shape->no_fit_until_ms = fleet->window.until_ms;
+    }
     return false;
 }
 

@@ -13,7 +13,7 @@
 
 enum fit_when {
     FIT_NOW,     /* beside all that is held */
-    FIT_LIMITED, /* and outside what is promised to the head of the line */
+    FIT_LIMITED, /* and beside what is promised within fleet.window */
     FIT_EMPTY,   /* if nothing were held */
     FIT_EVER     /* if besides every node and device were there, well and open */
 };

@@ -27,6 +27,7 @@ void fleet_fini(struct fleet *fleet)
         free(site->info.nodes);
     }
     free(fleet->sites);
+    free(fleet->promises);
     free(fleet->grants);
     *fleet = (struct fleet){ 0 };
 }
@@ -257,6 +258,61 @@ static void count_whole(struct fleet_site *site, struct fleet_node *node)
     node->devices_whole = whole;
 }
 
+bool fleet_limit_take(struct fleet_limit *limit, const struct grant_part *part, bool give_back)
+{
+    int64_t sign = give_back ? 1 : -1;
+    bool is_broken;
+
+    limit->cpus += sign * part->cpus;
+    limit->memory_bytes += sign * part->memory_bytes;
+    limit->disk_bytes += sign * part->disk_bytes;
+    is_broken = limit->cpus < 0 || limit->memory_bytes < 0 || limit->disk_bytes < 0;
+    for (uint32_t d = 0; d < part->devices_count; d++) {
+        uint32_t index = part->devices[d].index;
+
+        if (index == FLEET_DEVICE_GONE)
+            continue;
+        limit->devices_milli[index] += (int32_t)(sign * part->devices[d].milli);
+        is_broken |= limit->devices_milli[index] < 0;
+    }
+    return is_broken && !give_back;
+}
+
+uint32_t fleet_limited_room(const struct fleet_node *node, uint32_t device, uint32_t room)
+{
+    for (const struct fleet_limit *limit = node->limits; limit; limit = limit->next)
+        if (fleet_limit_binds(limit) && limit->devices_milli[device] < (int32_t)room)
+            room = limit->devices_milli[device] > 0 ? (uint32_t)limit->devices_milli[device] : 0;
+    return room;
+}
+
+bool fleet_limit_is_broken(const struct fleet_limit *limit)
+{
+    bool is_broken = limit->cpus < 0 || limit->memory_bytes < 0 || limit->disk_bytes < 0;
+
+    for (uint32_t d = 0; d < NODE_DEVICES_MAX && !is_broken; d++)
+        is_broken = limit->devices_milli[d] < 0;
+    return is_broken;
+}
+
+/* A grant that holds until `end_ms` is there, or no longer, when the promises begin. */
+static void take_limits(struct fleet *fleet, const struct grant *grant, int64_t end_ms,
+                        bool give_back)
+{
+    struct fleet_site *site = &fleet->sites[grant->site];
+
+    for (uint32_t i = 0; fleet->promises_count && i < grant->parts_count; i++) {
+        struct fleet_limit *limit = site->nodes[grant->parts[i].node].limits;
+
+        for (; limit; limit = limit->next) {
+            if (!limit->is_always && limit->start_ms >= end_ms)
+                continue;
+            if (fleet_limit_take(limit, &grant->parts[i], give_back))
+                fleet->is_overpromised = true;
+        }
+    }
+}
+
 static void set_node(struct fleet *fleet, uint32_t site_index, uint32_t index,
                      const struct node_info *info)
 {
@@ -478,6 +534,7 @@ void fleet_hold(struct fleet *fleet, struct grant *grant)
     fleet->grants[fleet->grants_count++] = grant;
     ends_add(&fleet->sites[grant->site].ends, grant);
     log_change(&fleet->sites[grant->site], grant->end_ms, true);
+    take_limits(fleet, grant, grant->end_ms, false);
 }
 
 void fleet_release(struct fleet *fleet, struct grant *grant)
@@ -489,6 +546,7 @@ void fleet_release(struct fleet *fleet, struct grant *grant)
     fleet->sites[grant->site].room_version++;
     fleet->limit_version++; /* beside the promises there is more, too */
     log_change(&fleet->sites[grant->site], grant->end_ms, false);
+    take_limits(fleet, grant, grant->end_ms, true);
     fleet->room_version++;
 }
 
@@ -497,17 +555,11 @@ void fleet_set_end(struct fleet *fleet, struct grant *grant, int64_t end_ms)
     struct fleet_site *site = &fleet->sites[grant->site];
 
     ends_remove(&site->ends, grant);
+    take_limits(fleet, grant, grant->end_ms, true);
     grant->end_ms = end_ms;
+    take_limits(fleet, grant, grant->end_ms, false);
+    fleet->limit_version++;
     ends_add(&site->ends, grant);
     log_change(site, INT64_MAX, false); /* what was planned with the other end is void */
-    fleet->limit_version++;
-}
-
-void fleet_set_limit(struct fleet *fleet, uint32_t site, uint32_t node, struct fleet_limit *limit)
-{
-    struct fleet_site *at = &fleet->sites[site];
-
-    at->nodes[node].limit = limit;
-    room_set_apart(&at->room, at, node, limit != NULL);
     fleet->limit_version++;
 }

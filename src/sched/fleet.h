@@ -24,12 +24,28 @@ struct fleet_device {
     uint32_t type; /* see room.c */
 };
 
-/* What backfill may still take of a node that is promised to a blocked job: see reserve.h. */
-struct fleet_limit {
-    uint32_t site, node;
-    int64_t cpus, memory_bytes, disk_bytes;
-    uint16_t devices_milli[NODE_DEVICES_MAX];
+struct promise; /* promise.h */
+struct fleet_window {
+    int64_t from_ms, until_ms;
+    bool is_promised; /* for who was promised a start: no hold binds it */
 };
+/* What is over on a node at the moment a promise begins there; those of a node stand by start. */
+struct fleet_limit {
+    struct fleet_limit *next;
+    const struct promise *of;
+    const struct fleet_window *window; /* fleet.window */
+    bool is_always;                    /* a hold: it binds for whatever time */
+    int64_t start_ms;
+    int64_t cpus, memory_bytes, disk_bytes; /* below zero: more is promised than there will be */
+    int32_t devices_milli[NODE_DEVICES_MAX];
+};
+/* Does it bind work that is there within the window? */
+static inline bool fleet_limit_binds(const struct fleet_limit *limit)
+{
+    if (limit->is_always)
+        return !limit->window->is_promised;
+    return limit->start_ms > limit->window->from_ms && limit->start_ms < limit->window->until_ms;
+}
 
 struct fleet_node {
     int64_t memory_bytes, memory_used;
@@ -39,7 +55,7 @@ struct fleet_node {
     uint32_t devices_whole; /* of which nothing is used, well or not: a bound for quick refusals */
     uint32_t grants_count;
     struct fleet_device *devices; /* devices_count */
-    struct fleet_limit *limit;    /* NULL but inside a pass */
+    struct fleet_limit *limits;   /* of promises on it */
     char *cordon_reason;          /* owned; NULL = "" */
     bool present, cordoned;
 };
@@ -110,6 +126,11 @@ struct fleet {
     uint64_t shape_version; /* grows when what could ever fit may have changed */
     uint64_t room_version;  /* grows when more may fit than before, anywhere */
     uint64_t limit_version; /* grows when more may fit beside what is promised */
+    struct fleet_window window;        /* FIT_LIMITED: beside the promises that begin in it */
+    const struct promise **promises;   /* those with a place, in no order that means anything */
+    uint32_t promises_count, promises_cap;
+    uint64_t lifts; /* how often a promise was tried without */
+    bool is_overpromised; /* a limit went below zero: somebody should look */
     struct packer *packer; /* chooses among nodes by expected fill; NULL = the least left over */
     const struct work_book *work; /* how fast what is known to run runs; NULL = nobody asks */
 };
@@ -144,8 +165,11 @@ void fleet_set_end(struct fleet *fleet, struct grant *grant, int64_t end_ms);
 /* One part of it, without listing or indexing: for trying out what comes (reserve.c), undone
  * before anything else is asked. */
 void fleet_take_part(struct fleet_site *site, const struct grant_part *part, bool give_back);
-/* Promise the node as `limit` says; NULL: no longer. */
-void fleet_set_limit(struct fleet *fleet, uint32_t site, uint32_t node, struct fleet_limit *limit);
+/* What is over when a promise begins shrinks by a part, or grows. True: it now is below zero. */
+bool fleet_limit_take(struct fleet_limit *limit, const struct grant_part *part, bool give_back);
+bool fleet_limit_is_broken(const struct fleet_limit *limit); /* below zero somewhere */
+/* Of `room` of the device, what is beside the promises within the window. */
+uint32_t fleet_limited_room(const struct fleet_node *node, uint32_t device, uint32_t room);
 void grant_destroy(struct grant *grant);
 /* Room for `parts_count` parts with `devices_count` devices in all; point parts' devices into
  * `devices_out`. One block. */

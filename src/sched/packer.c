@@ -79,8 +79,10 @@ static bool picture(const struct fleet_node *node, uint16_t chip, uint16_t kind,
     int64_t cpus = node_cpus_free(node);
     bool is_empty = node->cpus_used == 0;
 
-    if (when == FIT_LIMITED && node->limit && node->limit->cpus < cpus)
-        cpus = node->limit->cpus;
+    for (const struct fleet_limit *limit = when == FIT_LIMITED ? node->limits : NULL; limit;
+         limit = limit->next)
+        if (fleet_limit_binds(limit) && limit->cpus < cpus)
+            cpus = limit->cpus;
     memset(out, 0, offsetof(struct fill_node, free_milli));
     out->cpu_milli = cpus > 0 ? cpus * 1000 : 0;
     out->chip = kind;
@@ -90,8 +92,7 @@ static bool picture(const struct fleet_node *node, uint16_t chip, uint16_t kind,
 
         if (device->chip != chip)
             return false;
-        if (when == FIT_LIMITED && node->limit && node->limit->devices_milli[i] < room)
-            room = node->limit->devices_milli[i];
+        room = when == FIT_LIMITED ? fleet_limited_room(node, i, room) : room;
         is_empty &= room == FILL_DEVICE_MILLI;
         if (device_is_usable(device))
             out->free_milli[out->devices_count++] = (uint16_t)room;

@@ -60,6 +60,7 @@ void queue_add(struct queue *queue, const struct queue_key *key, struct queue_it
     item->bucket = number;
     bucket->first_ms = bucket->first->eligible_ms;
     bucket->first_id = bucket->first->id;
+    bucket->memo_ms = 0;
     bucket->count++;
     queue->count++;
 }
@@ -75,6 +76,7 @@ void queue_remove(struct queue *queue, struct queue_item *item)
     item->prev = item->next = NULL;
     item->bucket = 0;
     queue->count--;
+    bucket->memo_ms = 0;
     if (--bucket->count) {
         bucket->first_ms = bucket->first->eligible_ms;
         bucket->first_id = bucket->first->id;
@@ -102,6 +104,11 @@ bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket
     if (rank_a != rank_b)
         return rank_a < rank_b;
     return a->first_ms != b->first_ms ? a->first_ms < b->first_ms : a->first_id < b->first_id;
+}
+
+uint32_t queue_rank(const struct queue *queue, const struct queue_bucket *bucket)
+{
+    return rank_of(queue, bucket);
 }
 
 static inline bool head_is_before(const struct queue_head *a, const struct queue_head *b)

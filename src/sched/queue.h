@@ -27,6 +27,7 @@ struct queue_bucket {
     struct queue_item *first, *last;
     int64_t first_ms; /* of first, so that an order of buckets needs no look at jobs */
     uint64_t first_id;
+    int64_t memo_ms; /* the caller's: 0 whenever somebody came or went */
     uint32_t count;
     uint32_t slot; /* in `used` */
 };
@@ -64,6 +65,8 @@ void queue_walk_begin(struct queue *queue);
 void queue_walk_begin_with(struct queue *queue,
                            bool (*wanted)(void *context, const struct queue_bucket *bucket),
                            void *context);
+/* Of its class and its tenant's turn; less goes first, and alike who became eligible first. */
+uint32_t queue_rank(const struct queue *queue, const struct queue_bucket *bucket);
 /* Is the head of `a` before that of `b`? */
 bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,
                             const struct queue_bucket *b);

@@ -7,27 +7,18 @@
 
 void reserve_fini(struct reserve *reserve)
 {
-    free(reserve->limits);
-    free(reserve->kept);
     free(reserve->parts);
+    free(reserve->marks);
     ends_walk_fini(&reserve->walk);
     *reserve = (struct reserve){ 0 };
 }
 
-void reserve_clear(struct reserve *reserve, struct fleet *fleet)
-{
-    for (uint32_t i = 0; i < reserve->limits_count; i++)
-        fleet_set_limit(fleet, reserve->limits[i].site, reserve->limits[i].node, NULL);
-    reserve->limits_count = 0;
-    reserve->is_planned = false;
-    reserve->start_ms = INT64_MAX;
-}
+/* --- trying out what comes -------------------------------------------------------------------- */
 
-/* --- looking ahead at one site --------------------------------------------------------------- */
-
-/* Give back what a grant holds, where that may matter to the shape; gives the tasks gained. */
-static uint64_t give_back(struct reserve *reserve, const struct shape *shape,
-                          struct fleet_site *site, uint16_t chip, const struct grant *grant)
+/* Give back or take what a grant or plan holds, where that may matter to the shape; gives the
+ * tasks gained, which may be below zero (mod 2^64). */
+static uint64_t try_out(struct reserve *reserve, const struct shape *shape, struct fleet_site *site,
+                        uint16_t chip, const struct grant *grant, bool give_back)
 {
     uint64_t gained = 0;
 
@@ -39,25 +30,27 @@ static uint64_t give_back(struct reserve *reserve, const struct shape *shape,
         if (pool == ROOM_NONE || fit_never_in_pool(shape, &site->room.pools[pool], chip))
             continue;
         gained -= fit_tasks(shape, site, node, chip, FIT_NOW);
-        fleet_take_part(site, part, true);
+        fleet_take_part(site, part, give_back);
         gained += fit_tasks(shape, site, node, chip, FIT_NOW);
         MEM_GROW(reserve->parts, reserve->parts_cap, reserve->parts_count + 1);
-        reserve->parts[reserve->parts_count++].part = part;
+        reserve->parts[reserve->parts_count++] = (struct reserve_part){ part, !give_back };
     }
     return gained;
 }
 
-static void take_again(struct reserve *reserve, struct fleet_site *site)
+static void undo(struct reserve *reserve, struct fleet_site *site)
 {
-    for (uint32_t i = 0; i < reserve->parts_count; i++)
-        fleet_take_part(site, reserve->parts[i].part, false);
-    reserve->parts_count = 0;
+    while (reserve->parts_count) {
+        const struct reserve_part *last = &reserve->parts[--reserve->parts_count];
+
+        fleet_take_part(site, last->part, last->is_taken);
+    }
 }
 
-/* Release grants of the site in the order of their ends until the gang fits: when that is. -1:
- * never; or, with `before_ms` >= 0, not before that. The fleet is left as it then is, for
- * take_again to undo. With enough room for each task there is a place (fit.h), but for the limit
- * on parts: that is asked only then. */
+/* Release grants of the site in the order of their ends until the gang fits, whatever is promised:
+ * when that is. -1: never; or, with `before_ms` >= 0, not before that. The fleet is left as it then
+ * is, for undo. With enough room for each task there is a place (fit.h), but for the limit on
+ * parts: that is asked only then. */
 static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
                          uint32_t site, uint16_t chip, int64_t before_ms, struct fit *fit,
                          int64_t now_ms)
@@ -75,21 +68,149 @@ static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, str
         grant = ends_walk_next(&reserve->walk, &end_ms);
         if (!grant || (before_ms >= 0 && end_ms >= before_ms))
             return -1;
-        sum += give_back(reserve, shape, at, chip, grant);
+        sum += try_out(reserve, shape, at, chip, grant, true);
         start_ms = end_ms;
     }
 }
 
-int64_t reserve_estimate(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
-                         uint32_t site, uint16_t chip, struct fit *fit, int64_t now_ms)
-{
-    int64_t start_ms = run_ahead(reserve, shape, fleet, site, chip, -1, fit, now_ms);
+/* --- beside promises -------------------------------------------------------------------------- */
 
-    if (start_ms >= 0) /* where: the caller may want to know */
+static bool mark_is_before(const struct reserve_mark *a, const struct reserve_mark *b)
+{
+    if (a->time_ms != b->time_ms)
+        return a->time_ms < b->time_ms;
+    return a->is_end != b->is_end ? a->is_end : a->promise->job_id < b->promise->job_id;
+}
+
+static void add_mark(struct reserve *reserve, int64_t time_ms, const struct promise *promise,
+                     bool is_end)
+{
+    struct reserve_mark mark = { time_ms, promise, is_end };
+    uint32_t at = reserve->marks_count;
+
+    MEM_GROW(reserve->marks, reserve->marks_cap, at + 1);
+    reserve->marks_count++;
+    for (; at && mark_is_before(&mark, &reserve->marks[at - 1]); at--)
+        reserve->marks[at] = reserve->marks[at - 1];
+    reserve->marks[at] = mark;
+}
+
+/* A start that is overdue comes as soon as it can, and ends that much later. */
+static void list_marks(struct reserve *reserve, const struct fleet *fleet, uint32_t site,
+                       int64_t now_ms)
+{
+    reserve->marks_count = reserve->marks_next = 0;
+    for (uint32_t i = 0; i < fleet->promises_count; i++) {
+        const struct promise *promise = fleet->promises[i];
+        int64_t late_ms = now_ms > promise->start_ms ? now_ms - promise->start_ms : 0;
+
+        if (promise->plan->site != site || promise->is_hold)
+            continue;
+        add_mark(reserve, promise->start_ms + late_ms, promise, false);
+        if (promise->end_ms < INT64_MAX - late_ms)
+            add_mark(reserve, promise->end_ms + late_ms, promise, true);
+    }
+}
+
+static uint64_t pass_marks(struct reserve *reserve, const struct shape *shape,
+                           struct fleet_site *site, uint16_t chip, int64_t time_ms)
+{
+    uint64_t gained = 0;
+
+    for (; reserve->marks_next < reserve->marks_count; reserve->marks_next++) {
+        const struct reserve_mark *mark = &reserve->marks[reserve->marks_next];
+
+        if (mark->time_ms > time_ms)
+            break;
+        gained += try_out(reserve, shape, site, chip, mark->promise->plan, mark->is_end);
+    }
+    return gained;
+}
+
+/* What promised nodes have over is less than what they have free. */
+static uint64_t count_limited_off(const struct shape *shape, const struct fleet_site *site,
+                                  uint16_t chip)
+{
+    uint64_t off = 0;
+
+    for (uint32_t i = 0; i < site->room.apart_count; i++) {
+        const struct fleet_node *node = &site->nodes[site->room.apart[i]];
+        uint32_t tasks = fit_tasks(shape, site, node, chip, FIT_NOW);
+
+        if (tasks)
+            off += tasks - fit_tasks(shape, site, node, chip, FIT_LIMITED);
+    }
+    return off;
+}
+
+/* As run_ahead, but the gang must fit for as long as it may run, beside what is promised: so
+ * promises are taken and given back on the way. What it then fits is in `fit`; the fleet and its
+ * window are left as they then are. INT64_MAX = not known. */
+static int64_t run_beside(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
+                          uint32_t site, uint16_t chip, const struct reserve_ask *ask,
+                          struct fit *fit)
+{
+    struct fleet_site *at = &fleet->sites[site];
+    uint64_t sum = fit_count(shape, fleet, site, chip);
+    int64_t time_ms = ask->now_ms, end_ms = INT64_MAX;
+    const struct grant *grant;
+
+    list_marks(reserve, fleet, site, ask->now_ms);
+    sum += pass_marks(reserve, shape, at, chip, time_ms);
+    ends_walk_begin(&reserve->walk, &at->ends, ask->now_ms);
+    grant = ends_walk_next(&reserve->walk, &end_ms);
+    for (;;) {
+        fleet->window = (struct fleet_window){
+            time_ms, ask->span_ms < INT64_MAX - time_ms ? time_ms + ask->span_ms : INT64_MAX,
+            false
+        };
+        if (sum >= shape->tasks && sum - count_limited_off(shape, at, chip) >= shape->tasks &&
+            fit_candidate_plainly(shape, fleet, site, chip, FIT_LIMITED, fit))
+            return time_ms;
+        if (reserve->marks_next < reserve->marks_count &&
+            (!grant || reserve->marks[reserve->marks_next].time_ms <= end_ms))
+            time_ms = reserve->marks[reserve->marks_next].time_ms;
+        else if (grant)
+            time_ms = end_ms;
+        else
+            return -1;
+        if (ask->before_ms >= 0 && time_ms >= ask->before_ms)
+            return -1;
+        if (time_ms == INT64_MAX)
+            return INT64_MAX;
+        for (; grant && end_ms <= time_ms; grant = ends_walk_next(&reserve->walk, &end_ms))
+            sum += try_out(reserve, shape, at, chip, grant, true);
+        sum += pass_marks(reserve, shape, at, chip, time_ms);
+    }
+}
+
+static bool has_promises(const struct fleet *fleet, uint32_t site)
+{
+    for (uint32_t i = 0; i < fleet->promises_count; i++)
+        if (fleet->promises[i]->plan->site == site)
+            return true;
+    return false;
+}
+
+static const struct fleet_window all_time = { INT64_MIN, INT64_MAX, false };
+
+int64_t reserve_estimate(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
+                         uint32_t site, uint16_t chip, const struct reserve_ask *ask,
+                         struct fit *fit)
+{
+    int64_t start_ms = run_beside(reserve, shape, fleet, site, chip, ask, fit);
+
+    if (start_ms == INT64_MAX) { /* where: the caller may want to know */
+        undo(reserve, &fleet->sites[site]);
+        run_ahead(reserve, shape, fleet, site, chip, -1, fit, ask->now_ms);
         fit_candidate_plainly(shape, fleet, site, chip, FIT_NOW, fit);
-    take_again(reserve, &fleet->sites[site]);
+    }
+    undo(reserve, &fleet->sites[site]);
+    fleet->window = all_time;
     return start_ms;
 }
+
+/* --- what was found before -------------------------------------------------------------------- */
 
 /* Is what was found there still so? What is held at start_ms and just before it decides. A grant
  * that was made or has ended since changes neither when it was bound to end before start_ms: by
@@ -129,7 +250,7 @@ static int64_t start_at(struct reserve *reserve, const struct shape *shape, stru
     }
     start_ms =
         run_ahead(reserve, shape, fleet, candidate->site, candidate->chip, before_ms, fit, now_ms);
-    take_again(reserve, &fleet->sites[candidate->site]);
+    undo(reserve, &fleet->sites[candidate->site]);
     *ahead = (struct candidate_ahead){
         .changes_count = start_ms == now_ms ? UINT64_MAX : site->changes_count,
         .now_ms = now_ms,
@@ -139,68 +260,87 @@ static int64_t start_at(struct reserve *reserve, const struct shape *shape, stru
     return start_ms;
 }
 
-/* What each promised node has over at that moment, beside the head's own part. */
-static void keep_limits(struct reserve *reserve, const struct fleet *fleet,
-                        const struct grant *plan)
+/* The first start at one candidate. It is no sooner than without promises: that is remembered. */
+static int64_t find_at(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
+                       struct candidate *at, const struct reserve_ask *ask, struct fit *fit)
 {
-    const struct fleet_site *site = &fleet->sites[plan->site];
+    int64_t start_ms = start_at(reserve, shape, fleet, at, ask->before_ms, fit, ask->now_ms);
 
-    MEM_GROW(reserve->kept, reserve->kept_cap, plan->parts_count);
-    reserve->kept_count = plan->parts_count;
-    for (uint32_t i = 0; i < plan->parts_count; i++) {
-        const struct grant_part *part = &plan->parts[i];
-        const struct fleet_node *node = &site->nodes[part->node];
-        struct fleet_limit *limit = &reserve->kept[i];
-
-        *limit = (struct fleet_limit){
-            .site = plan->site,
-            .node = part->node,
-            .cpus = node_cpus_free(node) - part->cpus,
-            .memory_bytes = node->memory_bytes - node->memory_used - part->memory_bytes,
-            .disk_bytes = node->disk_bytes - node->disk_used - part->disk_bytes,
-        };
-        for (uint32_t d = 0; d < node->devices_count; d++)
-            limit->devices_milli[d] = (uint16_t)(1000 - node->devices[d].used_milli);
-        for (uint32_t d = 0; d < part->devices_count; d++)
-            limit->devices_milli[part->devices[d].index] =
-                (uint16_t)(limit->devices_milli[part->devices[d].index] - part->devices[d].milli);
-    }
+    if (start_ms < 0 || start_ms == INT64_MAX || !has_promises(fleet, at->site))
+        return start_ms;
+    start_ms = run_beside(reserve, shape, fleet, at->site, at->chip, ask, fit);
+    undo(reserve, &fleet->sites[at->site]);
+    return start_ms;
 }
 
 static void make_plan(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
-                      struct candidate *at, struct fit *fit, int64_t now_ms)
+                      const struct candidate *at, const struct reserve_ask *ask, struct fit *fit,
+                      struct promise *promise)
 {
-    struct grant *plan;
+    struct reserve_ask any = *ask;
 
-    run_ahead(reserve, shape, fleet, at->site, at->chip, -1, fit, now_ms);
-    fit_candidate_plainly(shape, fleet, at->site, at->chip, FIT_NOW, fit);
-    plan = fit_grant(shape, fleet, fit, FIT_NOW);
-    keep_limits(reserve, fleet, plan);
-    grant_destroy(plan);
-    take_again(reserve, &fleet->sites[at->site]);
-    at->ahead.plan = ++reserve->plan;
+    any.before_ms = -1;
+    promise->start_ms = run_beside(reserve, shape, fleet, at->site, at->chip, &any, fit);
+    if (promise->start_ms >= 0 && promise->start_ms < INT64_MAX) {
+        promise->end_ms = fleet->window.until_ms;
+        promise->chip = at->chip;
+        promise->plan = fit_grant(shape, fleet, fit, FIT_LIMITED);
+        promise->plan->job_id = promise->job_id;
+    }
+    undo(reserve, &fleet->sites[at->site]);
 }
 
-static void set_limits(struct reserve *reserve, struct fleet *fleet)
+int64_t reserve_find(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
+                     const struct objective *objective, const struct reserve_ask *ask,
+                     struct fit *fit, struct promise *promise)
 {
-    MEM_GROW(reserve->limits, reserve->limits_cap, reserve->kept_count);
-    memcpy(reserve->limits, reserve->kept, reserve->kept_count * sizeof(*reserve->limits));
-    reserve->limits_count = reserve->kept_count;
-    for (uint32_t i = 0; i < reserve->limits_count; i++)
-        fleet_set_limit(fleet, reserve->limits[i].site, reserve->limits[i].node,
-                        &reserve->limits[i]);
+    struct reserve_ask next = *ask;
+    int64_t best_ms = -1, start_ms;
+    uint32_t count, best = 0;
+
+    shape_candidates(shape, fleet, objective, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        start_ms = find_at(reserve, shape, fleet, &shape->candidates[i], &next, fit);
+        if (start_ms >= 0 && (best_ms < 0 || start_ms < best_ms)) {
+            best_ms = next.before_ms = start_ms;
+            best = i;
+        }
+    }
+    if (best_ms >= 0 && best_ms < INT64_MAX)
+        make_plan(reserve, shape, fleet, &shape->candidates[best], ask, fit, promise);
+    fleet->window = all_time;
+    return best_ms;
 }
 
-void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
+/* --- the hold --------------------------------------------------------------------------------- */
+
+/* The promises there are come first and end in their time: the hold looks past them, as past all
+ * that runs, and none of them is bound by it. */
+static bool hold_at(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
+                    const struct candidate *at, struct fit *fit, int64_t now_ms)
+{
+    bool fits = run_ahead(reserve, shape, fleet, at->site, at->chip, -1, fit, now_ms) >= 0 &&
+                fit_candidate_plainly(shape, fleet, at->site, at->chip, FIT_NOW, fit);
+
+    if (fits) {
+        reserve->hold = (struct promise){ .is_hold = true,
+                                          .start_ms = INT64_MAX,
+                                          .end_ms = INT64_MAX,
+                                          .chip = at->chip,
+                                          .plan = fit_grant(shape, fleet, fit, FIT_NOW) };
+        promise_set(&reserve->hold, fleet);
+    }
+    undo(reserve, &fleet->sites[at->site]);
+    return fits;
+}
+
+bool reserve_hold(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
                   const struct objective *objective, struct fit *fit, int64_t now_ms)
 {
     int64_t best_ms = -1, start_ms;
     uint32_t count, best = 0;
-    struct candidate *at;
 
-    reserve_clear(reserve, fleet);
-    reserve->is_planned = true;
-    fleet->limit_version++;
+    reserve_release_hold(reserve, fleet);
     shape_candidates(shape, fleet, objective, &count);
     for (uint32_t i = 0; i < count; i++) {
         start_ms = start_at(reserve, shape, fleet, &shape->candidates[i], best_ms, fit, now_ms);
@@ -209,33 +349,10 @@ void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fl
             best = i;
         }
     }
-    if (best_ms < 0)
-        return;
-    at = &shape->candidates[best];
-    if (!at->ahead.plan || at->ahead.plan != reserve->plan || at->ahead.changes_count == UINT64_MAX)
-        make_plan(reserve, shape, fleet, at, fit, now_ms);
-    set_limits(reserve, fleet);
-    reserve->start_ms = best_ms;
-    reserve->site = at->site;
-    reserve->candidate = best;
+    return best_ms >= 0 && hold_at(reserve, shape, fleet, &shape->candidates[best], fit, now_ms);
 }
 
-void reserve_took(struct reserve *reserve, struct fleet *fleet, const struct grant *grant)
+void reserve_release_hold(struct reserve *reserve, struct fleet *fleet)
 {
-    const struct fleet_site *site = &fleet->sites[grant->site];
-
-    (void)reserve;
-    for (uint32_t i = 0; i < grant->parts_count; i++) {
-        const struct grant_part *part = &grant->parts[i];
-        struct fleet_limit *limit = site->nodes[part->node].limit;
-
-        if (!limit)
-            continue;
-        limit->cpus -= part->cpus;
-        limit->memory_bytes -= part->memory_bytes;
-        limit->disk_bytes -= part->disk_bytes;
-        for (uint32_t d = 0; d < part->devices_count; d++)
-            limit->devices_milli[part->devices[d].index] =
-                (uint16_t)(limit->devices_milli[part->devices[d].index] - part->devices[d].milli);
-    }
+    promise_clear(&reserve->hold, fleet);
 }

@@ -1,41 +1,51 @@
-/* reserve.h - what is promised to the job at the head of the line that does not fit now (EASY).
+/* reserve.h - when and where a job that does not fit now could start, beside what is promised.
  *
- * From the ends that running work is bound to, the first moment at which the head fits and where.
- * Backfill may then take whatever is over at that moment (FIT_LIMITED), or anything at all if it
- * is gone by then. With ends that nobody knows, start_ms is INT64_MAX and the place is where it
- * fits once the longest-running have ended. */
+ * Ends that running work is bound to and the ends of promises are walked over in order until the
+ * gang fits for as long as it may run: beside what runs then, and beside each promise that begins
+ * while it would run. With ends that nobody knows in between, the start is not known
+ * (INT64_MAX). */
 #pragma once
 
 #include "sched/fit.h"
+#include "sched/promise.h"
 
-struct reserve_part { /* what was given back while looking ahead */
+struct reserve_part { /* what was given back, or taken, while looking ahead */
     const struct grant_part *part;
+    bool is_taken;
+};
+struct reserve_mark { /* a promise at the site begins or ends */
+    int64_t time_ms;
+    const struct promise *promise;
+    bool is_end;
 };
 struct reserve {
-    bool is_planned;
-    int64_t start_ms; /* INT64_MAX = not known */
-    uint32_t site, candidate; /* where; the latter an index into the shape's candidates */
-    struct fleet_limit *limits; /* one per node that is promised; nodes point here */
-    uint32_t limits_count, limits_cap;
-    struct fleet_limit *kept; /* the newest plan's limits as they were: see candidate_ahead.plan */
-    uint32_t kept_count, kept_cap;
-    uint64_t plan;
+    struct promise hold; /* of the head of the line whose start is not known, within a pass */
     struct ends_walk walk; /* scratch */
     struct reserve_part *parts;
     uint32_t parts_count, parts_cap;
+    struct reserve_mark *marks;
+    uint32_t marks_count, marks_cap, marks_next;
 };
-
 void reserve_fini(struct reserve *reserve);
-/* Plan for `shape`, which does not fit now but has candidates. What was found at a
- * candidate is kept with it and looked at anew only when a change there may matter; the answer is
- * the same. `fit` is scratch. */
-void reserve_plan(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
-                  const struct objective *objective, struct fit *fit, int64_t now_ms);
-/* A grant found with FIT_LIMITED is about to be held: it uses up what was over. */
-void reserve_took(struct reserve *reserve, struct fleet *fleet, const struct grant *grant);
-/* Nothing is promised; nodes point nowhere. */
-void reserve_clear(struct reserve *reserve, struct fleet *fleet);
-/* When the shape could start, by the bounds of what runs: now, later, INT64_MAX = not known. For
- * `plan` and `why`; -1: never. */
+
+struct reserve_ask {
+    int64_t now_ms;
+    int64_t span_ms;   /* it holds no longer than this; INT64_MAX = not known */
+    int64_t before_ms; /* only a start before this is of use; -1 = any */
+};
+/* The first start there is at any of the shape's candidates, and where: into `promise` (no place
+ * in it yet; set by the caller). INT64_MAX = not known; -1: none before `before_ms`, or none at
+ * all. What was found at a candidate is kept with it and looked at anew only when a change there
+ * may matter; the answer is the same. `fit` is scratch. */
+int64_t reserve_find(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
+                     const struct objective *objective, const struct reserve_ask *ask,
+                     struct fit *fit, struct promise *promise);
+/* The same at one candidate, without a place; the nodes are in `fit`. For `plan` and `why`. */
 int64_t reserve_estimate(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
-                         uint32_t site, uint16_t chip, struct fit *fit, int64_t now_ms);
+                         uint32_t site, uint16_t chip, const struct reserve_ask *ask,
+                         struct fit *fit);
+/* Hold the place at which the shape fits once the longest-running have ended: others only take
+ * what is then over. False: none beside the promises. */
+bool reserve_hold(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
+                  const struct objective *objective, struct fit *fit, int64_t now_ms);
+void reserve_release_hold(struct reserve *reserve, struct fleet *fleet);

@@ -324,6 +324,8 @@ void room_build(struct room *room, struct fleet_site *site)
     for (uint32_t i = 0; i < room->nodes_count; i++)
         if (room->spots[i].pool != ROOM_NONE)
             join(room, &site->nodes[i], &room->spots[i]);
+    for (uint32_t i = 0; i < room->nodes_count; i++)
+        room_set_apart(room, site, i, site->nodes[i].limits != NULL);
 }
 
 void room_move(struct room *room, const struct fleet_site *site, uint32_t node)

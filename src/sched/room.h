@@ -66,7 +66,7 @@ struct room {
 };
 
 void room_fini(struct room *room);
-/* From nothing, by what the site's nodes are and hold; nobody stands apart. */
+/* From nothing, by what the site's nodes are and hold; those with limits stand apart. */
 void room_build(struct room *room, struct fleet_site *site);
 /* What is held of the node has changed. */
 void room_move(struct room *room, const struct fleet_site *site, uint32_t node);

@@ -12,7 +12,6 @@
 /* When the shape could start there, as last looked at (reserve.c). */
 struct candidate_ahead {
     uint64_t changes_count; /* of the site, by then; UINT64_MAX = never looked */
-    uint64_t plan;          /* reserve.plan of the plan that was made of it; 0 = none */
     int64_t now_ms;         /* when that was */
     int64_t start_ms;       /* -1 = never; when not exact, it is not before this */
     bool is_exact;
@@ -36,6 +35,7 @@ struct candidate {
     /* What was found here, and when: by the site's versions (fleet.h). */
     uint64_t no_fit_version; /* site.room_version at which it did not fit */
     uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
+    int64_t no_fit_until_ms; /* that begin before this */
     struct candidate_ahead ahead;
 };
 
@@ -64,6 +64,7 @@ struct shape {
     uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
     uint64_t fits_in_pass;   /* see fit_exists */
     uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
+    int64_t no_fit_until_ms; /* that begin before this */
 };
 
 struct shapes {

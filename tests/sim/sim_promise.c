@@ -26,6 +26,7 @@
 #define NODES_MAX 4u
 #define JOBS_MAX 160u
 #define MINUTE_MS 60000LL
+#define PROMISED_MAX (2 * GRID_RESERVATIONS) /* two classes are about */
 #define SLACK_MS MINUTE_MS
 #define RUN_MS_MAX (120 * MINUTE_MS)
 
@@ -96,7 +97,7 @@ static void hear(void *context, const struct effect *effect)
     world->started_count++;
     if (job->told_ms && job->start_ms > job->told_ms)
         fail(world, "a promised start was not kept", job, job->told_ms, job->start_ms);
-    bound = (int64_t)(count_before(world, job) + 1) *
+    bound = (int64_t)(count_before(world, job) + PROMISED_MAX + 1) *
             (RUN_MS_MAX + SLACK_MS + (world->has_unlimited ? GRID_HOLD_AFTER_MS : 0));
     if (job->start_ms - job->submit_ms > bound)
         fail(world, "a job waited past its bound", job, bound, job->start_ms - job->submit_ms);

@@ -213,6 +213,8 @@ static void test_promise_holds(void **state)
         struct fleet fleet = { 0 };
         struct shapes shapes = { 0 };
         struct reserve reserve = { 0 };
+        struct reserve_ask ask = { .now_ms = 10, .before_ms = -1 };
+        struct promise promise = { .job_id = 99 }, again = { .job_id = 99 };
         struct fit fit = { 0 };
         struct request_shape request;
         uint32_t count = 0, head;
@@ -236,8 +238,11 @@ static void test_promise_holds(void **state)
         if (!fit_find(shapes_at(&shapes, head), &fleet, &ANY_OBJECTIVE, FIT_NOW, &fit)) {
             uint32_t candidates;
 
-            reserve_plan(&reserve, shapes_at(&shapes, head), &fleet, &ANY_OBJECTIVE, &fit, 10);
-            start_ms = reserve.start_ms;
+            ask.span_ms = 1 + (int64_t)rng_below(&rng, 500);
+            start_ms = reserve_find(&reserve, shapes_at(&shapes, head), &fleet, &ANY_OBJECTIVE,
+                                    &ask, &fit, &promise);
+            if (promise.plan)
+                promise_set(&promise, &fleet);
             shape_candidates(shapes_at(&shapes, head), &fleet, &ANY_OBJECTIVE, &candidates);
             for (uint32_t i = 0; candidates && i < 10; i++) {
                 uint32_t number;
@@ -250,16 +255,20 @@ static void test_promise_holds(void **state)
                 held[count] = fit_grant(shapes_at(&shapes, number), &fleet, &fit, FIT_LIMITED);
                 held[count]->job_id = 100 + i;
                 held[count]->end_ms = INT64_MAX; /* it may run for ever */
-                reserve_took(&reserve, &fleet, held[count]);
                 fleet_hold(&fleet, held[count++]);
                 promised++;
             }
             /* Planned again only now: what was taken since must be in the limits. */
-            reserve_plan(&reserve, shapes_at(&shapes, head), &fleet, &ANY_OBJECTIVE, &fit, 10);
-            if (reserve.start_ms > start_ms)
+            if (promise.plan && (!promise_is_sound(&promise, &fleet) ||
+                                 !promise_limits_are_sound(&promise, &fleet)))
+                fail_msg("round %u: the promise for %d is not kept", round, (int)start_ms);
+            promise_unset(&promise, &fleet);
+            if (reserve_find(&reserve, shapes_at(&shapes, head), &fleet, &ANY_OBJECTIVE, &ask, &fit,
+                             &again) > start_ms)
                 fail_msg("round %u: promised %d, now %d", round, (int)start_ms,
-                         (int)reserve.start_ms);
-            reserve_clear(&reserve, &fleet);
+                         (int)again.start_ms);
+            promise_clear(&promise, &fleet);
+            promise_clear(&again, &fleet);
         }
         while (count) {
             fleet_release(&fleet, held[--count]);

@@ -157,14 +157,17 @@ static void set_limits(struct bed *bed, struct fleet_limit *limits, uint32_t cou
         uint32_t node = i * 3;
 
         if (on) {
-            limits[i] = (struct fleet_limit){ .node = node,
+            limits[i] = (struct fleet_limit){ .is_always = true,
+                                              .window = &bed->fleet.window,
                                               .cpus = draw(bed, 8),
                                               .memory_bytes = draw(bed, 32),
                                               .disk_bytes = draw(bed, 16) };
             for (uint32_t d = 0; d < 4; d++)
-                limits[i].devices_milli[d] = (uint16_t)(250 * draw(bed, 5));
+                limits[i].devices_milli[d] = (int32_t)(250 * draw(bed, 5));
         }
-        fleet_set_limit(&bed->fleet, 0, node, on ? &limits[i] : NULL);
+        bed->fleet.sites[0].nodes[node].limits = on ? &limits[i] : NULL;
+        room_set_apart(&bed->fleet.sites[0].room, &bed->fleet.sites[0], node, on);
+        bed->fleet.limit_version++;
     }
 }
 
@@ -286,7 +289,8 @@ static void test_plans_are_the_same(void **state)
     (void)state;
     for (uint32_t round = 0; round < 40; round++) {
         struct bed bed = { .rng = { 1000 + round } };
-        struct reserve kept = { 0 }, fresh = { 0 };
+        struct reserve reserve = { 0 };
+        struct promise kept = { 0 }, fresh = { 0 };
         struct request_shape request = { .tasks = 20 + round % 15, .cpus = 2 };
         uint32_t number;
         int64_t now_ms = 900;
@@ -297,7 +301,8 @@ static void test_plans_are_the_same(void **state)
         for (uint32_t i = 0; i < 200; i++) {
             struct shape *shape = shapes_at(&bed.shapes, number);
             struct candidate saved[8];
-            uint32_t count, limits_count;
+            struct reserve_ask ask = { .span_ms = 40, .before_ms = -1 };
+            uint32_t count;
             int64_t start_ms;
 
             if (draw(&bed, 3) || !bed.held_count)
@@ -305,30 +310,31 @@ static void test_plans_are_the_same(void **state)
             else
                 drop_grant(&bed);
             now_ms += draw(&bed, 6);
+            ask.now_ms = now_ms;
             shape = shapes_at(&bed.shapes, number);
             if (fit_find(shape, &bed.fleet, &ANY_OBJECTIVE, FIT_NOW, &bed.fit))
                 continue;
-            reserve_plan(&kept, shape, &bed.fleet, &ANY_OBJECTIVE, &bed.fit, now_ms);
-            start_ms = kept.start_ms;
-            limits_count = kept.limits_count;
-            reserve_clear(&kept, &bed.fleet);
+            start_ms = reserve_find(&reserve, shape, &bed.fleet, &ANY_OBJECTIVE, &ask, &bed.fit,
+                                    &kept);
             shape_candidates(shape, &bed.fleet, &ANY_OBJECTIVE, &count);
             assert_true(count <= 8);
             memcpy(saved, shape->candidates, count * sizeof(saved[0]));
             for (uint32_t c = 0; c < count; c++)
                 shape->candidates[c].ahead.changes_count = UINT64_MAX;
-            reserve_plan(&fresh, shape, &bed.fleet, &ANY_OBJECTIVE, &bed.fit, now_ms);
+            assert_true(start_ms == reserve_find(&reserve, shape, &bed.fleet, &ANY_OBJECTIVE, &ask,
+                                                 &bed.fit, &fresh));
             memcpy(shape->candidates, saved, count * sizeof(saved[0]));
-            assert_true(start_ms == fresh.start_ms);
-            assert_int_equal(limits_count, fresh.limits_count);
-            if (limits_count)
-                assert_memory_equal(kept.kept, fresh.kept, limits_count * sizeof(*fresh.kept));
+            assert_true(kept.start_ms == fresh.start_ms && kept.end_ms == fresh.end_ms);
+            assert_true((kept.plan != NULL) == (fresh.plan != NULL));
+            for (uint32_t p = 0; kept.plan && p < kept.plan->parts_count; p++)
+                assert_true(kept.plan->parts[p].node == fresh.plan->parts[p].node &&
+                            kept.plan->parts[p].tasks == fresh.plan->parts[p].tasks);
+            promise_clear(&kept, &bed.fleet);
+            promise_clear(&fresh, &bed.fleet);
             plans++;
-            reserve_clear(&fresh, &bed.fleet);
             assert_true(room_is_sound(&bed.fleet.sites[0].room, &bed.fleet.sites[0]));
         }
-        reserve_fini(&kept);
-        reserve_fini(&fresh);
+        reserve_fini(&reserve);
         bed_fini(&bed);
     }
     assert_true(plans > 500);

@@ -1,0 +1,277 @@
+/* Starts that are promised: to the first few blocked jobs of each class (conservative backfilling;
+ * who comes behind them may go around, as in EASY). A promise is planned against the ends that
+ * running work is bound to and the promises there are; whatever starts afterwards is beside it.
+ * So it only ever moves to an earlier start, but when its place is lost or what runs there outlives
+ * the end it was bound to. */
+#include "grid/power.h"
+#include "grid/state.h"
+#include "sched/mem.h"
+
+#include <inttypes.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct promise *promise_of(const struct grid *grid, const struct job *job)
+{
+    for (uint32_t i = 0; job->is_promised && i < grid->promises_count; i++)
+        if (grid->promises[i]->job_id == job->item.id)
+            return grid->promises[i];
+    return NULL;
+}
+
+static struct promise *add(struct grid *grid, struct job *job)
+{
+    struct promise *promise = mem_alloc(1, sizeof(*promise));
+
+    promise->job_id = job->item.id;
+    promise->job_class = job_terms(grid, job)->job_class;
+    promise->start_ms = promise->end_ms = INT64_MAX;
+    MEM_GROW(grid->promises, grid->promises_cap, grid->promises_count + 1);
+    grid->promises[grid->promises_count++] = promise;
+    job->is_promised = true;
+    return promise;
+}
+
+static void drop_at(struct grid *grid, uint32_t at)
+{
+    struct job *job = grid_job(grid, grid->promises[at]->job_id);
+
+    promise_clear(grid->promises[at], &grid->fleet);
+    free(grid->promises[at]);
+    grid->promises_count--;
+    for (; at < grid->promises_count; at++)
+        grid->promises[at] = grid->promises[at + 1];
+    if (job)
+        job->is_promised = false;
+}
+
+void promises_drop(struct grid *grid, struct job *job)
+{
+    for (uint32_t i = 0; job->is_promised && i < grid->promises_count; i++)
+        if (grid->promises[i]->job_id == job->item.id)
+            drop_at(grid, i);
+}
+
+void promises_fini(struct grid *grid)
+{
+    while (grid->promises_count)
+        drop_at(grid, grid->promises_count - 1);
+    free(grid->promises);
+}
+
+/* Plan for it, only before `before_ms` (-1: whenever); it has no place that is set. What it had is
+ * kept when there is nothing sooner. Who could start now is left to the order of the pass, but for
+ * those who were promised that already (may_be_now). */
+static void plan(struct grid *grid, struct promise *promise, int64_t before_ms, bool may_be_now)
+{
+    struct job *job = grid_job(grid, promise->job_id);
+    struct reserve_ask ask = { .now_ms = grid->now_ms, .before_ms = before_ms };
+    struct promise found = { .job_id = promise->job_id };
+    int64_t start_ms;
+
+    ask.span_ms = job_end_bound(grid, job);
+    if (ask.span_ms < INT64_MAX)
+        ask.span_ms -= grid->now_ms;
+    start_ms = reserve_find(&grid->reserve, job_shape(grid, job), &grid->fleet,
+                            &job_terms(grid, job)->objective, &ask, &grid->fit, &found);
+    if (found.plan && start_ms <= grid->now_ms && !may_be_now)
+        promise_clear(&found, &grid->fleet);
+    if (found.plan) {
+        promise_clear(promise, &grid->fleet);
+        promise->start_ms = start_ms;
+        promise->end_ms = found.end_ms;
+        promise->plan = found.plan;
+        promise->chip = found.chip;
+    }
+    if (promise->plan)
+        promise_set(promise, &grid->fleet);
+}
+
+struct promise *promises_make(struct grid *grid, struct job *job)
+{
+    uint32_t job_class = job_terms(grid, job)->job_class, count = 0;
+    struct promise *promise;
+
+    for (uint32_t i = 0; i < grid->promises_count; i++)
+        count += grid->promises[i]->job_class == job_class;
+    if (count >= grid->reservations)
+        return NULL;
+    promise = add(grid, job);
+    plan(grid, promise, -1, false);
+    return promise;
+}
+
+static void break_promise(struct grid *grid, struct promise *promise, enum promise_break by)
+{
+    if (!promise->broken_ms || promise->start_ms < promise->broken_ms) {
+        promise->broken_ms = promise->start_ms;
+        promise->broken_by = by;
+    }
+    promise_clear(promise, &grid->fleet);
+}
+
+/* Sites or nodes have changed, or more is promised than there will be. All are set anew in their
+ * order, so that of those that collide the one that was made last goes. */
+static void look_at_all(struct grid *grid)
+{
+    struct promise *broken[CLASS_COUNT * GRID_RESERVATIONS_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < grid->promises_count; i++)
+        promise_unset(grid->promises[i], &grid->fleet);
+    for (uint32_t i = 0; i < grid->promises_count; i++) {
+        struct promise *promise = grid->promises[i];
+
+        if (!promise->plan)
+            continue;
+        promise_set(promise, &grid->fleet);
+        for (uint32_t k = 0; k <= i && promise->plan; k++)
+            if (grid->promises[k]->plan && !promise_is_sound(grid->promises[k], &grid->fleet)) {
+                break_promise(grid, promise, PROMISE_PLACE_LOST);
+                broken[count++] = promise;
+            }
+    }
+    grid->fleet.is_overpromised = false;
+    for (uint32_t i = 0; i < count; i++)
+        plan(grid, broken[i], -1, true);
+}
+
+/* Is there a sooner start by now? */
+static void look_again(struct grid *grid, struct promise *promise)
+{
+    if (promise->start_ms <= grid->now_ms)
+        return; /* it may start */
+    promise_unset(promise, &grid->fleet);
+    plan(grid, promise, promise->plan ? promise->start_ms : -1, false);
+}
+
+/* What should have begun and has not: whatever was to come after it is late as well. They are
+ * planned as if anew, in the order in which they were to begin. */
+static void look_at_late(struct grid *grid)
+{
+    struct promise *late[CLASS_COUNT * GRID_RESERVATIONS_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < grid->promises_count; i++) {
+        struct promise *promise = grid->promises[i];
+        uint32_t at = count;
+
+        if (!promise->plan || promise->start_ms >= grid->now_ms - END_SLACK_MS / 2)
+            continue;
+        promise_unset(promise, &grid->fleet);
+        for (; at && promise->start_ms < late[at - 1]->start_ms; at--)
+            late[at] = late[at - 1];
+        late[at] = promise;
+        count++;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t was_ms = late[i]->start_ms;
+
+        promise_clear(late[i], &grid->fleet);
+        plan(grid, late[i], -1, true);
+        if (late[i]->start_ms == grid->now_ms || late[i]->broken_ms)
+            continue;
+        late[i]->broken_ms = was_ms;
+        late[i]->broken_by = PROMISE_OVERDUE;
+    }
+}
+
+void promises_begin(struct grid *grid)
+{
+    for (uint32_t i = grid->promises_count; i-- > 0;) {
+        struct job *job = grid_job(grid, grid->promises[i]->job_id);
+
+        if (pass_hold(grid, job) != HOLD_NONE || power_holds(grid, job))
+            drop_at(grid, i);
+    }
+    if (!grid->promises_count)
+        return;
+    if (grid->promises_version != grid->fleet.shape_version || grid->fleet.is_overpromised)
+        look_at_all(grid);
+    grid->promises_version = grid->fleet.shape_version;
+    look_at_late(grid);
+    look_again(grid, grid->promises[grid->counts.passes_total % grid->promises_count]);
+}
+
+static bool is_within(const struct grid *grid, uint32_t tenant, uint32_t above)
+{
+    for (; tenant; tenant = grid->tenants[tenant].parent)
+        if (tenant == above)
+            return true;
+    return false;
+}
+
+struct promised_sums promises_beside(const struct grid *grid, const struct job *job,
+                                     uint32_t tenant)
+{
+    int64_t end_ms = job_end_bound(grid, job);
+    struct promised_sums sums = { 0 };
+
+    for (uint32_t i = 0; i < grid->promises_count; i++) {
+        const struct promise *promise = grid->promises[i];
+        const struct job *other;
+
+        if (!promise->plan || promise->start_ms >= end_ms)
+            continue;
+        other = grid_job(grid, promise->job_id);
+        sums.elements += other->array && other->array == job->array;
+        if (!tenant || !is_within(grid, other->tenant, tenant))
+            continue;
+        sums.cpus += promise->plan->cpus;
+        sums.devices_milli += promise->plan->devices_milli;
+    }
+    return sums;
+}
+
+int64_t promises_price(struct grid *grid, const struct job *job)
+{
+    int64_t sum = 0;
+
+    for (uint32_t i = 0; !job->is_promised && i < grid->promises_count; i++) {
+        const struct job *other = grid_job(grid, grid->promises[i]->job_id);
+        int64_t price =
+            grid->promises[i]->plan && other->tenant == job->tenant ? budget_price(grid, other) : 0;
+
+        if (price > 0 && __builtin_add_overflow(sum, price, &sum))
+            return INT64_MAX;
+    }
+    return sum;
+}
+
+void promises_restore(struct grid *grid, struct job *job, const struct promise *promise)
+{
+    struct promise *to = add(grid, job);
+    struct promise made = *promise;
+
+    made.job_id = to->job_id;
+    made.job_class = to->job_class;
+    *to = made;
+    if (to->plan)
+        promise_set(to, &grid->fleet);
+}
+
+int promises_check(const struct grid *grid, struct err *err)
+{
+    uint32_t set = 0;
+
+    for (uint32_t i = 0; i < grid->promises_count; i++) {
+        const struct promise *promise = grid->promises[i];
+        const struct job *job = grid_job(grid, promise->job_id);
+
+        if (!job || job->state != JOB_QUEUED || !job->is_promised || promise_of(grid, job) != promise)
+            return err_set(err, -EINVAL, "invariant: a start is promised to job %" PRIu64 ", which waits for none",
+                           promise->job_id);
+        if ((promise->plan != NULL) != promise->is_set || promise->is_set != (promise->start_ms < INT64_MAX))
+            return err_set(err, -EINVAL, "invariant: job %" PRIu64 " is promised a start without a place",
+                           promise->job_id);
+        set += promise->is_set;
+        if (promise->is_set && grid->promises_version == grid->fleet.shape_version &&
+            !promise_limits_are_sound(promise, &grid->fleet))
+            return err_set(err, -EINVAL, "invariant: what is over beside job %" PRIu64 "'s promise is wrong",
+                           promise->job_id);
+    }
+    return set == grid->fleet.promises_count
+               ? 0
+               : err_set(err, -EINVAL, "invariant: %u promises have places, %u are set", set,
+                         grid->fleet.promises_count);
+}
