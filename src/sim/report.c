@@ -70,7 +70,7 @@ bool sim_report_has_tail(const struct sim_report *report)
     int64_t span_ms = sim_load_span_ms(report->load);
 
     for (uint32_t i = 0; i < report->results_count; i++)
-        if (arrival_buckets(report, &report->results[i]) >= 8 && span_ms >= 3600000 &&
+        if (arrival_buckets(report, &report->results[i]) >= 2 && span_ms >= 3600000 &&
             span_ms < report->results[i].end_ms / 20 * 19)
             return true;
     return false;
