@@ -62,16 +62,20 @@ static int run(const struct cli_args *args)
 const struct cli_command cmd_site = {
     .name = "site",
     .summary = "let sites join, drain and remove them; what their power costs",
-    .usage = "token|show|drain|resume|remove|tariff|shed|forget|readmit [OPTION...] SITE [FILE.csv]",
+    .usage =
+        "token|show|drain|resume|remove|tariff|shed|forget|readmit [OPTION...] SITE [FILE.csv]",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
     .options = { options, site_join_options },
-    .arguments = { { "ACTION", "token|show|drain|resume|remove|tariff|shed|forget|readmit", false, false },
+    .arguments = { { "ACTION", "token|show|drain|resume|remove|tariff|shed|forget|readmit", false,
+                     false },
                    { "SITE", NULL, false, false },
                    { "FILE", NULL, true, false } },
     .text =
-        "`token` prints the line with which another machine joins as SITE: it is good once. `drain` "
+        "`token` prints the line with which another machine joins as SITE: it is good once. "
+        "`drain` "
         "lets no new work go there, and what runs go on, until `resume`. `remove` ends its "
-        "certificate at once, and jobs that the network counted there are lost (it is refused while "
+        "certificate at once, and jobs that the network counted there are lost (it is refused "
+        "while "
         "jobs run, but for --force).\n\n"
         "`tariff` shows, or with FILE.csv (columns time, price, carbon, green, cap: the start of a "
         "slot, money and g of CO2 a kWh, share, W) or options tells, what power costs. Usage is "

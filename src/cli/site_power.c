@@ -143,17 +143,13 @@ int site_tariff_run(const struct cli_args *args)
         body = body_of_options(args, &err);
     if (!body && err.text[0])
         return cli_fail(CLI_FAILED, &err);
-    code = ask(args, "tariff",
-               body                           ? "PUT"
-               : cli_args_has(args, "clear") ? "DELETE"
-                                              : "GET",
-               body);
+    code = ask(args, "tariff", body ? "PUT" : cli_args_has(args, "clear") ? "DELETE" : "GET", body);
     json_decref(body);
     return code;
 }
 
-static int read_span(const struct cli_args *args, const char *option, json_t *body,
-                     const char *key, struct err *err)
+static int read_span(const struct cli_args *args, const char *option, json_t *body, const char *key,
+                     struct err *err)
 {
     const char *text = cli_args_get(args, option);
     int64_t ms;

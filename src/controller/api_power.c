@@ -52,14 +52,13 @@ static json_t *power_to_json(const struct grid *grid, uint32_t site, const char 
             break;
         json_array_append_new(rows, row_to_json(&row));
     }
-    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "site", name,
-                     "price_micro", (json_int_t)view.price, "carbon_mg", (json_int_t)view.carbon,
-                     "constant", row_to_json(&view.constant), "slot_ms",
-                     number_or_null(view.slot_ms, view.slot_ms), "from_ms",
-                     number_or_null(view.slot_ms, view.from_ms), "rows", rows, "draw_mw",
-                     (json_int_t)view.draw_mw, "limit_mw",
-                     number_or_null(view.limit_mw >= 0, view.limit_mw), "cut_until_ms",
-                     number_or_null(view.cut_until_ms, view.cut_until_ms));
+    return json_pack(
+        "{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o}", "site", name, "price_micro",
+        (json_int_t)view.price, "carbon_mg", (json_int_t)view.carbon, "constant",
+        row_to_json(&view.constant), "slot_ms", number_or_null(view.slot_ms, view.slot_ms),
+        "from_ms", number_or_null(view.slot_ms, view.from_ms), "rows", rows, "draw_mw",
+        (json_int_t)view.draw_mw, "limit_mw", number_or_null(view.limit_mw >= 0, view.limit_mw),
+        "cut_until_ms", number_or_null(view.cut_until_ms, view.cut_until_ms));
 }
 
 /* -1: answered. */
@@ -77,9 +76,9 @@ void api_site_tariff_get(struct api_call *call)
     int site = find_site(call);
 
     if (site >= 0)
-        api_reply_json(call, 200,
-                       power_to_json(shell_grid(call->controller->shell), (uint32_t)site,
-                                     call->params[0]));
+        api_reply_json(
+            call, 200,
+            power_to_json(shell_grid(call->controller->shell), (uint32_t)site, call->params[0]));
 }
 
 /* --- told ---------------------------------------------------------------------------------- */
@@ -194,11 +193,11 @@ static void apply(struct api_call *call, struct event *event)
     }
     if (rc == 0 && change_from_event(seq, event, &change))
         events_note(controller->events, &change);
-    api_reply_durable(call, seq, 200,
-                      power_to_json(shell_grid(controller->shell),
-                                    (uint32_t)grid_site_find(shell_grid(controller->shell),
-                                                             call->params[0]),
-                                    call->params[0]));
+    api_reply_durable(
+        call, seq, 200,
+        power_to_json(shell_grid(controller->shell),
+                      (uint32_t)grid_site_find(shell_grid(controller->shell), call->params[0]),
+                      call->params[0]));
 }
 
 void api_site_tariff_set(struct api_call *call)

@@ -184,8 +184,8 @@ void grid_power_get(const struct grid *grid, uint32_t site, struct power_view *v
     view_out->cut_until_ms = power->shed_until_ms;
     if (power->has_series) {
         view_out->slot_ms = power->facts.slot_ms;
-        view_out->from_ms = tariff_slot_start_ms(
-            &power->facts, tariff_slot_of(&power->facts, grid->now_ms));
+        view_out->from_ms =
+            tariff_slot_start_ms(&power->facts, tariff_slot_of(&power->facts, grid->now_ms));
     }
 }
 

@@ -44,10 +44,9 @@ struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
     if (grid->powers_count && tariffs_cost(grid, grant->site, grant->granted_ms, grid->now_ms,
                                            usage.energy_mj, &power_price, &carbon)) {
         usage.carbon_ug = carbon;
-        usage.price_micro =
-            fit_64(scaled(cpu_ms, tariff->cpu_price_micro_per_hour, 3600000) +
-                   scaled(device_ms, tariff->device_price_micro_per_hour, 3600000000LL) +
-                   power_price);
+        usage.price_micro = fit_64(
+            scaled(cpu_ms, tariff->cpu_price_micro_per_hour, 3600000) +
+            scaled(device_ms, tariff->device_price_micro_per_hour, 3600000000LL) + power_price);
     }
     return usage;
 }

@@ -145,7 +145,9 @@ static int read_row(struct table *table, char *line, struct tariff_file_row *row
                                                 (int64_t *)((char *)row + figures[column].offset)))
             rc = err_set(table->err, -EINVAL, "%s:%u: %s \"%.40s\": expected a number%s",
                          table->name, table->line, figures[column].name, field,
-                         column == 2 ? " from 0 to 1" : column ? " of 0 or more" : "");
+                         column == 2 ? " from 0 to 1"
+                         : column    ? " of 0 or more"
+                                     : "");
     }
     if (rc == 0 && i != table->columns_count)
         rc = err_set(table->err, -EINVAL, "%s:%u: expected %u fields as the first line names",
@@ -154,8 +156,8 @@ static int read_row(struct table *table, char *line, struct tariff_file_row *row
 }
 
 /* The first two rows say how long a slot is. */
-static int add_row(struct table *table, struct tariff_file *file,
-                   const struct tariff_file_row *row, int64_t ms)
+static int add_row(struct table *table, struct tariff_file *file, const struct tariff_file_row *row,
+                   int64_t ms)
 {
     if (file->count == table->max)
         return err_set(table->err, -E2BIG, "%s:%u: more than %u slots", table->name, table->line,
@@ -164,8 +166,8 @@ static int add_row(struct table *table, struct tariff_file *file,
         file->from_ms = ms;
     else if (file->count == 1)
         file->slot_ms = ms - file->from_ms;
-    if (file->count && (file->slot_ms < 1 ||
-                        ms != file->from_ms + (int64_t)file->count * file->slot_ms))
+    if (file->count &&
+        (file->slot_ms < 1 || ms != file->from_ms + (int64_t)file->count * file->slot_ms))
         return err_set(table->err, -EINVAL,
                        "%s:%u: times go up in even steps, the first of which is %" PRId64 " s",
                        table->name, table->line, file->slot_ms / 1000);

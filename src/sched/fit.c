@@ -353,7 +353,8 @@ static void score_state(struct packing *packing, uint32_t node)
     if (!packer_score(packing->packer, packing->shape, &packing->site->nodes[node], packing->chip,
                       packing->kind, packing->when, &score, &share_room))
         return;
-    if (packing->states++ && (score < packing->score || (score <= packing->score && node > packing->node)))
+    if (packing->states++ &&
+        (score < packing->score || (score <= packing->score && node > packing->node)))
         return;
     packing->score = score;
     packing->node = node;
@@ -726,7 +727,8 @@ struct grant *fit_grant(const struct shape *shape, const struct fleet *fleet, co
         grant->cpus += part->cpus;
         if (!shape->devices_milli)
             continue;
-        part->devices_count = choose_devices(shape, site, node, fit->chip, when, tasks, fit->share_room, milli);
+        part->devices_count =
+            choose_devices(shape, site, node, fit->chip, when, tasks, fit->share_room, milli);
         for (uint32_t d = 0; d < node->devices_count; d++)
             if (milli[d])
                 *devices++ = (struct grant_device){ .index = d, .milli = milli[d] };

@@ -82,7 +82,8 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
     };
     shape->needs = (const void *)(shape->chips + shape->chips_count);
     shape->places = (const void *)(shape->needs + shape->needs_count);
-    shape->ask_version = shape->candidates_version = shape->no_fit_version = shape->no_fit_limited = UINT64_MAX;
+    shape->ask_version = shape->candidates_version = shape->no_fit_version = shape->no_fit_limited =
+        UINT64_MAX;
     return number;
 }
 
@@ -197,7 +198,8 @@ static void set_costs(struct candidate *candidate, const struct shape *shape,
 {
     const struct site_tariff *tariff = &site->info.tariff;
     const struct fleet_power *power = &site->power;
-    int64_t price = power->has_rates ? power->price_micro_per_kwh : tariff->power_price_micro_per_kwh;
+    int64_t price =
+        power->has_rates ? power->price_micro_per_kwh : tariff->power_price_micro_per_kwh;
     int64_t carbon = power->has_rates ? power->carbon_mg_per_kwh : tariff->carbon_g_per_kwh_milli;
     __int128 watts_milli = 0, money;
 
@@ -356,10 +358,10 @@ static void set_rate(struct candidate *candidate, const struct shape *shape,
         .kwh_carbon_g = watts > 0 ? (double)candidate->carbon_ug / 1e3 / watts : 0,
     };
 
-    candidate->rate = work_rate(
-        fleet->work, shape->work,
-        candidate->chip == FLEET_NO_CHIP ? NULL : site->chips[candidate->chip].kind,
-        shape->devices_milli, work_gang(shape->tasks, shape->devices_milli, shape->cpus));
+    candidate->rate =
+        work_rate(fleet->work, shape->work,
+                  candidate->chip == FLEET_NO_CHIP ? NULL : site->chips[candidate->chip].kind,
+                  shape->devices_milli, work_gang(shape->tasks, shape->devices_milli, shape->cpus));
     if (!rates_bill(&candidate->rate, shape->tasks, 1, 1, &place, &candidate->bill))
         candidate->rate = (struct rate){ 0 };
 }

@@ -304,8 +304,7 @@ static int submit_next(struct sim_engine *engine)
     run->state = SIM_JOB_LIVE;
     run->left_ms = job->run_ms;
     if (event.job_submitted.request.deadline_ms)
-        run->deadline_ms =
-            event.job_submitted.request.deadline_ms - engine->setup->fleet->start_ms;
+        run->deadline_ms = event.job_submitted.request.deadline_ms - engine->setup->fleet->start_ms;
     rc = sim_engine_step(engine, &event, &answer);
     if (rc == -EINVAL || rc == -EDQUOT || rc == -ENOSPC) {
         if (engine->rc < 0)

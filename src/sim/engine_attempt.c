@@ -111,7 +111,8 @@ static void count_costs(struct sim_engine *engine, const struct sim_attempt *att
     sim_series_add(series, SIM_SERIES_MONEY, now_ms, money);
     sim_series_add(series, SIM_SERIES_CARBON, now_ms, carbon);
     sim_series_add(series, sim_series_of_site_money(engine->result, attempt->site), now_ms, money);
-    sim_series_add(series, sim_series_of_site_carbon(engine->result, attempt->site), now_ms, carbon);
+    sim_series_add(series, sim_series_of_site_carbon(engine->result, attempt->site), now_ms,
+                   carbon);
 }
 
 static void count_series(struct sim_engine *engine, const struct sim_attempt *attempt, int64_t sign)

@@ -30,7 +30,8 @@ static struct tariff_row row_of(const struct sim_series_row *from)
         .price = from->price_micro,
         .carbon = from->carbon_mg,
         .green = from->green_ppm,
-        .cap = from->cap_milliwatts == TARIFF_UNKNOWN ? TARIFF_UNKNOWN : from->cap_milliwatts / 1000,
+        .cap =
+            from->cap_milliwatts == TARIFF_UNKNOWN ? TARIFF_UNKNOWN : from->cap_milliwatts / 1000,
     };
 }
 
@@ -82,7 +83,8 @@ int sim_power_begin(struct sim_engine *engine)
 
         if (!series->rows_count)
             continue;
-        engine->sites[s].told_ms = MAX(fleet->start_ms - HISTORY_MS, (int64_t)0) / slot_ms * slot_ms;
+        engine->sites[s].told_ms =
+            MAX(fleet->start_ms - HISTORY_MS, (int64_t)0) / slot_ms * slot_ms;
         rc = publish(engine, s);
         sim_engine_expect(engine, slot_ms - fleet->start_ms % slot_ms, SIM_ENTRY_SLOT, s, 0, 0);
     }

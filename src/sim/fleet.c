@@ -179,8 +179,8 @@ static const struct sim_table tariff_table = {
 
 static void row_defaults(void *target)
 {
-    *(struct sim_series_row *)target = (struct sim_series_row){ TARIFF_UNKNOWN, TARIFF_UNKNOWN,
-                                                                TARIFF_UNKNOWN, TARIFF_UNKNOWN };
+    *(struct sim_series_row *)target =
+        (struct sim_series_row){ TARIFF_UNKNOWN, TARIFF_UNKNOWN, TARIFF_UNKNOWN, TARIFF_UNKNOWN };
 }
 
 static const struct sim_key row_keys[] = {
@@ -216,8 +216,7 @@ static void series_defaults(void *target)
         (struct sim_tariff_series){ .slot_ms = 3600000, .ahead_ms = DAY_MS };
 }
 
-static int check_series(struct sim_reader *reader, const struct spec_step *step,
-                        const void *target)
+static int check_series(struct sim_reader *reader, const struct spec_step *step, const void *target)
 {
     const struct sim_tariff_series *series = target;
 
@@ -426,10 +425,10 @@ static int load_series(struct sim_fleet *fleet, struct sim_site *site, const cha
     for (uint32_t i = 0; i < site->series.rows_count; i++) {
         const struct tariff_file_row *row = &table.rows[i];
 
-        site->series.rows[i] = (struct sim_series_row){
-            row->price_micro, row->carbon_mg, row->green_ppm,
-            row->cap_w == TARIFF_FILE_UNKNOWN ? TARIFF_UNKNOWN : row->cap_w * 1000
-        };
+        site->series.rows[i] =
+            (struct sim_series_row){ row->price_micro, row->carbon_mg, row->green_ppm,
+                                     row->cap_w == TARIFF_FILE_UNKNOWN ? TARIFF_UNKNOWN
+                                                                       : row->cap_w * 1000 };
     }
     tariff_file_fini(&table);
     if (!site->series.rows_count)

@@ -18,12 +18,11 @@ static const char *const order_names[] = { "fair", "fifo", NULL };
 
 static void quota_defaults(void *target)
 {
-    *(struct sim_quota *)target =
-        (struct sim_quota){ .cpus_max = -1,
-                            .devices_milli_max = -1,
-                            .jobs_max = -1,
-                            .weight_milli = 1000,
-                            .budget_micro = -1 };
+    *(struct sim_quota *)target = (struct sim_quota){ .cpus_max = -1,
+                                                      .devices_milli_max = -1,
+                                                      .jobs_max = -1,
+                                                      .weight_milli = 1000,
+                                                      .budget_micro = -1 };
 }
 
 /* Whole numbers, but for devices: the kinds scale by 1, so that one table serves. */

@@ -784,9 +784,9 @@ static void run_quiet(struct sim *sim)
 
 static void check_rest(struct sim *sim)
 {
-    static const char *const stuck[] = { "busy",  "priority", "pass",    "parallel", "quota",
-                                         "begin", "starting", "running", "stopping", "tariff",
-                                         "power", "power_cut" };
+    static const char *const stuck[] = { "busy",     "priority", "pass",     "parallel",
+                                         "quota",    "begin",    "starting", "running",
+                                         "stopping", "tariff",   "power",    "power_cut" };
     struct job_view view;
 
     for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view);) {
@@ -908,8 +908,7 @@ int main(int argc, char **argv)
         crashes += sim->crashes;
     }
     printf("1..1\nok 1 - seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " events, %" PRIu64
-           " attempts, %" PRIu64 " crashes, %" PRIu64
-           " times a job made way\n",
+           " attempts, %" PRIu64 " crashes, %" PRIu64 " times a job made way\n",
            first, last, events, attempts, crashes, preempted);
     free(sim);
     return 0;

@@ -26,7 +26,8 @@ static void test_taken(void **state)
     struct err err = { 0 };
 
     (void)state;
-    if (parse("# settled\n\"time\", green ,price,carbon,cap\r\n2026-01-01T00:00:00Z,0.5,-0.01,380.5,\n"
+    if (parse("# settled\n\"time\", green "
+              ",price,carbon,cap\r\n2026-01-01T00:00:00Z,0.5,-0.01,380.5,\n"
               "2026-01-01T00:30:00Z,,1.2345678,0,1500\n\n",
               &file, &err) < 0)
         fail_msg("%s", err.text);

@@ -5,7 +5,7 @@
 #include "base/rng.h"
 
 #define HEAD                                                                                       \
-    "start: 2026-01-05T00:00:00Z\nsites:\n  - name: a\n    tariff: { power_price: 0.2, carbon: "  \
+    "start: 2026-01-05T00:00:00Z\nsites:\n  - name: a\n    tariff: { power_price: 0.2, carbon: "   \
     "400 }\n    pools:\n      - { name: p, nodes: 8, cpus: 16, memory: 64Gi, devices: 4, chip: "   \
     "t4, chip_watts: 100, cpu_watts: 10 }\n"
 
@@ -83,14 +83,14 @@ static void test_no_deadline_is_missed(void **state)
 /* 100 W and 10 W x 1/16 for two hours, the second at another price and half of it green. */
 static void test_bill_by_the_hour(void **state)
 {
-    static const char fleet[] = HEAD
-        "    series: { rows: [ { price: 0.1, carbon: 100 }, { price: 0.3, green: 0.5 } ] }\n";
+    static const char fleet[] =
+        HEAD "    series: { rows: [ { price: 0.1, carbon: 100 }, { price: 0.3, green: 0.5 } ] }\n";
     struct bed bed = bed_init(fleet, "jobs", "submit_s,run_s,devices,cpus\n0,7200,1,1\n");
 
     (void)state;
     bed_run(&bed);
     assert_int_equal(bed.result.sites[0].energy_mj, 100625LL * 7200);
-    assert_int_equal(bed.result.sites[0].price_micro, 40250); /* 0.100625 kWh x (0.1 + 0.3) */
+    assert_int_equal(bed.result.sites[0].price_micro, 40250);  /* 0.100625 kWh x (0.1 + 0.3) */
     assert_int_equal(bed.result.sites[0].carbon_ug, 30187500); /* x (100 + 400 / 2) g */
     bed_fini(&bed);
 }
