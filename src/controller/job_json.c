@@ -169,6 +169,8 @@ json_t *job_view_to_json(const struct grid *grid, const struct job_view *view, b
         ran ? json_string(outcome_name(view->outcome)) : json_null(), "epoch",
         (json_int_t)view->epoch, "allocation", allocation_to_json(grid, &view->allocation), "usage",
         usage_to_json(&view->usage));
+    if (json)
+        json_object_set_new(json, "promised_start_at", time_to_json(view->promised_start_ms));
     if (json && full)
         json_object_set_new(json, "spec", spec_of(view->spec_json, view->spec_len));
     return json;
@@ -191,6 +193,8 @@ json_t *job_row_to_json(const struct history_job *row, bool full)
         row->epoch ? json_integer(row->exit_code) : json_null(), "outcome",
         row->epoch ? json_string(outcome_name(row->outcome)) : json_null(), "epoch",
         (json_int_t)row->epoch, "allocation", "usage", usage_to_json(&row->usage));
+    if (json)
+        json_object_set_new(json, "promised_start_at", json_null());
     if (json && full)
         json_object_set_new(json, "spec", spec_of(row->spec, strlen(row->spec)));
     return json;
