@@ -180,6 +180,10 @@ static void enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t
         params.watts_margin_milli = 0; /* the limit is of the same figures, not of a meter */
         params.time_margin_ms = MIN(params.time_margin_ms, within_ms / 4);
         result = shed_choose(grid->shed, &params, &ask, jobs, count, &choices);
+        if (!result.is_met) { /* too little in time: late is better than not at all */
+            ask.within_ms = MAX(within_ms, CAP_WITHIN_MS);
+            result = shed_choose(grid->shed, &params, &ask, jobs, count, &choices);
+        }
         for (uint32_t i = 0; i < result.count; i++) {
             struct job *job = grid_job(grid, jobs[choices[i].job].id);
             struct job_wait *wait = job_wait_of(job);

@@ -148,7 +148,8 @@ static void prune_ways(struct shed_ways *ways, uint32_t from)
 {
     uint32_t kept = from;
 
-    qsort(ways->list + from, ways->count - from, sizeof(*ways->list), compare_ways);
+    if (ways->count) /* else there may be no list */
+        qsort(ways->list + from, ways->count - from, sizeof(*ways->list), compare_ways);
     for (uint32_t i = from; i < ways->count; i++) {
         if (kept == from ||
             ways->list[i].choice.watts_freed > ways->list[kept - 1].choice.watts_freed)

@@ -346,6 +346,27 @@ static void test_cut(void **state)
     bed_destroy(&bed);
 }
 
+/* Nothing stops in a second; it is stopped all the same. */
+static void test_cut_at_once(void **state)
+{
+    struct bed bed = at_an_hour();
+    uint64_t id = bed_submit(&bed, one_device(CLASS_LOW));
+    struct event event = { .type = EVENT_SITE_SHED };
+
+    (void)state;
+    bed_pass(&bed);
+    bed_started(&bed, id, 1);
+    event.site_shed = (struct event_site_shed){ .site = "here",
+                                                .share_ppm = 500000,
+                                                .within_ms = 1000,
+                                                .lasts_ms = HOUR_MS,
+                                                .by = "grid operator",
+                                                .reason = "" };
+    bed_step(&bed, &event);
+    assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
+    bed_destroy(&bed);
+}
+
 static void test_cut_ends_early(void **state)
 {
     struct bed bed = at_an_hour();
@@ -433,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_a_crowd_keeps_its_deadline),
         cmocka_unit_test(test_pauses_for_the_cheap_hours),
         cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_cut_at_once),
         cmocka_unit_test(test_cut_ends_early),
         cmocka_unit_test(test_cap),
         cmocka_unit_test(test_forecast),
