@@ -189,7 +189,8 @@ static bool try_candidate(struct search *search, const struct candidate *at, str
     bool fits;
 
     list_victims(search, at->site);
-    qsort_r(search->victims, search->count, sizeof(*search->victims), compare_victims, grid);
+    if (search->count) /* else there may be no list */
+        qsort_r(search->victims, search->count, sizeof(*search->victims), compare_victims, grid);
     for (uint32_t i = 0; i < search->count && sum < search->shape->tasks; i++)
         if (may_stop(search, search->victims[i].job))
             sum += move(search, at, &search->victims[i], true);
