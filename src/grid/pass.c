@@ -3,7 +3,7 @@
 #include "grid/state.h"
 
 #define LIFTED (UINT64_C(1) << 62) /* versions of limits while a promise is lifted */
-#define BACKFILL_DEPTH 16u /* jobs of one bucket tried for one short enough */
+#define BACKFILL_DEPTH 16u         /* jobs of one bucket tried for one short enough */
 
 int64_t job_end_bound(const struct grid *grid, const struct job *job)
 {
@@ -341,8 +341,8 @@ static bool is_too_long(const struct grid *grid, const struct queue_bucket *buck
 
     return least_ms && grid->fleet.promises_count &&
            shape->no_fit_limited == grid->fleet.limit_version &&
-           promise_horizon(&grid->fleet, least_ms < INT64_MAX ? grid->now_ms + least_ms
-                                                              : INT64_MAX) >=
+           promise_horizon(&grid->fleet,
+                           least_ms < INT64_MAX ? grid->now_ms + least_ms : INT64_MAX) >=
                shape->no_fit_until_ms;
 }
 

@@ -258,16 +258,22 @@ int promises_check(const struct grid *grid, struct err *err)
         const struct promise *promise = grid->promises[i];
         const struct job *job = grid_job(grid, promise->job_id);
 
-        if (!job || job->state != JOB_QUEUED || !job->is_promised || promise_of(grid, job) != promise)
-            return err_set(err, -EINVAL, "invariant: a start is promised to job %" PRIu64 ", which waits for none",
+        if (!job || job->state != JOB_QUEUED || !job->is_promised ||
+            promise_of(grid, job) != promise)
+            return err_set(err, -EINVAL,
+                           "invariant: a start is promised to job %" PRIu64
+                           ", which waits for none",
                            promise->job_id);
-        if ((promise->plan != NULL) != promise->is_set || promise->is_set != (promise->start_ms < INT64_MAX))
-            return err_set(err, -EINVAL, "invariant: job %" PRIu64 " is promised a start without a place",
+        if ((promise->plan != NULL) != promise->is_set ||
+            promise->is_set != (promise->start_ms < INT64_MAX))
+            return err_set(err, -EINVAL,
+                           "invariant: job %" PRIu64 " is promised a start without a place",
                            promise->job_id);
         set += promise->is_set;
         if (promise->is_set && grid->promises_version == grid->fleet.shape_version &&
             !promise_limits_are_sound(promise, &grid->fleet))
-            return err_set(err, -EINVAL, "invariant: what is over beside job %" PRIu64 "'s promise is wrong",
+            return err_set(err, -EINVAL,
+                           "invariant: what is over beside job %" PRIu64 "'s promise is wrong",
                            promise->job_id);
     }
     return set == grid->fleet.promises_count

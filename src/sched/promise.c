@@ -211,10 +211,10 @@ bool promise_limits_are_sound(const struct promise *promise, const struct fleet 
                 if (site->ends.heap[g]->end_ms > promise->start_ms &&
                     site->ends.heap[g]->parts[k].node == plan->parts[i].node)
                     fleet_limit_take(&anew, &site->ends.heap[g]->parts[k], false);
-        is_sound = anew.cpus == limit->cpus && anew.memory_bytes == limit->memory_bytes &&
-                   anew.disk_bytes == limit->disk_bytes &&
-                   memcmp(anew.devices_milli, limit->devices_milli,
-                          sizeof(anew.devices_milli)) == 0;
+        is_sound =
+            anew.cpus == limit->cpus && anew.memory_bytes == limit->memory_bytes &&
+            anew.disk_bytes == limit->disk_bytes &&
+            memcmp(anew.devices_milli, limit->devices_milli, sizeof(anew.devices_milli)) == 0;
     }
     return is_sound;
 }

@@ -12,19 +12,20 @@
 
 enum promise_break { /* numbers are for ever: they are in snapshots */
                      PROMISE_KEPT = 0,
-                     PROMISE_PLACE_LOST = 1, /* its nodes or their site are gone, closed or smaller */
-                     PROMISE_OVERDUE = 2     /* what ran there outlived the end it was bound to */
+                     PROMISE_PLACE_LOST =
+                         1,              /* its nodes or their site are gone, closed or smaller */
+                     PROMISE_OVERDUE = 2 /* what ran there outlived the end it was bound to */
 };
 
 struct promise {
     uint64_t job_id;
     uint32_t job_class;
     uint16_t chip;
-    int64_t start_ms;   /* INT64_MAX = not known: there is no place */
-    int64_t end_ms;     /* INT64_MAX = it may hold for ever */
-    struct grant *plan; /* owned; its place; NULL = none */
-    int64_t broken_ms;  /* the earliest start that could not be kept, 0 = none; and why */
-    uint32_t broken_by; /* enum promise_break */
+    int64_t start_ms;           /* INT64_MAX = not known: there is no place */
+    int64_t end_ms;             /* INT64_MAX = it may hold for ever */
+    struct grant *plan;         /* owned; its place; NULL = none */
+    int64_t broken_ms;          /* the earliest start that could not be kept, 0 = none; and why */
+    uint32_t broken_by;         /* enum promise_break */
     struct fleet_limit *limits; /* one per part; on the nodes' lists while is_set */
     bool is_set, is_hold;
 };

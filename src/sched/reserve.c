@@ -161,8 +161,7 @@ static int64_t run_beside(struct reserve *reserve, const struct shape *shape, st
     grant = ends_walk_next(&reserve->walk, &end_ms);
     for (;;) {
         fleet->window = (struct fleet_window){
-            time_ms, ask->span_ms < INT64_MAX - time_ms ? time_ms + ask->span_ms : INT64_MAX,
-            false
+            time_ms, ask->span_ms < INT64_MAX - time_ms ? time_ms + ask->span_ms : INT64_MAX, false
         };
         if (sum >= shape->tasks && sum - count_limited_off(shape, at, chip) >= shape->tasks &&
             fit_candidate_plainly(shape, fleet, site, chip, FIT_LIMITED, fit))

@@ -19,7 +19,7 @@ struct reserve_mark { /* a promise at the site begins or ends */
     bool is_end;
 };
 struct reserve {
-    struct promise hold; /* of the head of the line whose start is not known, within a pass */
+    struct promise hold;   /* of the head of the line whose start is not known, within a pass */
     struct ends_walk walk; /* scratch */
     struct reserve_part *parts;
     uint32_t parts_count, parts_cap;
