@@ -18,9 +18,9 @@
  *
  * No ping-pong. Who was stopped for a class is of a lower one and cannot stop in return; who was
  * stopped for a guarantee was borrowing, and what took its room is within a guarantee and owes
- * nothing. A job holds its room for PREEMPT_RUN_MS_MIN before it is stopped at all, twice as long before each
- * further time, up to PREEMPT_RUN_DOUBLINGS. So a job that has run for T in all has been stopped at most
- * log2(T / a minute) + 1 times, and once for each further 64 minutes.
+ * nothing. A job holds its room for PREEMPT_RUN_MS_MIN before it is stopped at all, twice as long
+ * before each further time, up to PREEMPT_RUN_DOUBLINGS. So a job that has run for T in all has
+ * been stopped at most log2(T / a minute) + 1 times, and once for each further 64 minutes.
  *
  * No starvation. A job within its tenant's guarantee that is first among those in line, and for
  * which enough others borrow, starts at the latest PREEMPT_WAIT_MS + 64 minutes (the longest that
@@ -116,8 +116,8 @@ static void list_victims(struct search *search, uint32_t site)
         if (grant->site != site)
             continue;
         job = grid_job(grid, grant->job_id);
-        if (!yield_is_possible(grid, job) ||
-            grid->now_ms - grant->granted_ms < run_ms_least(job) || !may_stop(search, job))
+        if (!yield_is_possible(grid, job) || grid->now_ms - grant->granted_ms < run_ms_least(job) ||
+            !may_stop(search, job))
             continue;
         MEM_GROW(search->victims, search->cap, search->count + 1);
         search->victims[search->count++] =

@@ -220,8 +220,8 @@ int shares_check_tenant(const struct grid *grid, const struct event *event, stru
                          above);
     for (uint32_t at = parent; at; at = grid->tenants[at].parent)
         if (at == number)
-            return err_field(err, -EINVAL, "parent", "tenant %s cannot be under %s: that is under %s",
-                             name, above, name);
+            return err_field(err, -EINVAL, "parent",
+                             "tenant %s cannot be under %s: that is under %s", name, above, name);
     if (depth_of(grid, parent) + (number ? depth_under(grid, number) : 1) > SHARE_DEPTH_MAX)
         return err_field(err, -EINVAL, "parent", "tenant %s: more than %u levels of tenants", name,
                          SHARE_DEPTH_MAX);

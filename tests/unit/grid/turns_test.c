@@ -35,7 +35,9 @@ static struct event saving(struct event event)
 
 static void restart(struct bed *bed)
 {
-    CLEANUP(buf_fini) struct buf bytes = buf_init((size_t)1 << 20), again = buf_init((size_t)1 << 20);
+    CLEANUP(buf_fini)
+    struct buf bytes = buf_init((size_t)1 << 20),
+               again = buf_init((size_t)1 << 20);
     struct grid *grid = NULL;
     struct err err = { 0 };
 
@@ -316,8 +318,8 @@ static void test_who_does_not_make_way(void **state)
 /* Bob borrowed all of it before Alice came for what is hers; and he does not get it back. */
 static void test_guarantee_is_taken_back(void **state)
 {
-    struct bed bed = bed_create(
-        (struct bed_node[]){ { "n1", 8, 2, "fast" }, { "n2", 8, 2, "fast" } }, 2);
+    struct bed bed =
+        bed_create((struct bed_node[]){ { "n1", 8, 2, "fast" }, { "n2", 8, 2, "fast" } }, 2);
     struct event alice = tenant("alice"), bob = tenant("bob");
     struct event wide = job_of("alice", 1, CLASS_LOW), one = job_of("bob", 1, CLASS_HIGH);
     uint64_t bobs[5], own, more;
@@ -349,7 +351,7 @@ static void test_guarantee_is_taken_back(void **state)
     two_passes(&bed);
     assert_int_equal(bed_state(&bed, own), JOB_STARTING);
     bed_started(&bed, own, 1);
-    more = bed_submit(&bed, wide); /* beyond her own: she waits like all */
+    more = bed_submit(&bed, wide);  /* beyond her own: she waits like all */
     for (int i = 0; i < 200; i++) { /* Bob's are of a higher class, and wait: no ping-pong */
         bed.now_ms += MINUTE;
         bed_pass(&bed);
