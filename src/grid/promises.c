@@ -6,6 +6,7 @@
 #include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
+#include "sched/topology.h"
 
 #include <inttypes.h>
 #include <errno.h>
@@ -110,6 +111,15 @@ static void break_promise(struct grid *grid, struct promise *promise, enum promi
     promise_clear(promise, &grid->fleet);
 }
 
+/* Are its nodes still in one domain, where the job asks for that? Their labels may have changed. */
+static bool is_together(const struct grid *grid, const struct promise *promise)
+{
+    const struct grant *plan = promise->plan;
+
+    return topology_holds(job_shape(grid, grid_job(grid, promise->job_id)),
+                          &grid->fleet.sites[plan->site], plan->parts, plan->parts_count);
+}
+
 /* Sites or nodes have changed, or more is promised than there will be. All are set anew in their
  * order, so that of those that collide the one that was made last goes. */
 static void look_at_all(struct grid *grid)
@@ -124,6 +134,11 @@ static void look_at_all(struct grid *grid)
 
         if (!promise->plan)
             continue;
+        if (!is_together(grid, promise)) {
+            break_promise(grid, promise, PROMISE_PLACE_LOST);
+            broken[count++] = promise;
+            continue;
+        }
         promise_set(promise, &grid->fleet);
         for (uint32_t k = 0; k <= i && promise->plan; k++)
             if (grid->promises[k]->plan && !promise_is_sound(grid->promises[k], &grid->fleet)) {

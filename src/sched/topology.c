@@ -215,6 +215,30 @@ static bool fit_node(const struct shape *shape, const struct fleet_site *site, u
     return fit_among_one(&alone, site, chip, when, fit);
 }
 
+/* Of two nodes: are they in one rack, or one supernode? */
+static bool is_beside(const struct fleet_site *site, uint32_t level, uint32_t a, uint32_t b)
+{
+    const struct node_info *first = &site->info.nodes[a], *second = &site->info.nodes[b];
+    const char *name = level == TOPOLOGY_RACK ? first->rack : first->supernode;
+
+    return name[0] && strcmp(name, level == TOPOLOGY_RACK ? second->rack : second->supernode) == 0;
+}
+
+/* Labels need not nest: a rack may reach over two supernodes, or hold nodes of two pools. What was
+ * found at a tighter level counts only if it is within the one that is asked for as well. */
+static bool is_within(const struct shape *shape, const struct fleet_site *site, uint32_t level,
+                      const struct fit *fit)
+{
+    if (level == shape->within || fit->parts_count < 2 || !shape->within_hard)
+        return true;
+    if (shape->within != TOPOLOGY_SUPERNODE)
+        return false;
+    for (uint32_t i = 1; i < fit->parts_count; i++)
+        if (!is_beside(site, shape->within, fit->parts[0].node, fit->parts[i].node))
+            return false;
+    return true;
+}
+
 bool topology_fit(const struct shape *shape, const struct fleet *fleet, uint32_t site,
                   uint16_t chip, unsigned when, struct fit *fit)
 {
@@ -226,8 +250,9 @@ bool topology_fit(const struct shape *shape, const struct fleet *fleet, uint32_t
     fit->parts_count = fit->share_room = 0;
     for (uint32_t level = shape->spread ? shape->within : TOPOLOGY_NODE;
          level && level <= shape->within; level++) {
-        if (level == TOPOLOGY_NODE ? fit_node(shape, at, chip, when, fit)
-                                   : fit_level(shape, at, level, chip, when, fit))
+        if ((level == TOPOLOGY_NODE ? fit_node(shape, at, chip, when, fit)
+                                    : fit_level(shape, at, level, chip, when, fit)) &&
+            is_within(shape, at, level, fit))
             return true;
     }
     if (shape->within_hard)
@@ -252,4 +277,17 @@ uint64_t topology_most(const struct shape *shape, const struct fleet_site *site,
         most = MAX(most, tasks_of(shape, site, &group, chip, when));
     }
     return MIN(most, shape->tasks);
+}
+
+bool topology_holds(const struct shape *shape, const struct fleet_site *site,
+                    const struct grant_part *parts, uint32_t count)
+{
+    if (!shape->within_hard || count < 2 || shape->within == TOPOLOGY_ANY)
+        return true;
+    if (shape->within != TOPOLOGY_RACK && shape->within != TOPOLOGY_SUPERNODE)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (!is_beside(site, shape->within, parts[0].node, parts[i].node))
+            return false;
+    return true;
 }
