@@ -96,6 +96,17 @@ static void read_cell(enum role role, struct slice cell, struct vendor_device *d
     }
 }
 
+/* Whatever a broken tool spills is not to be taken for a device that is well. */
+static bool is_text(struct slice line)
+{
+    for (size_t i = 0; i < line.len; i++)
+        if ((unsigned char)line.data[i] < ' ' && line.data[i] != '\t')
+            return false;
+        else if ((unsigned char)line.data[i] > '~')
+            return false;
+    return true;
+}
+
 /* Lines that do not begin with an index (a header, a warning of the driver) are passed over; rows
  * may be shorter than the query, as older tools print them. */
 static int parse_rows(const char *text, size_t len, const enum role *roles, uint32_t roles_count,
@@ -110,7 +121,7 @@ static int parse_rows(const char *text, size_t len, const enum role *roles, uint
         struct vendor_device *device;
         uint32_t index;
 
-        if (count < 3 || !slice_parse_u32(cells[0], &index))
+        if (count < 3 || !is_text(line) || !slice_parse_u32(cells[0], &index))
             continue;
         seen = true;
         device = vendor_list_add(list);

@@ -215,12 +215,23 @@ static bool fit_node(const struct shape *shape, const struct fleet_site *site, u
     return fit_among_one(&alone, site, chip, when, fit);
 }
 
-/* Of two nodes: are they in one rack, or one supernode? */
+static uint32_t pool_of(const struct fleet_site *site, uint32_t node)
+{
+    for (uint32_t p = 0; p < site->room.pools_count; p++)
+        for (uint32_t i = 0; i < site->room.pools[p].nodes_count; i++)
+            if (site->room.pools[p].nodes[i] == node)
+                return p;
+    return UINT32_MAX;
+}
+
+/* Of two nodes: are they in one rack, supernode or pool? */
 static bool is_beside(const struct fleet_site *site, uint32_t level, uint32_t a, uint32_t b)
 {
     const struct node_info *first = &site->info.nodes[a], *second = &site->info.nodes[b];
     const char *name = level == TOPOLOGY_RACK ? first->rack : first->supernode;
 
+    if (level == TOPOLOGY_POOL)
+        return pool_of(site, a) == pool_of(site, b) && pool_of(site, a) != UINT32_MAX;
     return name[0] && strcmp(name, level == TOPOLOGY_RACK ? second->rack : second->supernode) == 0;
 }
 
@@ -231,8 +242,6 @@ static bool is_within(const struct shape *shape, const struct fleet_site *site, 
 {
     if (level == shape->within || fit->parts_count < 2 || !shape->within_hard)
         return true;
-    if (shape->within != TOPOLOGY_SUPERNODE)
-        return false;
     for (uint32_t i = 1; i < fit->parts_count; i++)
         if (!is_beside(site, shape->within, fit->parts[0].node, fit->parts[i].node))
             return false;
@@ -284,7 +293,7 @@ bool topology_holds(const struct shape *shape, const struct fleet_site *site,
 {
     if (!shape->within_hard || count < 2 || shape->within == TOPOLOGY_ANY)
         return true;
-    if (shape->within != TOPOLOGY_RACK && shape->within != TOPOLOGY_SUPERNODE)
+    if (shape->within == TOPOLOGY_NODE)
         return false;
     for (uint32_t i = 0; i < count; i++)
         if (!is_beside(site, shape->within, parts[0].node, parts[i].node))

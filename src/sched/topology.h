@@ -54,8 +54,7 @@ bool topology_fit(const struct shape *shape, const struct fleet *fleet, uint32_t
 /* The most tasks (at most the shape's own) that fit in one domain of the level asked for. */
 uint64_t topology_most(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
                        unsigned when);
-/* Is a place that was found some time ago still in one domain of the level asked for? When pools
- * may have changed that is not known, and false. */
+/* Is a place that was found some time ago still in one domain of the level asked for? */
 bool topology_holds(const struct shape *shape, const struct fleet_site *site,
                     const struct grant_part *parts, uint32_t count);
 const char *topology_name(uint32_t level); /* "rack" */
