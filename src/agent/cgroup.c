@@ -375,6 +375,12 @@ int cgroup_enter(const struct cgroup *cgroup)
     return 0;
 }
 
+void cgroup_leave_cpu(const struct cgroup *cgroup)
+{
+    if (cgroup->root->kind == CGROUP_V1 && cgroup->root->fds[CG_CPU] >= 0)
+        write_text(cgroup->root->fds[CG_CPU], "cgroup.procs", "0");
+}
+
 void cgroup_measure(const struct cgroup *cgroup, struct cgroup_usage *usage_out)
 {
     int memory = cgroup->fds[CG_MEMORY];

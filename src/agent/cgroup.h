@@ -52,6 +52,9 @@ int cgroup_limit(struct cgroup *cgroup, const struct cgroup_limits *limits, stru
  * milliseconds, before it lets a process change groups; so supervisors enter theirs while they
  * wait for an order, and what they start is born there. Only for v1; -errno. */
 int cgroup_enter(const struct cgroup *cgroup);
+/* v1: the calling process leaves the group that bounds its CPUs, and only that one, for the folder
+ * above it: those it has started stay. Slow, as entering. */
+void cgroup_leave_cpu(const struct cgroup *cgroup);
 /* v2 can give birth inside a group (CLONE_INTO_CGROUP): the descriptor for it; -1 = no v2. */
 int cgroup_birth_fd(const struct cgroup *cgroup);
 void cgroup_measure(const struct cgroup *cgroup, struct cgroup_usage *usage_out);

@@ -30,6 +30,7 @@
 #define SPACE_FLOOR_BYTES_MAX (2LL << 30)
 #define SPACE_BLAME_BYTES (256LL << 20) /* who wrote less is not to blame */
 #define PROGRESS_MS 30000
+#define LEAVE_CPU_MS 100 /* a job that is over by then was no danger to its supervisor */
 #define SAVE_LOOK_MS 500
 #define NOTIFY_TRIES_MAX 50
 #define RECORD_RETRY_MS 1000
@@ -356,8 +357,23 @@ static void measure(struct supervisor *sup)
         record->checkpoint_ms = stage_newest_ms(sup->work_fd, sup->spec->checkpoint_path);
 }
 
+/* The ranks were born in our group. With thousands of them the share of its quota that is ours
+ * would not be enough to kill them: so we leave it. */
+static void leave_cpu(struct supervisor *sup, int64_t now)
+{
+    if (!sup->crew.ranks_started) {
+        sup->leave_at = now + LEAVE_CPU_MS;
+        return;
+    }
+    sup->leave_at = 0;
+    sup->has_left = true;
+    cgroup_leave_cpu(sup->cgroup);
+}
+
 static void fire_timers(struct supervisor *sup, int64_t now)
 {
+    if (sup->leave_at && now >= sup->leave_at)
+        leave_cpu(sup, now);
     if (sup->limit_at && now >= sup->limit_at) {
         sup->limit_at = 0;
         decide(sup, END_TIME_LIMIT, 0, "reached its duration limit");
@@ -388,7 +404,7 @@ static void fire_timers(struct supervisor *sup, int64_t now)
 
 static int poll_timeout(const struct supervisor *sup, int64_t now)
 {
-    const int64_t times[] = { sup->kill_at,  sup->limit_at,      sup->warn_at,    sup->disk_at,
+    const int64_t times[] = { sup->kill_at,  sup->limit_at,      sup->warn_at,     sup->disk_at,
                               sup->space_at, sup->checkpoint_at, sup->progress_at, sup->save_at };
     int64_t least = INT64_MAX;
 
@@ -464,6 +480,8 @@ static void arm_timers(struct supervisor *sup)
         sup->space_at = now + SPACE_PAUSE_MS;
     }
     sup->progress_at = now + PROGRESS_MS;
+    if (sup->cgroup && sup->cgroup->root->kind == CGROUP_V1)
+        sup->leave_at = now + LEAVE_CPU_MS;
 }
 
 static int begin(struct supervisor *sup, struct err *err)
@@ -580,7 +598,7 @@ bool supervisor_run(const struct supervisor_place *place, const struct attempt_o
         crew_fini(&sup.crew);
     spec_destroy(sup.spec);
     arena_fini(&sup.arena);
-    return clean;
+    return clean && !sup.has_left;
 }
 
 int supervisor_place_prepare(struct supervisor_place *place, struct err *err)

@@ -43,6 +43,8 @@ struct supervisor {
     bool decided; /* how it ends is known; the first reason counts */
     bool done;    /* no rank runs any more */
     bool told_started;
+    bool has_left;    /* the group that bounds CPUs: no further attempt can be born in it */
+    int64_t leave_at; /* 0 = not, or done */
     int64_t began_mono_ms;
     /* 0 = never */
     int64_t kill_at, limit_at, warn_at, disk_at, space_at, checkpoint_at, progress_at;

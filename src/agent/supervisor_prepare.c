@@ -18,7 +18,7 @@
 #define PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define SCRIPT_ARGUMENT_BYTES_MAX (96u << 10) /* one argument may hold 128 KiB */
 #define INTERPRETER_WORDS_MAX 16
-#define PIDS_MAX 4096u
+#define PIDS_MAX 1024u
 #define MASTER_PORT_BASE 20000u
 #define MASTER_PORTS 20000u
 
