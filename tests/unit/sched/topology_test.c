@@ -155,6 +155,9 @@ static void check_placed(struct bed *bed, const struct shape *shape, uint32_t le
 {
     uint32_t tasks = 0;
 
+    /* Labels need not nest: what must hold is the level that was asked for. */
+    if (level != TOPOLOGY_ANY && shape->within_hard)
+        level = shape->within;
     for (uint32_t i = 0; i < bed->fit.parts_count; i++) {
         tasks += bed->fit.parts[i].tasks;
         if (level != TOPOLOGY_ANY)
