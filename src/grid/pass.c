@@ -370,7 +370,7 @@ static void start(struct grid *grid, struct job *job, enum fit_when when)
     attempt_start(grid, job, grant);
 }
 
-/* What is promised for now or before starts first, whatever stands before it. */
+/* Whose promised start has come starts first, whatever stands before it. */
 static uint32_t start_due(struct grid *grid)
 {
     uint32_t starts = 0;

@@ -305,7 +305,7 @@ static void test_other_attempts_are_out_of_reach(void **state)
     assert_true(bed_wait(&bed, 0, 1));
     order = bed_order(&bed, true);
     snprintf(spec, sizeof(spec),
-             "{\"run\":\"cat %s/attempts/*/work/s /tmp/s /dev/shm/s /proc/*/cwd/s || echo ok\"}",
+             "{\"run\":\"cat %s/attempts/*/*/s /tmp/s /dev/shm/s /proc/*/cwd/s || echo ok\"}",
              bed.agent_dir);
     bed_run_order(&bed, &order, spec);
     assert_string_equal(bed_read(&bed, "stdout"), "ok\n");
