@@ -26,7 +26,7 @@ allowed() {
     model) echo base model ;;
     journal) echo base journal ;;
     net) echo base net ;;
-    wire) echo base model wire ;;
+    wire) echo base model net wire ;;
     sched) echo base model sched ;;
     grid) echo base model sched grid ;;
     sim) echo base model journal sched grid sim ;;

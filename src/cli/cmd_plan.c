@@ -57,18 +57,10 @@ static void add_candidate(struct table *table, const json_t *candidate, bool cho
 static int show(const json_t *plan)
 {
     static const struct table_column columns[] = {
-        { "", false, 0 },
-        { "SITE", false, 8 },
-        { "NODE", false, 8 },
-        { "CHIP", false, 6 },
-        { "START", false, 0 },
-        { "AT MOST", true, 0 },
-        { "ENERGY", true, 0 },
-        { "CO2", true, 0 },
-        { "PRICE", true, 0 },
-        { "A UNIT", false, 0 },
-        { "REASON", false, 16 },
-        { 0 },
+        { "", false, 0 },       { "SITE", false, 8 },    { "NODE", false, 8 },
+        { "CHIP", false, 6 },   { "START", false, 0 },   { "AT MOST", true, 0 },
+        { "ENERGY", true, 0 },  { "CO2", true, 0 },      { "PRICE", true, 0 },
+        { "A UNIT", false, 0 }, { "REASON", false, 16 }, { 0 },
     };
     const json_t *candidates = json_object_get(plan, "candidates");
     const json_t *chosen = json_object_get(plan, "chosen");

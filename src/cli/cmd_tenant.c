@@ -63,15 +63,9 @@ static void add_tree(struct table *table, const json_t *tenant)
 static int show_tenants(const json_t *rows)
 {
     static const struct table_column columns[] = {
-        { "TENANT", false, 8 },
-        { "JOBS", true, 0 },
-        { "CPUS", true, 0 },
-        { "DEVICES", true, 0 },
-        { "PARENT", false, 0 },
-        { "WEIGHT", true, 0 },
-        { "OWN CPUS, DEVICES", true, 0 },
-        { "MONEY", true, 0 },
-        { 0 },
+        { "TENANT", false, 8 },           { "JOBS", true, 0 },    { "CPUS", true, 0 },
+        { "DEVICES", true, 0 },           { "PARENT", false, 0 }, { "WEIGHT", true, 0 },
+        { "OWN CPUS, DEVICES", true, 0 }, { "MONEY", true, 0 },   { 0 },
     };
     struct table table = table_init(columns);
     size_t index;
@@ -221,9 +215,9 @@ static int run(const struct cli_args *args)
              add_standing(args, body, &err) < 0)
         code = cli_fail(CLI_USAGE, &err);
     else if (is_set != (json_object_size(body) > 0))
-        code =
-            cli_fail_text(CLI_USAGE, is_set ? "tenant set: an option is expected, such as --cpus or --weight"
-                                            : "tenant: limits go with `set`");
+        code = cli_fail_text(
+            CLI_USAGE, is_set ? "tenant set: an option is expected, such as --cpus or --weight"
+                              : "tenant: limits go with `set`");
     else if (remote_open(args, &remote, &err) < 0)
         code = cli_fail(CLI_FAILED, &err);
     else {

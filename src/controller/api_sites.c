@@ -97,7 +97,8 @@ static json_t *node_to_json(const char *site, bool reachable, const struct node_
     for (uint32_t i = 0; i < info->devices_count; i++)
         free_milli += view->devices_free_milli[i];
     return json_pack(
-        "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, s:s?, s:s?}",
+        "{s:s, s:s, s:s, s:s?, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:b, "
+        "s:s?, s:s?}",
         "site", site, "name", info->name, "state",
         !view->present   ? "gone"
         : !reachable     ? "unreachable"
@@ -293,11 +294,11 @@ static void set_drained(struct api_call *call, bool drained)
         if (rc == 0 && change_from_event(seq, &event, &change))
             events_note(controller->events, &change);
     }
-    api_reply_durable(
-        call, seq, 200,
-        json_pack("{s:s, s:b, s:I}", "site", call->params[0], "drained", drained, "jobs",
-                  (json_int_t)count_attempts(shell_grid(controller->shell), (uint32_t)index,
-                                             &nodes)));
+    api_reply_durable(call, seq, 200,
+                      json_pack("{s:s, s:b, s:I}", "site", call->params[0], "drained", drained,
+                                "jobs",
+                                (json_int_t)count_attempts(shell_grid(controller->shell),
+                                                           (uint32_t)index, &nodes)));
 }
 
 void api_site_drain(struct api_call *call)

@@ -397,19 +397,20 @@ void api_jobs_batch(struct api_call *call)
 
 static json_t *candidate_to_json(const struct plan_candidate *c)
 {
-    json_t *rate = c->unit_seconds > 0
-                       ? json_pack("{s:f, s:f, s:s, s:I}", "seconds_per_unit", c->unit_seconds,
-                                   "spread", c->rate_spread, "source", c->rate_source, "runs",
-                                   (json_int_t)c->rate_runs)
-                       : json_null();
+    json_t *rate =
+        c->unit_seconds > 0
+            ? json_pack("{s:f, s:f, s:s, s:I}", "seconds_per_unit", c->unit_seconds, "spread",
+                        c->rate_spread, "source", c->rate_source, "runs", (json_int_t)c->rate_runs)
+            : json_null();
 
-    return json_pack("{s:s, s:s, s:s?, s:I, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:f, s:o, s:s}", "site",
-                     c->site, "node", c->node, "chip", c->chip[0] ? c->chip : NULL, "nodes_count",
-                     (json_int_t)c->nodes_count, "fits_now", c->fits_now, "fits_ever", c->fits_ever,
-                     "start_estimate_at", time_to_json(c->start_estimate_ms), "duration_ms",
-                     (json_int_t)c->duration_ms, "price_micro", (json_int_t)c->price_micro,
-                     "energy_mj", (json_int_t)c->energy_mj, "carbon_ug", (json_int_t)c->carbon_ug,
-                     "score", c->score, "rate", rate, "reason", c->reason);
+    return json_pack("{s:s, s:s, s:s?, s:I, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:f, s:o, s:s}",
+                     "site", c->site, "node", c->node, "chip", c->chip[0] ? c->chip : NULL,
+                     "nodes_count", (json_int_t)c->nodes_count, "fits_now", c->fits_now,
+                     "fits_ever", c->fits_ever, "start_estimate_at",
+                     time_to_json(c->start_estimate_ms), "duration_ms", (json_int_t)c->duration_ms,
+                     "price_micro", (json_int_t)c->price_micro, "energy_mj",
+                     (json_int_t)c->energy_mj, "carbon_ug", (json_int_t)c->carbon_ug, "score",
+                     c->score, "rate", rate, "reason", c->reason);
 }
 
 void api_plan(struct api_call *call)

@@ -93,7 +93,7 @@ struct setting {
 };
 #define SETTING(key_, min_, max_, has_none_)                                                       \
     {                                                                                              \
-        #key_, offsetof(struct event_tenant_set, key_), min_, max_, has_none_                      \
+#key_, offsetof(struct event_tenant_set, key_), min_, max_, has_none_                      \
     }
 static const struct setting settings[] = {
     SETTING(jobs_max, -1, LIMIT_MAX, true),

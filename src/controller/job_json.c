@@ -56,8 +56,8 @@ const char *job_class_name(uint32_t job_class)
 
 const char *outcome_name(uint32_t outcome)
 {
-    static const char *const names[] = { "exited", "signalled", "time_limit",   "memory",
-                                         "disk",   "stopped",   "start_failed", "lost",
+    static const char *const names[] = { "exited",    "signalled", "time_limit",   "memory",
+                                         "disk",      "stopped",   "start_failed", "lost",
                                          "preempted", "shed" };
 
     return outcome < ARRAY_COUNT(names) ? names[outcome] : "unknown";

@@ -39,12 +39,13 @@ enum event_type { /* numbers are for ever: they are in journals */
                       11, /* the site, asked to reconcile, has no trace of the attempt */
                   EVENT_NODE_STATE =
                       12, /* a node or one of its devices: cordoned, sick, well again */
-                  EVENT_TENANT_SET = 13,    /* a tenant and its quotas */
-                  EVENT_NOTE = 14,          /* free text of an operator, for the record */
+                  EVENT_TENANT_SET = 13,     /* a tenant and its quotas */
+                  EVENT_NOTE = 14,           /* free text of an operator, for the record */
                   EVENT_SITE_FORGOTTEN = 15, /* gone for good, as an operator says; or readmitted */
-                  EVENT_SITE_TARIFF = 16, /* what a site's power costs over time: see grid/power.h */
-                  EVENT_SITE_SHED = 17,    /* a site must draw less for a while; or no longer */
-                  EVENT_POLICY_SET = 18      /* how the network orders work, as an operator says */
+                  EVENT_SITE_TARIFF =
+                      16,               /* what a site's power costs over time: see grid/power.h */
+                  EVENT_SITE_SHED = 17, /* a site must draw less for a while; or no longer */
+                  EVENT_POLICY_SET = 18 /* how the network orders work, as an operator says */
 };
 
 #define EVENT_TYPE_LAST EVENT_POLICY_SET
@@ -73,8 +74,8 @@ struct tariff_row {
     int64_t green;  /* ppm that is green */
     int64_t cap;    /* W that running jobs may draw */
 };
-#define TARIFF_ROWS_MAX 35136u /* of one event: a leap year of quarter hours */
-enum tariff_kind {             /* numbers are for ever */
+#define TARIFF_ROWS_MAX 35136u          /* of one event: a leap year of quarter hours */
+enum tariff_kind {                      /* numbers are for ever */
                    TARIFF_FACTS = 0,    /* so it is or was; what an exchange has settled, too */
                    TARIFF_FORECAST = 1, /* somebody's guess, of whatever quality */
                    TARIFF_CONSTANT = 2, /* one row: when no slot says otherwise */
@@ -83,8 +84,8 @@ enum tariff_kind {             /* numbers are for ever */
 
 struct event_site_tariff {
     const char *site;
-    uint32_t kind;    /* enum tariff_kind */
-    int64_t from_ms;  /* start of the first row's slot, a multiple of slot_ms */
+    uint32_t kind;   /* enum tariff_kind */
+    int64_t from_ms; /* start of the first row's slot, a multiple of slot_ms */
     int64_t slot_ms;
     uint32_t rows_count;
     const struct tariff_row *rows;

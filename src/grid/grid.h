@@ -93,8 +93,8 @@ struct job_view {
     const char *spec_json;
     uint32_t spec_len;
     int64_t submitted_ms, eligible_ms, started_ms, ended_ms; /* 0 = not yet */
-    int64_t promised_start_ms; /* it starts by then; 0 = nothing is promised */
-    struct allocation allocation;                            /* parts_count 0 = holds none */
+    int64_t promised_start_ms;    /* it starts by then; 0 = nothing is promised */
+    struct allocation allocation; /* parts_count 0 = holds none */
     int32_t exit_code;
     enum attempt_outcome outcome; /* of the newest ended attempt */
     const char *reason;           /* of the state, one line, "" when there is none */
@@ -249,8 +249,8 @@ struct rate_view {
     char chip[MODEL_NAME_BYTES + 16]; /* "h100"; "h100@250": a quarter of one; "cpu": no device */
     uint32_t gang;                    /* devices, or CPUs */
     uint32_t runs;
-    double seconds; /* a unit, of all the gang together; 0 = not known */
-    double spread;  /* standard deviation of its logarithm */
+    double seconds;          /* a unit, of all the gang together; 0 = not known */
+    double spread;           /* standard deviation of its logarithm */
     double declared_seconds; /* 0 = never declared */
 };
 /* What was declared or learned, in the order in which it came; false past the last. */

@@ -231,7 +231,8 @@ static int check_arrays(const struct grid *grid, struct err *err)
     return rc;
 }
 
-/* A tenant and all under it: what is held, by the grants and in the accounts; the money set aside. */
+/* A tenant and all under it: what is held, by the grants and in the accounts; the money set aside.
+ */
 static int check_tree(const struct grid *grid, const struct sums *sums, struct err *err)
 {
     const struct intern *names = &grid->tenant_names;
@@ -256,8 +257,8 @@ static int check_tree(const struct grid *grid, const struct sums *sums, struct e
             own->devices_milli_below != below[i].devices_milli_below)
             rc = BROKEN("tenant %s: the sums of those under it are wrong", names->entries[i].data);
         else if (held.of[SHARE_CPUS] != (int64_t)(own->cpus_held + own->cpus_below) ||
-                 held.of[SHARE_VALUE] != (int64_t)(own->devices_milli_held +
-                                                   own->devices_milli_below))
+                 held.of[SHARE_VALUE] !=
+                     (int64_t)(own->devices_milli_held + own->devices_milli_below))
             rc = BROKEN("tenant %s: its account is not what it holds", names->entries[i].data);
         else if (own->reserved_micro != sums->tenants[i].reserved_micro)
             rc = BROKEN("tenant %s: the money set aside is not its jobs'", names->entries[i].data);

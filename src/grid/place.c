@@ -103,9 +103,9 @@ void place_apply(struct grid *grid, const struct event *event)
 
     switch (event->type) {
     case EVENT_SITE_JOINED:
-        power_recount(grid, fleet_set_site(fleet, &event->site_joined.site,
-                                           event->site_joined.chips,
-                                           event->site_joined.chips_count));
+        power_recount(grid,
+                      fleet_set_site(fleet, &event->site_joined.site, event->site_joined.chips,
+                                     event->site_joined.chips_count));
         packing_site_joined(grid, event->site_joined.site.name);
         rates_site_joined(grid, event->site_joined.site.name);
         shares_set_total(grid);

@@ -35,18 +35,18 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
 
     if (request->duration_ms_max)
         ask.span_ms = request->duration_ms_max + END_SLACK_MS;
-    grid->fleet.window = (struct fleet_window){
-        INT64_MIN, ask.span_ms < INT64_MAX ? now_ms + ask.span_ms : INT64_MAX, false
-    };
+    grid->fleet.window =
+        (struct fleet_window){ INT64_MIN,
+                               ask.span_ms < INT64_MAX ? now_ms + ask.span_ms : INT64_MAX, false };
     memset(out, 0, sizeof(*out));
     set_name(out->site, site->info.name);
     if (from->chip != FLEET_NO_CHIP)
         set_name(out->chip, site->chips[from->chip].kind);
     out->fits_ever = true;
     out->fits_now = fit_candidate(shape, &grid->fleet, from->site, from->chip, FIT_LIMITED, fit);
-    start_ms = out->fits_now
-                   ? now_ms
-                   : reserve_estimate(&grid->reserve, shape, &grid->fleet, from->site, from->chip, &ask, fit);
+    start_ms = out->fits_now ? now_ms
+                             : reserve_estimate(&grid->reserve, shape, &grid->fleet, from->site,
+                                                from->chip, &ask, fit);
     out->start_estimate_ms = start_ms > 0 && start_ms < INT64_MAX ? start_ms : 0;
     if (fit->parts_count) {
         set_name(out->node, site->info.nodes[fit->parts[0].node].name);

@@ -487,8 +487,7 @@ static void read_parts(struct reader *reader, struct grant *grant, struct grant_
         for (uint32_t k = 0; k < i; k++)
             if (grant->parts[k].node == part->node)
                 reader->failed = true;
-        if (!reader->failed &&
-            !(is_plan ? planned_part_is_sound(part) : part_is_sound(site, part)))
+        if (!reader->failed && !(is_plan ? planned_part_is_sound(part) : part_is_sound(site, part)))
             reader->failed = true;
     }
     if (used != devices_count)

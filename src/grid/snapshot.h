@@ -8,7 +8,8 @@
 #define SNAPSHOT_MAGIC "mains grid"
 /* 2 ends with the hashes of the idempotency keys and the forgotten sites; 3 has what made way
  * (JOB_HAS_YIELD); 4 has what is known of work (rates.c).
- * 5 has tariffs, cuts and who waits for them; 6 has the tree of tenants. Older ones are still read. */
+ * 5 has tariffs, cuts and who waits for them; 6 has the tree of tenants. Older ones are still read.
+ */
 /* 7 has what expected fill has learned; 8 for whom room is being made; 9 had the one that was
  * promised a start; 10 has the promises. */
 #define SNAPSHOT_VERSION 10u
@@ -20,6 +21,6 @@
 #define JOB_HAS_PAST 4u
 #define JOB_HAS_GRANT 8u
 #define JOB_CANCEL_REQUESTED 16u
-#define JOB_HAS_YIELD 32u /* its cause, for whom, and how often */
-#define JOB_HAS_WAIT 64u  /* for power */
+#define JOB_HAS_YIELD 32u     /* its cause, for whom, and how often */
+#define JOB_HAS_WAIT 64u      /* for power */
 #define JOB_HAS_RESERVED 128u /* money */

@@ -75,9 +75,9 @@ struct tenant { /* by the number of its name in grid.tenant_names */
     uint32_t parent; /* 0 = the network; it has has_limits, and so never goes */
     uint32_t weight_milli;
     int64_t guarantee_cpus, guarantee_devices_milli;
-    int64_t budget_micro;            /* -1 = none */
-    int64_t spent_micro;             /* of ended attempts, since it has has_limits */
-    int64_t reserved_micro;          /* of live ones */
+    int64_t budget_micro;                     /* -1 = none */
+    int64_t spent_micro;                      /* of ended attempts, since it has has_limits */
+    int64_t reserved_micro;                   /* of live ones */
     uint64_t cpus_below, devices_milli_below; /* held by the tenants under it */
     uint32_t jobs_below;
     /* Scratch and handles. */
@@ -97,7 +97,7 @@ struct job {
     struct grant *grant;
     struct job_deps *deps;
     struct job_past *past;
-    struct job_wait *wait; /* NULL = never waited for power */
+    struct job_wait *wait;                                   /* NULL = never waited for power */
     uint32_t shape, terms, tenant, user, name, spec, reason; /* interned */
     uint32_t array_index;
     uint32_t epoch;
@@ -106,13 +106,13 @@ struct job {
     uint8_t state, outcome;
     uint8_t yield_cause; /* enum yield_cause; while it is stopping for it */
     bool cancel_requested;
-    bool is_promised; /* has an entry in grid.promises */
-    uint16_t yields_count; /* how often it made way */
-    uint64_t yield_for;    /* the job it makes way for; 0 = none in particular */
+    bool is_promised;       /* has an entry in grid.promises */
+    uint16_t yields_count;  /* how often it made way */
+    uint64_t yield_for;     /* the job it makes way for; 0 = none in particular */
     int64_t reserved_micro; /* of its tenants' budgets, while it holds */
 };
 
-enum yield_cause {                   /* numbers are for ever: they are in snapshots */
+enum yield_cause { /* numbers are for ever: they are in snapshots */
                    YIELD_NONE = 0,
                    YIELD_PREEMPT = 1, /* for a job that goes first */
                    YIELD_SHED = 2,    /* its site must draw less */
@@ -152,14 +152,14 @@ struct grid {
     struct intern tenant_names;
     struct tenant *tenants;
     uint32_t tenants_cap;
-    struct share *share;   /* what each holds and has borrowed: shares.c */
-    uint32_t order;        /* enum grid_order */
-    bool preempts_not;     /* nobody makes way for others */
+    struct share *share;                /* what each holds and has borrowed: shares.c */
+    uint32_t order;                     /* enum grid_order */
+    bool preempts_not;                  /* nobody makes way for others */
     uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
-    uint32_t guarantees_count; /* tenants that have one */
-    uint64_t preempt_for; /* the job that room is being made for; 0 = none */
+    uint32_t guarantees_count;          /* tenants that have one */
+    uint64_t preempt_for;               /* the job that room is being made for; 0 = none */
     int64_t preempt_next_ms; /* preempt.c: when it is looked at again whether somebody should */
-    struct turn *turn_list; /* scratch of a pass, as all of these */
+    struct turn *turn_list;  /* scratch of a pass, as all of these */
     uint32_t turn_list_cap, turn_mark;
     uint32_t *turns; /* by tenant */
     uint32_t turns_cap;

@@ -214,7 +214,8 @@ static void print_busy(struct grid *grid, struct shape *shape, const struct cand
              when[0] ? "; room by " : "", when);
 }
 
-/* When it could start at its best place, by the bounds of what runs and is promised; 0 = not known. */
+/* When it could start at its best place, by the bounds of what runs and is promised; 0 = not known.
+ */
 static int64_t estimate_start(struct grid *grid, const struct job *job, const struct candidate *at)
 {
     struct reserve_ask ask = { grid->now_ms, job_end_bound(grid, job), -1 };
@@ -239,8 +240,9 @@ static void print_broken(const struct grid *grid, const struct promise *promise,
         return;
     print_clock(promise->broken_ms, grid->now_ms, when, sizeof(when));
     snprintf(out, bytes, "; the start promised by %s was lost: %s", when,
-             promise->broken_by == PROMISE_OVERDUE ? "what ran there outlived its limit"
-                                                   : "its place is gone, closed or taken by who goes first");
+             promise->broken_by == PROMISE_OVERDUE
+                 ? "what ran there outlived its limit"
+                 : "its place is gone, closed or taken by who goes first");
 }
 
 /* It would start now, but for what it asks of topology. */
@@ -342,10 +344,12 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
     case HOLD_QUOTA_CPUS:
         say(why, "quota",
             "tenant %s holds %" PRIu64 " CPUs, this needs %" PRIu64 " more, its limit is %" PRId64,
-            name, tenant->cpus_held + tenant->cpus_below, (uint64_t)shape->tasks * shape->cpus, tenant->cpus_max);
+            name, tenant->cpus_held + tenant->cpus_below, (uint64_t)shape->tasks * shape->cpus,
+            tenant->cpus_max);
         break;
     case HOLD_QUOTA_DEVICES:
-        units_print_milli((int64_t)(tenant->devices_milli_held + tenant->devices_milli_below), held, sizeof(held));
+        units_print_milli((int64_t)(tenant->devices_milli_held + tenant->devices_milli_below), held,
+                          sizeof(held));
         units_print_milli(tenant->devices_milli_max, most, sizeof(most));
         say(why, "quota", "tenant %s holds %s devices and its limit is %s", name, held, most);
         break;

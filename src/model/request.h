@@ -24,7 +24,11 @@ enum objective_kind {
     OBJECTIVE_WEIGHTS
 };
 enum unreachable_policy { UNREACHABLE_WAIT, UNREACHABLE_MOVE };
-enum checkpoint_kind { CHECKPOINT_NONE, CHECKPOINT_OWN, CHECKPOINT_ASKED }; /* its rhythm; a signal */
+enum checkpoint_kind {
+    CHECKPOINT_NONE,
+    CHECKPOINT_OWN,
+    CHECKPOINT_ASKED
+}; /* its rhythm; a signal */
 enum dep_kind { DEP_OK, DEP_ANY, DEP_FAILED };
 /* Figures of the catalogue that a need may bound, in 1/1000 of the unit named. */
 enum chip_metric {
@@ -119,7 +123,7 @@ struct job_request {
     uint8_t retry_codes[REQUEST_RETRY_CODES_MAX];
     uint32_t requeue_on_loss; /* 1: an attempt lost with its node or agent goes back to the queue */
     uint32_t checkpoint;      /* enum checkpoint_kind: whether a stop costs little */
-    uint32_t waits_never;     /* 1: does not wait for cheaper or greener hours, whatever its deadline */
+    uint32_t waits_never; /* 1: does not wait for cheaper or greener hours, whatever its deadline */
     uint32_t deps_count;
     struct request_dep deps[REQUEST_DEPS_MAX];
     struct request_work work;

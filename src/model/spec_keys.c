@@ -191,8 +191,9 @@ static const struct spec_table work_table = { "work", sizeof(struct job_spec), T
 
 static const struct spec_key topology_keys[] = {
     { "within", KEY_ENUM, AT(request.shape.within), NAMES(topology_names),
-      .help = "What all of its nodes have in common: one node, one rack, one supernode (as the site "
-              "labels them), or a pool of nodes that are alike." },
+      .help =
+          "What all of its nodes have in common: one node, one rack, one supernode (as the site "
+          "labels them), or a pool of nodes that are alike." },
     { "hard", KEY_FLAG, AT(request.shape.within_hard),
       .help = "It waits until one such domain has room; false: it goes elsewhere when none has." },
     { "spread", KEY_FLAG, AT(request.shape.spread),

@@ -3,14 +3,21 @@
 const char *verdict_name(enum verdict_code code)
 {
     static const char *const names[] = {
-        [VERDICT_BUSY] = "busy",         [VERDICT_NO_SITE] = "no_site",
-        [VERDICT_PLACE] = "where",       [VERDICT_CHIP] = "chip",
-        [VERDICT_NEED] = "need",         [VERDICT_DEVICE_MEMORY] = "device_memory",
-        [VERDICT_DEVICES] = "devices",   [VERDICT_CPUS] = "cpus",
-        [VERDICT_MEMORY] = "memory",     [VERDICT_DISK] = "disk",
-        [VERDICT_TOGETHER] = "together", [VERDICT_GANG] = "tasks",
+        [VERDICT_BUSY] = "busy",
+        [VERDICT_NO_SITE] = "no_site",
+        [VERDICT_PLACE] = "where",
+        [VERDICT_CHIP] = "chip",
+        [VERDICT_NEED] = "need",
+        [VERDICT_DEVICE_MEMORY] = "device_memory",
+        [VERDICT_DEVICES] = "devices",
+        [VERDICT_CPUS] = "cpus",
+        [VERDICT_MEMORY] = "memory",
+        [VERDICT_DISK] = "disk",
+        [VERDICT_TOGETHER] = "together",
+        [VERDICT_GANG] = "tasks",
         [VERDICT_TOPOLOGY] = "topology",
-        [VERDICT_CLOSED] = "cordoned",   [VERDICT_UNREACHABLE] = "unreachable",
+        [VERDICT_CLOSED] = "cordoned",
+        [VERDICT_UNREACHABLE] = "unreachable",
     };
 
     return names[code];
@@ -96,8 +103,9 @@ static void survey_site(struct survey *survey, const struct shape *shape, const 
         keep_most(&survey->tasks, tasks, s, 0);
         if (shape->within_hard)
             keep_most(&survey->domain,
-                      (int64_t)topology_most(
-                          shape, site, shape->devices_milli ? (uint16_t)c : FLEET_NO_CHIP, FIT_EVER),
+                      (int64_t)topology_most(shape, site,
+                                             shape->devices_milli ? (uint16_t)c : FLEET_NO_CHIP,
+                                             FIT_EVER),
                       s, 0);
         if (tasks >= shape->tasks && site->reachable)
             survey->any_reachable = true;

@@ -123,14 +123,14 @@ struct fleet {
     uint32_t sites_count, sites_cap;
     struct grant **grants; /* in no order that means anything */
     uint32_t grants_count, grants_cap;
-    uint64_t shape_version; /* grows when what could ever fit may have changed */
-    uint64_t room_version;  /* grows when more may fit than before, anywhere */
-    uint64_t limit_version; /* grows when more may fit beside what is promised */
-    struct fleet_window window;        /* FIT_LIMITED: beside the promises that begin in it */
-    const struct promise **promises;   /* those with a place, in no order that means anything */
+    uint64_t shape_version;          /* grows when what could ever fit may have changed */
+    uint64_t room_version;           /* grows when more may fit than before, anywhere */
+    uint64_t limit_version;          /* grows when more may fit beside what is promised */
+    struct fleet_window window;      /* FIT_LIMITED: beside the promises that begin in it */
+    const struct promise **promises; /* those with a place, in no order that means anything */
     uint32_t promises_count, promises_cap;
-    uint64_t lifts; /* how often a promise was tried without */
-    bool is_overpromised; /* a limit went below zero: somebody should look */
+    uint64_t lifts;        /* how often a promise was tried without */
+    bool is_overpromised;  /* a limit went below zero: somebody should look */
     struct packer *packer; /* chooses among nodes by expected fill; NULL = the least left over */
     const struct work_book *work; /* how fast what is known to run runs; NULL = nobody asks */
 };

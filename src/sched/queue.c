@@ -122,7 +122,8 @@ static struct queue_head head_of(const struct queue *queue, uint32_t number)
 {
     const struct queue_bucket *bucket = &queue->buckets[number];
 
-    return (struct queue_head){ bucket->first_ms, bucket->first_id, rank_of(queue, bucket), number };
+    return (struct queue_head){ bucket->first_ms, bucket->first_id, rank_of(queue, bucket),
+                                number };
 }
 
 static void sift_down(struct queue *queue, uint32_t at)

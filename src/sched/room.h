@@ -29,7 +29,7 @@ struct room_pool {
     uint64_t whole_free;    /* devices, over the nodes in classes */
     uint64_t free_milli, total_milli; /* of usable devices, over the nodes in classes */
     uint32_t empty_count;             /* nodes in classes that hold nothing */
-    uint64_t lists_used;    /* bit w: lists[w] is not empty */
+    uint64_t lists_used;              /* bit w: lists[w] is not empty */
     uint32_t lists[ROOM_WHOLE_MAX + 1];
 };
 

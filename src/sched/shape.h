@@ -21,16 +21,16 @@ struct candidate_ahead {
  * one of these. */
 struct candidate {
     uint32_t site;
-    uint16_t chip;        /* FLEET_NO_CHIP */
-    uint16_t preference;  /* place in the job's own list of chips */
-    int64_t speed_milli;  /* of one device, by the catalogue; 0 = not known */
-    int64_t watts_milli;  /* of one task, under load; 0 = not known */
-    int64_t price_micro;  /* of one task for an hour, power included */
-    int64_t carbon_ug;    /* of one task for an hour */
-    uint64_t tasks_empty; /* how many tasks fit when nothing else runs */
-    uint32_t nodes_empty; /* on how many nodes at least one does */
-    double score;         /* by the objective it was sorted by; less is better */
-    struct rate rate;     /* of the gang's work here, a unit; 0 seconds = not known */
+    uint16_t chip;          /* FLEET_NO_CHIP */
+    uint16_t preference;    /* place in the job's own list of chips */
+    int64_t speed_milli;    /* of one device, by the catalogue; 0 = not known */
+    int64_t watts_milli;    /* of one task, under load; 0 = not known */
+    int64_t price_micro;    /* of one task for an hour, power included */
+    int64_t carbon_ug;      /* of one task for an hour */
+    uint64_t tasks_empty;   /* how many tasks fit when nothing else runs */
+    uint32_t nodes_empty;   /* on how many nodes at least one does */
+    double score;           /* by the objective it was sorted by; less is better */
+    struct rate rate;       /* of the gang's work here, a unit; 0 seconds = not known */
     struct rates_bill bill; /* of one unit, when the rate is known */
     /* What was found here, and when: by the site's versions (fleet.h). */
     uint64_t no_fit_version; /* site.room_version at which it did not fit */
@@ -59,7 +59,7 @@ struct shape {
     uint64_t candidates_version;
     struct objective sorted_by;
     uint64_t rates_version;  /* of the work's class, by then */
-    struct fill_ask ask; /* packer.h: what it asks of a node; no devices = nothing to score */
+    struct fill_ask ask;     /* packer.h: what it asks of a node; no devices = nothing to score */
     uint64_t ask_version;    /* fleet.shape_version by then */
     uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
     uint64_t fits_in_pass;   /* see fit_exists */

@@ -77,7 +77,7 @@ struct sim_site_state {
     uint32_t links_down; /* reasons why it is not heard */
     uint64_t session;
     int64_t told_ms; /* its tariff is told up to then, Unix ms */
-    struct { /* attempts whose end nobody has heard */
+    struct {         /* attempts whose end nobody has heard */
         uint32_t job, serial;
     } * late;
     uint32_t late_count, late_cap;

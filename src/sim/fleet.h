@@ -35,9 +35,10 @@ struct sim_pool {
     int64_t chip_tflops_milli; /* -1 = as the catalogue says */
     uint32_t chip_watts;       /* UINT32_MAX = as the catalogue says */
     uint32_t cpu_watts;        /* of all CPUs of a node under load */
-    uint32_t rack_nodes, supernode_nodes; /* so many of its nodes after another make one; 0 = none */
-    int64_t failures_milli;    /* of a node, per 1,000 node-days, in 1/1000; -1 = the plan's */
-    uint32_t first_node;       /* index in the site of its first one */
+    uint32_t rack_nodes,
+        supernode_nodes;    /* so many of its nodes after another make one; 0 = none */
+    int64_t failures_milli; /* of a node, per 1,000 node-days, in 1/1000; -1 = the plan's */
+    uint32_t first_node;    /* index in the site of its first one */
     struct chip_figures figures;
 };
 /* What a kWh costs and emits, slot by slot, over and over; TARIFF_UNKNOWN = as the tariff says. */

@@ -39,7 +39,7 @@ struct sim_policy {
     uint32_t shifts_not;   /* 1: no job waits for cheaper or greener hours */
     /* So many of the jobs that have no deadline get one, so long after submit and limit. */
     int64_t patient_share_milli, patient_within_ms;
-    uint32_t patient_saves; /* 1: they can be stopped and go on where they were */
+    uint32_t patient_saves;         /* 1: they can be stopped and go on where they were */
     const struct sim_quota *quotas; /* parents before those under them */
     uint32_t quotas_count;
 };

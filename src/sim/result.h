@@ -50,8 +50,8 @@ struct sim_result {
     uint64_t done, failed, cancelled, never_started,
         cut_off; /* cut off: ran at the end (--until) */
     uint64_t attempts, restarts, passes, steps;
-    uint64_t yields; /* of the restarts: attempts that made way */
-    uint64_t sheds;               /* grid events */
+    uint64_t yields;                      /* of the restarts: attempts that made way */
+    uint64_t sheds;                       /* grid events */
     uint64_t deadlines, deadlines_missed; /* jobs that ended by themselves and had one */
     uint64_t node_failures, chip_failures, link_failures, site_failures, windows;
     struct sim_spread wait[CLASS_COUNT], wait_all; /* submit to first start */

@@ -306,7 +306,8 @@ static int take(struct reader *reader)
     job.tenant = sim_load_name(load, text_of(reader, ROLE_TENANT));
     job.chips = sim_load_chips(load, text_of(reader, ROLE_CHIPS), '|');
     job.reference = job.devices_milli || !job.tasks ? trace->reference : 0;
-    if (job.work == UINT32_MAX || job.user == UINT32_MAX || job.tenant == UINT32_MAX || job.chips == UINT32_MAX)
+    if (job.work == UINT32_MAX || job.user == UINT32_MAX || job.tenant == UINT32_MAX ||
+        job.chips == UINT32_MAX)
         return sim_trace_bad(trace, "too many names, or too many chips");
     return sim_trace_add(trace, &job);
 }

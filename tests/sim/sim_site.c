@@ -156,8 +156,8 @@ static void choose_end(struct sim_attempt *attempt, int64_t duration_ms_max, str
     attempt->exit_code = i == 1 ? 1 + (int32_t)rng_below(rng, 3) : 0;
     if (attempt->outcome == OUTCOME_SIGNALLED)
         attempt->exit_code = 11;
-    attempt->ends_ms = attempt->started_ms +
-                       (int64_t)rng_below(rng, rng_below(rng, 2) ? 20000 : 400000);
+    attempt->ends_ms =
+        attempt->started_ms + (int64_t)rng_below(rng, rng_below(rng, 2) ? 20000 : 400000);
     if (duration_ms_max && attempt->ends_ms > attempt->started_ms + duration_ms_max) {
         attempt->ends_ms = attempt->started_ms + duration_ms_max;
         attempt->outcome = OUTCOME_TIME_LIMIT;

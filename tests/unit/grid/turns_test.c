@@ -36,8 +36,7 @@ static struct event saving(struct event event)
 static void restart(struct bed *bed)
 {
     CLEANUP(buf_fini)
-    struct buf bytes = buf_init((size_t)1 << 20),
-               again = buf_init((size_t)1 << 20);
+    struct buf bytes = buf_init((size_t)1 << 20), again = buf_init((size_t)1 << 20);
     struct grid *grid = NULL;
     struct err err = { 0 };
 

@@ -314,8 +314,8 @@ static void test_plans_are_the_same(void **state)
             shape = shapes_at(&bed.shapes, number);
             if (fit_find(shape, &bed.fleet, &ANY_OBJECTIVE, FIT_NOW, &bed.fit))
                 continue;
-            start_ms = reserve_find(&reserve, shape, &bed.fleet, &ANY_OBJECTIVE, &ask, &bed.fit,
-                                    &kept);
+            start_ms =
+                reserve_find(&reserve, shape, &bed.fleet, &ANY_OBJECTIVE, &ask, &bed.fit, &kept);
             shape_candidates(shape, &bed.fleet, &ANY_OBJECTIVE, &count);
             assert_true(count <= 8);
             memcpy(saved, shape->candidates, count * sizeof(saved[0]));
