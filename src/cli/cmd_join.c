@@ -39,42 +39,24 @@ struct join {
     char *state;
 };
 
-static void add_arg(struct family_child *child, const char *word)
-{
-    uint32_t count = 0;
-
-    while (child->argv[count])
-        count++;
-    if (count < FAMILY_ARGV_MAX)
-        child->argv[count] = word;
-}
-
-static void add_pair(struct family_child *child, const char *option, const char *value)
-{
-    if (!value || !*value)
-        return;
-    add_arg(child, option);
-    add_arg(child, value);
-}
-
 static void describe_agent(struct join *join, const struct cli_args *args)
 {
     struct family_child *agent = &join->family.children[FAMILY_AGENT];
 
-    add_arg(agent, "mains");
-    add_arg(agent, "agent");
-    add_pair(agent, "--state", join->state);
-    add_pair(agent, "--log", cli_args_has(args, "verbose") ? "debug" : "info");
+    family_child_word(agent, "mains");
+    family_child_word(agent, "agent");
+    family_child_pair(agent, "--state", join->state);
+    family_child_pair(agent, "--log", cli_args_has(args, "verbose") ? "debug" : "info");
     if (cli_args_has(args, "allow-no-sandbox"))
-        add_arg(agent, "--allow-no-sandbox");
+        family_child_word(agent, "--allow-no-sandbox");
     if (cli_args_has(args, "sandbox-off"))
-        add_arg(agent, "--sandbox-off");
+        family_child_word(agent, "--sandbox-off");
     /* What the network calls it and knows it for: not the owner's to say anew. */
-    add_pair(agent, "--site", join->membership->site);
-    add_pair(agent, "--owner", join->membership->owner);
-    add_pair(agent, "--region", cli_args_get(args, "region"));
-    add_pair(agent, "--cpus", cli_args_get(args, "cpus"));
-    add_pair(agent, "--memory", cli_args_get(args, "memory"));
+    family_child_pair(agent, "--site", join->membership->site);
+    family_child_pair(agent, "--owner", join->membership->owner);
+    family_child_pair(agent, "--region", cli_args_get(args, "region"));
+    family_child_pair(agent, "--cpus", cli_args_get(args, "cpus"));
+    family_child_pair(agent, "--memory", cli_args_get(args, "memory"));
 }
 
 static int copy_config(const struct join *join, const char *from, struct err *err)

@@ -62,24 +62,6 @@ struct up {
     bool joined;
 };
 
-static void add_arg(struct family_child *child, const char *word)
-{
-    uint32_t count = 0;
-
-    while (child->argv[count])
-        count++;
-    if (count < FAMILY_ARGV_MAX)
-        child->argv[count] = word;
-}
-
-static void add_pair(struct family_child *child, const char *option, const char *value)
-{
-    if (!value)
-        return;
-    add_arg(child, option);
-    add_arg(child, value);
-}
-
 static void describe_children(struct up *up, const struct cli_args *args)
 {
     struct family_child *controller = &up->family.children[FAMILY_CONTROLLER];
@@ -91,32 +73,32 @@ static void describe_children(struct up *up, const struct cli_args *args)
     for (int i = 0; i < FAMILY_COUNT; i++) {
         struct family_child *child = &up->family.children[i];
 
-        add_arg(child, "mains");
-        add_arg(child, child->name);
-        add_arg(child, "--state");
-        add_arg(child, up->state);
-        add_arg(child, "--log");
-        add_arg(child, level);
+        family_child_word(child, "mains");
+        family_child_word(child, child->name);
+        family_child_word(child, "--state");
+        family_child_word(child, up->state);
+        family_child_word(child, "--log");
+        family_child_word(child, level);
     }
     if (cli_args_has(args, "allow-no-sandbox"))
-        add_arg(agent, "--allow-no-sandbox");
+        family_child_word(agent, "--allow-no-sandbox");
     if (cli_args_has(args, "sandbox-off"))
-        add_arg(agent, "--sandbox-off");
-    add_arg(controller, "--listen");
-    add_arg(controller, up->listen);
-    add_pair(controller, "--cert", up->cert);
-    add_pair(controller, "--key", up->key);
+        family_child_word(agent, "--sandbox-off");
+    family_child_word(controller, "--listen");
+    family_child_word(controller, up->listen);
+    family_child_pair(controller, "--cert", up->cert);
+    family_child_pair(controller, "--key", up->key);
     if (cli_args_has(args, "tls"))
-        add_arg(controller, "--tls");
-    add_pair(controller, "--cert-life", cli_args_get(args, "cert-life"));
+        family_child_word(controller, "--tls");
+    family_child_pair(controller, "--cert-life", cli_args_get(args, "cert-life"));
     if (cli_args_has(args, "metrics-open"))
-        add_arg(controller, "--metrics-open");
-    add_pair(agent, "--site", cli_args_get(args, "site"));
-    add_pair(agent, "--owner", cli_args_get(args, "owner"));
-    add_pair(agent, "--region", cli_args_get(args, "region"));
-    add_pair(agent, "--cpus", cli_args_get(args, "cpus"));
-    add_pair(agent, "--executor", cli_args_get(args, "executor"));
-    add_pair(agent, "--memory", cli_args_get(args, "memory"));
+        family_child_word(controller, "--metrics-open");
+    family_child_pair(agent, "--site", cli_args_get(args, "site"));
+    family_child_pair(agent, "--owner", cli_args_get(args, "owner"));
+    family_child_pair(agent, "--region", cli_args_get(args, "region"));
+    family_child_pair(agent, "--cpus", cli_args_get(args, "cpus"));
+    family_child_pair(agent, "--executor", cli_args_get(args, "executor"));
+    family_child_pair(agent, "--memory", cli_args_get(args, "memory"));
 }
 
 static int lock_state(struct up *up, int *fd_out)

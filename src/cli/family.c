@@ -20,6 +20,24 @@
 #define WELL_MS 10000      /* a child that lived so long starts its count of failures anew */
 #define LOG_BYTES_MAX (8 << 20)
 
+void family_child_word(struct family_child *child, const char *word)
+{
+    uint32_t count = 0;
+
+    while (child->argv[count])
+        count++;
+    if (count < FAMILY_ARGV_MAX)
+        child->argv[count] = word;
+}
+
+void family_child_pair(struct family_child *child, const char *option, const char *value)
+{
+    if (!value || !*value)
+        return;
+    family_child_word(child, option);
+    family_child_word(child, value);
+}
+
 int64_t family_delay_ms(uint32_t failures)
 {
     int64_t delay = DELAY_MS_LEAST;

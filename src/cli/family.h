@@ -35,6 +35,10 @@ struct family {
     bool stop; /* asked to by a signal */
 };
 
+/* One word more of its command line, borrowed; beyond FAMILY_ARGV_MAX nothing is added. */
+void family_child_word(struct family_child *child, const char *word);
+/* `option value`; nothing when the value is NULL or empty. */
+void family_child_pair(struct family_child *child, const char *option, const char *value);
 /* How long to wait before the next start of a child that failed so often in a row. */
 int64_t family_delay_ms(uint32_t failures);
 /* Block the signals that family_wait takes. */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "controller/changes.h"
 #include "controller/members.h"
 #include "controller/metrics.h"
 
@@ -306,6 +307,24 @@ void api_fail(struct api_call *call, int rc, const struct err *err)
         }
     log_error("api: %s %s: %s", call->route->method, call->route->path, text);
     api_error(call, 500, "internal", field, "%s", text);
+}
+
+bool api_apply(struct api_call *call, struct event *event, uint64_t *seq_out)
+{
+    struct controller *controller = call->controller;
+    struct change change = { 0 };
+    struct err err = { 0 };
+    int rc;
+
+    *seq_out = shell_last_seq(controller->shell);
+    rc = shell_apply(controller->shell, event, NULL, seq_out, &err);
+    if (rc < 0 && rc != -EALREADY) {
+        api_fail(call, rc, &err);
+        return false;
+    }
+    if (rc == 0 && change_from_event(*seq_out, event, &change))
+        events_note(controller->events, &change);
+    return true;
 }
 
 int api_stream_begin(struct api_call *call, const char *content_type,

@@ -55,6 +55,9 @@ void api_error(struct api_call *call, int status, const char *code, const char *
                const char *fmt, ...) PRINTF_LIKE(5, 6);
 /* The answer to a failed check or step. */
 void api_fail(struct api_call *call, int rc, const struct err *err);
+/* Put the event to the journal and the grid, and tell those who listen. True also where it was so
+ * already; false: the call was answered with why not. `seq_out`: what its answer must wait for. */
+bool api_apply(struct api_call *call, struct event *event, uint64_t *seq_out);
 /* Streams: begin, push with http_stream_push, end. -errno: the call has ended. */
 int api_stream_begin(struct api_call *call, const char *content_type,
                      const struct http_header *headers, uint32_t headers_count);

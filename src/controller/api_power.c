@@ -182,17 +182,10 @@ static bool read_tariff(struct api_call *call, json_t *body, struct event_site_t
 static void apply(struct api_call *call, struct event *event)
 {
     struct controller *controller = call->controller;
-    struct change change = { 0 };
-    struct err err = { 0 };
-    uint64_t seq = shell_last_seq(controller->shell);
-    int rc = shell_apply(controller->shell, event, NULL, &seq, &err);
+    uint64_t seq = 0;
 
-    if (rc < 0 && rc != -EALREADY) {
-        api_fail(call, rc, &err);
+    if (!api_apply(call, event, &seq))
         return;
-    }
-    if (rc == 0 && change_from_event(seq, event, &change))
-        events_note(controller->events, &change);
     api_reply_durable(
         call, seq, 200,
         power_to_json(shell_grid(controller->shell),

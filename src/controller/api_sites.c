@@ -175,11 +175,8 @@ static void set_forgotten(struct api_call *call, bool forgotten)
     struct controller *controller = call->controller;
     const char *reason = http_request_query(call->request, "reason");
     struct event event = { .type = EVENT_SITE_FORGOTTEN };
-    struct change change = { 0 };
-    struct err err = { 0 };
     char text[REASON_BYTES];
-    uint64_t seq = shell_last_seq(controller->shell);
-    int rc;
+    uint64_t seq;
 
     if (forgotten && sessions_is_open(controller->sessions, call->params[0])) {
         api_error(call, 409, "conflict", "site",
@@ -192,14 +189,9 @@ static void set_forgotten(struct api_call *call, bool forgotten)
     event.site_forgotten.forgotten = forgotten;
     event.site_forgotten.by = call->who.user;
     event.site_forgotten.reason = text;
-    rc = shell_apply(controller->shell, &event, NULL, &seq, &err);
-    if (rc < 0 && rc != -EALREADY) {
-        api_fail(call, rc, &err);
+    if (!api_apply(call, &event, &seq))
         return;
-    }
     sessions_fence(controller->sessions, call->params[0]);
-    if (rc == 0 && change_from_event(seq, &event, &change))
-        events_note(controller->events, &change);
     api_reply_durable(call, seq, 200,
                       json_pack("{s:s, s:b}", "site", call->params[0], "forgotten", forgotten));
 }
@@ -222,7 +214,6 @@ void api_site_remove(struct api_call *call)
     const char *site = call->params[0];
     int index = grid_site_find(grid, site);
     struct event event = { .type = EVENT_SITE_FORGOTTEN };
-    struct change change = { 0 };
     struct err err = { 0 };
     uint64_t seq = shell_last_seq(controller->shell);
     uint32_t cordoned, attempts = index < 0 ? 0 : count_attempts(grid, (uint32_t)index, &cordoned);
@@ -246,13 +237,8 @@ void api_site_remove(struct api_call *call)
     event.site_forgotten.forgotten = true;
     event.site_forgotten.by = call->who.user;
     event.site_forgotten.reason = "removed from the network";
-    rc = index < 0 ? -EALREADY : shell_apply(controller->shell, &event, NULL, &seq, &err);
-    if (rc < 0 && rc != -EALREADY) {
-        api_fail(call, rc, &err);
+    if (index >= 0 && !api_apply(call, &event, &seq))
         return;
-    }
-    if (rc == 0 && change_from_event(seq, &event, &change))
-        events_note(controller->events, &change);
     api_reply_durable(call, seq, 200, json_pack("{s:s, s:b}", "site", site, "removed", 1));
 }
 
@@ -274,9 +260,6 @@ static void set_drained(struct api_call *call, bool drained)
     snprintf(text, sizeof(text), "site drained by %s", call->who.user);
     for (uint32_t n = 0; n < nodes; n++) {
         struct event event = { .type = EVENT_NODE_STATE };
-        struct change change = { 0 };
-        struct err err = { 0 };
-        int rc;
 
         if (!grid_node_get(shell_grid(controller->shell), (uint32_t)index, n, &view))
             continue;
@@ -286,13 +269,8 @@ static void set_drained(struct api_call *call, bool drained)
         event.node_state.device = -1;
         event.node_state.cordoned = drained;
         event.node_state.reason = drained ? text : "";
-        rc = shell_apply(controller->shell, &event, NULL, &seq, &err);
-        if (rc < 0 && rc != -EALREADY) {
-            api_fail(call, rc, &err);
+        if (!api_apply(call, &event, &seq))
             return;
-        }
-        if (rc == 0 && change_from_event(seq, &event, &change))
-            events_note(controller->events, &change);
     }
     api_reply_durable(call, seq, 200,
                       json_pack("{s:s, s:b, s:I}", "site", call->params[0], "drained", drained,
@@ -313,15 +291,11 @@ void api_site_resume(struct api_call *call)
 
 static void set_cordon(struct api_call *call, bool cordoned)
 {
-    struct controller *controller = call->controller;
     const char *reason = http_request_query(call->request, "reason");
     struct event event = { .type = EVENT_NODE_STATE };
-    struct change change = { 0 };
     char text[REASON_BYTES];
     int64_t device = -1;
-    struct err err = { 0 };
-    uint64_t seq = shell_last_seq(controller->shell);
-    int rc;
+    uint64_t seq;
 
     if (!api_query_int(call, "device", 0, NODE_DEVICES_MAX - 1, &device))
         return;
@@ -335,13 +309,8 @@ static void set_cordon(struct api_call *call, bool cordoned)
     event.node_state.device = (int32_t)device;
     event.node_state.cordoned = cordoned;
     event.node_state.reason = cordoned ? text : "";
-    rc = shell_apply(controller->shell, &event, NULL, &seq, &err);
-    if (rc < 0 && rc != -EALREADY) {
-        api_fail(call, rc, &err);
+    if (!api_apply(call, &event, &seq))
         return;
-    }
-    if (rc == 0 && change_from_event(seq, &event, &change))
-        events_note(controller->events, &change);
     api_reply_durable(call, seq, 200,
                       json_pack("{s:s, s:s, s:b}", "site", call->params[0], "node", call->params[1],
                                 "cordoned", cordoned));

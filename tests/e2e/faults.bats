@@ -283,7 +283,7 @@ EOF
 
 @test "the whole tree is killed, up too: jobs run on, and the next up takes their ends" {
     go
-    id=$("$MAINS" submit -q --scratch -- sh -c 'sleep 2; echo out; exit 9')
+    id=$("$MAINS" submit -q --scratch -- sh -c 'sleep 6; echo out; exit 9')
     over=$("$MAINS" submit -q --scratch -- sh -c 'sleep 0.5; exit 4')
     long=$("$MAINS" submit -q --scratch -- sleep 600)
     queued=$("$MAINS" submit -q --begin 1d -- true)

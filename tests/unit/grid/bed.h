@@ -226,3 +226,16 @@ static inline void bed_why(struct bed *bed, uint64_t job_id, const char *code, c
         fail_msg("job %d: %s: \"%s\"; expected %s: \"...%s...\"", (int)job_id, why.code, why.text,
                  code, part);
 }
+
+/* Two networks that are one, byte for byte. */
+static inline void bed_check_same(const struct grid *a, const struct grid *b)
+{
+    struct buf x = buf_init(1 << 20), y = buf_init(1 << 20);
+
+    assert_int_equal(grid_snapshot(a, &x), 0);
+    assert_int_equal(grid_snapshot(b, &y), 0);
+    assert_int_equal(x.len, y.len);
+    assert_memory_equal(x.data, y.data, x.len);
+    buf_fini(&x);
+    buf_fini(&y);
+}

@@ -142,18 +142,6 @@ static struct event share(uint32_t milli)
     return event;
 }
 
-static void check_same(const struct grid *a, const struct grid *b)
-{
-    struct buf x = buf_init(1 << 20), y = buf_init(1 << 20);
-
-    assert_int_equal(grid_snapshot(a, &x), 0);
-    assert_int_equal(grid_snapshot(b, &y), 0);
-    assert_int_equal(x.len, y.len);
-    assert_memory_equal(x.data, y.data, x.len);
-    buf_fini(&x);
-    buf_fini(&y);
-}
-
 /* What was learned is kept, and goes on alike; off, nothing of it stays. */
 static void test_fill_is_kept(void **state)
 {
@@ -177,12 +165,12 @@ static void test_fill_is_kept(void **state)
     assert_int_equal(grid_snapshot(bed.grid, &snapshot), 0);
     copy = bed;
     assert_int_equal(grid_restore(snapshot.data, snapshot.len, &copy.grid, &err), 0);
-    check_same(bed.grid, copy.grid);
+    bed_check_same(bed.grid, copy.grid);
     for (uint32_t i = 0; i < 24; i++) {
         uint64_t id = run(&bed, share(asks[i % 8])), same = run(&copy, share(asks[i % 8]));
 
         assert_int_equal(id, same);
-        check_same(bed.grid, copy.grid);
+        bed_check_same(bed.grid, copy.grid);
         if (i % 2 == 0 && bed_state(&bed, id) == JOB_STARTING) {
             bed_done(&bed, id);
             bed_done(&copy, id);

@@ -210,18 +210,6 @@ static void test_plan(void **state)
     bed_destroy(&bed);
 }
 
-static void check_same(const struct grid *a, const struct grid *b)
-{
-    struct buf x = buf_init(1 << 20), y = buf_init(1 << 20);
-
-    assert_int_equal(grid_snapshot(a, &x), 0);
-    assert_int_equal(grid_snapshot(b, &y), 0);
-    assert_int_equal(x.len, y.len);
-    assert_memory_equal(x.data, y.data, x.len);
-    buf_fini(&x);
-    buf_fini(&y);
-}
-
 static void test_snapshot(void **state)
 {
     static const struct bed_node more[] = { { "m", 8, 4, "slow" } };
@@ -247,7 +235,7 @@ static void test_snapshot(void **state)
     assert_int_equal(grid_snapshot(bed.grid, &snapshot), 0);
     copy = bed;
     assert_int_equal(grid_restore(snapshot.data, snapshot.len, &copy.grid, &err), 0);
-    check_same(bed.grid, copy.grid);
+    bed_check_same(bed.grid, copy.grid);
     for (uint32_t i = 0; grid_rate_entry(bed.grid, i, &x); i++) {
         assert_true(grid_rate_entry(copy.grid, i, &y));
         assert_string_equal(x.chip, y.chip);
@@ -257,7 +245,7 @@ static void test_snapshot(void **state)
     bed_join(&copy, "there", more, 1);
     bed_pass(&bed);
     bed_pass(&copy);
-    check_same(bed.grid, copy.grid);
+    bed_check_same(bed.grid, copy.grid);
     for (size_t cut = 0; cut < snapshot.len; cut++) {
         struct grid *none = NULL;
 
