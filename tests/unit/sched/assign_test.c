@@ -15,7 +15,10 @@
 #define KINDS 3u
 #define WORKS 2u
 
-struct one {
+struct one { /* a question, and what answers it; made for each test */
+    struct assign *assign;
+    struct assign_params params;
+    struct rng rng;
     struct assign_job jobs[JOBS];
     double weights[JOBS * KINDS];
     uint32_t capacity[KINDS];
@@ -23,9 +26,37 @@ struct one {
     struct assign_problem problem;
 };
 
-static void make(struct one *one, struct rng *rng, uint32_t jobs, uint32_t gang_bits, bool is_held)
+static int one_setup(void **state)
 {
-    memset(one, 0, sizeof(*one));
+    struct one *one = calloc(1, sizeof(*one));
+
+    *one =
+        (struct one){ .assign = assign_create(), .params = assign_params_default(), .rng = { 7 } };
+    *state = one;
+    return 0;
+}
+
+static int one_teardown(void **state)
+{
+    struct one *one = *state;
+
+    assign_destroy(one->assign);
+    free(one);
+    return 0;
+}
+
+static struct assign_result solve(struct one *one)
+{
+    return assign_solve(one->assign, &one->params, &one->problem, one->slots);
+}
+
+static void make(struct one *one, uint32_t jobs, uint32_t gang_bits, bool is_held)
+{
+    struct rng *rng = &one->rng;
+
+    memset(one->jobs, 0, sizeof(one->jobs));
+    memset(one->weights, 0, sizeof(one->weights));
+    memset(one->slots, 0, sizeof(one->slots));
     one->problem = (struct assign_problem){ .jobs = one->jobs,
                                             .weights = one->weights,
                                             .capacity = one->capacity,
@@ -103,175 +134,140 @@ static void check(const struct one *one)
 
 static void test_edges(void **state)
 {
-    struct assign *assign = assign_create();
-    struct assign_params params = assign_params_default();
-    struct rng rng = { 1 };
-    struct one one;
+    struct one *one = *state;
     struct assign_result result;
 
-    (void)state;
-    make(&one, &rng, 0, 0, false);
-    result = assign_solve(assign, &params, &one.problem, one.slots);
+    make(one, 0, 0, false);
+    result = solve(one);
     assert_true(result.value == 0 && result.is_settled);
-    make(&one, &rng, 4, 0, false);
-    memset(one.capacity, 0, sizeof(one.capacity));
-    assert_true(assign_solve(assign, &params, &one.problem, one.slots).value == 0);
-    make(&one, &rng, 4, 0, false);
-    memset(one.weights, 0, sizeof(one.weights));
-    assert_true(assign_solve(assign, &params, &one.problem, one.slots).value == 0);
-    make(&one, &rng, 4, 0, false);
-    one.problem.kinds_count = 0;
-    assert_true(assign_solve(assign, &params, &one.problem, one.slots).value == 0);
+    make(one, 4, 0, false);
+    memset(one->capacity, 0, sizeof(one->capacity));
+    assert_true(solve(one).value == 0);
+    make(one, 4, 0, false);
+    memset(one->weights, 0, sizeof(one->weights));
+    assert_true(solve(one).value == 0);
+    make(one, 4, 0, false);
+    one->problem.kinds_count = 0;
+    assert_true(solve(one).value == 0);
     for (uint32_t j = 0; j < 4; j++)
-        assert_int_equal(one.slots[j].kind, ASSIGN_NONE);
-    assign_destroy(assign);
+        assert_int_equal(one->slots[j].kind, ASSIGN_NONE);
     assign_destroy(NULL);
 }
 
 /* A gang past ASSIGN_UNIT_MAX is placed all the same, beside small ones. */
 static void test_large_gang(void **state)
 {
-    struct assign *assign = assign_create();
-    struct assign_params params = assign_params_default();
-    struct rng rng = { 1 };
-    struct one one;
+    struct one *one = *state;
 
-    (void)state;
-    make(&one, &rng, 2, 0, false);
-    one.jobs[0].gang = 500;
-    one.capacity[0] = 501;
-    one.capacity[1] = one.capacity[2] = 0;
-    one.weights[0] = 500;
-    one.weights[KINDS] = 1;
-    assert_true(assign_solve(assign, &params, &one.problem, one.slots).value == 501);
-    check(&one);
-    assign_destroy(assign);
+    make(one, 2, 0, false);
+    one->jobs[0].gang = 500;
+    one->capacity[0] = 501;
+    one->capacity[1] = one->capacity[2] = 0;
+    one->weights[0] = 500;
+    one->weights[KINDS] = 1;
+    assert_true(solve(one).value == 501);
+    check(one);
 }
 
 /* Greedy gives the first job the first kind; the exchange finds 9 + 9.5. */
 static void test_exchange(void **state)
 {
+    struct one *one = *state;
     static const double weights[] = { 10, 9, 0, 9.5, 1, 0 };
-    struct assign *assign = assign_create();
-    struct assign_params params = assign_params_default();
-    struct rng rng = { 1 };
-    struct one one;
 
-    (void)state;
-    make(&one, &rng, 2, 0, false);
-    memcpy(one.weights, weights, sizeof(weights));
-    one.capacity[0] = one.capacity[1] = 1;
-    one.capacity[2] = 0;
-    assert_true(assign_solve(assign, &params, &one.problem, one.slots).value == 18.5);
-    assert_int_equal(one.slots[0].kind, 1);
-    assert_int_equal(one.slots[1].kind, 0);
-    assign_destroy(assign);
+    make(one, 2, 0, false);
+    memcpy(one->weights, weights, sizeof(weights));
+    one->capacity[0] = one->capacity[1] = 1;
+    one->capacity[2] = 0;
+    assert_true(solve(one).value == 18.5);
+    assert_int_equal(one->slots[0].kind, 1);
+    assert_int_equal(one->slots[1].kind, 0);
 }
 
 static void test_exact(void **state)
 {
-    struct assign *assign = assign_create();
-    struct assign_params params = assign_params_default();
-    struct rng rng = { 7 };
-    struct one one;
+    struct one *one = *state;
 
-    (void)state;
-    params.stay = 0;
+    one->params.stay = 0;
     for (uint32_t round = 0; round < 2000; round++) {
         struct assign_result result;
 
-        make(&one, &rng, 1 + (uint32_t)rng_below(&rng, JOBS - 1), 0, true);
-        result = assign_solve(assign, &params, &one.problem, one.slots);
-        check(&one);
+        make(one, 1 + (uint32_t)rng_below(&one->rng, JOBS - 1), 0, true);
+        result = solve(one);
+        check(one);
         assert_true(result.is_settled);
-        if (fabs(result.value - optimum(&one)) > 1e-6)
-            fail_msg("round %u: %.9f, best %.9f", round, result.value, optimum(&one));
+        if (fabs(result.value - optimum(one)) > 1e-6)
+            fail_msg("round %u: %.9f, best %.9f", round, result.value, optimum(one));
     }
-    assign_destroy(assign);
 }
 
 static void test_gangs(void **state)
 {
-    struct assign *assign = assign_create();
-    struct assign_params params = assign_params_default();
-    struct rng rng = { 9 };
+    struct one *one = *state;
     double sum = 0, most = 0;
-    struct one one;
 
-    (void)state;
-    params.stay = 0;
+    one->params.stay = 0;
     for (uint32_t round = 0; round < 1000; round++) {
-        make(&one, &rng, 1 + (uint32_t)rng_below(&rng, JOBS - 1), 3, true);
-        sum += assign_solve(assign, &params, &one.problem, one.slots).value;
-        most += optimum(&one);
-        check(&one);
+        make(one, 1 + (uint32_t)rng_below(&one->rng, JOBS - 1), 3, true);
+        sum += solve(one).value;
+        most += optimum(one);
+        check(one);
     }
     if (sum < 0.99 * most)
         fail_msg("%.4f of the optimum", sum / most);
-    assign_destroy(assign);
 }
 
 /* One is a little better placed elsewhere: it stays. Much better: it goes. */
 static void test_stay(void **state)
 {
-    struct assign *assign = assign_create();
-    struct assign_params params = assign_params_default();
-    struct rng rng = { 1 };
-    struct one one;
+    struct one *one = *state;
 
-    (void)state;
-    make(&one, &rng, 1, 0, false);
-    one.capacity[0] = one.capacity[1] = 1;
-    one.jobs[0].held = 0;
-    one.weights[0] = 1;
-    one.weights[1] = 1.04;
-    one.weights[2] = 0;
-    assign_solve(assign, &params, &one.problem, one.slots);
-    assert_int_equal(one.slots[0].kind, 0);
-    one.weights[1] = 1.06;
-    assign_solve(assign, &params, &one.problem, one.slots);
-    assert_int_equal(one.slots[0].kind, 1);
-    assign_destroy(assign);
+    make(one, 1, 0, false);
+    one->capacity[0] = one->capacity[1] = 1;
+    one->jobs[0].held = 0;
+    one->weights[0] = 1;
+    one->weights[1] = 1.04;
+    one->weights[2] = 0;
+    solve(one);
+    assert_int_equal(one->slots[0].kind, 0);
+    one->weights[1] = 1.06;
+    solve(one);
+    assert_int_equal(one->slots[0].kind, 1);
 }
 
 static void test_sharing(void **state)
 {
+    struct one *one = *state;
     float share[KINDS * WORKS * WORKS];
     struct assign_sharing sharing = { share, WORKS };
-    struct assign *assign = assign_create();
-    struct assign_params params = assign_params_default();
-    struct rng rng = { 3 };
     double alone = 0, together = 0;
     uint32_t pairs = 0;
 
-    (void)state;
-    params.stay = 0;
+    one->params.stay = 0;
     for (uint32_t round = 0; round < 1000; round++) {
         struct assign_result result;
-        struct one one;
 
-        make(&one, &rng, 1 + (uint32_t)rng_below(&rng, JOBS - 1), 1, false);
+        make(one, 1 + (uint32_t)rng_below(&one->rng, JOBS - 1), 1, false);
         for (uint32_t i = 0; i < KINDS * WORKS * WORKS; i++)
-            share[i] = rng_below(&rng, 4) ? (float)(0.5 + rng_unit(&rng) / 2) : 0;
-        result = assign_solve(assign, &params, &one.problem, one.slots);
-        one.problem.sharing = &sharing;
+            share[i] = rng_below(&one->rng, 4) ? (float)(0.5 + rng_unit(&one->rng) / 2) : 0;
+        result = solve(one);
+        one->problem.sharing = &sharing;
         alone += result.value;
-        result = assign_solve(assign, &params, &one.problem, one.slots);
-        check(&one);
+        result = solve(one);
+        check(one);
         together += result.value;
         pairs += result.pairs;
         /* As it stands, again: nothing changes. */
-        for (uint32_t j = 0; j < one.problem.jobs_count; j++) {
-            one.jobs[j].held = one.slots[j].kind;
-            one.jobs[j].mate = one.slots[j].mate;
+        for (uint32_t j = 0; j < one->problem.jobs_count; j++) {
+            one->jobs[j].held = one->slots[j].kind;
+            one->jobs[j].mate = one->slots[j].mate;
         }
-        if (assign_solve(assign, &params, &one.problem, one.slots).value < result.value - 1e-6)
+        if (solve(one).value < result.value - 1e-6)
             fail_msg("round %u: worse when asked again", round);
-        check(&one);
+        check(one);
     }
     if (pairs < 100 || together <= alone)
         fail_msg("%u pairs, %.3f beside %.3f alone", pairs, together, alone);
-    assign_destroy(assign);
 }
 
 /* No rate, no weight; little had and long waited count; who waits long enough overtakes. */
@@ -295,10 +291,14 @@ static void test_weight(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_edges),    cmocka_unit_test(test_large_gang),
-        cmocka_unit_test(test_exchange), cmocka_unit_test(test_exact),
-        cmocka_unit_test(test_gangs),    cmocka_unit_test(test_stay),
-        cmocka_unit_test(test_sharing),  cmocka_unit_test(test_weight),
+        cmocka_unit_test_setup_teardown(test_edges, one_setup, one_teardown),
+        cmocka_unit_test_setup_teardown(test_large_gang, one_setup, one_teardown),
+        cmocka_unit_test_setup_teardown(test_exchange, one_setup, one_teardown),
+        cmocka_unit_test_setup_teardown(test_exact, one_setup, one_teardown),
+        cmocka_unit_test_setup_teardown(test_gangs, one_setup, one_teardown),
+        cmocka_unit_test_setup_teardown(test_stay, one_setup, one_teardown),
+        cmocka_unit_test_setup_teardown(test_sharing, one_setup, one_teardown),
+        cmocka_unit_test(test_weight),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
