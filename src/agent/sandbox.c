@@ -303,6 +303,15 @@ int sandbox_enter(const struct sandbox *sandbox, struct err *err)
         rc = make_private(sandbox, err);
     if (rc < 0)
         return rc;
+    if (sandbox->bin_dir) {
+        rc = make_path(SANDBOX_BIN, false);
+        if (rc == 0)
+            rc = bind_tree(sandbox->bin_dir, SANDBOX_BIN + 1, false, false);
+        if (rc < 0) {
+            errno = -rc;
+            return failed(err, "commands", sandbox->bin_dir);
+        }
+    }
     rc = make_path(sandbox->work_seen, false);
     if (rc == 0)
         rc = bind_work(sandbox);

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #define SANDBOX_WORK "/job"
+#define SANDBOX_BIN "/mains/bin"
 #define SANDBOX_DEVICE_NODES_MAX 256u
 
 struct sandbox {
@@ -20,6 +21,7 @@ struct sandbox {
     const char *work_path; /* host folder that becomes the work folder */
     int work_fd;           /* the same, opened as its user: what is at work_path must be this */
     const char *work_seen; /* where: SANDBOX_WORK, or the host's own path */
+    const char *bin_dir;   /* commands of ours for the job, seen at SANDBOX_BIN; NULL = none */
     const char *state_dir; /* never seen, should it lie below something bound */
     bool root_inside;      /* the job's uid is root's: the kernel's settings are covered */
     int64_t tmp_bytes;     /* of /tmp, /var/tmp and /dev/shm each; 0 = half of memory */

@@ -2,6 +2,7 @@
 
 #include "agent/crew.h"
 #include "agent/identity.h"
+#include "agent/libexec.h"
 #include "model/spec.h"
 
 #include <errno.h>
@@ -520,30 +521,6 @@ int spawner_read_args(int argc, char **argv, int *fd_out, struct supervisor_plac
     return 0;
 }
 
-/* Installed (bin/ and libexec/mains/), else in the build's tree, from src/cli or tests/unit/X. */
-static bool find_program(char path[PATH_MAX])
-{
-    static const char *const places[] = { "../libexec/mains", "../agent", "../../../src/agent" };
-    char self[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *slash;
-
-    if (len <= 0)
-        return false;
-    self[len] = '\0';
-    slash = strrchr(self, '/');
-    if (!slash)
-        return false;
-    *slash = '\0';
-    for (size_t i = 0; i < ARRAY_COUNT(places); i++) {
-        int put = snprintf(path, PATH_MAX, "%s/%s/mains-spawner", self, places[i]);
-
-        if (put > 0 && put < PATH_MAX && access(path, X_OK) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Returns when it cannot be: then the fork itself serves. */
 static void run_program(int fd, const struct supervisor_place *place)
 {
@@ -553,7 +530,7 @@ static void run_program(int fd, const struct supervisor_place *place)
         "mains-spawner", match, place->state_dir, place->agent_dir, place->tag, place->work_base
     };
 
-    if (!find_program(path))
+    if (!libexec_find("mains-spawner", path))
         return;
     fingerprint(match);
     for (int i = 0; i < NUMBERS; i++) {

@@ -25,6 +25,7 @@ struct supervisor {
 
     char work_path[PATH_MAX]; /* on the host */
     const char *work_seen;    /* as the job sees it */
+    const char *bin_dir;      /* commands of ours for it; NULL = none */
     int work_fd;
     bool work_private; /* ours to bound and remove */
     bool work_kept;    /* may stay, empty, for the folder's next attempt */

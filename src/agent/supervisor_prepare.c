@@ -1,6 +1,7 @@
 #include "agent/supervisor_internal.h"
 
 #include "agent/leftover.h"
+#include "agent/libexec.h"
 #include "agent/stage.h"
 #include "base/file.h"
 #include "model/rank_env.h"
@@ -306,6 +307,10 @@ static void add_base(struct supervisor *sup, struct rank_env *env)
     rank_env_set(env, "LANG", "C.UTF-8");
     rank_env_set(env, "TMPDIR", "/tmp");
     rank_env_set(env, "PWD", sup->work_seen);
+    if (sup->sandboxed && identity->uid == 0) { /* mpirun fears for a system that is read-only */
+        rank_env_set(env, "OMPI_ALLOW_RUN_AS_ROOT", "1");
+        rank_env_set(env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    }
     leftover_mark(sup->place, sup->order->key, mark, sizeof(mark));
     rank_env_set(env, LEFTOVER_MARK, mark);
 }
@@ -331,6 +336,7 @@ static void fill_facts(struct supervisor *sup, struct rank_facts *facts, struct 
         .visibility_env = order->devices_count && order->devices[0].visibility_env[0]
                               ? order->devices[0].visibility_env
                               : NULL,
+        .bin_dir = sup->bin_dir ? sup->sandboxed ? SANDBOX_BIN : sup->bin_dir : NULL,
         .workdir = sup->work_seen,
         .master_port = (uint16_t)(MASTER_PORT_BASE + order->key.job_id % MASTER_PORTS),
     };
@@ -480,6 +486,7 @@ static int make_sandbox(struct supervisor *sup, struct err *err)
     sandbox->work_path = sup->work_path;
     sandbox->work_fd = sup->work_fd;
     sandbox->work_seen = sup->work_seen;
+    sandbox->bin_dir = sup->bin_dir;
     sandbox->state_dir = sup->place->state_dir;
     sandbox->root_inside = sup->identity.uid == 0;
     sandbox->tmp_bytes = sup->order->memory_bytes;
@@ -514,6 +521,19 @@ static int choose_isolation(struct supervisor *sup, struct err *err)
     return 0;
 }
 
+/* A script for Slurm starts its tasks with srun, which this machine may not have, and whose Slurm
+ * knows nothing of the job. */
+static int find_commands(struct supervisor *sup, struct err *err)
+{
+    char path[PATH_MAX];
+
+    if (sup->spec->origin != ORIGIN_SBATCH || !libexec_find("bin/srun", path))
+        return 0;
+    *strrchr(path, '/') = '\0';
+    sup->bin_dir = arena_strdup(&sup->arena, path);
+    return sup->bin_dir ? 0 : err_set(err, -ENOMEM, "commands: out of memory");
+}
+
 int supervisor_prepare(struct supervisor *sup, struct err *err)
 {
     const struct spec_variant *variant = supervisor_find_variant(sup);
@@ -527,6 +547,8 @@ int supervisor_prepare(struct supervisor *sup, struct err *err)
         rc = stage_inputs(sup, err);
     if (rc == 0)
         rc = make_argv(sup, variant, err);
+    if (rc == 0)
+        rc = find_commands(sup, err);
     if (rc == 0)
         rc = make_environment(sup, variant, err);
     if (rc == 0)

@@ -339,6 +339,25 @@ static void add_slurm_layout(struct rank_env *env, const struct job_spec *spec,
     }
 }
 
+/* Launchers that see SLURM_* would ask a Slurm that is not there. */
+static void add_slurm_launchers(struct rank_env *env, const struct rank_facts *facts)
+{
+    const char *path = rank_env_find(env, "PATH");
+
+    if (!facts->bin_dir)
+        return;
+    if (path && *path)
+        rank_env_format(env, "PATH", "%s:%s", facts->bin_dir, path);
+    else
+        rank_env_set(env, "PATH", facts->bin_dir);
+    offer_text(env, "OMPI_MCA_plm", "^slurm");
+    offer_text(env, "OMPI_MCA_ras", "^slurm");
+    offer_text(env, "PRTE_MCA_plm", "^slurm");
+    offer_text(env, "PRTE_MCA_ras", "^slurm");
+    offer_text(env, "HYDRA_RMK", "user");
+    offer_text(env, "HYDRA_LAUNCHER", "fork");
+}
+
 static void add_slurm(struct rank_env *env, const struct job_spec *spec,
                       const struct rank_facts *facts, struct buf *text)
 {
@@ -359,6 +378,7 @@ static void add_slurm(struct rank_env *env, const struct job_spec *spec,
     add_slurm_layout(env, spec, facts, text);
     add_slurm_devices(env, facts, spec, text);
     add_slurm_array(env, spec, facts);
+    add_slurm_launchers(env, facts);
 }
 
 static void add_skypilot(struct rank_env *env, const struct job_spec *spec,

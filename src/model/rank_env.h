@@ -51,6 +51,7 @@ struct rank_facts {
     uint32_t node_devices_count;
     const char *visibility_env; /* "CUDA_VISIBLE_DEVICES"; NULL = none; no devices: set to "" */
 
+    const char *bin_dir; /* has an `srun` of ours, for the PATH of scripts for Slurm; NULL = none */
     const char *workdir;
     const char *hostfile;    /* written with rank_hostfile_print; NULL = none */
     const char *master_addr; /* NULL: address of node 0 */
