@@ -82,6 +82,8 @@ void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch)
     if (job->state != JOB_STARTING)
         return;
     job_set_state(grid, job, JOB_RUNNING);
+    if (job->reason)
+        job_set_reason(grid, job, "%s", "");
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
 
@@ -93,7 +95,7 @@ static struct job_past *past_of(struct job *job)
 }
 
 void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage,
-                      int64_t checkpoint_ms)
+                      int64_t checkpoint_ms, const char *reason)
 {
     struct job *job = find_attempt(grid, job_id, epoch);
 
@@ -102,6 +104,11 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
     past_of(job)->running = usage_of_grant(grid, job->grant, usage);
     if (checkpoint_ms > job->past->checkpoint_ms)
         job->past->checkpoint_ms = checkpoint_ms;
+    if (job->state != JOB_STARTING || !reason || !*reason ||
+        strncmp(intern_data(&grid->strings, job->reason), reason, REASON_BYTES - 1) == 0)
+        return;
+    job_set_reason(grid, job, "%s", reason);
+    grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
 
 /* --- ends ------------------------------------------------------------------------------------ */

@@ -157,6 +157,7 @@ struct event {
             uint32_t epoch;
             struct usage usage;
             int64_t checkpoint_ms; /* when the newest complete checkpoint was saved; 0 = none */
+            const char *reason;    /* what it waits for at the site, where it is queued again */
         } attempt_progress;
         struct event_attempt_ended attempt_ended;
         struct {

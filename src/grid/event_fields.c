@@ -262,6 +262,7 @@ static const struct field progress_list[] = {
       .offset = offsetof(struct event, attempt_progress.usage),
       .of = &fields_of_usage },
     AT("checkpoint_ms", I64, attempt_progress.checkpoint_ms),
+    STRING("reason", attempt_progress.reason, EVENT_TEXT_BYTES_MAX),
 };
 static const struct field ended_list[] = {
     AT("job_id", U64, attempt_ended.job_id),

@@ -211,7 +211,8 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_ATTEMPT_PROGRESS:
         attempt_progress(grid, event->attempt_progress.job_id, event->attempt_progress.epoch,
-                         &event->attempt_progress.usage, event->attempt_progress.checkpoint_ms);
+                         &event->attempt_progress.usage, event->attempt_progress.checkpoint_ms,
+                         event->attempt_progress.reason);
         break;
     case EVENT_ATTEMPT_ENDED:
         attempt_ended(grid, &event->attempt_ended);

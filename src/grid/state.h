@@ -298,7 +298,7 @@ void timers_fire(struct grid *grid);
 void attempt_start(struct grid *grid, struct job *job, struct grant *grant);
 void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch);
 void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage,
-                      int64_t checkpoint_ms);
+                      int64_t checkpoint_ms, const char *reason);
 void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended);
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch);
 

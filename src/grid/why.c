@@ -388,6 +388,11 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
         why_queued(grid, job, why_out);
         break;
     case JOB_STARTING:
+        if (job->reason) { /* what the site itself says of it */
+            say(why_out, "site_queue", "%s: %.200s", site,
+                intern_data(&grid->strings, job->reason));
+            break;
+        }
         say(why_out, "starting", "is being started at %s (attempt %u)%s", site, job->epoch,
             grid->fleet.sites[job->grant->site].reachable ? "" : ", which is not reachable now");
         break;

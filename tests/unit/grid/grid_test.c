@@ -115,6 +115,33 @@ static void test_stale_reports(void **state)
     bed_destroy(&bed);
 }
 
+/* Where a site queues again, its own reason is the job's until it starts, and not after. */
+static void test_queued_at_the_site(void **state)
+{
+    struct bed bed = bed_create(two_cpus, 1);
+    uint64_t id = bed_submit(&bed, bed_job(1));
+    struct event event = { .type = EVENT_ATTEMPT_PROGRESS };
+    uint32_t changes;
+
+    (void)state;
+    bed_pass(&bed);
+    bed_why(&bed, id, "starting", "is being started at here");
+    event.attempt_progress.job_id = id;
+    event.attempt_progress.epoch = 1;
+    event.attempt_progress.reason = "queued at the site: Slurm job 7: Resources";
+    bed_step(&bed, &event);
+    changes = bed.changes;
+    bed_why(&bed, id, "site_queue", "here: queued at the site: Slurm job 7: Resources");
+    bed_step(&bed, &event); /* the same again is no news */
+    assert_int_equal(bed.changes, changes);
+    bed_started(&bed, id, 1);
+    bed_why(&bed, id, "running", "runs at here");
+    bed_step(&bed, &event); /* late */
+    bed_why(&bed, id, "running", "runs at here");
+    bed_done(&bed, id);
+    bed_destroy(&bed);
+}
+
 /* --- ends ------------------------------------------------------------------------------------- */
 
 static void test_ends(void **state)
@@ -625,6 +652,7 @@ int main(void)
         cmocka_unit_test(test_refused_submits),
         cmocka_unit_test(test_refused_events),
         cmocka_unit_test(test_stale_reports),
+        cmocka_unit_test(test_queued_at_the_site),
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_lost_too_often),
         cmocka_unit_test(test_long_runs_outlive_losses),
