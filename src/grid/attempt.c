@@ -87,7 +87,7 @@ void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch)
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
 
-static struct job_past *past_of(struct job *job)
+struct job_past *job_past_of(struct job *job)
 {
     if (!job->past)
         job->past = mem_alloc(1, sizeof(*job->past));
@@ -101,7 +101,7 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
 
     if (!job)
         return;
-    past_of(job)->running = usage_of_grant(grid, job->grant, usage);
+    job_past_of(job)->running = usage_of_grant(grid, job->grant, usage);
     if (checkpoint_ms > job->past->checkpoint_ms)
         job->past->checkpoint_ms = checkpoint_ms;
     if (job->state != JOB_STARTING || !reason || !*reason ||
@@ -117,7 +117,7 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
 static void settle(struct grid *grid, struct job *job, const struct usage *reported)
 {
     struct usage usage = usage_of_grant(grid, job->grant, reported);
-    struct job_past *past = past_of(job);
+    struct job_past *past = job_past_of(job);
     struct effect effect = { .type = EFFECT_USAGE,
                              .job_id = job->item.id,
                              .epoch = job->epoch,
@@ -127,6 +127,8 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
                              .granted_ms = job->grant->granted_ms,
                              .released_ms = grid->now_ms };
 
+    past->ended_epoch = job->epoch;
+    past->ended_site = job->grant->site + 1;
     memset(&past->running, 0, sizeof(past->running));
     usage_add(&past->ended, &usage, job->epoch == 1);
     if (grid->perform) {

@@ -43,12 +43,13 @@ enum event_type { /* numbers are for ever: they are in journals */
                   EVENT_NOTE = 14,           /* free text of an operator, for the record */
                   EVENT_SITE_FORGOTTEN = 15, /* gone for good, as an operator says; or readmitted */
                   EVENT_SITE_TARIFF =
-                      16,               /* what a site's power costs over time: see grid/power.h */
-                  EVENT_SITE_SHED = 17, /* a site must draw less for a while; or no longer */
-                  EVENT_POLICY_SET = 18 /* how the network orders work, as an operator says */
+                      16,                /* what a site's power costs over time: see grid/power.h */
+                  EVENT_SITE_SHED = 17,  /* a site must draw less for a while; or no longer */
+                  EVENT_POLICY_SET = 18, /* how the network orders work, as an operator says */
+                  EVENT_CHECKPOINT_STORED = 22 /* an attempt's checkpoint is whole in the store */
 };
 
-#define EVENT_TYPE_LAST EVENT_POLICY_SET
+#define EVENT_TYPE_LAST EVENT_CHECKPOINT_STORED
 
 #define OUTCOME_LAST OUTCOME_PAUSED
 enum attempt_outcome {                        /* numbers are for ever */
@@ -126,6 +127,17 @@ struct event_attempt_ended {
     struct usage usage;
     const char *reason; /* one line, may be "" */
 };
+/* The shell has seen that the store holds all of it. Only the site of the newest attempt, or of the
+ * one that ended last, is listened to. */
+#define CHECKPOINT_NAME_CHARS 64u
+struct event_checkpoint_stored {
+    uint64_t job_id;
+    uint32_t epoch;
+    const char *site;
+    const char *manifest; /* its name in the store: CHECKPOINT_NAME_CHARS lower-case hex digits */
+    int64_t bytes;        /* of content */
+    int64_t saved_ms;     /* when the job had written it, by the site's clock */
+};
 struct event {
     enum event_type type;
     int64_t time_ms;
@@ -188,6 +200,7 @@ struct event {
         } site_forgotten;
         struct event_site_tariff site_tariff;
         struct event_site_shed site_shed;
+        struct event_checkpoint_stored checkpoint_stored;
     };
 };
 

@@ -345,6 +345,15 @@ static const struct field shed_list[] = {
     STRING("reason", site_shed.reason, EVENT_TEXT_BYTES_MAX),
 };
 
+static const struct field checkpoint_stored_list[] = {
+    AT("job_id", U64, checkpoint_stored.job_id),
+    AT("epoch", U32, checkpoint_stored.epoch),
+    STRING("site", checkpoint_stored.site, NAME_MAX_),
+    STRING("manifest", checkpoint_stored.manifest, CHECKPOINT_NAME_CHARS),
+    AT("bytes", I64, checkpoint_stored.bytes),
+    AT("saved_ms", I64, checkpoint_stored.saved_ms),
+};
+
 static const struct {
     const char *name;
     struct fields fields;
@@ -369,6 +378,7 @@ static const struct {
     TYPE(EVENT_SITE_TARIFF, "site_tariff", site_tariff_list),
     TYPE(EVENT_SITE_SHED, "site_shed", shed_list),
     TYPE(EVENT_POLICY_SET, "policy_set", policy_list),
+    TYPE(EVENT_CHECKPOINT_STORED, "checkpoint_stored", checkpoint_stored_list),
 };
 
 const struct fields *event_fields(unsigned type)

@@ -151,6 +151,8 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
         return policy_check(event, err);
     case EVENT_ATTEMPT_ENDED:
         return check_ended(&event->attempt_ended, err);
+    case EVENT_CHECKPOINT_STORED:
+        return saved_check(grid, &event->checkpoint_stored, err);
     case EVENT_PASS:
     case EVENT_TICK:
     case EVENT_ATTEMPT_STARTED:
@@ -219,6 +221,9 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_ATTEMPT_UNKNOWN:
         attempt_unknown(grid, event->attempt_unknown.job_id, event->attempt_unknown.epoch);
+        break;
+    case EVENT_CHECKPOINT_STORED:
+        saved_apply(grid, &event->checkpoint_stored);
         break;
     case EVENT_NOTE:
         break;

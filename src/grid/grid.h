@@ -100,6 +100,10 @@ struct job_view {
     const char *reason;           /* of the state, one line, "" when there is none */
     bool cancel_requested;
     struct usage usage; /* all attempts together, so far */
+    /* Its newest checkpoint that the network holds, by its name in the store; "" = none. */
+    const char *checkpoint;
+    uint32_t checkpoint_epoch; /* of the attempt that wrote it */
+    int64_t checkpoint_bytes, checkpoint_saved_ms;
 };
 
 enum effect_type {

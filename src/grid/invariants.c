@@ -109,6 +109,9 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
     rc = waits_check(grid, job, sums->waiting_units, err);
     if (rc < 0)
         return rc;
+    if (job->past && (job->past->ended_epoch > job->epoch ||
+                      (job->past->saved && job->past->saved->epoch > job->epoch)))
+        return BROKEN("job %" PRIu64 " has a checkpoint of an attempt to come", job->item.id);
     sums->states[job->state]++;
     tenant->jobs_live++;
     if (job->deps)

@@ -203,7 +203,7 @@ void grid_jobs_fini(struct grid *grid)
             } else if (job) {
                 grant_destroy(job->grant);
                 free(job->deps);
-                free(job->past);
+                past_free(job->past);
                 free(job->wait);
             }
         }
@@ -428,7 +428,7 @@ void job_free(struct grid *grid, struct job *job)
     intern_unref(&grid->strings, job->reason);
     intern_unref(&grid->specs, job->spec);
     free(job->deps);
-    free(job->past);
+    past_free(job->past);
     free(job->wait);
     drop(grid, job->item.id);
     job->item.next = (struct queue_item *)grid->free_jobs;

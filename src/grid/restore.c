@@ -591,6 +591,27 @@ static void read_wait(struct reader *reader, struct job *job)
         reader->failed = true;
 }
 
+static void read_saved(struct reader *reader, const struct job *job)
+{
+    struct job_past *past = job->past;
+    struct saved *saved;
+    const char *manifest;
+
+    past->ended_epoch = (uint32_t)take(reader, job->epoch);
+    past->ended_site = (uint32_t)take(reader, reader->grid->fleet.sites_count);
+    if (!take(reader, 1))
+        return;
+    saved = past->saved = mem_alloc(1, sizeof(*saved));
+    saved->epoch = (uint32_t)take(reader, job->epoch);
+    saved->bytes = take_signed(reader, 0, INT64_MAX);
+    saved->saved_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
+    manifest = take_text(reader, CHECKPOINT_NAME_CHARS);
+    if (!saved_name_is_valid(manifest))
+        reader->failed = true;
+    else
+        memcpy(saved->manifest, manifest, CHECKPOINT_NAME_CHARS + 1);
+}
+
 static void read_job(struct reader *reader, uint64_t *last_id)
 {
     struct grid *grid = reader->grid;
@@ -632,6 +653,8 @@ static void read_job(struct reader *reader, uint64_t *last_id)
         take_struct(reader, &fields_of_usage, &job->past->ended);
         take_struct(reader, &fields_of_usage, &job->past->running);
         job->past->checkpoint_ms = take_signed(reader, 0, INT64_MAX);
+        if (reader->version >= 11)
+            read_saved(reader, job);
     }
     if (!reader->failed && (flags & JOB_HAS_GRANT))
         job->grant = read_grant(reader, job, false);

@@ -251,6 +251,21 @@ static bool has_waited(const struct job *job)
                     wait->cuts_count);
 }
 
+static void put_saved(struct buf *out, const struct job_past *past)
+{
+    const struct saved *saved = past->saved;
+
+    put_u64(out, past->ended_epoch);
+    put_u64(out, past->ended_site);
+    put_u64(out, saved != NULL);
+    if (!saved)
+        return;
+    put_u64(out, saved->epoch);
+    put_i64(out, saved->bytes);
+    put_i64(out, saved->saved_ms);
+    put_text(out, saved->manifest);
+}
+
 static void put_job(struct writer *writer, const struct job *job, uint64_t last_id)
 {
     struct buf *out = writer->out;
@@ -286,6 +301,7 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
         put_struct(out, &fields_of_usage, &job->past->ended);
         put_struct(out, &fields_of_usage, &job->past->running);
         put_i64(out, job->past->checkpoint_ms);
+        put_saved(out, job->past);
     }
     if (job->grant)
         put_grant(out, job->grant);

@@ -9,6 +9,7 @@
  * promises.c  starts that are promised to those that wait
  * yield.c     attempts that make way for something else                 shares.c   whose turn it is
  * budget.c    what tenants may still spend                              preempt.c  who makes way
+ * saved.c     checkpoints that the network holds
  * snapshot.c  to bytes and back                                         invariants.c */
 #pragma once
 
@@ -52,9 +53,16 @@ struct job_deps {
     struct job_dep list[];
 };
 
+struct saved { /* the newest checkpoint of a job that the network holds */
+    uint32_t epoch;
+    int64_t bytes, saved_ms;
+    char manifest[CHECKPOINT_NAME_CHARS + 1];
+};
 struct job_past { /* of a job that has run: usage of ended attempts and of the one that runs */
     struct usage ended, running;
     int64_t checkpoint_ms;
+    struct saved *saved;              /* NULL = none */
+    uint32_t ended_epoch, ended_site; /* of the attempt that ended last; index + 1, 0 = none has */
 };
 
 struct array {
@@ -301,6 +309,15 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
                       int64_t checkpoint_ms, const char *reason);
 void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended);
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch);
+
+struct job_past *job_past_of(struct job *job); /* made when there is none */
+
+/* --- saved.c ------------------------------------------------------------------------------ */
+int saved_check(const struct grid *grid, const struct event_checkpoint_stored *stored,
+                struct err *err);
+void saved_apply(struct grid *grid, const struct event_checkpoint_stored *stored);
+bool saved_name_is_valid(const char *manifest);
+void past_free(struct job_past *past);
 
 /* --- shares.c ----------------------------------------------------------------------------- */
 void shares_init(struct grid *grid);

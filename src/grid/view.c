@@ -109,6 +109,13 @@ void job_fill_view(struct grid *grid, const struct job *job, struct job_view *vi
     view->outcome = (enum attempt_outcome)job->outcome;
     view->reason = intern_data(&grid->strings, job->reason);
     view->cancel_requested = job->cancel_requested;
+    view->checkpoint = "";
+    if (job->past && job->past->saved) {
+        view->checkpoint = job->past->saved->manifest;
+        view->checkpoint_epoch = job->past->saved->epoch;
+        view->checkpoint_bytes = job->past->saved->bytes;
+        view->checkpoint_saved_ms = job->past->saved->saved_ms;
+    }
     if (job->past) {
         view->usage = job->past->ended;
         if (job->grant && job->past->running.wall_ms)

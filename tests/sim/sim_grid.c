@@ -494,6 +494,39 @@ static void simple(struct sim *sim, enum event_type type)
     apply(sim, &event);
 }
 
+/* Of any attempt of any job, from any site: only those that may are taken, and the newest stays. */
+static void store_checkpoint(struct sim *sim, const struct sim_site *site)
+{
+    char manifest[CHECKPOINT_NAME_CHARS + 1];
+    struct event event = { .type = EVENT_CHECKPOINT_STORED, .time_ms = event_time(sim) };
+    struct event_checkpoint_stored *stored = &event.checkpoint_stored;
+    struct job_view view;
+    uint32_t epoch;
+    int64_t saved_ms;
+
+    stored->job_id = 1 + rng_below(&sim->rng, sim->next_id);
+    if (site->attempts_count && rng_below(&sim->rng, 4))
+        stored->job_id = site->attempts[rng_below(&sim->rng, site->attempts_count)].job_id;
+    if (!grid_find_job(sim->grid, stored->job_id, &view) || !view.epoch)
+        return;
+    epoch = view.checkpoint_epoch;
+    saved_ms = view.checkpoint_saved_ms;
+    stored->epoch = view.epoch + (uint32_t)rng_below(&sim->rng, 3) - 1;
+    stored->site = site->name;
+    stored->saved_ms = sim->now_ms;
+    stored->bytes = (int64_t)rng_below(&sim->rng, 1 << 20);
+    for (uint32_t i = 0; i < CHECKPOINT_NAME_CHARS; i++)
+        manifest[i] = "0123456789abcdef"[rng_below(&sim->rng, 16)];
+    manifest[CHECKPOINT_NAME_CHARS] = '\0';
+    stored->manifest = manifest;
+    if (!apply(sim, &event) || !grid_find_job(sim->grid, stored->job_id, &view))
+        return;
+    if (strcmp(view.checkpoint, manifest) != 0 || view.checkpoint_epoch < epoch ||
+        (view.checkpoint_epoch == epoch && view.checkpoint_saved_ms < saved_ms))
+        sim_fail(&sim->truth, "job %" PRIu64 ": an older checkpoint took a newer one's place",
+                 stored->job_id);
+}
+
 static void deliver_report(struct sim *sim, struct sim_site *site, bool again)
 {
     struct event event = { .time_ms = event_time(sim) };
@@ -534,6 +567,8 @@ static void deliver_report(struct sim *sim, struct sim_site *site, bool again)
         event.attempt_unknown.epoch = attempt->epoch;
         break;
     }
+    if (report.type == SIM_PROGRESS && rng_below(&sim->rng, 2))
+        store_checkpoint(sim, site);
     if (apply(sim, &event) && report.type == SIM_ENDED) {
         sim->entries[entry].ack_site = site->index;
         sim->entries[entry].ack_job = attempt->job_id;
@@ -700,6 +735,8 @@ static void random_step(struct sim *sim)
         save_snapshot(sim);
     } else if (draw < 995) {
         ask_why(sim);
+    } else if (draw < 997) {
+        store_checkpoint(sim, site);
     } else if (draw < 998) {
         ask_plan(sim);
     } else if (rng_below(&sim->rng, 4) == 0) { /* a storm */

@@ -110,7 +110,8 @@ static void test_round_trip(void **state)
     round_trip(&event);
     for (unsigned type = EVENT_JOB_SUBMITTED; type <= EVENT_TYPE_LAST; type++) {
         event = (struct event){ .type = type, .time_ms = -5 };
-        round_trip(&event);
+        if (event_fields(type)) /* a number that is not given yet has none */
+            round_trip(&event);
     }
 }
 
@@ -305,6 +306,8 @@ static void test_documented(void **state)
         char head[80];
         const char *row;
 
+        if (!event_fields(type)) /* a number that is not given yet */
+            continue;
         snprintf(head, sizeof(head), "\n| %u | `%s` |", type, event_type_name(type));
         row = strstr(records, head);
         if (!row)
