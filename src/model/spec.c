@@ -153,7 +153,8 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
         return spec_refuse(reader, &root, -EINVAL, "signal: expected name");
     if (spec->warn_signal && !spec->warn_before_ms)
         spec->warn_before_ms = 60000;
-    if ((spec->checkpoint_signal || spec->checkpoint_every_ms || spec->checkpoint_portable) &&
+    if ((spec->checkpoint_marker || spec->checkpoint_signal || spec->checkpoint_every_ms ||
+         spec->checkpoint_portable) &&
         !spec->checkpoint_path)
         return spec_refuse(reader, &root, -EINVAL, "checkpoint: expected path");
     spec->request.checkpoint = spec->checkpoint_signal ? CHECKPOINT_ASKED

@@ -110,10 +110,11 @@ struct job_spec {
     const struct spec_file *outputs;
     uint32_t outputs_count;
 
-    const char *checkpoint_path; /* NULL = none */
-    int32_t checkpoint_signal;   /* 0 = none */
-    int64_t checkpoint_every_ms; /* 0 = the job's own rhythm */
-    bool checkpoint_portable;    /* another chip family can resume it */
+    const char *checkpoint_path;   /* NULL = none */
+    int32_t checkpoint_signal;     /* 0 = none */
+    int64_t checkpoint_every_ms;   /* 0 = the job's own rhythm */
+    const char *checkpoint_marker; /* written last, when a checkpoint is complete; NULL = none */
+    bool checkpoint_portable;      /* another chip family can resume it */
 
     int32_t warn_signal; /* #SBATCH --signal: sent warn_before_ms before the limit; 0 = none */
     int64_t warn_before_ms;

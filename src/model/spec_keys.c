@@ -144,6 +144,8 @@ static const struct spec_table variant_table = { "a variant", sizeof(struct spec
 static const struct spec_key checkpoint_keys[] = {
     { "path", KEY_WORK_PATH, AT(checkpoint_path), .min = 1, .max = PATH_BYTES_MAX,
       .help = "File or folder in the work folder the job can go on from." },
+    { "marker", KEY_WORK_PATH, AT(checkpoint_marker), .min = 1, .max = PATH_BYTES_MAX,
+      .help = "A file that the job writes each time a checkpoint is complete." },
     { "signal", KEY_SIGNAL, AT(checkpoint_signal), .help = "Sent to ask for a checkpoint." },
     { "every", KEY_DURATION, AT(checkpoint_every_ms), .min = 1000, .max = DURATION_MS_MAX,
       .help = "How often one is made (or asked for with `signal`)." },

@@ -70,6 +70,16 @@ struct store_put_result {
  * -EFBIG: limits. `result_out` may be NULL. */
 int store_put(struct store *store, int at_fd, const char *path, struct store_id *id_out,
               struct store_put_result *result_out, struct err *err);
+/* The same with more said. With `named`, a folder stands in the tree by its last name too, so that
+ * it can be told from a file. With `guarded`, whatever uid `reader` could not read by its owner or
+ * by the rights of all is refused (-EACCES): for trees that somebody else asks us to read. */
+struct store_put_how {
+    bool named;
+    bool guarded;
+    uint32_t reader;
+};
+int store_put_as(struct store *store, int at_fd, const char *path, const struct store_put_how *how,
+                 struct store_id *id_out, struct store_put_result *result_out, struct err *err);
 /* Lay the tree out as folder `path`, which must not be there (-EEXIST), in a folder where nobody
  * else writes: made beside it and renamed when whole. Every chunk is checked.
  * -ENOENT, -EBADMSG: a chunk is missing or was damaged (and is now missing); it is named. */
@@ -96,6 +106,7 @@ struct chunk_list {
     int64_t bytes; /* of content, together; 0 for chunks of unknown size */
 };
 void chunk_list_fini(struct chunk_list *list);
+int chunk_list_add(struct chunk_list *list, const struct chunk_ref *chunk); /* -ENOMEM, -EFBIG */
 
 /* The chunks of a manifest that are not here: what a transfer has to bring. */
 int store_missing(struct store *store, const struct manifest *manifest, struct chunk_list *list_out,

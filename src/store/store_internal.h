@@ -50,4 +50,3 @@ int store_manifest_keep(struct store *store, const struct manifest *manifest,
                         struct store_id *id_out, int64_t *bytes_out, struct err *err);
 /* A root's file as it says; -EBADMSG. */
 int store_root_parse(const char *text, size_t len, struct store_id *id_out, int64_t *until_ms_out);
-int chunk_list_add(struct chunk_list *list, const struct chunk_ref *chunk);

@@ -17,9 +17,21 @@ struct put {
     struct store *store;
     struct manifest manifest;
     struct store_put_result result;
+    const struct store_put_how *how;
     uint8_t *window; /* READ_BYTES */
     struct err *err;
 };
+
+/* Links to files of others, and files of others in a shared folder, are not for this reader. */
+static int check_reader(const struct put *put, const struct stat *st, const char *path)
+{
+    mode_t needed = S_ISDIR(st->st_mode) ? S_IROTH | S_IXOTH : S_IROTH;
+
+    if (!put->how->guarded || st->st_uid == put->how->reader || (st->st_mode & needed) == needed)
+        return 0;
+    return err_set(put->err, -EACCES, "%s: belongs to another user, who does not let it be read",
+                   path);
+}
 
 static int put_content(struct put *put, int fd, const char *path)
 {
@@ -116,6 +128,9 @@ static int put_entry(struct put *put, int dir_fd, const char *name, char *path, 
     fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st) < 0)
         return err_set(put->err, -errno, "%s: %s", path, strerror(errno));
+    rc = check_reader(put, &st, path);
+    if (rc < 0)
+        return rc;
     if (S_ISREG(st.st_mode))
         return put_file(put, fd, &st, path);
     rc = manifest_add_dir(&put->manifest, path, st.st_mode & 0777, put->err);
@@ -201,22 +216,39 @@ static int put_top(struct put *put, int at_fd, const char *where)
     CLEANUP(freep) char *path = calloc(1, MANIFEST_PATH_BYTES_MAX + 1);
     const char *name = strrchr(where, '/');
     struct stat st;
+    int rc;
 
     if (fd < 0 || fstat(fd, &st) < 0)
         return err_set(put->err, -errno, "%s: %s", where, strerror(errno));
     if (!path)
         return err_set(put->err, -ENOMEM, "%s: out of memory", where);
-    if (S_ISDIR(st.st_mode))
-        return put_folder(put, fd, path, 0);
-    if (!S_ISREG(st.st_mode))
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
         return err_set(put->err, -EINVAL, "%s: neither a file nor a folder", where);
-    return put_file(put, fd, &st, name ? name + 1 : where);
+    name = name ? name + 1 : where;
+    rc = check_reader(put, &st, where);
+    if (rc < 0 || S_ISREG(st.st_mode))
+        return rc < 0 ? rc : put_file(put, fd, &st, name);
+    if (!put->how->named)
+        return put_folder(put, fd, path, 0);
+    rc = manifest_add_dir(&put->manifest, name, st.st_mode & 0777, put->err);
+    if (rc < 0)
+        return rc;
+    memcpy(path, name, strlen(name) + 1);
+    return put_folder(put, fd, path, strlen(name));
 }
 
 int store_put(struct store *store, int at_fd, const char *path, struct store_id *id_out,
               struct store_put_result *result_out, struct err *err)
 {
-    struct put put = { .store = store, .err = err };
+    const struct store_put_how how = { .named = false };
+
+    return store_put_as(store, at_fd, path, &how, id_out, result_out, err);
+}
+
+int store_put_as(struct store *store, int at_fd, const char *path, const struct store_put_how *how,
+                 struct store_id *id_out, struct store_put_result *result_out, struct err *err)
+{
+    struct put put = { .store = store, .how = how, .err = err };
     int rc;
 
     put.window = malloc(READ_BYTES);

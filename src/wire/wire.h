@@ -62,6 +62,8 @@ struct wire_command {
     int32_t run_as_uid, run_as_gid; /* -1 = the agent chooses (private uid of the tenant) */
     bool host_paths;                /* the tenant may use folders of the host as its unix user */
     const char *spec_json;          /* with secrets; JSON object as text */
+    char checkpoint[65];            /* to go on from, by its name in the store; "" = none */
+    int64_t checkpoint_saved_ms;    /* by the clock of the site that saved it */
     uint32_t parts_count;
     const struct wire_part *parts;
     /* stop */
