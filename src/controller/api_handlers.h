@@ -41,6 +41,13 @@ void api_tenant_set(struct api_call *call);
 void api_policy_get(struct api_call *call);
 void api_policy_set(struct api_call *call);
 
+void api_store_manifest_put(struct api_call *call);
+void api_store_manifest_get(struct api_call *call);
+void api_store_manifest_missing(struct api_call *call);
+void api_store_chunks_put(struct api_call *call);
+void api_store_chunks_get(struct api_call *call);
+void api_site_stored(struct api_call *call);
+
 void api_rates(struct api_call *call);
 
 void api_usage(struct api_call *call);

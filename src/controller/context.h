@@ -15,6 +15,7 @@ struct waits;
 struct relays;
 struct metrics;
 struct http_server;
+struct vault;
 
 struct controller {
     struct controller_config config;
@@ -31,6 +32,7 @@ struct controller {
     struct waits *waits;
     struct relays *relays;
     struct metrics *metrics;
+    struct vault *vault;
     struct http_server *server;
     uv_signal_t sigterm, sigint;
     int64_t started_ms;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "controller/api.h"
+#include "controller/api_store.h"
 #include "controller/changes.h"
 #include "controller/door.h"
 #include "controller/history.h"
@@ -37,6 +38,8 @@ static void on_effect(void *context, uint64_t seq, const struct effect *effect)
     sessions_take_effect(controller->sessions, seq, effect);
     if (effect->type == EFFECT_USAGE)
         metrics_count_usage(controller->metrics, &effect->usage);
+    if (effect->type == EFFECT_JOB_ENDED)
+        store_job_ended(controller, &effect->view);
     if (change_from_effect(seq, effect, &change))
         events_note(controller->events, &change);
 }
@@ -187,6 +190,9 @@ static int start(struct controller *controller, struct err *err)
                                       .loop = &controller->loop,
                                       .advanced = on_history_advanced,
                                       .context = controller };
+    struct vault_config vault = { .state_dir = state_dir,
+                                  .loop = &controller->loop,
+                                  .bytes_max = controller->config.store_bytes_max };
     int rc = dir_make(state_dir, 0700, err);
 
     if (rc == 0)
@@ -213,6 +219,9 @@ static int start(struct controller *controller, struct err *err)
     if (!controller->metrics || !controller->events || !controller->waits || !controller->relays ||
         !controller->sessions)
         return err_set(err, -ENOMEM, "out of memory");
+    rc = vault_create(&vault, &controller->vault, err);
+    if (rc < 0)
+        return rc;
     sessions_begin(controller->sessions);
     rc = start_server(controller, err);
     if (rc == 0)
@@ -287,6 +296,7 @@ static void clean_up(struct controller *controller)
         shell_destroy(controller->shell);
     }
     history_close(controller->history);
+    vault_destroy(TAKE(controller->vault));
     uv_run(&controller->loop, UV_RUN_NOWAIT);
     journal_close(controller->journal);
     auth_close(controller->auth);

@@ -20,6 +20,7 @@ struct controller_config {
     int64_t cert_life_ms; /* of sites that join; 0 = the default */
     bool metrics_open;    /* /metrics needs no token off loopback either */
     enum log_level log_level;
+    int64_t store_bytes_max;   /* what the store's chunks may take; 0 = half of its file system */
     uint32_t snapshot_records; /* take a snapshot every so many records; 0 = the default */
 };
 #define CONTROLLER_PORT_DEFAULT 7743u

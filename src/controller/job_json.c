@@ -149,6 +149,14 @@ static json_t *allocation_to_json(const struct grid *grid, const struct allocati
     return json_pack("{s:s, s:o}", "site", allocation->site, "parts", parts);
 }
 
+static json_t *checkpoint_to_json(const struct job_view *view)
+{
+    return json_pack("{s:s, s:I, s:I, s:o}", "manifest", view->checkpoint, "epoch",
+                     (json_int_t)view->checkpoint_epoch, "bytes",
+                     (json_int_t)view->checkpoint_bytes, "saved_at",
+                     time_to_json(view->checkpoint_saved_ms));
+}
+
 json_t *job_view_to_json(const struct grid *grid, const struct job_view *view, bool full)
 {
     bool ran = view->ended_ms || view->attempts_failed || view->attempts_lost;
@@ -173,6 +181,8 @@ json_t *job_view_to_json(const struct grid *grid, const struct job_view *view, b
         json_object_set_new(json, "promised_start_at", time_to_json(view->promised_start_ms));
     if (json && full)
         json_object_set_new(json, "spec", spec_of(view->spec_json, view->spec_len));
+    if (json && full && view->checkpoint[0])
+        json_object_set_new(json, "checkpoint", checkpoint_to_json(view));
     return json;
 }
 

@@ -11,6 +11,9 @@
 #define BODY_SMALL (16u << 10)
 #define BODY_TARIFF (8u << 20) /* a year of quarter hours */
 #define BODY_REPORTS (32u << 20)
+#define BODY_MANIFEST (64u << 20)
+#define BODY_CHUNKS (16u << 20) /* BUNDLE_BYTES_MAX */
+#define BODY_NAMES (256u << 10)
 
 const struct route api_routes[] = {
     { "POST", V1 "/jobs", ROLES_USERS, BODY_SPEC, api_jobs_submit },
@@ -46,6 +49,11 @@ const struct route api_routes[] = {
     { "GET", V1 "/tenants/{tenant}", ROLES_USERS, 0, api_tenant_get },
     { "PUT", V1 "/tenants/{tenant}", ROLES_OPERATORS, BODY_SMALL, api_tenant_set },
     { "GET", V1 "/rates", ROLES_USERS, 0, api_rates },
+    { "PUT", V1 "/store/manifests", ROLES_ANY, BODY_MANIFEST, api_store_manifest_put },
+    { "GET", V1 "/store/manifests/{manifest}", ROLES_ANY, 0, api_store_manifest_get },
+    { "GET", V1 "/store/manifests/{manifest}/missing", ROLES_ANY, 0, api_store_manifest_missing },
+    { "POST", V1 "/store/chunks", ROLES_ANY, BODY_CHUNKS, api_store_chunks_put },
+    { "POST", V1 "/store/chunks/get", ROLES_ANY, BODY_NAMES, api_store_chunks_get },
     { "GET", V1 "/policy", ROLES_USERS, 0, api_policy_get },
     { "PUT", V1 "/policy", ROLES_OPERATORS, BODY_SMALL, api_policy_set },
     { "GET", V1 "/usage", ROLES_USERS, 0, api_usage },
@@ -58,6 +66,7 @@ const struct route api_routes[] = {
     { "GET", V1 "/whoami", ROLES_ANY, 0, api_whoami },
     { "GET", V1 "/site-session", ROLE_SITE, 0, session_handle_stream },
     { "POST", V1 "/site-session/reports", ROLE_SITE, BODY_REPORTS, session_handle_reports },
+    { "POST", V1 "/site-session/stored", ROLE_SITE, BODY_SMALL, api_site_stored },
     { "POST", V1 "/site-session/certificate", ROLE_SITE, BODY_SMALL, api_site_certificate },
     { "POST", V1 "/join", 0, BODY_SMALL, api_join },
     { "GET", V1 "/openapi.yaml", 0, 0, api_openapi },

@@ -340,8 +340,7 @@ static void queue_opening(struct site_session *session, uint64_t seq)
     free(reissue.attempts);
 }
 
-/* The site this token speaks for; NULL: answered. */
-static const char *site_of(struct api_call *call)
+const char *session_site_of(struct api_call *call)
 {
     const char *site = http_request_query(call->request, "site");
 
@@ -377,7 +376,7 @@ static bool is_current(struct api_call *call, const struct site_session *session
 void session_handle_stream(struct api_call *call)
 {
     struct controller *controller = call->controller;
-    const char *site = site_of(call);
+    const char *site = session_site_of(call);
     struct event event = { .type = EVENT_SITE_SEEN };
     struct site_session *session;
     struct change change = { 0 };
@@ -643,7 +642,7 @@ void session_handle_reports(struct api_call *call)
     struct report_line line;
     size_t len = 0;
     const char *at = http_request_body(call->request, &len);
-    const char *site = site_of(call); /* NULL: answered, the call is over */
+    const char *site = session_site_of(call); /* NULL: answered, the call is over */
     const char *end = at ? at + len : NULL;
     json_int_t accepted = 0;
     struct err err = { 0 };

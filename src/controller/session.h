@@ -24,6 +24,8 @@ void sessions_begin(struct sessions *sessions);
 /* Ends the streams; sites are told apart from lost ones by the reconnect. */
 void sessions_destroy(struct sessions *sessions);
 
+/* The site that speaks: of the query, and allowed to. NULL: answered. */
+const char *session_site_of(struct api_call *call);
 void session_handle_stream(struct api_call *call);
 void session_handle_reports(struct api_call *call);
 
