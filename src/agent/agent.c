@@ -69,16 +69,27 @@ static void list_one(void *context, const struct attempt_view *view)
     listing->ids[listing->count++] = (struct wire_attempt_id){ view->key.job_id, view->key.epoch };
 }
 
+static void list_staged(void *context, struct attempt_key key)
+{
+    struct listing *listing = context;
+
+    listing->ids[listing->count++] = (struct wire_attempt_id){ key.job_id, key.epoch };
+}
+
 static void on_hello(void *context, struct wire_report *report)
 {
     struct agent *agent = context;
     struct listing listing = { 0 };
 
     free(agent->held);
-    agent->held = calloc(agent->executor->ops->count(agent->executor) + 1u, sizeof(*agent->held));
+    agent->held = calloc(agent->executor->ops->count(agent->executor) +
+                             (agent->staging ? staging_count(agent->staging) : 0) + 1u,
+                         sizeof(*agent->held));
     listing.ids = agent->held;
     if (agent->held)
         agent->executor->ops->each(agent->executor, list_one, &listing);
+    if (agent->held && agent->staging)
+        staging_each(agent->staging, list_staged, &listing);
     report->site = agent->site.info;
     snprintf(report->version, sizeof(report->version), "%s", MAINS_VERSION);
     report->attempts = agent->held;
@@ -244,11 +255,38 @@ static int open_session(struct agent *agent, struct err *err)
                                    &agent->logread, err);
 }
 
+static int open_stores(struct agent *agent, struct err *err)
+{
+    struct depot_config depot = { .loop = &agent->loop,
+                                  .agent_dir = agent->agent_dir,
+                                  .rate_bytes = agent->site.link_rate_bytes };
+    struct saves_config saves = { .loop = &agent->loop,
+                                  .agent_dir = agent->agent_dir,
+                                  .site = agent->site.info.name,
+                                  .keeps_outputs = agent->renewal != NULL,
+                                  .link = agent_link,
+                                  .ended = agent_on_saved,
+                                  .context = agent };
+    struct staging_config staging = { .loop = &agent->loop,
+                                      .agent_dir = agent->agent_dir,
+                                      .link = agent_link,
+                                      .ready = agent_on_staged,
+                                      .context = agent };
+    int rc = depot_create(&depot, &agent->depot, err);
+
+    if (rc < 0)
+        return rc;
+    saves.depot = staging.depot = agent->depot;
+    rc = saves_create(&saves, &agent->saves, err);
+    return rc < 0 ? rc : staging_create(&staging, &agent->staging, err);
+}
+
 /* On an initialised loop. */
 static int open_handles(struct agent *agent, struct err *err)
 {
     static const int numbers[] = { SIGTERM, SIGINT };
     uv_timer_t *timers[] = { &agent->tick, &agent->unknown_timer, &agent->minute };
+    int rc;
 
     uv_poll_init(&agent->loop, &agent->executor_poll, agent->executor->ops->fd(agent->executor));
     agent->executor_poll.data = agent;
@@ -266,7 +304,8 @@ static int open_handles(struct agent *agent, struct err *err)
     if (agent->executor->ops->discover)
         agent_start_tick(agent);
     agent->renewal = renewal_create(&agent->loop, agent->config->state_dir);
-    return open_session(agent, err);
+    rc = open_stores(agent, err);
+    return rc < 0 ? rc : open_session(agent, err);
 }
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -278,6 +317,11 @@ static void close_handle(uv_handle_t *handle, void *context)
 
 static void close_loop(struct agent *agent)
 {
+    saves_close(agent->saves);
+    staging_close(agent->staging);
+    depot_destroy(agent->depot);
+    saves_destroy(agent->saves);
+    staging_destroy(agent->staging);
     logread_destroy(agent->logread);
     session_destroy(agent->session);
     renewal_destroy(agent->renewal);

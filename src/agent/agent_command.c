@@ -43,6 +43,30 @@ static void tell_metered(struct agent *agent, enum wire_report_type type,
     tell_record(agent, type, &metered);
 }
 
+/* The end is told once what the attempt leaves is in the network. */
+static void tell_ended(struct agent *agent, const struct attempt_record *record)
+{
+    if (!saves_end(agent->saves, record->key, record))
+        tell_metered(agent, REPORT_ENDED, record);
+}
+
+void agent_on_saved(void *context, struct attempt_key key)
+{
+    struct agent *agent = context;
+    struct attempt_view view;
+
+    if (agent->executor->ops->find(agent->executor, key, &view) && view.state == ATTEMPT_ENDED)
+        tell_metered(agent, REPORT_ENDED, view.record);
+    session_flush(agent->session);
+}
+
+void agent_link(void *context, struct transfer_link *link_out)
+{
+    struct agent *agent = context;
+
+    session_link(agent->session, link_out);
+}
+
 void agent_on_note(void *context, enum attempt_note_type type, const struct attempt_record *record)
 {
     struct agent *agent = context;
@@ -56,20 +80,20 @@ void agent_on_note(void *context, enum attempt_note_type type, const struct atte
         break;
     case NOTE_PROGRESS:
         tell_metered(agent, REPORT_PROGRESS, record);
+        saves_seen(agent->saves, record->key, record->checkpoint_ms);
         break;
     case NOTE_ENDED:
-        tell_metered(agent, REPORT_ENDED, record);
+        tell_ended(agent, record);
         logread_ended(agent->logread, record->key);
         break;
     }
 }
 
-static void tell_not_started(struct agent *agent, const struct wire_command *command,
-                             const struct err *err)
+static void tell_not_started(struct agent *agent, struct attempt_key key, const struct err *err)
 {
-    struct attempt_record record = { .key = key_of(command->attempt), .end = END_START_FAILED };
+    struct attempt_record record = { .key = key, .end = END_START_FAILED };
 
-    log_warn("job %" PRIu64 ": %s", command->attempt.job_id, err->text);
+    log_warn("job %" PRIu64 ": %s", key.job_id, err->text);
     snprintf(record.reason, sizeof(record.reason), "%.159s", err->text);
     tell_record(agent, REPORT_ENDED, &record);
 }
@@ -84,9 +108,11 @@ static bool tell_known(struct agent *agent, struct attempt_key key)
         if (view.state == ATTEMPT_RUNNING)
             tell_record(agent, REPORT_STARTED, view.record);
         else if (view.state == ATTEMPT_ENDED)
-            tell_metered(agent, REPORT_ENDED, view.record);
+            tell_ended(agent, view.record);
         return true;
     }
+    if (staging_has(agent->staging, key))
+        return true;
     if (!agent->executor->ops->recall(agent->executor, key, &record))
         return false;
     tell_metered(agent, REPORT_ENDED, &record);
@@ -138,12 +164,22 @@ static void visit_held(void *context, const struct attempt_view *view)
     struct wire_attempt_id id = { view->key.job_id, view->key.epoch };
 
     if (view->state == ATTEMPT_ENDED)
-        tell_metered(reconcile->agent, REPORT_ENDED, view->record);
+        tell_ended(reconcile->agent, view->record);
     else if (!reconcile->listed_count ||
              !bsearch(&id, reconcile->listed, reconcile->listed_count, sizeof(id), compare_ids))
         reconcile->unlisted[reconcile->unlisted_count++] = view->key;
     else if (view->state == ATTEMPT_RUNNING)
         tell_record(reconcile->agent, REPORT_STARTED, view->record);
+}
+
+static void visit_staged(void *context, struct attempt_key key)
+{
+    struct reconcile *reconcile = context;
+    struct wire_attempt_id id = { key.job_id, key.epoch };
+
+    if (!reconcile->listed_count ||
+        !bsearch(&id, reconcile->listed, reconcile->listed_count, sizeof(id), compare_ids))
+        reconcile->unlisted[reconcile->unlisted_count++] = key;
 }
 
 static void reconcile_with(struct agent *agent, const struct wire_command *command)
@@ -156,7 +192,8 @@ static void reconcile_with(struct agent *agent, const struct wire_command *comma
                                    .listed_count = command->attempts_count };
     struct attempt_view view;
 
-    reconcile.unlisted = calloc(executor->ops->count(executor) + 1u, sizeof(struct attempt_key));
+    reconcile.unlisted = calloc(executor->ops->count(executor) + staging_count(agent->staging) + 1u,
+                                sizeof(struct attempt_key));
     if (!listed || !unknown || !reconcile.unlisted) {
         log_error("RECONCILE: out of memory");
         free(listed);
@@ -168,9 +205,11 @@ static void reconcile_with(struct agent *agent, const struct wire_command *comma
         memcpy(listed, command->attempts, command->attempts_count * sizeof(*listed));
     qsort(listed, command->attempts_count, sizeof(*listed), compare_ids);
     executor->ops->each(executor, visit_held, &reconcile);
+    staging_each(agent->staging, visit_staged, &reconcile);
     for (uint32_t i = 0; i < reconcile.unlisted_count; i++)
-        executor->ops->stop(executor, reconcile.unlisted[i], -1,
-                            "the network does not know it any more", NULL);
+        if (!staging_cancel(agent->staging, reconcile.unlisted[i]))
+            executor->ops->stop(executor, reconcile.unlisted[i], -1,
+                                "the network does not know it any more", NULL);
     free(agent->unknown);
     agent->unknown = unknown;
     agent->unknown_count = 0;
@@ -274,6 +313,7 @@ static int make_order(struct agent *agent, const struct wire_command *command,
     snprintf(order->name, sizeof(order->name), "%s", command->name);
     snprintf(order->node, sizeof(order->node), "%s", node->name);
     snprintf(order->site, sizeof(order->site), "%s", agent->site.info.name);
+    order->checkpoint_saved_ms = command->checkpoint_saved_ms;
     order->node_cpus = node->cpus;
     order->tasks = part->tasks;
     order->cpus = part->cpus;
@@ -301,6 +341,39 @@ void agent_start_tick(struct agent *agent)
         uv_timer_start(&agent->tick, on_tick, EXECUTOR_TICK_MS, EXECUTOR_TICK_MS);
 }
 
+static void start(struct agent *agent, const struct attempt_order *order,
+                  const struct wire_part *parts, uint32_t parts_count, const char *spec_json)
+{
+    const struct executor_ops *ops = agent->executor->ops;
+    struct err err = { 0 };
+    int rc = ops->start_parts
+                 ? ops->start_parts(agent->executor, order, parts, parts_count, spec_json, &err)
+                 : ops->start(agent->executor, order, spec_json, &err);
+
+    if (rc == -EPIPE) {
+        log_error("%s: starting anew", err.text);
+        agent->exit_code = 1;
+        uv_stop(&agent->loop);
+    } else if (rc < 0) {
+        tell_not_started(agent, order->key, &err);
+    } else {
+        agent_start_tick(agent);
+    }
+}
+
+void agent_on_staged(void *context, const struct attempt_order *order,
+                     const struct wire_part *parts, uint32_t parts_count, const char *spec_json,
+                     int rc, const struct err *err)
+{
+    struct agent *agent = context;
+
+    if (rc < 0)
+        tell_not_started(agent, order->key, err);
+    else
+        start(agent, order, parts, parts_count, spec_json);
+    session_flush(agent->session);
+}
+
 static void run(struct agent *agent, const struct wire_command *command)
 {
     struct attempt_order order;
@@ -308,31 +381,42 @@ static void run(struct agent *agent, const struct wire_command *command)
     int rc;
 
     not_unknown(agent, command->attempt);
-    if (tell_known(agent, key_of(command->attempt)))
-        return;
     rc = make_order(agent, command, &order, &err);
     if (rc == 0)
-        rc = agent->executor->ops->start_parts
-                 ? agent->executor->ops->start_parts(agent->executor, &order, command->parts,
-                                                     command->parts_count, command->spec_json, &err)
-                 : agent->executor->ops->start(agent->executor, &order, command->spec_json, &err);
-    if (rc == -EPIPE) {
-        log_error("%s: starting anew", err.text);
-        agent->exit_code = 1;
-        uv_stop(&agent->loop);
+        saves_watch(agent->saves, order.key, command->spec_json, order.uid);
+    if (tell_known(agent, key_of(command->attempt)))
         return;
+    if (rc == 0 && staging_is_needed(command)) {
+        rc = staging_begin(agent->staging, &order, command, &err);
+        if (rc == 0)
+            return;
     }
     if (rc < 0)
-        tell_not_started(agent, command, &err);
+        tell_not_started(agent, key_of(command->attempt), &err);
     else
-        agent_start_tick(agent);
+        start(agent, &order, command->parts, command->parts_count, command->spec_json);
+}
+
+/* It never began: that is its end. */
+static void tell_stopped(struct agent *agent, const struct wire_command *command)
+{
+    struct attempt_record record = { .key = key_of(command->attempt), .end = END_STOPPED };
+
+    snprintf(record.reason, sizeof(record.reason), "%s", command->reason);
+    tell_record(agent, REPORT_ENDED, &record);
 }
 
 static void stop(struct agent *agent, const struct wire_command *command)
 {
     struct err err = { 0 };
-    int rc = agent->executor->ops->stop(agent->executor, key_of(command->attempt),
-                                        command->grace_ms, command->reason, &err);
+    int rc;
+
+    if (staging_cancel(agent->staging, key_of(command->attempt))) {
+        tell_stopped(agent, command);
+        return;
+    }
+    rc = agent->executor->ops->stop(agent->executor, key_of(command->attempt), command->grace_ms,
+                                    command->reason, &err);
 
     not_unknown(agent, command->attempt);
     if (rc == -ENOENT && !tell_known(agent, key_of(command->attempt)))

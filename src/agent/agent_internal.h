@@ -6,8 +6,10 @@
 #include "agent/logread.h"
 #include "agent/meter.h"
 #include "agent/renew.h"
+#include "agent/saves.h"
 #include "agent/session.h"
 #include "agent/site.h"
+#include "agent/staging.h"
 #include "agent/tenants.h"
 
 #include <uv.h>
@@ -30,6 +32,9 @@ struct agent {
     struct session *session;
     struct renewal *renewal; /* of the certificate; NULL where it has none */
     struct logread *logread;
+    struct depot *depot;
+    struct saves *saves;
+    struct staging *staging;
     struct tenants *tenants; /* NULL unless root */
     struct site site;
     struct slurm_settings slurm;
@@ -44,5 +49,12 @@ struct agent {
 /* agent_command.c */
 void agent_on_command(void *context, const struct wire_command *command);
 void agent_on_note(void *context, enum attempt_note_type type, const struct attempt_record *record);
+/* An attempt has brought what it had to the network: its end may be told. */
+void agent_on_saved(void *context, struct attempt_key key);
+/* Its checkpoint is here, or cannot be. */
+void agent_on_staged(void *context, const struct attempt_order *order,
+                     const struct wire_part *parts, uint32_t parts_count, const char *spec_json,
+                     int rc, const struct err *err);
+void agent_link(void *context, struct transfer_link *link_out);
 void agent_send_unknown(struct agent *agent);
 void agent_start_tick(struct agent *agent);

@@ -5,11 +5,15 @@
  * was begun here": the same one never runs twice) and flock'd from then on: first through the
  * agent's descriptor, which travels with the order, then through the supervisor's copy. No lock and
  * no record means: the supervisor died, the attempt is lost. In it:
- *     run            "<pid> <started_ms> <cgroup>" of the supervisor when it starts the ranks; at
- * the end the record is put behind it, and it moves to ended/ stop           "<grace_ms>
- * <reason>\n": asks the supervisor to stop; SIGUSR1 makes it look work/          the private work
- * folder stdout, stderr the logs (made at the first byte) outputs/       what was collected ended
- * the final record, once the controller has it */
+ * - run: "<pid> <started_ms> <cgroup>" of the supervisor when it starts the ranks; at the end the
+ *   record is put behind it, and it moves to ended/
+ * - stop: "<grace_ms> <reason>\n", asks the supervisor to stop; SIGUSR1 makes it look
+ * - work/: the private work folder
+ * - place: a link that names the work folder, of a job with a checkpoint
+ * - saved/: its checkpoint, once it has ended otherwise than well and its work folder is gone
+ * - stdout, stderr: the logs (made at the first byte)
+ * - outputs/: what was collected
+ * - ended: the final record, once the controller has it */
 #pragma once
 
 #include "base/buf.h"
@@ -72,6 +76,8 @@ struct attempt_order {
     bool sandbox_off_allowed, sandbox_off_forced;
     char tenant[MODEL_NAME_BYTES], user[MODEL_NAME_BYTES], name[MODEL_NAME_BYTES];
     char node[MODEL_NAME_BYTES], site[MODEL_NAME_BYTES];
+    bool staged; /* agent_dir/staged/<job>.<epoch> holds the checkpoint that it goes on from */
+    int64_t checkpoint_saved_ms;
     uint32_t node_cpus; /* of the whole node: no quota is set for a job that holds all */
     uint32_t tasks, cpus;
     int64_t memory_bytes, disk_bytes; /* of this part in all; 0 = no limit */

@@ -496,7 +496,7 @@ static void recycle_record(struct local *local, const char *name, bool held, int
 
 static void local_forget(struct executor *executor, struct attempt_key key)
 {
-    static const char *const kept[] = { "stdout", "stderr", "outputs" };
+    static const char *const kept[] = { "stdout", "stderr", "outputs", "saved", "place" };
     struct local *local = local_of(executor);
     struct local_attempt *attempt = find_attempt(local, key);
     char name[ATTEMPT_NAME_BYTES], spare[16];

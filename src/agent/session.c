@@ -1,6 +1,7 @@
 #include "agent/session.h"
 
 #include "agent/membership.h"
+#include "agent/transfer.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -153,6 +154,22 @@ void session_report(struct session *session, const struct wire_report *report)
     session->queue.failed = false;
     if (rc != -EINVAL)
         break_off(session, "too many reports wait");
+}
+
+void session_link(const struct session *session, struct transfer_link *link_out)
+{
+    const struct membership *membership = session->membership;
+    struct transfer_link link = {
+        .url = (char *)(uintptr_t)session->base_url,
+        .bearer = membership ? NULL : (char *)(uintptr_t)session->token,
+        .pin = session->pin[0] ? (char *)(uintptr_t)session->pin : NULL,
+        .cert_pem = membership ? membership->cert_pem : NULL,
+        .key_pem = membership ? membership->key_pem : NULL,
+    };
+
+    *link_out = (struct transfer_link){ .url = NULL };
+    if (session->state == SESSION_OPEN)
+        transfer_link_copy(&link, link_out);
 }
 
 size_t session_backlog(const struct session *session)

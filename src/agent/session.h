@@ -40,4 +40,8 @@ void session_destroy(struct session *session);
 void session_report(struct session *session, const struct wire_report *report);
 /* Send what is queued, unless something is on its way; call at the end of a batch. */
 void session_flush(struct session *session);
+/* Where the network is and as whom to speak, while there is a session: strings to be freed; else
+ * nothing. */
+struct transfer_link;
+void session_link(const struct session *session, struct transfer_link *link_out);
 size_t session_backlog(const struct session *session);

@@ -17,7 +17,8 @@ struct site {
     struct site_info info;
     struct catalogue *catalogue;
     struct discover_config discover;
-    struct policy policy; /* the owner's, held here */
+    struct policy policy;    /* the owner's, held here */
+    int64_t link_rate_bytes; /* a second, of files to and from the network; 0 = without limit */
 };
 
 #define SITE_CARBON_G_PER_KWH_MILLI 473000 /* world average of 2024 (Ember) */

@@ -1,5 +1,6 @@
 #include "agent/supervisor.h"
 
+#include "agent/checkpoint.h"
 #include "agent/disk.h"
 #include "agent/stage.h"
 #include "agent/supervisor_internal.h"
@@ -32,6 +33,9 @@
 #define PROGRESS_MS 30000
 #define LEAVE_CPU_MS 100 /* a job that is over by then was no danger to its supervisor */
 #define SAVE_LOOK_MS 500
+#define SEEN_PAUSE_MS_MIN 1000 /* between two looks for a new checkpoint */
+#define SEEN_PAUSE_MS_MAX 30000
+#define SEEN_COST_PARTS 50 /* a look may take one part in so many of the time */
 #define NOTIFY_TRIES_MAX 50
 #define RECORD_RETRY_MS 1000
 #define WORK_TOP "/var/lib/mains"
@@ -370,6 +374,21 @@ static void leave_cpu(struct supervisor *sup, int64_t now)
     cgroup_leave_cpu(sup->cgroup);
 }
 
+/* A checkpoint is told of as soon as it has not changed for one look. */
+static void look_for_checkpoint(struct supervisor *sup, int64_t now)
+{
+    int64_t newest_ms = stage_newest_ms(sup->work_fd, sup->spec->checkpoint_path);
+    int64_t took_ms = clock_mono_ms() - now;
+
+    sup->seen_at = now + MIN(MAX(took_ms * SEEN_COST_PARTS, SEEN_PAUSE_MS_MIN), SEEN_PAUSE_MS_MAX);
+    if (newest_ms == sup->seen_ms && newest_ms > sup->seen_told_ms) {
+        sup->seen_told_ms = newest_ms;
+        measure(sup);
+        notify_note(sup->place, NOTE_PROGRESS, &sup->record);
+    }
+    sup->seen_ms = newest_ms;
+}
+
 static void fire_timers(struct supervisor *sup, int64_t now)
 {
     if (sup->leave_at && now >= sup->leave_at)
@@ -389,6 +408,8 @@ static void fire_timers(struct supervisor *sup, int64_t now)
     }
     if (sup->save_at && now >= sup->save_at)
         look_for_save(sup, now);
+    if (sup->seen_at && now >= sup->seen_at)
+        look_for_checkpoint(sup, now);
     if (sup->disk_at && now >= sup->disk_at)
         sample_disk(sup, now);
     if (sup->space_at && now >= sup->space_at)
@@ -404,8 +425,9 @@ static void fire_timers(struct supervisor *sup, int64_t now)
 
 static int poll_timeout(const struct supervisor *sup, int64_t now)
 {
-    const int64_t times[] = { sup->kill_at,  sup->limit_at,      sup->warn_at,     sup->disk_at,
-                              sup->space_at, sup->checkpoint_at, sup->progress_at, sup->save_at };
+    const int64_t times[] = { sup->kill_at,     sup->limit_at, sup->warn_at,
+                              sup->disk_at,     sup->space_at, sup->checkpoint_at,
+                              sup->progress_at, sup->save_at,  sup->seen_at };
     int64_t least = INT64_MAX;
 
     for (size_t i = 0; i < ARRAY_COUNT(times); i++)
@@ -480,6 +502,10 @@ static void arm_timers(struct supervisor *sup)
         sup->space_at = now + SPACE_PAUSE_MS;
     }
     sup->progress_at = now + PROGRESS_MS;
+    if (spec->checkpoint_path) {
+        sup->seen_at = now + SEEN_PAUSE_MS_MIN;
+        sup->seen_ms = sup->seen_told_ms = stage_newest_ms(sup->work_fd, spec->checkpoint_path);
+    }
     if (sup->cgroup && sup->cgroup->root->kind == CGROUP_V1)
         sup->leave_at = now + LEAVE_CPU_MS;
 }
@@ -531,6 +557,8 @@ static bool finish(struct supervisor *sup)
     if (sup->record.started_ms)
         measure(sup);
     collect(sup);
+    if (sup->spec && sup->spec->checkpoint_path)
+        checkpoint_keep(sup);
     if (sup->record.end == END_START_FAILED)
         sup->record.started_ms = 0;
     /* A full disk must not lose the exit: while it cannot be written, it is kept here. */

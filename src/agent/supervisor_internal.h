@@ -50,6 +50,9 @@ struct supervisor {
     /* 0 = never */
     int64_t kill_at, limit_at, warn_at, disk_at, space_at, checkpoint_at, progress_at;
     int64_t disk_seen_bytes, disk_pause_ms;
+    /* When to look for a new checkpoint; the newest seen, and the newest told of. */
+    int64_t seen_at, seen_ms, seen_told_ms;
+    bool restored; /* there is a checkpoint to go on from */
     /* Asked to save before it is stopped: when to look again, for how long, what was there last. */
     int64_t save_at, save_until, save_newest_ms;
     bool save_came;

@@ -1,5 +1,6 @@
 #include "agent/supervisor_internal.h"
 
+#include "agent/checkpoint.h"
 #include "agent/leftover.h"
 #include "agent/libexec.h"
 #include "agent/stage.h"
@@ -311,6 +312,8 @@ static void add_base(struct supervisor *sup, struct rank_env *env)
         rank_env_set(env, "OMPI_ALLOW_RUN_AS_ROOT", "1");
         rank_env_set(env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
     }
+    if (sup->restored)
+        rank_env_set(env, "MAINS_RESTORED", "1");
     leftover_mark(sup->place, sup->order->key, mark, sizeof(mark));
     rank_env_set(env, LEFTOVER_MARK, mark);
 }
@@ -545,6 +548,8 @@ int supervisor_prepare(struct supervisor *sup, struct err *err)
         rc = sup->spec->workdir ? open_host_workdir(sup, err) : make_private_workdir(sup, err);
     if (rc == 0 && sup->spec->inputs_count)
         rc = stage_inputs(sup, err);
+    if (rc == 0 && sup->spec->checkpoint_path)
+        rc = checkpoint_restore(sup, err);
     if (rc == 0)
         rc = make_argv(sup, variant, err);
     if (rc == 0)

@@ -1,0 +1,41 @@
+/* depot.h - the site's own store (`agent_dir`/store, a cache) and the one thread that works in it:
+ * what attempts save goes up to the network from here, what they need comes down into it.
+ *
+ * Tasks take turns, a message each, so that a big upload does not keep a start waiting. The store
+ * is opened when the first task comes. It is not synced: what is lost is fetched or put again. */
+#pragma once
+
+#include "agent/transfer.h"
+
+#include <uv.h>
+
+#define DEPOT_BYTES_MAX (64LL << 30) /* of what the cache keeps; less where the disk is smaller */
+
+struct depot;
+struct depot_bench { /* what a task works with, on the depot's thread */
+    struct store *store;
+    struct http_easy *easy;
+    struct pace *pace;
+    const char *agent_dir;
+};
+struct depot_task { /* the owner embeds it */
+    struct depot_task *next;
+    /* One piece of work: 1 call again, 0 done, -errno. */
+    int (*step)(struct depot_task *self, const struct depot_bench *bench, struct err *err);
+    void (*done)(struct depot_task *self); /* on the loop; may free it */
+    int rc;                                /* -ECANCELED: was not finished */
+    struct err err;
+    bool cancelled; /* depot_cancel */
+};
+
+struct depot_config {
+    uv_loop_t *loop;
+    const char *agent_dir;
+    int64_t rate_bytes; /* a second, both ways together; 0 = without limit */
+};
+int depot_create(const struct depot_config *config, struct depot **depot_out, struct err *err);
+/* Tasks that were not done are told so (-ECANCELED). The loop must turn once more. */
+void depot_destroy(struct depot *depot);
+void depot_submit(struct depot *depot, struct depot_task *task);
+/* It ends after the step it is in, with -ECANCELED unless that was the last. */
+void depot_cancel(struct depot *depot, struct depot_task *task);

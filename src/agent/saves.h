@@ -1,0 +1,38 @@
+/* saves.h - what attempts here have saved goes to the network: checkpoints while they run and when
+ * they end, outputs when they end.
+ *
+ * A checkpoint is taken when it has not changed for a moment, and again whenever it is newer; it
+ * counts once the network has all of it. The end of an attempt that has something to bring is told
+ * after that: what comes after the end would be refused. An end does not wait for ever: when
+ * nothing moves for SAVES_END_MS it is told as it is. */
+#pragma once
+
+#include "agent/attempt.h"
+#include "agent/depot.h"
+
+#define SAVES_END_MS (10 * 60 * 1000LL)
+
+struct saves;
+struct saves_config {
+    uv_loop_t *loop;
+    struct depot *depot;
+    const char *agent_dir;
+    const char *site;
+    bool keeps_outputs; /* outputs go to the network (it does not share this machine) */
+    /* Where the network is now; an empty link when there is no session. */
+    void (*link)(void *context, struct transfer_link *link_out);
+    /* The end of this attempt may be told. */
+    void (*ended)(void *context, struct attempt_key key);
+    void *context;
+};
+int saves_create(const struct saves_config *config, struct saves **saves_out, struct err *err);
+/* Before the depot is destroyed, and after. */
+void saves_close(struct saves *saves);
+void saves_destroy(struct saves *saves);
+
+/* An attempt was ordered, or ordered again. `uid`: who must be able to read what it saves. */
+void saves_watch(struct saves *saves, struct attempt_key key, const char *spec_json, uid_t uid);
+/* Its supervisor has seen a checkpoint of this time. */
+void saves_seen(struct saves *saves, struct attempt_key key, int64_t checkpoint_ms);
+/* It has ended. True: `ended` will say when that may be told. False: it may be told now. */
+bool saves_end(struct saves *saves, struct attempt_key key, const struct attempt_record *record);

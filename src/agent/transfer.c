@@ -1,0 +1,322 @@
+#include "agent/transfer.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "store/bundle.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define TIMEOUT_MS 120000
+#define NAMES_MAX 8192u /* of one request */
+#define CHUNK_LEAST_BYTES (BUNDLE_BYTES_WANTED / NAMES_MAX)
+#define IDLE_ROUNDS_MAX 3u
+#define PACE_SLICE_US 1000000
+
+void transfer_link_fini(struct transfer_link *link)
+{
+    free(link->url);
+    if (link->bearer)
+        explicit_bzero(link->bearer, strlen(link->bearer));
+    free(link->bearer);
+    free(link->pin);
+    free(link->cert_pem);
+    if (link->key_pem)
+        explicit_bzero(link->key_pem, strlen(link->key_pem));
+    free(link->key_pem);
+    *link = (struct transfer_link){ .url = NULL };
+}
+
+int transfer_link_copy(const struct transfer_link *from, struct transfer_link *out)
+{
+    char *const texts[] = { from->url, from->bearer, from->pin, from->cert_pem, from->key_pem };
+    char *copies[ARRAY_COUNT(texts)] = { NULL };
+    bool failed = false;
+
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
+        if (texts[i] && !(copies[i] = strdup(texts[i])))
+            failed = true;
+    *out = (struct transfer_link){ copies[0], copies[1], copies[2], copies[3], copies[4] };
+    if (failed)
+        transfer_link_fini(out);
+    return failed ? -ENOMEM : 0;
+}
+
+struct transfer transfer_init(struct store *store, struct http_easy *easy,
+                              const struct transfer_link *link, struct pace *pace, bool up,
+                              const struct store_id *id)
+{
+    return (struct transfer){
+        .store = store, .easy = easy, .link = link, .pace = pace, .up = up, .id = *id
+    };
+}
+
+void transfer_fini(struct transfer *transfer)
+{
+    chunk_list_fini(&transfer->list);
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+static int refused(const struct http_answer *answer, const char *path, struct err *err)
+{
+    json_t *root =
+        json_loadb(answer->body.data ? answer->body.data : "", answer->body.len, 0, NULL);
+    const char *message =
+        json_string_value(json_object_get(json_object_get(root, "error"), "message"));
+    int rc = answer->status == 404                            ? -ENOENT
+             : answer->status == 507                          ? -ENOSPC
+             : answer->status == 401 || answer->status == 403 ? -EACCES
+             : answer->status == 409                          ? -EPROTO
+             : answer->status == 413                          ? -EFBIG
+             : answer->status == 503                          ? -EAGAIN
+             : answer->status == 400                          ? -EBADMSG
+                                                              : -EIO;
+
+    if (message)
+        err_set(err, rc, "%.200s", message);
+    else
+        err_set(err, rc, "%s was answered %d", path, answer->status);
+    json_decref(root);
+    return rc;
+}
+
+static int send_request(struct http_easy *easy, const struct transfer_link *link,
+                        const char *method, const char *path, const char *type, const void *body,
+                        size_t len, struct http_answer *answer_out, struct err *err)
+{
+    CLEANUP(freep) char *url = path_format("%s/api/v1%s", link->url ? link->url : "", path);
+    struct http_call call = { .method = method,
+                              .url = url,
+                              .bearer = link->bearer,
+                              .pin_sha256 = link->pin,
+                              .client_cert_pem = link->cert_pem,
+                              .client_key_pem = link->key_pem,
+                              .content_type = type,
+                              .body = body,
+                              .body_len = len,
+                              .timeout_ms = TIMEOUT_MS,
+                              .answer_bytes_max = MANIFEST_BYTES_MAX };
+    int rc;
+
+    *answer_out = (struct http_answer){ 0 };
+    if (!link->url)
+        return err_set(err, -EAGAIN, "there is no session with the network now");
+    if (!url)
+        return err_set(err, -ENOMEM, "out of memory");
+    rc = http_easy_call(easy, &call, NULL, NULL, answer_out);
+    if (rc < 0)
+        return err_set(err, rc, "%.200s", answer_out->error);
+    return answer_out->status == 200 ? 0 : refused(answer_out, path, err);
+}
+
+int transfer_call(struct http_easy *easy, const struct transfer_link *link, const char *method,
+                  const char *path, const char *body, char **answer_out, struct err *err)
+{
+    CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
+    int rc = send_request(easy, link, method, path, body ? "application/json" : NULL, body,
+                          body ? strlen(body) : 0, &answer, err);
+
+    if (rc == 0 && answer_out)
+        *answer_out = buf_take(&answer.body);
+    return rc;
+}
+
+/* A message is not cut: the bucket may go into debt, and is waited for before the next one. */
+static void wait_pace(const struct transfer *transfer)
+{
+    int64_t wait_us = transfer->pace ? pace_wait_us(transfer->pace, clock_mono_us(), 1) : 0;
+
+    wait_us = MIN(wait_us, PACE_SLICE_US);
+    if (wait_us > 0)
+        nanosleep(&(struct timespec){ wait_us / 1000000, wait_us % 1000000 * 1000 }, NULL);
+}
+
+static bool may_carry(const struct transfer *transfer)
+{
+    return !transfer->pace || pace_wait_us(transfer->pace, clock_mono_us(), 1) == 0;
+}
+
+static void spend(struct transfer *transfer, size_t bytes)
+{
+    transfer->bytes_carried += (int64_t)bytes;
+    if (transfer->pace)
+        pace_spend(transfer->pace, clock_mono_us(), (int64_t)bytes);
+}
+
+/* --- up --------------------------------------------------------------------------------------- */
+
+static int read_missing(struct transfer *transfer, const struct http_answer *answer,
+                        struct err *err)
+{
+    json_t *root =
+        json_loadb(answer->body.data ? answer->body.data : "", answer->body.len, 0, NULL);
+    json_t *names = json_object_get(root, "chunks"), *name;
+    json_int_t missing = json_integer_value(json_object_get(root, "missing"));
+    int64_t before = transfer->missing;
+    size_t i;
+    int rc = 0;
+
+    chunk_list_fini(&transfer->list);
+    transfer->next = 0;
+    transfer->bytes_total = json_integer_value(json_object_get(root, "content_bytes"));
+    json_array_foreach (names, i, name) {
+        struct chunk_ref chunk = { .bytes = 0 };
+
+        if (!store_id_parse(json_string_value(name) ? json_string_value(name) : "",
+                            json_string_length(name), &chunk.id))
+            rc = -EBADMSG;
+        else if (rc == 0)
+            rc = chunk_list_add(&transfer->list, &chunk);
+    }
+    if (!json_is_array(names) || (missing > 0 && json_array_size(names) == 0))
+        rc = -EBADMSG;
+    json_decref(root);
+    if (rc < 0)
+        return err_set(err, rc, "what is missing was answered with nonsense");
+    transfer->missing = missing;
+    transfer->idle_rounds = missing && missing == before ? transfer->idle_rounds + 1 : 0;
+    if (transfer->idle_rounds > IDLE_ROUNDS_MAX)
+        return err_set(err, -EIO, "chunks are taken and still missing");
+    return transfer->list.count ? 1 : 0;
+}
+
+static int tell_manifest(struct transfer *transfer, struct err *err)
+{
+    CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
+    CLEANUP(buf_fini) struct buf text = buf_init(MANIFEST_BYTES_MAX);
+    int rc = store_manifest_export(transfer->store, &transfer->id, &text, err);
+
+    if (rc == 0)
+        rc = send_request(transfer->easy, transfer->link, "PUT", "/store/manifests",
+                          "application/x-mains-manifest", text.data, text.len, &answer, err);
+    if (rc < 0)
+        return rc;
+    spend(transfer, text.len);
+    transfer->begun = true;
+    return read_missing(transfer, &answer, err);
+}
+
+static int ask_missing(struct transfer *transfer, struct err *err)
+{
+    CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
+    char name[STORE_ID_TEXT_BYTES], path[128];
+    int rc;
+
+    store_id_format(&transfer->id, name);
+    snprintf(path, sizeof(path), "/store/manifests/%s/missing", name);
+    rc = send_request(transfer->easy, transfer->link, "GET", path, NULL, NULL, 0, &answer, err);
+    return rc < 0 ? rc : read_missing(transfer, &answer, err);
+}
+
+static int step_up(struct transfer *transfer, struct err *err)
+{
+    CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
+    CLEANUP(buf_fini) struct buf body = buf_init(BUNDLE_BYTES_MAX);
+    int rc = 0;
+
+    if (!transfer->begun)
+        return tell_manifest(transfer, err);
+    if (transfer->next == transfer->list.count)
+        return ask_missing(transfer, err);
+    while (rc == 0 && transfer->next < transfer->list.count && body.len < BUNDLE_BYTES_WANTED) {
+        rc = bundle_add(transfer->store, &transfer->list.chunks[transfer->next].id, &body, err);
+        transfer->next++;
+    }
+    if (rc == 0)
+        rc = send_request(transfer->easy, transfer->link, "POST", "/store/chunks",
+                          "application/x-mains-chunks", body.data, body.len, &answer, err);
+    if (rc < 0)
+        return rc;
+    spend(transfer, body.len);
+    return 1;
+}
+
+/* --- down ------------------------------------------------------------------------------------- */
+
+/* What of it is not here, from the manifest that is. */
+static int list_here(struct transfer *transfer, struct err *err)
+{
+    struct manifest manifest;
+    int rc = store_manifest_read(transfer->store, &transfer->id, &manifest, err);
+
+    if (rc < 0)
+        return rc;
+    chunk_list_fini(&transfer->list);
+    transfer->next = 0;
+    transfer->bytes_total = manifest.content_bytes;
+    rc = store_missing(transfer->store, &manifest, &transfer->list, err);
+    manifest_fini(&manifest);
+    return rc < 0 ? rc : transfer->list.count ? 1 : 0;
+}
+
+static int fetch_manifest(struct transfer *transfer, struct err *err)
+{
+    CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
+    char name[STORE_ID_TEXT_BYTES], path[128];
+    struct store_id id;
+    int rc = list_here(transfer, NULL);
+
+    transfer->begun = true;
+    if (rc >= 0)
+        return rc;
+    store_id_format(&transfer->id, name);
+    snprintf(path, sizeof(path), "/store/manifests/%s", name);
+    rc = send_request(transfer->easy, transfer->link, "GET", path, NULL, NULL, 0, &answer, err);
+    if (rc == 0)
+        rc = store_manifest_import(transfer->store, answer.body.data, answer.body.len, &id, err);
+    if (rc == 0 && !store_id_is_equal(&id, &transfer->id))
+        rc = err_set(err, -EBADMSG, "manifest %s: another one came", name);
+    if (rc < 0) {
+        transfer->begun = false;
+        return rc;
+    }
+    spend(transfer, answer.body.len);
+    return list_here(transfer, err);
+}
+
+static int step_down(struct transfer *transfer, struct err *err)
+{
+    CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
+    CLEANUP(buf_fini) struct buf names = buf_init(NAMES_MAX * STORE_ID_BYTES);
+    uint32_t count = 0, wanted = 0;
+    int rc;
+
+    if (!transfer->begun)
+        return fetch_manifest(transfer, err);
+    if (transfer->next == transfer->list.count) {
+        rc = store_flush(transfer->store, err);
+        return rc < 0 ? rc : list_here(transfer, err);
+    }
+    for (uint32_t i = transfer->next; i < transfer->list.count && wanted < BUNDLE_BYTES_WANTED;
+         i++) {
+        buf_add(&names, transfer->list.chunks[i].id.bytes, STORE_ID_BYTES);
+        wanted += MAX(transfer->list.chunks[i].bytes, CHUNK_LEAST_BYTES);
+    }
+    rc = names.failed
+             ? err_set(err, -ENOMEM, "out of memory")
+             : send_request(transfer->easy, transfer->link, "POST", "/store/chunks/get",
+                            "application/octet-stream", names.data, names.len, &answer, err);
+    if (rc == 0)
+        rc = bundle_import(transfer->store, answer.body.data, answer.body.len, &count, err);
+    if (rc == 0 && count == 0)
+        rc = err_set(err, -EBADMSG, "no chunk came");
+    if (rc < 0)
+        return rc;
+    spend(transfer, answer.body.len);
+    transfer->next = MIN(transfer->next + count, transfer->list.count);
+    return 1;
+}
+
+int transfer_step(struct transfer *transfer, struct err *err)
+{
+    if (!may_carry(transfer)) {
+        wait_pace(transfer);
+        return 1;
+    }
+    return transfer->up ? step_up(transfer, err) : step_down(transfer, err);
+}

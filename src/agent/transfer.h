@@ -1,0 +1,52 @@
+/* transfer.h - a tree of files between a store here and the network's, piece by piece.
+ *
+ * Nothing is remembered of a transfer: the other side is asked what is missing. So it goes on after
+ * any break, also of either program, and what came before counts. Each step carries one message and
+ * blocks; a transfer belongs to one thread, as its store and connection do. */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "net/http_client.h"
+#include "store/pace.h"
+#include "store/store.h"
+
+/* Where the network is, and as who. Strings are the link's own. */
+struct transfer_link {
+    char *url;                /* without a slash at its end; NULL = not known */
+    char *bearer;             /* NULL = none */
+    char *pin;                /* NULL = none */
+    char *cert_pem, *key_pem; /* NULL = none */
+};
+void transfer_link_fini(struct transfer_link *link);
+int transfer_link_copy(const struct transfer_link *from, struct transfer_link *out);
+
+struct transfer {
+    struct store *store;
+    struct http_easy *easy;
+    const struct transfer_link *link;
+    struct pace *pace; /* NULL = without limit */
+    struct store_id id;
+    /* How far it is. */
+    bool up, begun;
+    struct chunk_list list; /* still to carry */
+    uint32_t next;
+    int64_t missing;       /* chunks, as that side said last */
+    uint32_t idle_rounds;  /* nothing came of them */
+    int64_t bytes_total;   /* of content, of the tree */
+    int64_t bytes_carried; /* on the wire */
+};
+
+/* From here to there (`up`) or back. The pointers are borrowed until transfer_fini. */
+struct transfer transfer_init(struct store *store, struct http_easy *easy,
+                              const struct transfer_link *link, struct pace *pace, bool up,
+                              const struct store_id *id);
+void transfer_fini(struct transfer *transfer);
+/* Carry one message. 1: call again; 0: all is there, and durable as that side does it. -ENOENT: the
+ * network has it not; -ENOSPC: it has no room; -EACCES; -EAGAIN and the like: try again later. */
+int transfer_step(struct transfer *transfer, struct err *err);
+
+/* One JSON request of this link: "/api/v1" is put before `path`. `answer_out` (may be NULL) is a
+ * new reference. Errors as transfer_step's, and -EPROTO for 409. */
+int transfer_call(struct http_easy *easy, const struct transfer_link *link, const char *method,
+                  const char *path, const char *body, char **answer_out, struct err *err);
