@@ -26,6 +26,7 @@ static void tell_record(struct agent *agent, enum wire_report_type type,
                                   .started_ms = record->started_ms,
                                   .ended_ms = record->ended_ms,
                                   .checkpoint_ms = record->checkpoint_ms,
+                                  .stall_ms = record->stall_ms,
                                   .usage = record->usage,
                                   .outcome = record->end,
                                   .exit_code = record->exit_code };
@@ -314,6 +315,7 @@ static int make_order(struct agent *agent, const struct wire_command *command,
     snprintf(order->node, sizeof(order->node), "%s", node->name);
     snprintf(order->site, sizeof(order->site), "%s", agent->site.info.name);
     order->checkpoint_saved_ms = command->checkpoint_saved_ms;
+    order->checkpoint_every_ms = command->checkpoint_every_ms;
     order->node_cpus = node->cpus;
     order->tasks = part->tasks;
     order->cpus = part->cpus;

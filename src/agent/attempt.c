@@ -66,6 +66,8 @@ int attempt_note_print(const struct attempt_note *note, struct buf *out)
                record->ended_ms);
     if (record->checkpoint_ms)
         buf_printf(out, ",\"checkpoint_ms\":%" PRId64, record->checkpoint_ms);
+    if (record->stall_ms)
+        buf_printf(out, ",\"stall_ms\":%" PRId64, record->stall_ms);
     if (note->type == NOTE_ENDED) {
         buf_printf(out, ",\"end\":%" PRIu32 ",\"exit_code\":%" PRId32, record->end,
                    record->exit_code);
@@ -142,6 +144,7 @@ int attempt_note_parse(const char *line, size_t len, struct attempt_note *note_o
     note.record.started_ms = get_int(root, "started_ms");
     note.record.ended_ms = get_int(root, "ended_ms");
     note.record.checkpoint_ms = get_int(root, "checkpoint_ms");
+    note.record.stall_ms = get_int(root, "stall_ms");
     if (reason)
         snprintf(note.record.reason, sizeof(note.record.reason), "%s", reason);
     parse_usage(json_object_get(root, "usage"), &note.record.usage);

@@ -78,7 +78,8 @@ struct attempt_order {
     char node[MODEL_NAME_BYTES], site[MODEL_NAME_BYTES];
     bool staged; /* agent_dir/staged/<job>.<epoch> holds the checkpoint that it goes on from */
     int64_t checkpoint_saved_ms;
-    uint32_t node_cpus; /* of the whole node: no quota is set for a job that holds all */
+    int64_t checkpoint_every_ms; /* the network's word on it; 0 = the spec's */
+    uint32_t node_cpus;          /* of the whole node: no quota is set for a job that holds all */
     uint32_t tasks, cpus;
     int64_t memory_bytes, disk_bytes; /* of this part in all; 0 = no limit */
     uint32_t processes_max;           /* 0 = the usual */
@@ -93,6 +94,7 @@ struct attempt_record {
     int32_t exit_code;
     int64_t started_ms, ended_ms; /* started 0 = never */
     int64_t checkpoint_ms;
+    int64_t stall_ms; /* of the newest save that was asked for and has not been told; 0 = none */
     struct usage usage;
     char reason[ATTEMPT_REASON_BYTES];
     uint32_t devices_count; /* for the energy model, should the agent have started anew */

@@ -374,6 +374,12 @@ static void leave_cpu(struct supervisor *sup, int64_t now)
     cgroup_leave_cpu(sup->cgroup);
 }
 
+int64_t supervisor_save_every_ms(const struct supervisor *sup)
+{
+    return sup->order->checkpoint_every_ms ? sup->order->checkpoint_every_ms
+                                           : sup->spec->checkpoint_every_ms;
+}
+
 /* A checkpoint is told of as soon as it has not changed for one look. */
 static void look_for_checkpoint(struct supervisor *sup, int64_t now)
 {
@@ -384,7 +390,12 @@ static void look_for_checkpoint(struct supervisor *sup, int64_t now)
     if (newest_ms == sup->seen_ms && newest_ms > sup->seen_told_ms) {
         sup->seen_told_ms = newest_ms;
         measure(sup);
+        if (sup->asked_ms && newest_ms >= sup->asked_ms) {
+            sup->record.stall_ms = MAX(newest_ms - sup->asked_ms, 1);
+            sup->asked_ms = 0;
+        }
         notify_note(sup->place, NOTE_PROGRESS, &sup->record);
+        sup->record.stall_ms = 0;
     }
     sup->seen_ms = newest_ms;
 }
@@ -403,7 +414,8 @@ static void fire_timers(struct supervisor *sup, int64_t now)
         crew_signal(&sup->crew, sup->spec->warn_signal, false);
     }
     if (sup->checkpoint_at && now >= sup->checkpoint_at) {
-        sup->checkpoint_at = now + sup->spec->checkpoint_every_ms;
+        sup->checkpoint_at = now + supervisor_save_every_ms(sup);
+        sup->asked_ms = clock_wall_ms();
         crew_signal(&sup->crew, sup->spec->checkpoint_signal, false);
     }
     if (sup->save_at && now >= sup->save_at)
@@ -493,8 +505,8 @@ static void arm_timers(struct supervisor *sup)
         sup->limit_at = now + limit_ms;
     if (limit_ms > 0 && spec->warn_signal)
         sup->warn_at = now + MAX(limit_ms - spec->warn_before_ms, 1);
-    if (spec->checkpoint_signal && spec->checkpoint_every_ms > 0)
-        sup->checkpoint_at = now + spec->checkpoint_every_ms;
+    if (spec->checkpoint_signal && supervisor_save_every_ms(sup) > 0)
+        sup->checkpoint_at = now + supervisor_save_every_ms(sup);
     if (sup->order->disk_bytes > 0 && sup->work_private) {
         sup->disk_pause_ms = DISK_PAUSE_MS_MIN;
         sup->disk_at = now + DISK_PAUSE_MS_MIN;

@@ -52,7 +52,8 @@ struct supervisor {
     int64_t disk_seen_bytes, disk_pause_ms;
     /* When to look for a new checkpoint; the newest seen, and the newest told of. */
     int64_t seen_at, seen_ms, seen_told_ms;
-    bool restored; /* there is a checkpoint to go on from */
+    int64_t asked_ms; /* when a save was asked for that has not been seen; 0 = none */
+    bool restored;    /* there is a checkpoint to go on from */
     /* Asked to save before it is stopped: when to look again, for how long, what was there last. */
     int64_t save_at, save_until, save_newest_ms;
     bool save_came;
@@ -64,4 +65,5 @@ int supervisor_prepare(struct supervisor *sup, struct err *err);
 bool supervisor_read_stop(struct supervisor *sup, int64_t *grace_ms_out,
                           char reason_out[ATTEMPT_REASON_BYTES]);
 /* The variant of the job for the devices it got; NULL = none fits. */
+int64_t supervisor_save_every_ms(const struct supervisor *sup); /* 0 = as the job likes */
 const struct spec_variant *supervisor_find_variant(const struct supervisor *sup);

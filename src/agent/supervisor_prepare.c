@@ -340,6 +340,7 @@ static void fill_facts(struct supervisor *sup, struct rank_facts *facts, struct 
                               ? order->devices[0].visibility_env
                               : NULL,
         .bin_dir = sup->bin_dir ? sup->sandboxed ? SANDBOX_BIN : sup->bin_dir : NULL,
+        .checkpoint_every_ms = supervisor_save_every_ms(sup),
         .workdir = sup->work_seen,
         .master_port = (uint16_t)(MASTER_PORT_BASE + order->key.job_id % MASTER_PORTS),
     };

@@ -472,6 +472,7 @@ static bool event_from_report(const char *site, const struct wire_report *report
         event->attempt_progress.usage = report->usage;
         event->attempt_progress.checkpoint_ms = report->checkpoint_ms;
         event->attempt_progress.reason = report->reason;
+        event->attempt_progress.stall_ms = report->stall_ms;
         return true;
     case REPORT_ENDED:
         event->type = EVENT_ATTEMPT_ENDED;

@@ -77,6 +77,7 @@ static int print_run(const struct grid *grid, const struct auth *auth, const str
     command.spec_json = spec.data;
     copy(command.checkpoint, sizeof(command.checkpoint), view->checkpoint);
     command.checkpoint_saved_ms = view->checkpoint_saved_ms;
+    command.checkpoint_every_ms = view->checkpoint_every_ms;
     command.parts_count = view->allocation.parts_count;
     command.parts =
         make_parts(grid_site_get(grid, (uint32_t)index, &reachable), &view->allocation, &arena);

@@ -55,6 +55,7 @@ void attempt_start(struct grid *grid, struct job *job, struct grant *grant)
     grant->end_ms = end_ms;
     hold(grid, job, grant);
     job->started_ms = 0;
+    rhythm_start(grid, job);
     job_set_state(grid, job, JOB_STARTING);
     if (job->reason)
         job_set_reason(grid, job, "%s", "");
@@ -95,7 +96,7 @@ struct job_past *job_past_of(struct job *job)
 }
 
 void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage,
-                      int64_t checkpoint_ms, const char *reason)
+                      int64_t checkpoint_ms, int64_t stall_ms, const char *reason)
 {
     struct job *job = find_attempt(grid, job_id, epoch);
 
@@ -104,6 +105,7 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
     job_past_of(job)->running = usage_of_grant(grid, job->grant, usage);
     if (checkpoint_ms > job->past->checkpoint_ms)
         job->past->checkpoint_ms = checkpoint_ms;
+    rhythm_saved(job->past, stall_ms);
     if (job->state != JOB_STARTING || !reason || !*reason ||
         strncmp(intern_data(&grid->strings, job->reason), reason, REASON_BYTES - 1) == 0)
         return;
@@ -127,6 +129,7 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
                              .granted_ms = job->grant->granted_ms,
                              .released_ms = grid->now_ms };
 
+    rhythm_end(grid, job);
     past->ended_epoch = job->epoch;
     past->ended_site = job->grant->site + 1;
     memset(&past->running, 0, sizeof(past->running));

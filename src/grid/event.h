@@ -170,6 +170,7 @@ struct event {
             struct usage usage;
             int64_t checkpoint_ms; /* when the newest complete checkpoint was saved; 0 = none */
             const char *reason;    /* what it waits for at the site, where it is queued again */
+            int64_t stall_ms;      /* how long the newest save that was asked for took; 0 = none */
         } attempt_progress;
         struct event_attempt_ended attempt_ended;
         struct {

@@ -116,6 +116,7 @@ static const struct field request_list[] = {
     NUMBER(U32, struct job_request, checkpoint),
     NUMBER(U32, struct job_request, waits_never),
     STRUCT(struct job_request, work, fields_of_work),
+    NUMBER(I64, struct job_request, rpo_ms),
 };
 TABLE(fields_of_request, request_list);
 
@@ -263,6 +264,7 @@ static const struct field progress_list[] = {
       .of = &fields_of_usage },
     AT("checkpoint_ms", I64, attempt_progress.checkpoint_ms),
     STRING("reason", attempt_progress.reason, EVENT_TEXT_BYTES_MAX),
+    AT("stall_ms", I64, attempt_progress.stall_ms),
 };
 static const struct field ended_list[] = {
     AT("job_id", U64, attempt_ended.job_id),

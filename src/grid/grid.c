@@ -45,6 +45,7 @@ void grid_destroy(struct grid *grid)
     free(grid->tenants);
     share_destroy(grid->share);
     free(grid->turn_list);
+    free(grid->site_faults);
     free(grid->turns);
     free(grid->keys);
     free(grid->key_order);
@@ -214,7 +215,7 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
     case EVENT_ATTEMPT_PROGRESS:
         attempt_progress(grid, event->attempt_progress.job_id, event->attempt_progress.epoch,
                          &event->attempt_progress.usage, event->attempt_progress.checkpoint_ms,
-                         event->attempt_progress.reason);
+                         event->attempt_progress.stall_ms, event->attempt_progress.reason);
         break;
     case EVENT_ATTEMPT_ENDED:
         attempt_ended(grid, &event->attempt_ended);

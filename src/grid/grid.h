@@ -104,6 +104,7 @@ struct job_view {
     const char *checkpoint;
     uint32_t checkpoint_epoch; /* of the attempt that wrote it */
     int64_t checkpoint_bytes, checkpoint_saved_ms;
+    int64_t checkpoint_every_ms; /* how often this attempt should save; 0 = as the job says */
 };
 
 enum effect_type {

@@ -312,6 +312,8 @@ static uint32_t read_terms(struct reader *reader)
         request->checkpoint = (uint32_t)take(reader, UINT16_MAX);
         request->waits_never = (uint32_t)take(reader, UINT16_MAX);
     }
+    if (reader->version >= 12)
+        request->rpo_ms = take_signed(reader, 0, DURATION_MS_MAX);
     if (reader->version >= 4) {
         request->work.units_milli = take_signed(reader, 0, INT64_MAX);
         request->work.class[0] = 'x'; /* its name is the shape's */
@@ -655,6 +657,11 @@ static void read_job(struct reader *reader, uint64_t *last_id)
         job->past->checkpoint_ms = take_signed(reader, 0, INT64_MAX);
         if (reader->version >= 11)
             read_saved(reader, job);
+        if (reader->version >= 12) {
+            job->past->checkpoint_every_ms = take_signed(reader, 0, DURATION_MS_MAX);
+            job->past->saves.stall.sum_ms = take_signed(reader, 0, INT64_MAX);
+            job->past->saves.stall.count = (uint32_t)take(reader, SPARES_SAMPLES_MAX);
+        }
     }
     if (!reader->failed && (flags & JOB_HAS_GRANT))
         job->grant = read_grant(reader, job, false);
@@ -717,6 +724,16 @@ static void read_forgotten(struct reader *reader)
         }
         next = index + 1;
         intern_text(&grid->forgotten, grid->fleet.sites[index].info.name);
+    }
+}
+
+static void read_rhythm(struct reader *reader)
+{
+    for (uint32_t i = 0; i < reader->grid->fleet.sites_count && !reader->failed; i++) {
+        uint64_t failures = take(reader, UINT32_MAX);
+        int64_t node_ms = take_signed(reader, 0, INT64_MAX);
+
+        rhythm_restore(reader->grid, i, failures, node_ms);
     }
 }
 
@@ -846,6 +863,8 @@ static void read_all(struct reader *reader)
         take(reader, reader->grid->next_id); /* the one that had a promise: it has another */
     if (!reader->failed && reader->version >= 10)
         read_promises(reader);
+    if (!reader->failed && reader->version >= 12)
+        read_rhythm(reader);
     if (!reader->failed)
         shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)

@@ -167,6 +167,7 @@ static void put_terms(struct buf *out, const struct terms *terms)
         put_u64(out, terms->retry_codes[i]);
     put_u64(out, terms->checkpoint);
     put_u64(out, terms->waits_never);
+    put_i64(out, terms->rpo_ms);
     put_i64(out, terms->work_units_milli);
 }
 
@@ -302,6 +303,7 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
         put_struct(out, &fields_of_usage, &job->past->running);
         put_i64(out, job->past->checkpoint_ms);
         put_saved(out, job->past);
+        rhythm_put_job(out, job->past);
     }
     if (job->grant)
         put_grant(out, job->grant);
@@ -463,6 +465,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     power_put(grid, out);
     packing_put(grid, out);
     put_promises(grid, out);
+    rhythm_put(grid, out);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

@@ -11,8 +11,9 @@
  * 5 has tariffs, cuts and who waits for them; 6 has the tree of tenants. Older ones are still read.
  */
 /* 7 has what expected fill has learned; 8 for whom room is being made; 9 had the one that was
- * promised a start; 10 has the promises; 11 has checkpoints that the network holds. */
-#define SNAPSHOT_VERSION 11u
+ * promised a start; 10 has the promises; 11 has checkpoints that the network holds;
+ * 12 has faults of sites and how often to save. */
+#define SNAPSHOT_VERSION 12u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */

@@ -21,6 +21,7 @@
 #include "sched/reserve.h"
 #include "sched/shape.h"
 #include "sched/share.h"
+#include "sched/spares.h"
 
 #define JOB_PAGE_IDS 1024u     /* ids per page of the job table */
 #define OUTCOME_PAGE_IDS 4096u /* ids per page of the outcomes: 2 bits each */
@@ -41,6 +42,7 @@ struct terms { /* the part of a request that is neither shape nor dependencies; 
     uint32_t retry_codes_count;
     uint8_t retry_codes[REQUEST_RETRY_CODES_MAX];
     uint16_t checkpoint, waits_never;
+    int64_t rpo_ms;
 };
 
 struct job_dep {
@@ -63,6 +65,8 @@ struct job_past { /* of a job that has run: usage of ended attempts and of the o
     int64_t checkpoint_ms;
     struct saved *saved;              /* NULL = none */
     uint32_t ended_epoch, ended_site; /* of the attempt that ended last; index + 1, 0 = none has */
+    struct spares_work saves;         /* how long its saves take */
+    int64_t checkpoint_every_ms;      /* of this attempt: see rhythm.c; 0 = as the job says */
 };
 
 struct array {
@@ -153,6 +157,8 @@ struct grid {
     int64_t now_ms;
     uint64_t next_id;
     struct fleet fleet;
+    struct spares_nodes *site_faults; /* by site: how often its nodes fail; rhythm.c */
+    uint32_t site_faults_cap;
     struct shapes shapes;
     struct queue queue;
     struct work_book work; /* classes of work, and how fast each runs: rates.c */
@@ -306,11 +312,19 @@ void timers_fire(struct grid *grid);
 void attempt_start(struct grid *grid, struct job *job, struct grant *grant);
 void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch);
 void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage,
-                      int64_t checkpoint_ms, const char *reason);
+                      int64_t checkpoint_ms, int64_t stall_ms, const char *reason);
 void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended);
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch);
 
 struct job_past *job_past_of(struct job *job); /* made when there is none */
+
+/* --- rhythm.c ----------------------------------------------------------------------------- */
+void rhythm_start(struct grid *grid, struct job *job); /* its grant is made */
+void rhythm_saved(struct job_past *past, int64_t stall_ms);
+void rhythm_end(struct grid *grid, const struct job *job); /* before its grant is released */
+void rhythm_put_job(struct buf *out, const struct job_past *past);
+void rhythm_put(const struct grid *grid, struct buf *out);
+void rhythm_restore(struct grid *grid, uint32_t site, uint64_t failures, int64_t node_ms);
 
 /* --- saved.c ------------------------------------------------------------------------------ */
 int saved_check(const struct grid *grid, const struct event_checkpoint_stored *stored,

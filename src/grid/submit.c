@@ -67,6 +67,9 @@ int request_check(const struct job_request *request, struct err *err)
         return err_field(err, -EINVAL, "retries", "retries: expected at most 1000 on 16 codes");
     if (request->checkpoint > CHECKPOINT_ASKED || request->waits_never > 1)
         return err_field(err, -EINVAL, "checkpoint", "checkpoint: unknown kind");
+    if (request->rpo_ms < 0 || request->rpo_ms > DURATION_MS_MAX ||
+        (request->rpo_ms && request->checkpoint == CHECKPOINT_NONE))
+        return err_field(err, -EINVAL, "rpo", "rpo: expected a time, of a job with a checkpoint");
     if (request->deps_count > REQUEST_DEPS_MAX)
         return err_field(err, -EINVAL, "after", "after: more than %u jobs", REQUEST_DEPS_MAX);
     if (rates_check(&request->work, err) < 0)
@@ -256,6 +259,7 @@ void terms_of_request(const struct job_request *request, struct terms *out)
     memcpy(out->retry_codes, request->retry_codes, request->retry_codes_count);
     out->checkpoint = (uint16_t)request->checkpoint;
     out->waits_never = (uint16_t)request->waits_never;
+    out->rpo_ms = request->rpo_ms;
 }
 
 static struct job_deps *copy_deps(const struct grid *grid, const struct job_request *request)

@@ -40,6 +40,7 @@ static void fill_request(const struct grid *grid, const struct job *job, struct 
     out->requeue_on_loss = terms->requeue_on_loss;
     out->checkpoint = terms->checkpoint;
     out->waits_never = terms->waits_never;
+    out->rpo_ms = terms->rpo_ms;
     for (uint32_t i = 0; job->deps && i < job->deps->count; i++)
         out->deps[i] = (struct request_dep){ .job_id = job->deps->list[i].id,
                                              .kind = job->deps->list[i].kind };
@@ -110,6 +111,7 @@ void job_fill_view(struct grid *grid, const struct job *job, struct job_view *vi
     view->reason = intern_data(&grid->strings, job->reason);
     view->cancel_requested = job->cancel_requested;
     view->checkpoint = "";
+    view->checkpoint_every_ms = job->past ? job->past->checkpoint_every_ms : 0;
     if (job->past && job->past->saved) {
         view->checkpoint = job->past->saved->manifest;
         view->checkpoint_epoch = job->past->saved->epoch;

@@ -233,6 +233,9 @@ static void add_mains(struct rank_env *env, const struct job_spec *spec,
         rank_env_set(env, "MAINS_SITE", facts->site);
     if (spec->checkpoint_path)
         rank_env_set(env, "MAINS_CHECKPOINT", spec->checkpoint_path);
+    if (facts->checkpoint_every_ms)
+        rank_env_format(env, "MAINS_CHECKPOINT_EVERY", "%" PRId64,
+                        MAX(facts->checkpoint_every_ms / 1000, 1));
     add_array(env, spec, facts);
 }
 

@@ -52,6 +52,7 @@ struct rank_facts {
     const char *visibility_env; /* "CUDA_VISIBLE_DEVICES"; NULL = none; no devices: set to "" */
 
     const char *bin_dir; /* has an `srun` of ours, for the PATH of scripts for Slurm; NULL = none */
+    int64_t checkpoint_every_ms; /* how often it should save; 0 = as it likes */
     const char *workdir;
     const char *hostfile;    /* written with rank_hostfile_print; NULL = none */
     const char *master_addr; /* NULL: address of node 0 */

@@ -128,6 +128,7 @@ struct job_request {
     struct request_dep deps[REQUEST_DEPS_MAX];
     struct request_work work;
     struct request_shape shape;
+    int64_t rpo_ms; /* a fault should cost no more work than this; 0 = not asked */
 };
 
 /* Is a device of catalogue kind `kind` what `wanted` asks for: the kind itself, or its beginning up

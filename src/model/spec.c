@@ -160,6 +160,8 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
     spec->request.checkpoint = spec->checkpoint_signal ? CHECKPOINT_ASKED
                                : spec->checkpoint_path ? CHECKPOINT_OWN
                                                        : CHECKPOINT_NONE;
+    if (spec->request.rpo_ms && !spec->checkpoint_path)
+        return spec_refuse(reader, &root, -EINVAL, "rpo: expected checkpoint.path");
     rc = spec_check_work(spec, reader);
     if (rc < 0)
         return rc;

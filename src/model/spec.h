@@ -83,7 +83,7 @@ struct job_spec {
      * (or absolute already). */
     int64_t deadline_after_ms, begin_after_ms;
     const char *work_class; /* NULL = not told; request.work has it, too */
-    int64_t rpo_ms, rto_ms; /* most work lost, most time until it runs again; 0 = not asked */
+    int64_t rto_ms;         /* most time until it runs again after a fault; 0 = not asked */
 
     const char *image; /* container image; NULL = the site's own system */
     const char *setup; /* shell text run once before `run` on each node; NULL = none */

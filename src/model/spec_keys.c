@@ -271,8 +271,9 @@ static const struct spec_key job_keys[] = {
       .help = "Try again after a failure." },
     { "requeue_on_loss", KEY_FLAG, AT(request.requeue_on_loss), .fallback = 1,
       .help = "Queue it again when its node or agent is lost under it." },
-    { "rpo", KEY_DURATION, AT(rpo_ms), .min = 1000, .max = DURATION_MS_MAX,
-      .help = "At most this much work may be lost to a fault." },
+    { "rpo", KEY_DURATION, AT(request.rpo_ms), .min = 1000, .max = DURATION_MS_MAX,
+      .help =
+          "At most this much work should be lost to a fault; the network says how often to save." },
     { "rto", KEY_DURATION, AT(rto_ms), .min = 1000, .max = DURATION_MS_MAX,
       .help = "It must run again so soon after a fault." },
     { "image", KEY_LINE, AT(image), .min = 1, .max = 1024,

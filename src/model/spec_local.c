@@ -340,8 +340,6 @@ int spec_check_supported(const struct job_spec *spec, struct err *err)
     if (spec->request.on_unreachable == UNREACHABLE_MOVE)
         return refuse_unsupported(err, "on_unreachable",
                                   "move needs a second site; this network has one: use wait");
-    if (spec->rpo_ms)
-        return refuse_unsupported(err, "rpo", "this network keeps no checkpoints elsewhere yet");
     if (spec->rto_ms)
         return refuse_unsupported(err, "rto", "this network has no spare site yet");
     return check_resolved(spec, err);

@@ -64,6 +64,7 @@ struct wire_command {
     const char *spec_json;          /* with secrets; JSON object as text */
     char checkpoint[65];            /* to go on from, by its name in the store; "" = none */
     int64_t checkpoint_saved_ms;    /* by the clock of the site that saved it */
+    int64_t checkpoint_every_ms;    /* how often it should save; 0 = as the job says */
     uint32_t parts_count;
     const struct wire_part *parts;
     /* stop */
@@ -103,6 +104,7 @@ struct wire_report {
         *attempts; /* all it holds, running or ended and not acknowledged */
     /* started, progress, ended */
     int64_t started_ms, ended_ms, checkpoint_ms;
+    int64_t stall_ms;   /* progress: how long the newest save that was asked for took; 0 = none */
     struct usage usage; /* carbon and price are filled by the controller */
     uint32_t outcome;   /* numbers of enum attempt_outcome in grid/event.h */
     int32_t exit_code;

@@ -32,6 +32,7 @@ static const struct wire_field fields[] = {
     { "host_paths", WIRE_BOOL, AT(host_paths), 0, 1, 0, IN(RUN), 0 },
     { "checkpoint", WIRE_NAME, AT(checkpoint), 0, 0, 0, IN(RUN), 0 },
     { "checkpoint_saved_ms", WIRE_I64, AT(checkpoint_saved_ms), 0, INT64_MAX, 0, IN(RUN), 0 },
+    { "checkpoint_every_ms", WIRE_I64, AT(checkpoint_every_ms), 0, INT64_MAX, 0, IN(RUN), 0 },
     { "grace_ms", WIRE_I64, AT(grace_ms), WIRE_GRACE_SAVES, INT64_MAX, -1, IN(STOP), 0 },
     { "reason", WIRE_LINE, AT(reason), 0, 0, 0, IN(STOP), 0 },
     { "time_ms", WIRE_I64, AT(time_ms), 0, INT64_MAX, 0, IN(PING), 0 },

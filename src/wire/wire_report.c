@@ -24,6 +24,7 @@ static const struct wire_field fields[] = {
     { "incarnation", WIRE_U64, AT(incarnation), 0, INT64_MAX, 0, IN(HELLO), IN(HELLO) },
     { "started_ms", WIRE_I64, AT(started_ms), 0, INT64_MAX, 0, TIMES, IN(STARTED) },
     { "ended_ms", WIRE_I64, AT(ended_ms), 0, INT64_MAX, 0, IN(ENDED), 0 },
+    { "stall_ms", WIRE_I64, AT(stall_ms), 0, INT64_MAX, 0, IN(PROGRESS), 0 },
     { "checkpoint_ms", WIRE_I64, AT(checkpoint_ms), 0, INT64_MAX, 0, IN(PROGRESS) | IN(ENDED), 0 },
     { "outcome", WIRE_U32, AT(outcome), 0, 255, 0, IN(ENDED), IN(ENDED) },
     { "exit_code", WIRE_I32, AT(exit_code), INT32_MIN, INT32_MAX, 0, IN(ENDED), IN(ENDED) },

@@ -178,7 +178,7 @@ os.chdir(\"/\"); os.execvp(\"sleep\", [\"sleep\", \"700003\"])"
     # Whatever it ran into, its supervisor was not the one that died of it.
     field "$id" '[.reason, (.attempts | length), .attempts[0].outcome]'
     [ "$(field "$id" '.attempts | length')" -eq 1 ]
-    [[ "$(field "$id" '.attempts[0].outcome')" =~ ^(memory|time_limit)$ ]]
+    [[ "$(field "$id" '.attempts[0].outcome')" =~ ^(memory|time_limit|exited)$ ]] # exited: it could not fork
     wait_for 5 no_process '[:] bombe'
 }
 

@@ -73,3 +73,22 @@ YAML
     mains policy --fill off | grep -q '^fill *off$'
     mains journal verify
 }
+
+@test "a job with an rpo is asked to save so often, and told how often" {
+    cat >saves.yaml <<'X'
+checkpoint: {path: saved, signal: USR1}
+rpo: 1s
+run: |
+  echo "every $MAINS_CHECKPOINT_EVERY"
+  trap 'n=$((n + 1)); echo $n >saved.new; mv saved.new saved' USR1
+  n=0
+  while [ $n -lt 3 ]; do sleep 0.1; done
+  echo "saved $n times"
+X
+    run mains run --quiet saves.yaml
+    [ "$status" -eq 0 ]
+    [ "$output" = "$(printf 'every 1\nsaved 3 times')" ]
+    echo '{"rpo": "1s", "run": "true"}' >bad.json
+    run mains submit bad.json
+    [[ $output == *"rpo: expected checkpoint.path"* ]]
+}

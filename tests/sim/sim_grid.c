@@ -549,6 +549,7 @@ static void deliver_report(struct sim *sim, struct sim_site *site, bool again)
         event.attempt_progress.epoch = attempt->epoch;
         event.attempt_progress.usage.energy_mj = attempt->energy_mj / 2;
         event.attempt_progress.checkpoint_ms = sim->now_ms;
+        event.attempt_progress.stall_ms = (int64_t)rng_below(&sim->rng, 60000);
         break;
     case SIM_ENDED:
         event.type = EVENT_ATTEMPT_ENDED;

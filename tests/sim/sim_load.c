@@ -123,6 +123,8 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
     request->deadline_ms = rng_below(rng, 2) ? 0 : now_ms + (int64_t)rng_below(rng, 14400000);
     request->checkpoint = (uint32_t)rng_below(rng, 3);
     request->waits_never = rng_below(rng, 8) == 0;
+    if (request->checkpoint && rng_below(rng, 2))
+        request->rpo_ms = 1 + (int64_t)rng_below(rng, 3600000);
     request->retries_max = (uint32_t)rng_below(rng, 3);
     if (rng_below(rng, 4) == 0) {
         request->retry_codes_count = 1;

@@ -233,7 +233,7 @@ static void test_unsupported(void **state)
         { "run: x\nimage: debian", "image", -ENOTSUP },
         { "run: x\nvariants: {cuda: {image: y}}", "image", -ENOTSUP },
         { "run: x\non_unreachable: move", "on_unreachable", -ENOTSUP },
-        { "run: x\nrpo: 1m", "rpo", -ENOTSUP },
+        { "run: x\ncheckpoint: {path: c}\nrpo: 1m", "", 0 },
         { "run: x\nrto: 1m", "rto", -ENOTSUP },
         { "run: x\ninputs: ['s3://bucket/x']", "inputs", -ENOTSUP },
         { "run: x\noutputs: [{from: a, to: 'https://h/x'}]", "outputs", -ENOTSUP },
