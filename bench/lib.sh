@@ -8,6 +8,7 @@ slurm_dir=
 shared_slurm=$(dirname "$0")/../../shared/slurm-local
 
 bench_leave() {
+    fleet_down
     "$MAINS" down --state "$state" --cancel >/dev/null 2>&1 || :
     if [ -n "$slurm_dir" ]; then "$shared_slurm/stop.sh" "$slurm_dir" >/dev/null 2>&1 || :; fi
     rm -rf "$bench_dir"
@@ -16,10 +17,16 @@ trap bench_leave EXIT
 trap 'exit 130' INT TERM
 
 # network_up [OPTIONS]: a fresh network on a free port; sets $url and $token_file.
+pin=
 network_up() {
     "$MAINS" up --detach --state "$state" --listen 127.0.0.1:0 "$@" >&2
     url=$(jq -r .url "$state/endpoint.json")
     token_file=$state/admin.token
+    pin=$(jq -r '.pin // ""' "$state/endpoint.json")
+}
+
+ask() { # curl, as the admin of this network
+    curl -sS ${pin:+-k --pinnedpubkey "sha256//$pin"} -H "Authorization: Bearer $(cat "$token_file")" "$@"
 }
 
 network_down() { # what is still queued stays in the journal, which goes with the folder
@@ -27,11 +34,11 @@ network_down() { # what is still queued stays in the journal, which goes with th
 }
 
 api() { # api METHOD PATH: the body on stdout
-    curl -sS -X "$1" -H "Authorization: Bearer $(cat "$token_file")" "$url$2"
+    ask -X "$1" "$url$2"
 }
 
 metric() { # metric NAME: the sum over its labels
-    curl -sS -H "Authorization: Bearer $(cat "$token_file")" "$url/metrics" |
+    ask "$url/metrics" |
         awk -v n="$1" '$1 == n || index($1, n "{") == 1 {s += $2} END {printf "%.0f\n", s}'
 }
 
@@ -77,3 +84,6 @@ figure() {
             ratio == "" ? "null" : sprintf("%.2f", ratio), note == "" ? "null" : q(note)
     }'
 }
+
+# A fleet of made-up sites under this network: see there.
+. "$(dirname "$0")/../tests/e2e/fleet.sh"

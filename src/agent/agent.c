@@ -211,6 +211,7 @@ static int open_parts(struct agent *agent, struct err *err)
     struct executor_config config = { .state_dir = agent->config->state_dir,
                                       .agent_dir = agent->agent_dir,
                                       .slurm = &agent->slurm,
+                                      .sim_fleet = agent->config->sim_fleet,
                                       .told = agent_on_note,
                                       .changed = on_site_changed,
                                       .context = agent };
@@ -228,7 +229,8 @@ static int open_parts(struct agent *agent, struct err *err)
     if (rc == 0)
         rc = site_open(agent->config, agent->executor, &agent->site, err);
     if (rc == 0)
-        rc = meter_create(&agent->site.info.nodes[0], agent->site.catalogue, &agent->meter, err);
+        rc = meter_create(&agent->site.info.nodes[0], agent->site.catalogue, !ops->discover,
+                          &agent->meter, err);
     agent->node_looked_over = calloc(1, sizeof(*agent->node_looked_over));
     if (rc == 0 && !agent->node_looked_over)
         rc = err_set(err, -ENOMEM, "agent: out of memory");

@@ -1,7 +1,7 @@
 /* executor.h - who runs attempts at a site: this machine itself, or an engine it stands before.
  *
- * One table of functions per engine: "local" (supervisors on this machine) and "slurm" (a cluster,
- * through Slurm's own commands). An executor belongs to one
+ * One table of functions per engine: "local" (supervisors on this machine), "slurm" (a cluster,
+ * through Slurm's own commands) and "sim" (a site that is made up). An executor belongs to one
  * thread, never blocks for long, and tells what happened through `told`, from open, pump and tick
  * only. What it holds survives the agent: executor_open finds
  * again all that was begun before. */
@@ -32,12 +32,14 @@ struct slurm_settings;
 struct executor_config {
     const char *state_dir, *agent_dir;
     const struct slurm_settings *slurm; /* of the owner, for that engine */
+    const char *sim_fleet;              /* the file, for that engine (simsite.h); NULL = none */
     executor_told_fn told;
     void (*changed)(void *context); /* `discover` would say something else now */
     void *context;
 };
 struct executor_ops {
     const char *name;
+    bool is_elsewhere; /* nothing of this machine counts: it is not looked over */
     /* Before any thread exists: it may fork. */
     int (*open)(const struct executor_config *config, struct executor **executor_out,
                 struct err *err);
@@ -85,3 +87,4 @@ struct executor { /* an engine's own struct begins with it */
 
 extern const struct executor_ops executor_local_ops;
 extern const struct executor_ops executor_slurm_ops;
+extern const struct executor_ops executor_sim_ops;

@@ -18,14 +18,14 @@ struct meter {
     struct beginning *beginnings;
 };
 
-int meter_create(const struct node_info *node, const struct catalogue *catalogue,
+int meter_create(const struct node_info *node, const struct catalogue *catalogue, bool is_here,
                  struct meter **meter_out, struct err *err)
 {
     struct meter *meter = calloc(1, sizeof(*meter));
 
     if (!meter)
         return err_set(err, -ENOMEM, "meter: out of memory");
-    if (node->energy_measured || node->devices_count)
+    if (is_here && (node->energy_measured || node->devices_count))
         meter->sampler = energy_sampler_create(NULL);
     meter_set_node(meter, node, catalogue);
     meter_tick(meter, NULL, 0);

@@ -7,7 +7,8 @@
 
 struct meter; /* opaque; one thread */
 
-int meter_create(const struct node_info *node, const struct catalogue *catalogue,
+/* `is_here`: the node is this machine, whose counters may be read. */
+int meter_create(const struct node_info *node, const struct catalogue *catalogue, bool is_here,
                  struct meter **meter_out, struct err *err);
 void meter_destroy(struct meter *meter);
 /* The node's devices changed. */

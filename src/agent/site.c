@@ -176,8 +176,10 @@ int site_choose_executor(const struct agent_config *config, const struct executo
         *ops_out = &executor_local_ops;
     else if (strcmp(name, "slurm") == 0)
         *ops_out = &executor_slurm_ops;
+    else if (strcmp(name, "sim") == 0)
+        *ops_out = &executor_sim_ops;
     else
-        rc = err_set(err, -EINVAL, "executor: %.40s: expected local or slurm", name);
+        rc = err_set(err, -EINVAL, "executor: %.40s: expected local, slurm or sim", name);
     if (rc == 0)
         rc = read_slurm(root, slurm_out, err);
     json_decref(root);
@@ -224,7 +226,8 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
         site.discover = (struct discover_config){ .disk_path = config->state_dir,
                                                   .catalogue = site.catalogue,
                                                   .opencl = !executor->ops->discover };
-        rc = discover_node(&site.discover, node, NULL, err);
+        if (!executor->ops->is_elsewhere)
+            rc = discover_node(&site.discover, node, NULL, err);
         if (config->cpus_lent)
             node->cpus = config->cpus_lent;
         if (config->memory_lent_bytes)

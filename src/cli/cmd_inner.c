@@ -32,7 +32,8 @@ static const struct cli_option agent_options[] = {
     { "token-file", 0, "FILE", NULL, "The site's token." },
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
     { "sandbox-off", 0, NULL, NULL, "Run every job outside the sandbox." },
-    { "executor", 0, "NAME", "local|slurm", "Who runs the jobs." },
+    { "executor", 0, "NAME", "local|slurm|sim", "Who runs the jobs." },
+    { "sim-fleet", 0, "FILE", NULL, "What a simulated site has." },
     { 0 },
 };
 
@@ -87,6 +88,7 @@ static int run_agent(const struct cli_args *args)
         .allow_no_sandbox = cli_args_has(args, "allow-no-sandbox"),
         .sandbox_off = cli_args_has(args, "sandbox-off"),
         .executor = cli_args_get(args, "executor"),
+        .sim_fleet = cli_args_get(args, "sim-fleet"),
         .log_level = level_of(args),
     };
     struct lent lent;

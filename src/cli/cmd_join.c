@@ -29,6 +29,13 @@ static const struct cli_option options[] = {
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
     { "sandbox-off", 0, NULL, NULL,
       "Run every job outside the sandbox: for machines that allow no namespaces." },
+    { "executor", 0, "NAME", "local|slurm|sim",
+      "Who runs the jobs: this machine, the Slurm cluster that it belongs to, or nobody "
+      "(--sim-fleet). "
+      "It may stand in site.json too." },
+    { "sim-fleet", 0, "FILE", NULL,
+      "With --executor sim: nodes and devices that are made up, and how long jobs take there; for "
+      "tests and benches of a network (docs/operating.md)." },
     { "verbose", 'v', NULL, NULL, "Log more." },
     { 0 },
 };
@@ -36,7 +43,7 @@ static const struct cli_option options[] = {
 struct join {
     struct family family;
     struct membership *membership;
-    char *state;
+    char *state, *sim_fleet; /* absolute: it works in / */
 };
 
 static void describe_agent(struct join *join, const struct cli_args *args)
@@ -57,6 +64,8 @@ static void describe_agent(struct join *join, const struct cli_args *args)
     family_child_pair(agent, "--region", cli_args_get(args, "region"));
     family_child_pair(agent, "--cpus", cli_args_get(args, "cpus"));
     family_child_pair(agent, "--memory", cli_args_get(args, "memory"));
+    family_child_pair(agent, "--executor", cli_args_get(args, "executor"));
+    family_child_pair(agent, "--sim-fleet", join->sim_fleet);
 }
 
 static int copy_config(const struct join *join, const char *from, struct err *err)
@@ -151,6 +160,7 @@ static int run_join(const struct cli_args *args)
 {
     struct join join = { .family = { .log_fd = -1 } };
     const char *config = cli_args_get(args, "config");
+    const char *sim_fleet = cli_args_get(args, "sim-fleet");
     struct place_holder holder;
     struct lent lent;
     struct err err;
@@ -167,6 +177,8 @@ static int run_join(const struct cli_args *args)
         code = cli_fail_text(CLI_FAILED,
                              "%s is held by process %jd: stop it with `mains down --state %s`",
                              join.state, (intmax_t)holder.pid, join.state);
+    else if (sim_fleet && !(join.sim_fleet = realpath(sim_fleet, NULL)))
+        code = cli_fail_text(CLI_FAILED, "%s: %s", sim_fleet, strerror(errno));
     else if (config && copy_config(&join, config, &err) < 0)
         code = cli_fail(CLI_FAILED, &err);
     else if (find_membership(&join, args, &err) < 0)
@@ -178,6 +190,7 @@ static int run_join(const struct cli_args *args)
     }
     membership_free(join.membership);
     free(join.family.log_path);
+    free(join.sim_fleet);
     free(join.state);
     return code;
 }

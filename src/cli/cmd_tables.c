@@ -119,7 +119,54 @@ static int show_sites(const json_t *rows)
     return show_table(&table, "No sites have joined yet (`mains doctor` tells why).");
 }
 
+#define ROWS_DEFAULT 1000
+
+/* As far as the limit goes; programs get all unless they set one. */
+static int show_list(const struct cli_args *args, const char *path, const char *key,
+                     int (*show)(const json_t *rows))
+{
+    CLEANUP(buf_fini) struct buf query = buf_init(4096);
+    json_t *rows = NULL;
+    const char *site = cli_args_get(args, "site"), *text = cli_args_get(args, "limit");
+    bool is_json = cli_args_has(args, "json");
+    int64_t limit = is_json ? 0 : ROWS_DEFAULT;
+    struct remote remote;
+    struct err err;
+    bool is_cut;
+    int rc, code;
+
+    if (text && units_parse_int(text, 0, INT32_MAX, &limit, &err) < 0)
+        return cli_fail_text(CLI_USAGE, "--limit: %s", err.text);
+    buf_printf(&query, "%s%s", path, site ? "?site=" : "");
+    remote_add_encoded(&query, site ? site : "");
+    if (remote_open(args, &remote, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    /* One more than are shown tells whether there are more. */
+    rc = remote_list(&remote, query.data, key, limit ? (uint32_t)limit + !is_json : 0, &rows, &err);
+    remote_fini(&remote);
+    if (rc < 0)
+        return cli_fail(CLI_FAILED, &err);
+    is_cut = !is_json && limit && json_array_size(rows) > (size_t)limit;
+    if (is_cut)
+        json_array_remove(rows, (size_t)limit);
+    code = is_json ? reply_show(rows) : show(rows);
+    json_decref(rows);
+    if (is_cut)
+        printf("(the first %" PRId64
+               "; --limit N shows more, --limit 0 all, --site NAME one site's)\n",
+               limit);
+    return code;
+}
+
+#define LIST_OPTIONS                                                                               \
+    { "site", 's', "NAME", NULL, "Only of this site." },                                           \
+    {                                                                                              \
+        "limit", 'l', "N", NULL, "At most so many (1000; 0 = all; with --json all)."               \
+    }
+
+static const struct cli_option devices_options[] = { LIST_OPTIONS, { 0 } };
 static const struct cli_option nodes_options[] = {
+    LIST_OPTIONS,
     { "cordon", 0, "NODE", NULL,
       "Start nothing new on this node (NODE, or SITE/NODE); what runs there goes on." },
     { "uncordon", 0, "NODE", NULL, "Use it again." },
@@ -135,9 +182,9 @@ static char *find_site(struct remote *remote, const char *node, struct err *err)
     size_t index;
     json_t *row;
 
-    if (remote_get(remote, "/nodes", &answer, err) < 0)
+    if (remote_list(remote, "/nodes", "nodes", 0, &answer, err) < 0)
         return NULL;
-    json_array_foreach (json_object_get(answer, "nodes"), index, row)
+    json_array_foreach (answer, index, row)
         if (!site && strcmp(reply_text(row, "name"), node) == 0)
             site = strdup(reply_text(row, "site"));
     json_decref(answer);
@@ -186,12 +233,12 @@ static int run_nodes(const struct cli_args *args)
         return cli_fail_text(CLI_USAGE, "nodes: either --cordon or --uncordon");
     if (cordon || uncordon)
         return set_cordon(args, cordon ? "cordon" : "uncordon", cordon ? cordon : uncordon);
-    return remote_show(args, "/nodes", "nodes", show_nodes);
+    return show_list(args, "/nodes", "nodes", show_nodes);
 }
 
 static int run_devices(const struct cli_args *args)
 {
-    return remote_show(args, "/devices", "devices", show_devices);
+    return show_list(args, "/devices", "devices", show_devices);
 }
 
 static int run_sites(const struct cli_args *args)
@@ -216,6 +263,7 @@ const struct cli_command cmd_devices = {
     .summary = "the accelerators of the network, and what is free of them",
     .usage = "[OPTION...]",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
+    .options = { devices_options },
     .text = "CHIP is the kind, as a job's `chips` names it. A job may take a share of a device, as "
             "--devices 0.25.",
     .examples = { { "mains devices --json", "All that is known of each." } },

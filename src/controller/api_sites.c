@@ -23,39 +23,21 @@ static json_t *tariff_to_json(const struct site_tariff *tariff)
                      tariff->price_assumed);
 }
 
-/* Attempts that its nodes hold; how many of the nodes take no new ones. */
-static uint32_t count_attempts(const struct grid *grid, uint32_t index, uint32_t *cordoned_out)
-{
-    bool reachable;
-    const struct site_info *site = grid_site_get(grid, index, &reachable);
-    uint32_t attempts = 0;
-    struct node_view view;
-
-    *cordoned_out = 0;
-    for (uint32_t n = 0; n < site->nodes_count; n++)
-        if (grid_node_get(grid, index, n, &view)) {
-            attempts += view.jobs_count;
-            *cordoned_out += view.cordoned;
-        }
-    return attempts;
-}
-
 static json_t *site_to_json(const struct controller *controller, uint32_t index)
 {
     const struct grid *grid = shell_grid(controller->shell);
     bool reachable;
     const struct site_info *site = grid_site_get(grid, index, &reachable);
     const struct member *member = members_find(controller->members, site->name);
-    uint32_t cordoned;
-    uint32_t attempts = count_attempts(grid, index, &cordoned);
+    struct site_totals totals = grid_site_totals(grid, index);
 
     return json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:o, s:I, s:b, s:o, s:o, s:o}", "name",
                      site->name, "owner", site->owner, "region", site->region, "reachable",
                      reachable, "connected", sessions_is_open(controller->sessions, site->name),
                      "forgotten", grid_site_is_forgotten(grid, index), "nodes",
                      (json_int_t)site->nodes_count, "tariff", tariff_to_json(&site->tariff), "jobs",
-                     (json_int_t)attempts, "drained",
-                     site->nodes_count && cordoned == site->nodes_count, "joined_at",
+                     (json_int_t)totals.attempts, "drained",
+                     site->nodes_count && totals.cordoned == site->nodes_count, "joined_at",
                      time_to_json(member ? member->joined_ms : 0), "certificate_until",
                      time_to_json(member && member->pin[0] ? member->cert_until_ms : 0),
                      "removed_at", time_to_json(member ? member->removed_ms : 0));
@@ -132,32 +114,86 @@ static json_t *device_to_json(const char *site, const struct node_view *view, ui
                      device->health_text[0] ? device->health_text : NULL, "driver", device->driver);
 }
 
-/* Nodes of all sites that are not forgotten, or of ?site=. */
-static void list_nodes(struct api_call *call, bool devices)
-{
-    const struct grid *grid = shell_grid(call->controller->shell);
-    const char *only = http_request_query(call->request, "site");
-    json_t *list = json_array();
+/* One page of nodes or devices: where it begins and, when it is full, where the next one does.
+ * Sites and nodes keep their places, so a page is never told twice. */
+struct place_page {
+    bool devices;
+    uint32_t site, node, device, limit;
+    const char *only; /* the site; NULL = all that are not forgotten */
+    json_t *rows;
+};
 
-    for (uint32_t s = 0; s < grid_site_count(grid); s++) {
+/* `after` is where the page begins, as "site.node.device" in numbers. False: answered. */
+static bool read_page(struct api_call *call, struct place_page *page)
+{
+    const char *after = http_request_query(call->request, "after");
+    int64_t limit = API_LIST_MAX;
+    char end;
+
+    if (!api_query_int(call, "limit", 1, API_LIST_MAX, &limit))
+        return false;
+    page->limit = (uint32_t)limit;
+    page->only = http_request_query(call->request, "site");
+    if (!after || (strspn(after, "0123456789.") == strlen(after) && strlen(after) < 32 &&
+                   sscanf(after, "%" SCNu32 ".%" SCNu32 ".%" SCNu32 "%c", &page->site, &page->node,
+                          &page->device, &end) == 3))
+        return true;
+    api_error(call, 400, "invalid", "after", "after: expected the `next` of the page before");
+    return false;
+}
+
+/* False: the page is full. */
+static bool add_node(struct place_page *page, const char *site, bool reachable,
+                     const struct node_view *view)
+{
+    if (!page->devices) {
+        if (json_array_size(page->rows) == page->limit)
+            return false;
+        json_array_append_new(page->rows, node_to_json(site, reachable, view));
+        return true;
+    }
+    for (; page->device < view->info->devices_count; page->device++) {
+        if (json_array_size(page->rows) == page->limit)
+            return false;
+        json_array_append_new(page->rows, device_to_json(site, view, page->device));
+    }
+    page->device = 0;
+    return true;
+}
+
+/* False: the page is full, and `page` is where the next one begins. */
+static bool fill_page(const struct grid *grid, struct place_page *page)
+{
+    for (; page->site < grid_site_count(grid); page->site++, page->node = page->device = 0) {
         bool reachable;
-        const struct site_info *site = grid_site_get(grid, s, &reachable);
+        const struct site_info *site = grid_site_get(grid, page->site, &reachable);
         struct node_view view;
 
-        if ((only && strcmp(only, site->name)) || grid_site_is_forgotten(grid, s))
+        if ((page->only && strcmp(page->only, site->name)) ||
+            grid_site_is_forgotten(grid, page->site))
             continue;
-        for (uint32_t n = 0; n < site->nodes_count; n++) {
-            if (!grid_node_get(grid, s, n, &view))
-                continue;
-            if (!devices) {
-                json_array_append_new(list, node_to_json(site->name, reachable, &view));
-                continue;
-            }
-            for (uint32_t d = 0; d < view.info->devices_count; d++)
-                json_array_append_new(list, device_to_json(site->name, &view, d));
-        }
+        for (; page->node < site->nodes_count; page->node++)
+            if (grid_node_get(grid, page->site, page->node, &view) &&
+                !add_node(page, site->name, reachable, &view))
+                return false;
     }
-    api_reply_json(call, 200, json_pack("{s:o}", devices ? "devices" : "nodes", list));
+    return true;
+}
+
+static void list_nodes(struct api_call *call, bool devices)
+{
+    struct place_page page = { .devices = devices };
+    char next[40] = "";
+
+    if (!read_page(call, &page))
+        return;
+    page.rows = json_array();
+    if (!fill_page(shell_grid(call->controller->shell), &page))
+        snprintf(next, sizeof(next), "%" PRIu32 ".%" PRIu32 ".%" PRIu32, page.site, page.node,
+                 page.device);
+    api_reply_json(call, 200,
+                   json_pack("{s:o, s:s?}", devices ? "devices" : "nodes", page.rows, "next",
+                             next[0] ? next : NULL));
 }
 
 void api_nodes_list(struct api_call *call)
@@ -216,7 +252,7 @@ void api_site_remove(struct api_call *call)
     struct event event = { .type = EVENT_SITE_FORGOTTEN };
     struct err err = { 0 };
     uint64_t seq = shell_last_seq(controller->shell);
-    uint32_t cordoned, attempts = index < 0 ? 0 : count_attempts(grid, (uint32_t)index, &cordoned);
+    uint64_t attempts = index < 0 ? 0 : grid_site_totals(grid, (uint32_t)index).attempts;
     bool force = false;
     int rc;
 
@@ -224,7 +260,7 @@ void api_site_remove(struct api_call *call)
         return;
     if (attempts && sessions_is_open(controller->sessions, site) && !force) {
         api_error(call, 409, "conflict", "site",
-                  "site %s runs %" PRIu32 " jobs: drain it first, or use --force", site, attempts);
+                  "site %s runs %" PRIu64 " jobs: drain it first, or use --force", site, attempts);
         return;
     }
     rc = members_remove(controller->members, site, clock_wall_ms(), &err);
@@ -272,11 +308,11 @@ static void set_drained(struct api_call *call, bool drained)
         if (!api_apply(call, &event, &seq))
             return;
     }
-    api_reply_durable(call, seq, 200,
-                      json_pack("{s:s, s:b, s:I}", "site", call->params[0], "drained", drained,
-                                "jobs",
-                                (json_int_t)count_attempts(shell_grid(controller->shell),
-                                                           (uint32_t)index, &nodes)));
+    api_reply_durable(
+        call, seq, 200,
+        json_pack(
+            "{s:s, s:b, s:I}", "site", call->params[0], "drained", drained, "jobs",
+            (json_int_t)grid_site_totals(shell_grid(controller->shell), (uint32_t)index).attempts));
 }
 
 void api_site_drain(struct api_call *call)

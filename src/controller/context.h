@@ -16,6 +16,7 @@ struct relays;
 struct metrics;
 struct http_server;
 struct vault;
+struct catalogue;
 
 struct controller {
     struct controller_config config;
@@ -34,6 +35,7 @@ struct controller {
     struct metrics *metrics;
     struct vault *vault;
     struct http_server *server;
+    struct catalogue *catalogue; /* of chips; what sites have is told with its figures */
     uv_signal_t sigterm, sigint;
     int64_t started_ms;
     bool ready, stopping;

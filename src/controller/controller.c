@@ -13,6 +13,7 @@
 #include "controller/seal.h"
 #include "controller/session.h"
 #include "controller/waits.h"
+#include "model/chip.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -183,6 +184,16 @@ static int write_endpoint(struct controller *controller, struct err *err)
     return file_write(path, text.data, text.len, 0600, false, err);
 }
 
+/* The operator's own rows stand in the state folder, where there are any. */
+static int load_catalogue(struct controller *controller, struct err *err)
+{
+    CLEANUP(freep) char *path = path_format("%s/chips.csv", controller->config.state_dir);
+
+    if (!path)
+        return err_set(err, -ENOMEM, "out of memory");
+    return catalogue_load(access(path, R_OK) == 0 ? path : NULL, &controller->catalogue, err);
+}
+
 static int start(struct controller *controller, struct err *err)
 {
     const char *state_dir = controller->config.state_dir;
@@ -205,6 +216,8 @@ static int start(struct controller *controller, struct err *err)
         rc = door_open(&controller->config, &controller->door, err);
     if (rc == 0)
         rc = members_open(state_dir, &controller->members, err);
+    if (rc == 0)
+        rc = load_catalogue(controller, err);
     if (rc == 0)
         rc = history_open(&history, &controller->history, err);
     if (rc == 0)
@@ -303,6 +316,7 @@ static void clean_up(struct controller *controller)
     seal_close(controller->seal);
     door_close(controller->door);
     members_close(controller->members);
+    catalogue_destroy(controller->catalogue);
     metrics_destroy(controller->metrics);
     uv_walk(&controller->loop, close_walk, NULL);
     uv_run(&controller->loop, UV_RUN_DEFAULT);

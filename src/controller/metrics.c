@@ -111,21 +111,16 @@ static void print_sites(struct controller *controller, struct buf *out)
     uint64_t cpus = 0, cpus_free = 0, devices = 0, milli_free = 0, nodes = 0, reachable_count = 0;
 
     for (uint32_t s = 0; s < grid_site_count(grid); s++) {
-        bool reachable;
-        const struct site_info *site = grid_site_get(grid, s, &reachable);
-        struct node_view view;
+        struct site_totals totals = grid_site_totals(grid, s);
+        bool reachable = false;
 
+        grid_site_get(grid, s, &reachable);
         reachable_count += reachable;
-        for (uint32_t n = 0; n < site->nodes_count; n++) {
-            if (!grid_node_get(grid, s, n, &view) || !view.present)
-                continue;
-            nodes++;
-            cpus += view.info->cpus;
-            cpus_free += view.cpus_free;
-            devices += view.info->devices_count;
-            for (uint32_t d = 0; d < view.info->devices_count; d++)
-                milli_free += view.devices_free_milli[d];
-        }
+        nodes += totals.nodes;
+        cpus += totals.cpus;
+        cpus_free += totals.cpus_free;
+        devices += totals.devices;
+        milli_free += totals.devices_free_milli;
     }
     value(out, "mains_sites", "gauge", "Sites known.", grid_site_count(grid));
     value(out, "mains_sites_reachable", "gauge", "Sites heard now.", (double)reachable_count);

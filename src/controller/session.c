@@ -18,6 +18,7 @@
 #define SESSION_LINE_BYTES_MAX ((size_t)WIRE_LINE_BYTES_MAX)
 #define SESSION_REISSUE_BYTES_MAX ((size_t)1 << 30)
 #define SESSION_REPORTS_ARENA_MAX ((size_t)256 << 20)
+#define SESSION_CHIPS_ARENA_MAX ((size_t)4 << 20)
 
 struct site_session {
     struct site_session *next;
@@ -524,6 +525,22 @@ static bool is_others(const struct site_session *session, const struct wire_repo
     }
 }
 
+/* An inventory gets the catalogue's figures of its chips; one that is known already, as after each
+ * session that broke, is not worth a record of 200 KiB. */
+static int apply_report(struct controller *controller, struct event *event, uint64_t *seq_out,
+                        struct err *err)
+{
+    CLEANUP(arena_fini) struct arena arena = arena_init(SESSION_CHIPS_ARENA_MAX);
+    bool is_inventory = event->type == EVENT_SITE_JOINED;
+
+    if (is_inventory && event_fill_chips(event, controller->catalogue, &arena) < 0)
+        return err_set(err, -ENOMEM, "inventory: out of memory");
+    if (is_inventory && grid_site_is_known(shell_grid(controller->shell), event) &&
+        grid_check(shell_grid(controller->shell), event, err) == 0)
+        return -EALREADY;
+    return shell_apply(controller->shell, event, NULL, seq_out, err);
+}
+
 /* A report refused for what it says is told once and dropped: repeating it would not help.
  * Negative: the whole post must come again. */
 static int take_report(struct site_session *session, const struct wire_report *report,
@@ -549,7 +566,7 @@ static int take_report(struct site_session *session, const struct wire_report *r
     if (event.type == EVENT_SITE_JOINED && strcmp(event.site_joined.site.name, session->site))
         return err_set(err, -EINVAL, "the inventory names site %s, the session is of %s",
                        event.site_joined.site.name, session->site);
-    rc = shell_apply(controller->shell, &event, NULL, &seq, err);
+    rc = apply_report(controller, &event, &seq, err);
     if (rc == -EROFS || rc == -ENOBUFS || rc == -ENOMEM)
         return rc;
     if (rc < 0 && rc != -EALREADY && rc != -ENOENT)

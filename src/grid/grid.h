@@ -224,6 +224,15 @@ bool grid_site_is_forgotten(const struct grid *grid, uint32_t index);
 int grid_site_find(const struct grid *grid, const char *name); /* index or -1 */
 bool grid_node_get(const struct grid *grid, uint32_t site, uint32_t node,
                    struct node_view *view_out);
+/* Sums over the nodes that are present. Cheap: for each look at /metrics. */
+struct site_totals {
+    uint64_t nodes, cordoned, cpus, cpus_free, devices, devices_free_milli;
+    uint64_t attempts; /* of absent nodes too; one of a gang counts on each of its nodes */
+};
+struct site_totals grid_site_totals(const struct grid *grid, uint32_t site);
+/* Is this event of a site's inventory what is known already? Then it need not be journaled: the
+ * step would change nothing but that the site is heard. */
+bool grid_site_is_known(const struct grid *grid, const struct event *joined);
 
 /* What a site's power costs and may be. */
 struct power_view {

@@ -227,6 +227,79 @@ static int64_t not_below_0(int64_t value)
     return value > 0 ? value : 0;
 }
 
+struct site_totals grid_site_totals(const struct grid *grid, uint32_t index)
+{
+    const struct fleet_site *site;
+    struct site_totals sum = { 0 };
+
+    if (index >= grid->fleet.sites_count)
+        return sum;
+    site = &grid->fleet.sites[index];
+    for (uint32_t i = 0; i < site->info.nodes_count; i++) {
+        const struct fleet_node *node = &site->nodes[i];
+
+        sum.attempts += node->grants_count;
+        sum.cordoned += node->cordoned;
+        if (!node->present)
+            continue;
+        sum.nodes++;
+        sum.cpus += node->cpus;
+        sum.cpus_free += (uint64_t)not_below_0(node_cpus_free(node));
+        sum.devices += node->devices_count;
+        for (uint32_t d = 0; d < node->devices_count; d++)
+            sum.devices_free_milli += 1000u - node->devices[d].used_milli;
+    }
+    return sum;
+}
+
+static bool is_same_site(const struct site_info *a, const struct site_info *b)
+{
+    const struct site_tariff *x = &a->tariff, *y = &b->tariff;
+
+    return strcmp(a->owner, b->owner) == 0 && strcmp(a->region, b->region) == 0 &&
+           a->sandbox_optional == b->sandbox_optional &&
+           x->carbon_g_per_kwh_milli == y->carbon_g_per_kwh_milli &&
+           x->power_price_micro_per_kwh == y->power_price_micro_per_kwh &&
+           x->cpu_price_micro_per_hour == y->cpu_price_micro_per_hour &&
+           x->device_price_micro_per_hour == y->device_price_micro_per_hour &&
+           strcmp(x->currency, y->currency) == 0 && x->carbon_assumed == y->carbon_assumed &&
+           x->price_assumed == y->price_assumed;
+}
+
+static bool has_figures(const struct fleet_site *site, const struct chip_figures *chip)
+{
+    for (uint32_t i = 0; i < site->chips_count; i++)
+        if (strcmp(site->chips[i].kind, chip->kind) == 0)
+            return memcmp(site->chips[i].metric_milli, chip->metric_milli,
+                          sizeof(chip->metric_milli)) == 0 &&
+                   site->chips[i].power_watts == chip->power_watts &&
+                   site->chips[i].power_idle_watts == chip->power_idle_watts;
+    return false;
+}
+
+bool grid_site_is_known(const struct grid *grid, const struct event *joined)
+{
+    const struct site_info *told = &joined->site_joined.site;
+    int index = fleet_find_site(&grid->fleet, told->name);
+    const struct fleet_site *site = index < 0 ? NULL : &grid->fleet.sites[index];
+    uint32_t at = 0;
+
+    if (!site || !is_same_site(&site->info, told))
+        return false;
+    for (uint32_t i = 0; i < joined->site_joined.chips_count; i++)
+        if (!has_figures(site, &joined->site_joined.chips[i]))
+            return false;
+    /* The same nodes in the same order; those that are gone may stand between them. */
+    for (uint32_t i = 0; i < site->info.nodes_count; i++) {
+        if (!site->nodes[i].present)
+            continue;
+        if (at == told->nodes_count || !node_info_is_equal(&site->info.nodes[i], &told->nodes[at]))
+            return false;
+        at++;
+    }
+    return at == told->nodes_count;
+}
+
 bool grid_node_get(const struct grid *grid, uint32_t site, uint32_t index,
                    struct node_view *view_out)
 {

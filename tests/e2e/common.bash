@@ -16,12 +16,16 @@ network_stop() {
 
 endpoint() { jq -r .url "$STATE/endpoint.json"; }
 
+# The key of a network that serves TLS with a certificate of its own, as options of curl.
+pinned() { jq -r '.pin // empty | "-k --pinnedpubkey sha256//\(.)"' "$STATE/endpoint.json"; }
+
 # api METHOD PATH [BODY] [curl options]: prints the body; the status is the last line.
 api() {
     local method=$1 path=$2 body=${3-}
     shift 2
     [ $# -eq 0 ] || shift
-    curl -sS -m 60 -X "$method" -H "Authorization: Bearer ${TOKEN}" -H 'Content-Type: application/json' \
+    # shellcheck disable=SC2046
+    curl -sS -m 60 $(pinned) -X "$method" -H "Authorization: Bearer ${TOKEN}" -H 'Content-Type: application/json' \
         ${body:+--data-binary "$body"} -w '\n%{http_code}\n' "$@" "$(endpoint)$path"
 }
 
@@ -38,7 +42,8 @@ wait_for() {
 
 # Sums over the labels of a metric.
 metric() {
-    curl -sS -m 10 -H "Authorization: Bearer $TOKEN" "$(endpoint)/metrics" |
+    # shellcheck disable=SC2046
+    curl -sS -m 10 $(pinned) -H "Authorization: Bearer $TOKEN" "$(endpoint)/metrics" |
         awk -v n="$1" '$1 == n || index($1, n "{") == 1 {s += $2} END {printf "%.0f\n", s}'
 }
 
