@@ -91,6 +91,7 @@ static void on_hello(void *context, struct wire_report *report)
     if (agent->held && agent->staging)
         staging_each(agent->staging, list_staged, &listing);
     report->site = agent->site.info;
+    report->policy = &agent->site.policy;
     snprintf(report->version, sizeof(report->version), "%s", MAINS_VERSION);
     report->attempts = agent->held;
     report->attempts_count = MIN(listing.count, WIRE_ATTEMPTS_MAX);
@@ -141,6 +142,7 @@ static void tell_inventory(struct agent *agent)
 {
     session_report(agent->session, &(struct wire_report){ .type = REPORT_INVENTORY,
                                                           .site = agent->site.info,
+                                                          .policy = &agent->site.policy,
                                                           .incarnation = agent->incarnation });
     session_flush(agent->session);
 }
@@ -175,9 +177,44 @@ static void chores_done(uv_work_t *work, int status)
     tell_inventory(agent);
 }
 
+static void list_running(void *context, const struct attempt_view *view)
+{
+    if (view->state == ATTEMPT_RUNNING)
+        list_one(context, view);
+}
+
+/* What the owner wrote holds from the next look on; what still runs when the hours are over ends,
+ * whoever says otherwise. */
+static void look_at_policy(struct agent *agent)
+{
+    struct listing listing = { 0 };
+    struct err err;
+    int rc = site_reload_policy(agent->config, &agent->site, &err);
+
+    if (rc < 0 && !agent->policy_is_bad)
+        log_warn("%s: the policy stays as it was", err.text);
+    agent->policy_is_bad = rc < 0;
+    if (rc > 0) {
+        log_info("the owner's policy has changed");
+        tell_inventory(agent);
+    }
+    if (!policy_is_closed(&agent->site.policy, clock_wall_ms()))
+        return;
+    listing.ids = calloc(agent->executor->ops->count(agent->executor) + 1u, sizeof(*listing.ids));
+    if (listing.ids)
+        agent->executor->ops->each(agent->executor, list_running, &listing);
+    for (uint32_t i = 0; i < listing.count; i++)
+        agent->executor->ops->stop(
+            agent->executor, (struct attempt_key){ listing.ids[i].job_id, listing.ids[i].epoch },
+            -1, "the owner's hours are over", NULL);
+    free(listing.ids);
+}
+
 static void on_minute(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
+
+    look_at_policy(agent);
 
     meter_tick(agent->meter, NULL, 0);
     if (agent->chores_running)

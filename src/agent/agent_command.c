@@ -1,5 +1,6 @@
 #include "agent/agent_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -90,9 +91,10 @@ void agent_on_note(void *context, enum attempt_note_type type, const struct atte
     }
 }
 
-static void tell_not_started(struct agent *agent, struct attempt_key key, const struct err *err)
+static void tell_not_started(struct agent *agent, struct attempt_key key, enum attempt_end end,
+                             const struct err *err)
 {
-    struct attempt_record record = { .key = key, .end = END_START_FAILED };
+    struct attempt_record record = { .key = key, .end = end };
 
     log_warn("job %" PRIu64 ": %s", key.job_id, err->text);
     snprintf(record.reason, sizeof(record.reason), "%.159s", err->text);
@@ -291,9 +293,6 @@ static int make_order(struct agent *agent, const struct wire_command *command,
     int rc;
 
     memset(order, 0, sizeof(*order));
-    rc = policy_check(&agent->site.policy, command->tenant, command->spec_json, err);
-    if (rc < 0)
-        return rc;
     for (uint32_t i = 0; parts && command->parts_count && i < agent->site.info.nodes_count; i++)
         if (strcmp(agent->site.info.nodes[i].name, part->node) == 0)
             node = &agent->site.info.nodes[i];
@@ -357,7 +356,7 @@ static void start(struct agent *agent, const struct attempt_order *order,
         agent->exit_code = 1;
         uv_stop(&agent->loop);
     } else if (rc < 0) {
-        tell_not_started(agent, order->key, &err);
+        tell_not_started(agent, order->key, END_START_FAILED, &err);
     } else {
         agent_start_tick(agent);
     }
@@ -370,7 +369,7 @@ void agent_on_staged(void *context, const struct attempt_order *order,
     struct agent *agent = context;
 
     if (rc < 0)
-        tell_not_started(agent, order->key, err);
+        tell_not_started(agent, order->key, END_START_FAILED, err);
     else
         start(agent, order, parts, parts_count, spec_json);
     session_flush(agent->session);
@@ -378,6 +377,7 @@ void agent_on_staged(void *context, const struct attempt_order *order,
 
 static void run(struct agent *agent, const struct wire_command *command)
 {
+    const struct policy_ask ask = { command->tenant, command->spec_json, command->duration_ms_max };
     struct attempt_order order;
     struct err err = { 0 };
     int rc;
@@ -388,13 +388,17 @@ static void run(struct agent *agent, const struct wire_command *command)
         saves_watch(agent->saves, order.key, command->spec_json, order.uid);
     if (tell_known(agent, key_of(command->attempt)))
         return;
+    if (policy_check(&agent->site.policy, &ask, clock_wall_ms(), &err) < 0) {
+        tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
+        return;
+    }
     if (rc == 0 && staging_is_needed(command)) {
         rc = staging_begin(agent->staging, &order, command, &err);
         if (rc == 0)
             return;
     }
     if (rc < 0)
-        tell_not_started(agent, key_of(command->attempt), &err);
+        tell_not_started(agent, key_of(command->attempt), END_START_FAILED, &err);
     else
         start(agent, &order, command->parts, command->parts_count, command->spec_json);
 }

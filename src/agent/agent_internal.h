@@ -37,6 +37,7 @@ struct agent {
     struct staging *staging;
     struct tenants *tenants; /* NULL unless root */
     struct site site;
+    bool policy_is_bad; /* and that was said */
     struct slurm_settings slurm;
     struct meter *meter;
 

@@ -42,7 +42,8 @@ enum attempt_end {
     END_DISK = 4,
     END_STOPPED = 5,
     END_START_FAILED = 6,
-    END_LOST = 7
+    END_LOST = 7,
+    END_REFUSED = 13 /* by the site's owner: it never ran */
 };
 
 struct attempt_key {

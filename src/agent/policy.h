@@ -1,30 +1,43 @@
-/* policy.h - what the owner of a site lets run there, held by the site itself: whatever the
- * controller orders, an attempt that the policy does not allow is refused here.
+/* policy.h - what the owner of a site lets happen there (model/site_policy.h), as it is written in
+ * site.yaml or site.json, and held by the site itself: whatever the controller orders, an attempt
+ * that the policy does not allow is refused here.
  *
- *     "policy": {"tenants": ["physics", "local"], "classes": ["normal", "high"]}
- *
- * A list that is not there allows all; an empty one allows none. */
+ *     policy:
+ *       tenants: [physics, chem]            # a list that is not there lets in all
+ *       classes: [low, normal]
+ *       hours: ["Mon-Fri 18:00-08:00", "Sat,Sun 00:00-24:00"]
+ *       zone: Europe/Berlin                 # or +01:00; UTC when it is not told
+ *       floor: {device_hour: 0.50, cpu_hour: 0.01}
+ *       power_cap: 12kW
+ *       images: ["lab.example/?*"]
+ *       data: {come: [public], leave: [public], here: [patients]}
+ *       own: {tenant: physics, share: 50}   # percent of the site; the tenant: else the owner
+ */
 #pragma once
 
 #include "base/err.h"
-#include "model/request.h"
+#include "model/site_policy.h"
 
 #include <jansson.h>
-#include <stdbool.h>
-#include <stdint.h>
 
-#define POLICY_TENANTS_MAX 256u
-
-struct policy {
-    bool tenants_told, classes_told;
-    uint32_t tenants_count;
-    char (*tenants)[MODEL_NAME_BYTES];
-    unsigned classes; /* bits of enum job_class */
-};
-
-/* `json` NULL: all is allowed. -EINVAL and which key. */
-int policy_parse(const json_t *json, struct policy *policy_out, struct err *err);
-void policy_fini(struct policy *policy);
-/* -EACCES: "refused by the owner's policy: ..." */
-int policy_check(const struct policy *policy, const char *tenant, const char *spec_json,
+/* `json` NULL: all is allowed. `owner` stands for own.tenant when that is not told. Hours are
+ * turned into UTC by what the zone's offset is at `now_ms`. -EINVAL and which key. */
+int policy_parse(const json_t *json, const char *owner, int64_t now_ms, struct site_policy *out,
                  struct err *err);
+/* Its offset from UTC at `time_ms`: "UTC", "+05:30", or a zone of this machine. -EINVAL. */
+int policy_zone_offset(const char *zone, int64_t time_ms, int64_t *offset_min_out, struct err *err);
+/* "Mon-Fri 18:00-08:00": one window for each day, local, turned by the offset. -EINVAL; -E2BIG past
+ * POLICY_WINDOWS_MAX. */
+int policy_add_hours(struct site_policy *policy, const char *text, int64_t offset_min,
+                     struct err *err);
+
+struct policy_ask { /* of a RUN */
+    const char *tenant;
+    const char *spec_json;
+    int64_t duration_ms_max; /* 0 = none */
+};
+/* -EACCES: "refused by the owner's policy: ..." */
+int policy_check(const struct site_policy *policy, const struct policy_ask *ask, int64_t now_ms,
+                 struct err *err);
+/* Are its hours over, and the time that a stop may take, too? */
+bool policy_is_closed(const struct site_policy *policy, int64_t now_ms);

@@ -1,6 +1,8 @@
 #include "agent/site.h"
 
+#include "base/clock.h"
 #include "base/file.h"
+#include "model/yaml.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -34,15 +36,26 @@ static int assume_tariff(json_t *root)
 static int check_keys(const char *path, json_t *root, struct err *err)
 {
     static const char known[] =
-        "|name|owner|region|policy|policy.tenants|policy.classes|executor|slurm|slurm.partition|"
+        "|name|owner|region|policy|policy.tenants|policy.classes|policy.images|policy.data|"
+        "policy.hours|policy.zone|policy.floor|policy.power_cap|policy.own|"
+        "data.come|data.leave|data.here|floor.cpu_hour|floor.device_hour|own.tenant|own.share|"
+        "executor|slurm|slurm.partition|"
         "slurm.account|"
         "slurm.qos|slurm.reservation|slurm.bin_dir|domains|domains.rack|domains.supernode|"
         "tariff|tariff.carbon_g_per_kwh_milli|"
         "tariff.power_price_micro_per_kwh|tariff.cpu_price_micro_per_hour|"
         "tariff.device_price_micro_per_hour|tariff.currency|";
-    static const char *const prefixes[] = { "", "tariff.", "domains.", "slurm.", "policy." };
-    json_t *objects[] = { root, json_object_get(root, "tariff"), json_object_get(root, "domains"),
-                          json_object_get(root, "slurm"), json_object_get(root, "policy") };
+    static const char *const prefixes[] = { "",        "tariff.", "domains.", "slurm.",
+                                            "policy.", "data.",   "floor.",   "own." };
+    json_t *policy = json_object_get(root, "policy");
+    json_t *objects[] = { root,
+                          json_object_get(root, "tariff"),
+                          json_object_get(root, "domains"),
+                          json_object_get(root, "slurm"),
+                          policy,
+                          json_object_get(policy, "data"),
+                          json_object_get(policy, "floor"),
+                          json_object_get(policy, "own") };
 
     for (size_t i = 0; i < ARRAY_COUNT(objects); i++) {
         const char *key;
@@ -84,16 +97,42 @@ static int read_domains(const json_t *root, struct node_info *node, struct err *
     return 0;
 }
 
-static int read_site_json(const struct agent_config *config, json_t **root_out, struct err *err)
+/* site.yaml; -ENOENT when there is none. */
+static int read_site_yaml(const struct agent_config *config, json_t **root_out, struct err *err)
+{
+    CLEANUP(freep) char *path = path_format("%s/site.yaml", config->state_dir);
+    CLEANUP(buf_fini) struct buf text = buf_init(SITE_FILE_BYTES_MAX);
+    CLEANUP(yaml_doc_destroyp) struct yaml_doc *doc = NULL;
+    int rc = path ? file_read(path, &text, err) : err_set(err, -ENOMEM, "site: out of memory");
+
+    if (rc == 0)
+        rc = yaml_parse(path, text.data ? text.data : "", text.len, &doc, err);
+    if (rc == 0 && !json_is_object(yaml_doc_root(doc)))
+        rc = err_set(err, -EINVAL, "%s: expected a mapping", path);
+    if (rc < 0)
+        return rc;
+    *root_out = json_deep_copy(yaml_doc_root(doc));
+    if (!*root_out)
+        return err_set(err, -ENOMEM, "site: out of memory");
+    rc = check_keys(path, *root_out, err);
+    if (rc < 0)
+        json_decref(TAKE(*root_out));
+    return rc;
+}
+
+static int read_site_file(const struct agent_config *config, json_t **root_out, struct err *err)
 {
     CLEANUP(freep) char *path = path_format("%s/site.json", config->state_dir);
-    CLEANUP(buf_fini) struct buf text = buf_init(1u << 20);
+    CLEANUP(buf_fini) struct buf text = buf_init(SITE_FILE_BYTES_MAX);
     json_error_t error;
     json_t *root;
     int rc;
 
     if (!path)
         return err_set(err, -ENOMEM, "site: out of memory");
+    rc = read_site_yaml(config, root_out, err);
+    if (rc != -ENOENT)
+        return rc;
     rc = file_read(path, &text, err);
     if (rc == -ENOENT) {
         *root_out = json_object();
@@ -165,7 +204,7 @@ int site_choose_executor(const struct agent_config *config, const struct executo
 {
     const char *name = config->executor;
     json_t *root = NULL;
-    int rc = read_site_json(config, &root, err);
+    int rc = read_site_file(config, &root, err);
 
     memset(slurm_out, 0, sizeof(*slurm_out));
     if (rc < 0)
@@ -204,6 +243,33 @@ int site_refresh(struct site *site, struct executor *executor, struct err *err)
     return same ? 0 : 1;
 }
 
+static int read_policy(const struct agent_config *config, const json_t *root,
+                       struct site_policy *out, struct err *err)
+{
+    const char *owner = json_string_value(json_object_get(root, "owner"));
+
+    if (config->owner || !owner)
+        owner = config->owner ? config->owner : SITE_OWNER;
+    return policy_parse(json_object_get(root, "policy"), owner, clock_wall_ms(), out, err);
+}
+
+int site_reload_policy(const struct agent_config *config, struct site *site, struct err *err)
+{
+    struct site_policy policy;
+    json_t *root = NULL;
+    int rc = read_site_file(config, &root, err);
+
+    if (rc == 0)
+        rc = read_policy(config, root, &policy, err);
+    json_decref(root);
+    if (rc < 0)
+        return rc;
+    if (site_policy_is_equal(&policy, &site->policy))
+        return 0;
+    site->policy = policy;
+    return 1;
+}
+
 int site_open(const struct agent_config *config, struct executor *executor, struct site *site_out,
               struct err *err)
 {
@@ -235,20 +301,20 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
         site.discover.opencl = false; /* it forks: no later look, from a thread, may do it */
     }
     if (rc == 0)
-        rc = read_site_json(config, &root, err);
+        rc = read_site_file(config, &root, err);
     if (rc == 0)
-        rc = policy_parse(json_object_get(root, "policy"), &site.policy, err);
+        rc = read_policy(config, root, &site.policy, err);
     if (rc == 0)
         rc = read_domains(root, node, err);
     if (rc == 0 && (set_text(root, "name", config->site, node->name) < 0 ||
-                    set_text(root, "owner", config->owner, "local") < 0 ||
+                    set_text(root, "owner", config->owner, SITE_OWNER) < 0 ||
                     set_text(root, "region", config->region, "") < 0 || assume_tariff(root) < 0 ||
                     json_object_set_new(root, "nodes", json_array()) < 0))
         rc = err_set(err, -ENOMEM, "site: out of memory");
     if (rc == 0)
         rc = site_info_parse_json(root, &site.info, err);
     if (rc < 0 && root)
-        err_prefix(err, rc, "%s/site.json", config->state_dir);
+        err_prefix(err, rc, "%s/site.yaml or .json", config->state_dir);
     json_decref(root);
     if (rc < 0) {
         free(node);
@@ -274,7 +340,6 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
 void site_close(struct site *site)
 {
     site_info_fini(&site->info);
-    policy_fini(&site->policy);
     catalogue_destroy(site->catalogue);
     site->catalogue = NULL;
 }

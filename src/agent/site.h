@@ -1,9 +1,10 @@
 /* site.h - what this site tells the network of itself: names, tariff, and the node it is.
  *
- * `state`/site.json, when its owner wrote one, holds any of: name, owner, region, domains (rack and
- * supernode: what this node is part of), and tariff with the keys of the API; executor ("local",
- * "slurm"), and slurm with partition (names, commas between), account, qos, reservation, bin_dir.
- * What it leaves out is assumed, and said to be (carbon_assumed, price_assumed). */
+ * `state`/site.yaml, or site.json, when its owner wrote one, holds any of: policy (policy.h), name,
+ * owner, region, domains (rack and supernode: what this node is part of), and tariff with the keys
+ * of the API; executor ("local", "slurm"), and slurm with partition (names, commas between),
+ * account, qos, reservation, bin_dir. What it leaves out is assumed, and said to be
+ * (carbon_assumed, price_assumed). */
 #pragma once
 
 #include "agent/agent.h"
@@ -17,10 +18,12 @@ struct site {
     struct site_info info;
     struct catalogue *catalogue;
     struct discover_config discover;
-    struct policy policy;    /* the owner's, held here */
-    int64_t link_rate_bytes; /* a second, of files to and from the network; 0 = without limit */
+    struct site_policy policy; /* the owner's, held here */
+    int64_t link_rate_bytes;   /* a second, of files to and from the network; 0 = without limit */
 };
 
+#define SITE_OWNER "local" /* when nobody says whose it is */
+#define SITE_FILE_BYTES_MAX (1u << 20)
 #define SITE_CARBON_G_PER_KWH_MILLI 473000 /* world average of 2024 (Ember) */
 #define SITE_POWER_PRICE_MICRO 150000      /* 0.15 a kWh */
 #define SITE_CPU_PRICE_MICRO 10000         /* 0.01 a CPU-hour */
@@ -34,4 +37,7 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
               struct err *err);
 /* Ask the engine again. 1: it is not what it was. */
 int site_refresh(struct site *site, struct executor *executor, struct err *err);
+/* Read the policy again: it was edited, or its time zone has another offset. 1: it is another. What
+ * cannot be read changes nothing. */
+int site_reload_policy(const struct agent_config *config, struct site *site, struct err *err);
 void site_close(struct site *site);

@@ -22,7 +22,8 @@
 static const struct cli_option options[] = {
     { "detach", 'd', NULL, NULL, "Go into the background; the log is DIR/up.log." },
     { "config", 'c', "FILE", NULL,
-      "The owner's settings, copied to DIR/site.json: tariff, and the policy that holds here." },
+      "The owner's settings (YAML, or .json), copied to DIR/site.yaml: tariff, and the policy that "
+      "holds here." },
     { "region", 0, "NAME", NULL, "Its region." },
     { "cpus", 0, "N", NULL, "CPUs lent to jobs (all); more than there are overcommits them." },
     { "memory", 0, "SIZE", NULL, "Memory lent to jobs (all but a reserve for the system)." },
@@ -71,10 +72,21 @@ static void describe_agent(struct join *join, const struct cli_args *args)
 static int copy_config(const struct join *join, const char *from, struct err *err)
 {
     CLEANUP(buf_fini) struct buf text = buf_init(CONFIG_BYTES_MAX);
-    CLEANUP(freep) char *path = path_format("%s/site.json", join->state);
-    int rc = path ? file_read(from, &text, err) : err_set(err, -ENOMEM, "out of memory");
+    CLEANUP(freep) char *json = path_format("%s/site.json", join->state);
+    CLEANUP(freep) char *yaml = path_format("%s/site.yaml", join->state);
+    const char *dot = strrchr(from, '.');
+    bool is_json = dot && strcmp(dot, ".json") == 0;
+    int rc = json && yaml ? file_read(from, &text, err) : err_set(err, -ENOMEM, "out of memory");
 
-    return rc < 0 ? rc : file_write(path, text.data ? text.data : "", text.len, 0600, true, err);
+    if (rc == 0)
+        rc = file_write(is_json ? json : yaml, text.data ? text.data : "", text.len, 0600, true,
+                        err);
+    if (rc < 0)
+        return rc;
+    /* What was said before is over. */
+    if (unlink(is_json ? yaml : json) < 0 && errno != ENOENT)
+        return err_set(err, -errno, "%s: %s", is_json ? yaml : json, strerror(errno));
+    return 0;
 }
 
 /* Use the token, where one is given; then what was kept of it. */
@@ -233,8 +245,9 @@ const struct cli_command cmd_join = {
         "the agent speaks with that from then on, and renews it. The agent dials out; nothing here "
         "listens, and root is not needed. Without TOKEN a place that has joined before is started "
         "again; `mains down` stops it, jobs that run go on.\n\n"
-        "The policy in site.json (docs/operating.md) holds here whatever the network says: tenants "
-        "and classes of work that it does not list are refused by this machine.",
+        "The policy in site.yaml (docs/owners.md) holds here whatever the network says: tenants, "
+        "classes of work, hours, images and data that it does not let in are refused by this "
+        "machine.",
     .examples = { { "mains join mainsjoin1.eyJzaXRl... --detach",
                     "Join, and stay in the background." },
                   { "mains join --detach", "Again, after a reboot." } },

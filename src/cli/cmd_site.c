@@ -1,6 +1,7 @@
 #include "cli/commands.h"
 #include "cli/remote.h"
 #include "cli/site_join.h"
+#include "cli/site_owner.h"
 #include "cli/site_power.h"
 
 #include <string.h>
@@ -52,6 +53,8 @@ static int run(const struct cli_args *args)
 {
     if (strcmp(args->rest[0], "tariff") == 0)
         return site_tariff_run(args);
+    if (site_owner_has(args->rest[0]))
+        return site_owner_run(args);
     if (args->rest_count > 2)
         return cli_fail_text(CLI_USAGE, "site %s: too many arguments", args->rest[0]);
     if (site_join_has(args->rest[0]))
@@ -62,21 +65,26 @@ static int run(const struct cli_args *args)
 const struct cli_command cmd_site = {
     .name = "site",
     .summary = "let sites join, drain and remove them; what their power costs",
-    .usage =
-        "token|show|drain|resume|remove|tariff|shed|forget|readmit [OPTION...] SITE [FILE.csv]",
+    .usage = "token|show|drain|resume|limits|cordon-node|uncordon-node|remove|tariff|shed|forget|"
+             "readmit "
+             "[OPTION...] SITE [FILE.csv|NODE]",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
-    .options = { options, site_join_options },
-    .arguments = { { "ACTION", "token|show|drain|resume|remove|tariff|shed|forget|readmit", false,
-                     false },
+    .options = { options, site_join_options, site_owner_options },
+    .arguments = { { "ACTION",
+                     "token|show|drain|resume|limits|cordon-node|uncordon-node|remove|tariff|shed|"
+                     "forget|readmit",
+                     false, false },
                    { "SITE", NULL, false, false },
-                   { "FILE", NULL, true, false } },
+                   { "FILE|NODE", NULL, true, false } },
     .text =
         "`token` prints the line with which another machine joins as SITE: it is good once. "
         "`drain` "
         "lets no new work go there, and what runs go on, until `resume`. `remove` ends its "
         "certificate at once, and jobs that the network counted there are lost (it is refused "
         "while "
-        "jobs run, but for --force).\n\n"
+        "jobs run, but for --force). `limits` keeps the network below what the site offers: what "
+        "is not "
+        "named stays as it is. `cordon-node` lets nothing new start on one node of it.\n\n"
         "`tariff` shows, or with FILE.csv (columns time, price, carbon, green, cap: the start of a "
         "slot, money and g of CO2 a kWh, share, W) or options tells, what power costs. Usage is "
         "billed by the hours in which it was drawn, and jobs with a deadline and a duration whose "
@@ -92,6 +100,8 @@ const struct cli_command cmd_site = {
                   { "mains site tariff home prices.csv", "Tomorrow's prices, by the hour." },
                   { "mains site tariff home --price 0.21 --carbon 380", "The same at all hours." },
                   { "mains site shed home --percent 25 --for 3h --within 30s", "A grid event." },
+                  { "mains site limits lab2 --cpus 64 --devices none",
+                    "The rest stays its owner's." },
                   { "mains site forget old-name --reason 'renamed'", "End what it held." },
                   { "mains site readmit old-name", "It was there after all." } },
     .run = run,

@@ -2,6 +2,7 @@
 
 #include "cli/commands.h"
 #include "cli/remote.h"
+#include "cli/site_owner.h"
 #include "model/units.h"
 
 #include <inttypes.h>
@@ -66,6 +67,7 @@ static void show_site(const json_t *site)
         printf("  joined   %s\n", joined);
     if (*until)
         printf("  certificate until %s\n", until);
+    site_owner_show(site);
 }
 
 static void tell(const char *action, const char *site, const json_t *answer)

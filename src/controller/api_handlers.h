@@ -21,6 +21,10 @@ void api_site_tariff_set(struct api_call *call);
 void api_site_tariff_clear(struct api_call *call);
 void api_site_shed(struct api_call *call);
 void api_site_shed_end(struct api_call *call);
+void api_site_limits(struct api_call *call);
+/* New references. */
+json_t *owner_limits_to_json(const struct grid *grid, uint32_t site);
+json_t *owner_policy_to_json(const struct grid *grid, uint32_t site);
 void api_site_get(struct api_call *call);
 void api_site_remove(struct api_call *call);
 void api_site_drain(struct api_call *call);

@@ -31,16 +31,20 @@ static json_t *site_to_json(const struct controller *controller, uint32_t index)
     const struct member *member = members_find(controller->members, site->name);
     struct site_totals totals = grid_site_totals(grid, index);
 
-    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:o, s:I, s:b, s:o, s:o, s:o}", "name",
-                     site->name, "owner", site->owner, "region", site->region, "reachable",
-                     reachable, "connected", sessions_is_open(controller->sessions, site->name),
-                     "forgotten", grid_site_is_forgotten(grid, index), "nodes",
-                     (json_int_t)site->nodes_count, "tariff", tariff_to_json(&site->tariff), "jobs",
-                     (json_int_t)totals.attempts, "drained",
-                     site->nodes_count && totals.cordoned == site->nodes_count, "joined_at",
-                     time_to_json(member ? member->joined_ms : 0), "certificate_until",
-                     time_to_json(member && member->pin[0] ? member->cert_until_ms : 0),
-                     "removed_at", time_to_json(member ? member->removed_ms : 0));
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:I, s:o, s:I, s:b, s:o, s:o, s:o}", "name",
+                  site->name, "owner", site->owner, "region", site->region, "reachable", reachable,
+                  "connected", sessions_is_open(controller->sessions, site->name), "forgotten",
+                  grid_site_is_forgotten(grid, index), "nodes", (json_int_t)site->nodes_count,
+                  "tariff", tariff_to_json(&site->tariff), "jobs", (json_int_t)totals.attempts,
+                  "drained", site->nodes_count && totals.cordoned == site->nodes_count, "joined_at",
+                  time_to_json(member ? member->joined_ms : 0), "certificate_until",
+                  time_to_json(member && member->pin[0] ? member->cert_until_ms : 0), "removed_at",
+                  time_to_json(member ? member->removed_ms : 0));
+
+    json_object_set_new(json, "policy", owner_policy_to_json(grid, index));
+    json_object_set_new(json, "limits", owner_limits_to_json(grid, index));
+    return json;
 }
 
 void api_sites_list(struct api_call *call)

@@ -101,6 +101,10 @@ bool change_from_event(uint64_t seq, const struct event *event, struct change *o
         set_place(out, seq, CHANGE_SITE, event->site_shed.site, "",
                   event->site_shed.lasts_ms ? "power cut" : "power cut over");
         return true;
+    case EVENT_SITE_POLICY:
+        set_place(out, seq, CHANGE_SITE, event->site_policy.site, "",
+                  event->site_policy.kind == POLICY_LIMITS ? "limits" : "policy");
+        return true;
     case EVENT_NODE_STATE:
         set_place(out, seq, CHANGE_NODE, event->node_state.site, event->node_state.node,
                   event->node_state.cordoned ? "cordoned" : "uncordoned");

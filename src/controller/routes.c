@@ -39,6 +39,7 @@ const struct route api_routes[] = {
     { "GET", V1 "/sites/{site}/tariff", ROLES_USERS, 0, api_site_tariff_get },
     { "PUT", V1 "/sites/{site}/tariff", ROLES_OPERATORS, BODY_TARIFF, api_site_tariff_set },
     { "DELETE", V1 "/sites/{site}/tariff", ROLES_OPERATORS, 0, api_site_tariff_clear },
+    { "PUT", V1 "/sites/{site}/limits", ROLES_OPERATORS, BODY_SMALL, api_site_limits },
     { "POST", V1 "/sites/{site}/shed", ROLES_OPERATORS, BODY_SMALL, api_site_shed },
     { "DELETE", V1 "/sites/{site}/shed", ROLES_OPERATORS, 0, api_site_shed_end },
     { "GET", V1 "/nodes", ROLES_USERS, 0, api_nodes_list },

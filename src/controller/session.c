@@ -541,6 +541,26 @@ static int apply_report(struct controller *controller, struct event *event, uint
     return shell_apply(controller->shell, event, NULL, seq_out, err);
 }
 
+/* Before the next pass, so that nothing is placed that its owner does not let in. */
+static int take_policy(struct site_session *session, const struct site_policy *policy,
+                       struct err *err)
+{
+    struct event event = { .type = EVENT_SITE_POLICY };
+    struct change change = { 0 };
+    uint64_t seq = 0;
+    int rc;
+
+    event.site_policy.site = session->site;
+    event.site_policy.kind = POLICY_OWNER;
+    event.site_policy.policies_count = 1;
+    event.site_policy.policy = policy;
+    event.site_policy.by = "";
+    rc = shell_apply(session->sessions->controller->shell, &event, NULL, &seq, err);
+    if (rc == 0 && change_from_event(seq, &event, &change))
+        events_note(session->sessions->controller->events, &change);
+    return rc == -EALREADY ? 0 : rc;
+}
+
 /* A report refused for what it says is told once and dropped: repeating it would not help.
  * Negative: the whole post must come again. */
 static int take_report(struct site_session *session, const struct wire_report *report,
@@ -578,7 +598,7 @@ static int take_report(struct site_session *session, const struct wire_report *r
         forget_when_durable(session, shell_last_seq(controller->shell), report->attempt);
     if (event.type == EVENT_SITE_JOINED && rc < 0 && rc != -EALREADY)
         return rc;
-    return 0;
+    return report->policy ? take_policy(session, report->policy, err) : 0;
 }
 
 static struct site_session *open_session(struct sessions *sessions, const char *site)

@@ -1,3 +1,4 @@
+#include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/rates.h"
 #include "grid/state.h"
@@ -215,6 +216,7 @@ static void failure_text(const struct job *job, const char *reason, char *out, s
     case OUTCOME_PREEMPTED:
     case OUTCOME_SHED:
     case OUTCOME_PAUSED:
+    case OUTCOME_REFUSED:
         snprintf(out, bytes, "%s", reason);
         break;
     }
@@ -244,6 +246,7 @@ static bool may_retry(const struct grid *grid, const struct job *job)
     case OUTCOME_PREEMPTED:
     case OUTCOME_SHED:
     case OUTCOME_PAUSED:
+    case OUTCOME_REFUSED:
         break;
     }
     for (uint32_t i = 0; i < terms->retry_codes_count; i++)
@@ -271,6 +274,18 @@ static void end_failed(struct grid *grid, struct job *job, const char *reason)
     }
 }
 
+/* It never ran, and that is nobody's failure: another site may take it. */
+static void end_refused(struct grid *grid, struct job *job, uint32_t site, const char *reason)
+{
+    if (job->cancel_requested) {
+        job_end(grid, job, JOB_CANCELLED);
+        return;
+    }
+    job_set_reason(grid, job, "site %s: %.120s", grid->fleet.sites[site].info.name, reason);
+    owners_refused(grid, job, site);
+    requeue(grid, job);
+}
+
 void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
 {
     struct job *job = find_attempt(grid, ended->job_id, ended->epoch);
@@ -291,6 +306,8 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
         if (job->reason)
             job_set_reason(grid, job, "%s", "");
         job_end(grid, job, JOB_DONE);
+    } else if (job->outcome == OUTCOME_REFUSED) {
+        end_refused(grid, job, site, reason);
     } else if (job->outcome >= OUTCOME_PREEMPTED) {
         end_yielded(grid, job, site);
     } else if (ended->outcome == OUTCOME_LOST || ended->outcome == OUTCOME_STOPPED) {

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "model/inventory.h"
 #include "model/request.h"
+#include "model/site_policy.h"
 #include "model/usage.h"
 #include "sched/figures.h"
 #include "sched/tariff.h"
@@ -46,12 +47,14 @@ enum event_type { /* numbers are for ever: they are in journals */
                       16,                /* what a site's power costs over time: see grid/power.h */
                   EVENT_SITE_SHED = 17,  /* a site must draw less for a while; or no longer */
                   EVENT_POLICY_SET = 18, /* how the network orders work, as an operator says */
+                  EVENT_SITE_POLICY =
+                      21, /* what the owner of a site lets happen there, or an operator limits */
                   EVENT_CHECKPOINT_STORED = 22 /* an attempt's checkpoint is whole in the store */
 };
 
 #define EVENT_TYPE_LAST EVENT_CHECKPOINT_STORED
 
-#define OUTCOME_LAST OUTCOME_PAUSED
+#define OUTCOME_LAST OUTCOME_REFUSED
 enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_EXITED = 0,    /* exit_code tells */
                        OUTCOME_SIGNALLED = 1, /* exit_code = signal */
@@ -65,7 +68,8 @@ enum attempt_outcome {                        /* numbers are for ever */
                        /* Said by the grid alone, of an attempt that was stopped as asked. */
                        OUTCOME_PREEMPTED = 8, /* its room went to another job */
                        OUTCOME_SHED = 9,      /* its site had to draw less */
-                       OUTCOME_PAUSED = 10    /* it waits for cheaper or greener hours */
+                       OUTCOME_PAUSED = 10,   /* it waits for better hours */
+                       OUTCOME_REFUSED = 13   /* said by the site: its owner does not let it in */
 };
 
 /* What a site's power is in one slot of time; TARIFF_UNKNOWN: not told. */
@@ -98,6 +102,19 @@ struct event_site_shed {
     int64_t within_ms;  /* from now, it must be met */
     int64_t lasts_ms;   /* 0 = a cut that lasts ends now */
     const char *by, *reason;
+};
+
+enum site_policy_kind {                   /* numbers are for ever */
+                        POLICY_OWNER = 0, /* as its site told it: one policy */
+                        POLICY_LIMITS = 1 /* as an operator says: limits */
+};
+struct event_site_policy { /* all of it, each time */
+    const char *site;
+    uint32_t kind;                    /* enum site_policy_kind */
+    uint32_t policies_count;          /* POLICY_OWNER: 1, or 0 = the site has none any more */
+    const struct site_policy *policy; /* the first of policies_count */
+    struct site_limits limits;        /* POLICY_LIMITS */
+    const char *by;
 };
 
 struct event_job_submitted {
@@ -201,6 +218,7 @@ struct event {
         } site_forgotten;
         struct event_site_tariff site_tariff;
         struct event_site_shed site_shed;
+        struct event_site_policy site_policy;
         struct event_checkpoint_stored checkpoint_stored;
     };
 };

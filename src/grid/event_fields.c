@@ -43,6 +43,7 @@
     static const struct fields name_ = { .list = name_##_list, .count = 1, .plain = true }
 
 PLAIN(plain_name, .kind = FIELD_TEXT, .bytes = MODEL_NAME_BYTES);
+PLAIN(plain_image, .kind = FIELD_TEXT, .bytes = REQUEST_IMAGE_BYTES);
 PLAIN(plain_u8, .kind = FIELD_U8);
 PLAIN(plain_metric, .kind = FIELD_I64, .missing = -1);
 
@@ -65,6 +66,12 @@ static const struct field dep_list[] = {
 };
 static TABLE(fields_of_dep, dep_list);
 
+static const struct field access_list[] = {
+    TEXT(struct request_access, image),
+    ARRAY(struct request_access, labels, labels_count, plain_name),
+};
+static TABLE(fields_of_access, access_list);
+
 static const struct field shape_list[] = {
     NUMBER(U32, struct request_shape, tasks),
     NUMBER(U32, struct request_shape, tasks_per_node),
@@ -79,6 +86,7 @@ static const struct field shape_list[] = {
     NUMBER(U32, struct request_shape, within),
     NUMBER(U32, struct request_shape, within_hard),
     NUMBER(U32, struct request_shape, spread),
+    STRUCT(struct request_shape, access, fields_of_access),
 };
 TABLE(fields_of_shape, shape_list);
 
@@ -338,6 +346,50 @@ static const struct field site_tariff_list[] = {
       .of = &fields_of_tariff_row },
     STRING("by", site_tariff.by, EVENT_TEXT_BYTES_MAX),
 };
+static const struct field window_list[] = {
+    NUMBER(U32, struct site_window, from_min),
+    NUMBER(U32, struct site_window, until_min),
+};
+static TABLE(fields_of_window, window_list);
+static const struct field site_policy_list[] = {
+    NUMBER(BOOL, struct site_policy, tenants_told),
+    ARRAY(struct site_policy, tenants, tenants_count, plain_name),
+    NUMBER(BOOL, struct site_policy, classes_told),
+    NUMBER(U32, struct site_policy, classes),
+    NUMBER(BOOL, struct site_policy, images_told),
+    ARRAY(struct site_policy, images, images_count, plain_image),
+    NUMBER(BOOL, struct site_policy, come_told),
+    ARRAY(struct site_policy, come, come_count, plain_name),
+    NUMBER(BOOL, struct site_policy, leave_told),
+    ARRAY(struct site_policy, leave, leave_count, plain_name),
+    ARRAY(struct site_policy, here, here_count, plain_name),
+    ARRAY(struct site_policy, windows, windows_count, fields_of_window),
+    NUMBER(I64, struct site_policy, cpu_hour_micro),
+    NUMBER(I64, struct site_policy, device_hour_micro),
+    { .name = "cap_watts",
+      .kind = FIELD_I64,
+      .offset = offsetof(struct site_policy, cap_watts),
+      .missing = -1 },
+    TEXT(struct site_policy, own_tenant),
+    NUMBER(U32, struct site_policy, own_ppm),
+};
+TABLE(fields_of_site_policy, site_policy_list);
+static const struct field owner_list[] = {
+    STRING("site", site_policy.site, NAME_MAX_),
+    AT("kind", U32, site_policy.kind),
+    { .name = "policies",
+      .kind = FIELD_LIST,
+      .offset = offsetof(struct event, site_policy.policy),
+      .bytes = sizeof(struct site_policy),
+      .count_offset = offsetof(struct event, site_policy.policies_count),
+      .max = 1,
+      .of = &fields_of_site_policy },
+    AT_OR("cpus", I64, site_policy.limits.cpus, -1),
+    AT_OR("devices", I64, site_policy.limits.devices, -1),
+    AT_OR("memory_bytes", I64, site_policy.limits.memory_bytes, -1),
+    AT_OR("watts", I64, site_policy.limits.watts, -1),
+    STRING("by", site_policy.by, EVENT_TEXT_BYTES_MAX),
+};
 static const struct field shed_list[] = {
     STRING("site", site_shed.site, NAME_MAX_),
     AT("share_ppm", U32, site_shed.share_ppm),
@@ -380,6 +432,7 @@ static const struct {
     TYPE(EVENT_SITE_TARIFF, "site_tariff", site_tariff_list),
     TYPE(EVENT_SITE_SHED, "site_shed", shed_list),
     TYPE(EVENT_POLICY_SET, "policy_set", policy_list),
+    TYPE(EVENT_SITE_POLICY, "site_policy", owner_list),
     TYPE(EVENT_CHECKPOINT_STORED, "checkpoint_stored", checkpoint_stored_list),
 };
 

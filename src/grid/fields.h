@@ -78,3 +78,4 @@ extern const struct fields fields_of_shape;   /* struct request_shape */
 extern const struct fields fields_of_usage;
 extern const struct fields fields_of_site;  /* struct site_info */
 extern const struct fields fields_of_chips; /* struct chip_figures */
+extern const struct fields fields_of_site_policy;

@@ -1,5 +1,6 @@
 #include "grid/grid.h"
 
+#include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/packing.h"
 #include "grid/state.h"
@@ -18,6 +19,7 @@ struct grid *grid_create(void)
         grid->next_id = 1;
         grid->reservations = GRID_RESERVATIONS;
         grid->promises_version = UINT64_MAX;
+        grid->owners_next_ms = INT64_MAX;
         grid->fleet.work = &grid->work;
         shares_init(grid);
     }
@@ -102,12 +104,12 @@ void grid_advance(struct grid *grid, int64_t time_ms)
     passed_ms = (uint64_t)(time_ms - grid->now_ms);
     grid->cpu_ms_held += grid->cpus_held * passed_ms;
     grid->device_milli_ms_held += grid->devices_milli_held * passed_ms;
-    grid->now_ms = time_ms;
+    grid->now_ms = grid->fleet.now_ms = time_ms;
 }
 
 static int check_ended(const struct event_attempt_ended *ended, struct err *err)
 {
-    if (ended->outcome > OUTCOME_LOST)
+    if (ended->outcome > OUTCOME_LOST && ended->outcome != OUTCOME_REFUSED)
         return err_set(err, -EINVAL, "job %" PRIu64 ": unknown outcome %u", ended->job_id,
                        ended->outcome);
     return 0;
@@ -150,6 +152,8 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
         return power_check_shed(grid, &event->site_shed, err);
     case EVENT_POLICY_SET:
         return policy_check(event, err);
+    case EVENT_SITE_POLICY:
+        return owners_check(grid, &event->site_policy, err);
     case EVENT_ATTEMPT_ENDED:
         return check_ended(&event->attempt_ended, err);
     case EVENT_CHECKPOINT_STORED:
@@ -198,13 +202,18 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
     case EVENT_SITE_SHED:
         power_apply_shed(grid, &event->site_shed);
         break;
+    case EVENT_SITE_POLICY:
+        owners_apply(grid, &event->site_policy);
+        break;
     case EVENT_PASS:
+        owners_tick(grid);
         power_tick(grid);
         preempt_tick(grid);
         timers_fire(grid);
         pass_run(grid);
         break;
     case EVENT_TICK:
+        owners_tick(grid);
         power_tick(grid);
         preempt_tick(grid);
         timers_fire(grid);

@@ -234,6 +234,10 @@ struct site_totals grid_site_totals(const struct grid *grid, uint32_t site);
  * step would change nothing but that the site is heard. */
 bool grid_site_is_known(const struct grid *grid, const struct event *joined);
 
+/* What the site's owner lets in there; NULL = everything. Limits of an operator: -1 = none. */
+const struct site_policy *grid_site_policy(const struct grid *grid, uint32_t index);
+struct site_limits grid_site_limits(const struct grid *grid, uint32_t index);
+
 /* What a site's power costs and may be. */
 struct power_view {
     int64_t price, carbon;      /* now: 1/1,000,000 and mg CO2 a kWh drawn, what is green as none */

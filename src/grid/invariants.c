@@ -1,3 +1,4 @@
+#include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -107,6 +108,8 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
             return BROKEN("job %" PRIu64 " waits in a wrong place", job->item.id);
     }
     rc = waits_check(grid, job, sums->waiting_units, err);
+    if (rc == 0)
+        rc = owners_check_shapes(grid, job, err);
     if (rc < 0)
         return rc;
     if (job->past && (job->past->ended_epoch > job->epoch ||

@@ -1,9 +1,11 @@
 /* What would happen to a request now: the same candidates and the same fit as a pass uses. */
 #include "grid/rates.h"
+#include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/state.h"
 #include "model/units.h"
 #include "sched/explain.h"
+#include "sched/owner.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,6 +33,7 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     int64_t billed_ms = request->duration_ms_max ? request->duration_ms_max : HOUR_MS;
     struct fit *fit = &grid->fit;
     struct reserve_ask ask = { now_ms, INT64_MAX, -1 };
+    bool is_shut = !owner_is_open(&grid->fleet, shape, from->site);
     int64_t start_ms;
 
     if (request->duration_ms_max)
@@ -63,16 +66,21 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     out->rate_runs = from->rate.runs;
     snprintf(out->reason, sizeof(out->reason), "%s%s",
              out->fits_now                ? "fits now"
+             : is_shut                    ? "fits when its owner's hours let it in"
              : out->start_estimate_ms > 0 ? "fits when running work has ended"
                                           : "fits when running work has ended; no limit says when",
              request->duration_ms_max ? "" : "; figures are for one hour: no duration is given");
 }
 
-static void fill_never(struct grid *grid, uint32_t site, const struct verdict *is,
-                       struct plan_candidate *out)
+static void fill_never(struct grid *grid, const struct shape *shape, uint32_t site,
+                       const struct verdict *is, struct plan_candidate *out)
 {
     memset(out, 0, sizeof(*out));
     set_name(out->site, grid->fleet.sites[site].info.name);
+    if (is->code == VERDICT_POLICY) {
+        owners_say_bar(grid, shape, site, out->reason, sizeof(out->reason));
+        return;
+    }
     snprintf(out->reason, sizeof(out->reason), "does not fit: %s", verdict_name(is->code));
     if (is->needed)
         snprintf(out->reason, sizeof(out->reason),
@@ -101,6 +109,7 @@ int grid_plan(struct grid *grid, const struct job_request *request, const char *
     terms_of_request(request, &terms);
     objective = terms.objective;
     rates_plan_begin(grid, tenant, request, &own, &asked);
+    owners_fill(grid, tenant ? tenant : "", &terms, &asked);
     number = shapes_get(&grid->shapes, &asked);
     shape = shapes_at(&grid->shapes, number);
     candidates = shape_candidates(shape, &grid->fleet, &objective, &found);
@@ -122,7 +131,7 @@ int grid_plan(struct grid *grid, const struct job_request *request, const char *
         struct verdict is = explain_shape(shape, &grid->fleet, i);
 
         if (is.code != VERDICT_BUSY)
-            fill_never(grid, i, &is, &candidates_out[count++]);
+            fill_never(grid, shape, i, &is, &candidates_out[count++]);
     }
     *count_out = count;
     rates_plan_end(grid, &own, shape);

@@ -31,6 +31,7 @@
 #include "grid/power.h"
 #include "sched/mem.h"
 #include "sched/order.h"
+#include "sched/owner.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -237,7 +238,8 @@ static bool choose(struct search *search, struct choice *best)
         const struct fleet_site *site = &grid->fleet.sites[candidates[i].site];
         struct choice choice = { 0 };
 
-        if (!site->reachable || site->power.is_capped)
+        if (!site->reachable || site->power.is_capped ||
+            !owner_is_open(&grid->fleet, search->shape, candidates[i].site))
             continue; /* who would stop them; and it may be power that is short there */
         if (try_candidate(search, &candidates[i], &choice) &&
             (!found || is_better(&choice, best))) {

@@ -6,6 +6,7 @@
 #include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
+#include "sched/owner.h"
 #include "sched/topology.h"
 
 #include <inttypes.h>
@@ -111,10 +112,17 @@ static void break_promise(struct grid *grid, struct promise *promise, enum promi
     promise_clear(promise, &grid->fleet);
 }
 
-/* Are its nodes still in one domain, where the job asks for that? Their labels may have changed. */
+/* Are its nodes still in one domain, where the job asks for that? Their labels may have changed, as
+ * may what the site's owner lets in. */
 static bool is_together(const struct grid *grid, const struct promise *promise)
 {
     const struct grant *plan = promise->plan;
+    const struct shape *shape = job_shape(grid, grid_job(grid, promise->job_id));
+
+    if (!owner_lets(&grid->fleet, shape, plan->site) ||
+        (promise->start_ms > grid->now_ms &&
+         owner_next_start(&grid->fleet, shape, plan->site, promise->start_ms) != promise->start_ms))
+        return false;
 
     return topology_holds(job_shape(grid, grid_job(grid, promise->job_id)),
                           &grid->fleet.sites[plan->site], plan->parts, plan->parts_count);

@@ -1,6 +1,7 @@
 /* A snapshot read back. It may be damaged or made up: every number is checked before it is used,
  * and what was read must hold the grid's invariants. */
 #include "grid/fields.h"
+#include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/power.h"
 #include "grid/rates.h"
@@ -106,7 +107,7 @@ static void read_head(struct reader *reader)
     reader->version = take(reader, SNAPSHOT_VERSION);
     if (reader->version == 0)
         reader->failed = true;
-    grid->now_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
+    grid->now_ms = grid->fleet.now_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
     grid->next_id = take(reader, UINT64_MAX / 2);
     reader->first_id = take(reader, grid->next_id);
     grid->wants_pass = take(reader, 1);
@@ -260,6 +261,18 @@ static void read_arrays(struct reader *reader)
 
 /* --- jobs ------------------------------------------------------------------------------------- */
 
+static void read_access(struct reader *reader, struct request_access *access)
+{
+    const char *tenant = take_text(reader, MODEL_NAME_BYTES - 1);
+
+    memcpy(access->tenant, tenant, strlen(tenant));
+    access->job_class = (uint32_t)take(reader, CLASS_COUNT - 1);
+    access->span_ms = take_signed(reader, -1, DURATION_MS_MAX);
+    access->refused_count = (uint32_t)take(reader, REQUEST_REFUSED_MAX);
+    for (uint32_t i = 0; i < access->refused_count; i++)
+        access->refused[i] = (uint32_t)take(reader, GRID_SITES_MAX - 1);
+}
+
 static uint32_t read_shape(struct reader *reader)
 {
     struct grid *grid = reader->grid;
@@ -275,6 +288,8 @@ static uint32_t read_shape(struct reader *reader)
     take_struct(reader, &fields_of_shape, &request->shape);
     if (reader->version >= 4)
         request->shape.work = (uint32_t)take(reader, grid->work.names.live_count);
+    if (reader->version >= 13)
+        read_access(reader, &request->shape.access);
     if (!reader->failed && request_check(request, NULL) < 0)
         reader->failed = true;
     return reader->failed ? 0
@@ -858,6 +873,8 @@ static void read_all(struct reader *reader)
     if (!reader->failed && reader->version >= 5 && power_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
     if (!reader->failed && reader->version >= 7 && packing_take(reader->grid, &reader->in) < 0)
+        reader->failed = true;
+    if (!reader->failed && reader->version >= 13 && owners_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
     if (!reader->failed && reader->version == 9)
         take(reader, reader->grid->next_id); /* the one that had a promise: it has another */

@@ -1,6 +1,7 @@
 #include "grid/snapshot.h"
 
 #include "grid/fields.h"
+#include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/power.h"
 #include "grid/rates.h"
@@ -219,6 +220,16 @@ static void put_promises(const struct grid *grid, struct buf *out)
     }
 }
 
+static void put_access(struct buf *out, const struct request_access *access)
+{
+    put_text(out, access->tenant);
+    put_u64(out, access->job_class);
+    put_i64(out, access->span_ms);
+    put_u64(out, access->refused_count);
+    for (uint32_t i = 0; i < access->refused_count; i++)
+        put_u64(out, access->refused[i]);
+}
+
 static void put_refs(struct writer *writer, const struct job *job)
 {
     const struct grid *grid = writer->grid;
@@ -229,6 +240,7 @@ static void put_refs(struct writer *writer, const struct job *job)
         shape_to_request(job_shape(grid, job), shape);
         put_struct(writer->out, &fields_of_shape, shape);
         put_u64(writer->out, shape->work);
+        put_access(writer->out, &shape->access);
         free(shape);
     }
     if (mention(writer, &writer->terms, job->terms))
@@ -464,6 +476,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     put_forgotten(grid, out);
     power_put(grid, out);
     packing_put(grid, out);
+    owners_put(grid, out);
     put_promises(grid, out);
     rhythm_put(grid, out);
     free(writer.strings.places);

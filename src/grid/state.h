@@ -10,6 +10,7 @@
  * yield.c     attempts that make way for something else                 shares.c   whose turn it is
  * budget.c    what tenants may still spend                              preempt.c  who makes way
  * saved.c     checkpoints that the network holds
+ * owners.c    what owners let in
  * snapshot.c  to bytes and back                                         invariants.c */
 #pragma once
 
@@ -223,6 +224,8 @@ struct grid {
     uint64_t *cut_jobs;                /* held by a cut, in no order that means anything */
     uint32_t cut_jobs_count, cut_jobs_cap;
 
+    uint32_t owners_ask;    /* what some owner wants to know of who comes: owners.c */
+    int64_t owners_next_ms; /* when some site's hours begin or are about to end */
     struct grid_counts counts;
     bool wants_pass;
 

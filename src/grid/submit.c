@@ -1,3 +1,4 @@
+#include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/rates.h"
 #include "grid/state.h"
@@ -42,6 +43,13 @@ static int check_shape(const struct request_shape *shape, struct err *err)
         if (shape->needs[i].metric >= METRIC_COUNT || shape->needs[i].least_milli < 0 ||
             shape->needs[i].least_milli > FIGURE_MAX)
             return err_field(err, -EINVAL, "resources.needs", "need %u is out of range", i);
+    if (!memchr(shape->access.image, '\0', sizeof(shape->access.image)))
+        return err_field(err, -EINVAL, "image", "image is not well described");
+    if (shape->access.labels_count > REQUEST_LABELS_MAX)
+        return err_field(err, -EINVAL, "data", "data: more than %u labels", REQUEST_LABELS_MAX);
+    for (uint32_t i = 0; i < shape->access.labels_count; i++)
+        if (!memchr(shape->access.labels[i], '\0', MODEL_NAME_BYTES) || !shape->access.labels[i][0])
+            return err_field(err, -EINVAL, "data", "data: label %u has no good name", i);
     for (uint32_t i = 0; i < shape->places_count; i++)
         if (shape->places[i].kind > PLACE_REGION || shape->places[i].deny > 1 ||
             !memchr(shape->places[i].name, '\0', MODEL_NAME_BYTES))
@@ -359,6 +367,12 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
         shapes_unref(&grid->shapes, number);
     }
     shape = rates_told(grid, submit->tenant, &submit->request, &with_work);
+    if (owners_ask(grid)) {
+        if (shape != &with_work)
+            with_work = *shape;
+        owners_fill(grid, submit->tenant, &terms, &with_work);
+        shape = &with_work;
+    }
     if (!submit->elements_count) {
         add_job(grid, submit, result->job_id, NULL, 0, shape, &terms);
         return;

@@ -1,3 +1,4 @@
+#include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -259,11 +260,14 @@ void tariffs_set_rates(struct grid *grid, uint32_t site)
     struct fleet_power now = grid->fleet.sites[site].power;
     struct site_power *power = power_of(grid, site);
     int64_t slot = power->has_series ? tariff_slot_of(&power->facts, grid->now_ms) : 0, cap;
+    int64_t owner_cap = owners_cap_watts(grid, site);
 
     now.has_rates = true;
     now.price_micro_per_kwh = price_at(grid, site, power, slot);
     now.carbon_mg_per_kwh = carbon_at(grid, site, power, slot);
     cap = first_known(fact(power, TARIFF_CAP, slot), power->constant.cap, -1);
+    if (cap < 0 || (owner_cap >= 0 && owner_cap < cap))
+        cap = owner_cap;
     power->cap_mw = cap < 0 ? -1 : cap * 1000;
     fleet_set_power(&grid->fleet, site, &now);
 }

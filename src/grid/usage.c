@@ -20,7 +20,9 @@ static __int128 scaled(__int128 value, int64_t price, int64_t scale)
 struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
                             const struct usage *reported)
 {
-    const struct site_tariff *tariff = &grid->fleet.sites[grant->site].info.tariff;
+    const struct fleet_site *site = &grid->fleet.sites[grant->site];
+    const struct site_tariff *tariff = &site->info.tariff;
+    int64_t cpu_price = fleet_cpu_price(site), device_price = fleet_device_price(site);
     int64_t wall_ms = grid->now_ms - grant->granted_ms;
     __int128 cpu_ms = (__int128)grant->cpus * wall_ms;
     __int128 device_ms = (__int128)grant->devices_milli * wall_ms;
@@ -38,15 +40,13 @@ struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
     /* 1 kWh = 3.6e9 mJ; g/1000 per kWh = 1000 ug per kWh. */
     usage.carbon_ug = fit_64(scaled(usage.energy_mj, tariff->carbon_g_per_kwh_milli, 3600000));
     usage.price_micro =
-        fit_64(scaled(cpu_ms, tariff->cpu_price_micro_per_hour, 3600000) +
-               scaled(device_ms, tariff->device_price_micro_per_hour, 3600000000LL) +
+        fit_64(scaled(cpu_ms, cpu_price, 3600000) + scaled(device_ms, device_price, 3600000000LL) +
                scaled(usage.energy_mj, tariff->power_price_micro_per_kwh, 3600000000LL));
     if (grid->powers_count && tariffs_cost(grid, grant->site, grant->granted_ms, grid->now_ms,
                                            usage.energy_mj, &power_price, &carbon)) {
         usage.carbon_ug = carbon;
-        usage.price_micro = fit_64(
-            scaled(cpu_ms, tariff->cpu_price_micro_per_hour, 3600000) +
-            scaled(device_ms, tariff->device_price_micro_per_hour, 3600000000LL) + power_price);
+        usage.price_micro = fit_64(scaled(cpu_ms, cpu_price, 3600000) +
+                                   scaled(device_ms, device_price, 3600000000LL) + power_price);
     }
     return usage;
 }

@@ -191,6 +191,7 @@ int64_t grid_next_timer_ms(const struct grid *grid)
     /* The first may no longer matter: then a tick comes for nothing and sweeps it. */
     int64_t next_ms = grid->powers_count ? grid->power_next_ms : INT64_MAX;
 
+    next_ms = MIN(next_ms, grid->owners_next_ms);
     if (grid->preempt_next_ms)
         next_ms = MIN(next_ms, grid->preempt_next_ms);
     return grid->timers_count ? MIN(grid->timers[0].time_ms, next_ms) : next_ms;

@@ -1,5 +1,6 @@
 /* Why a job is where it is, in one line that a person can act on. */
 #include "grid/rates.h"
+#include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/state.h"
 #include "model/chip.h"
@@ -328,6 +329,10 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
     struct verdict is = explain_shape(shape, &grid->fleet, EXPLAIN_ALL_SITES);
     char held[32], most[32];
 
+    if (is.code == VERDICT_POLICY) {
+        owners_why_barred(grid, job, is.site, why);
+        return;
+    }
     if (is.code != VERDICT_BUSY) {
         why_never(grid, shape, &is, why);
         return;
@@ -364,7 +369,7 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
         if (grid->wants_pass &&
             fit_find(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW, &grid->fit))
             say(why, "pass", "starts with the next scheduling pass");
-        else if (!power_why_queued(grid, job, why))
+        else if (!power_why_queued(grid, job, why) && !owners_why_hours(grid, job, why))
             why_busy(grid, job, why);
         break;
     }

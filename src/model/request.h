@@ -14,7 +14,10 @@
 #define REQUEST_PLACES_MAX 16u /* owners, sites, regions in allow and deny, each */
 #define REQUEST_DEPS_MAX 64u
 #define REQUEST_RETRY_CODES_MAX 16u
-#define MODEL_NAME_BYTES 64u /* names of jobs, tenants, sites, chips: NUL included */
+#define REQUEST_LABELS_MAX 8u /* of the data that a job works on */
+#define REQUEST_IMAGE_BYTES 128u
+#define REQUEST_REFUSED_MAX 4u /* sites that refused a job and are not asked again */
+#define MODEL_NAME_BYTES 64u   /* names of jobs, tenants, sites, chips: NUL included */
 
 enum job_class { CLASS_LOW, CLASS_NORMAL, CLASS_HIGH, CLASS_URGENT, CLASS_COUNT };
 enum objective_kind {
@@ -73,6 +76,19 @@ struct request_place {
     char name[MODEL_NAME_BYTES];
 };
 
+/* What the owner of a site may ask about who comes (site_policy.h). */
+struct request_access {
+    char image[REQUEST_IMAGE_BYTES]; /* "" = the site's own system; a longer one is cut */
+    uint32_t labels_count;
+    char labels[REQUEST_LABELS_MAX][MODEL_NAME_BYTES]; /* of the data it works on */
+    /* Put in by the grid, and only while some owner asks. */
+    char tenant[MODEL_NAME_BYTES]; /* "" = nobody asks */
+    uint32_t job_class;
+    int64_t span_ms; /* it must be open for so long; 0 = nobody asks, -1 = nobody knows how long */
+    uint32_t refused_count;
+    uint32_t refused[REQUEST_REFUSED_MAX]; /* the grid's numbers of sites */
+};
+
 /* The fixed part: what makes two jobs interchangeable for placement. */
 struct request_shape {
     uint32_t tasks;          /* 1 .. REQUEST_TASKS_MAX, all started together */
@@ -94,6 +110,7 @@ struct request_shape {
     char chips[REQUEST_CHIPS_MAX][MODEL_NAME_BYTES];
     struct request_need needs[REQUEST_NEEDS_MAX];
     struct request_place places[REQUEST_PLACES_MAX];
+    struct request_access access;
 };
 
 /* What a job says of its own work, so that the network knows its pace on each kind of chip. */

@@ -162,6 +162,8 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
                                                        : CHECKPOINT_NONE;
     if (spec->request.rpo_ms && !spec->checkpoint_path)
         return spec_refuse(reader, &root, -EINVAL, "rpo: expected checkpoint.path");
+    snprintf(spec->request.shape.access.image, REQUEST_IMAGE_BYTES, "%s",
+             spec->image ? spec->image : "");
     rc = spec_check_work(spec, reader);
     if (rc < 0)
         return rc;

@@ -87,6 +87,40 @@ void spec_print_chips(const void *source, struct buf *out)
         buf_add_char(out, ']');
 }
 
+int spec_read_labels(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
+                     void *target)
+{
+    struct request_access *access = &((struct job_spec *)target)->request.shape.access;
+    size_t count = json_array_size(value);
+
+    if (!json_is_array(value) || count == 0)
+        return spec_expected(reader, step, value, "a list of labels");
+    if (count > REQUEST_LABELS_MAX)
+        return spec_refuse(reader, step, -E2BIG, "more than %u labels", REQUEST_LABELS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        struct spec_step item = { .up = step, .index = i };
+        int rc =
+            read_model_name(reader, &item, json_array_get(value, i), "a label", access->labels[i]);
+
+        if (rc < 0)
+            return rc;
+    }
+    access->labels_count = (uint32_t)count;
+    return 0;
+}
+
+void spec_print_labels(const void *source, struct buf *out)
+{
+    const struct request_access *access = &((const struct job_spec *)source)->request.shape.access;
+
+    for (uint32_t i = 0; i < access->labels_count; i++) {
+        buf_add_char(out, i ? ',' : '[');
+        spec_print_text(access->labels[i], out);
+    }
+    if (access->labels_count)
+        buf_add_char(out, ']');
+}
+
 int spec_read_needs(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     void *target)
 {

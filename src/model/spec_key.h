@@ -134,6 +134,9 @@ void spec_print_decimal_milli(int64_t milli, struct buf *out);
 int spec_read_chips(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     void *target);
 void spec_print_chips(const void *source, struct buf *out);
+int spec_read_labels(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
+                     void *target);
+void spec_print_labels(const void *source, struct buf *out);
 int spec_read_needs(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     void *target);
 void spec_print_needs(const void *source, struct buf *out);

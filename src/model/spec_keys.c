@@ -261,6 +261,11 @@ static const struct spec_key job_keys[] = {
                 "\"$ref\":\"#/$defs/places\"},\"sites\":{\"$ref\":\"#/$defs/places\"},\"regions\":{"
                 "\"$ref\":\"#/$defs/places\"}}}",
       .help = "Owners, sites and regions it may (allow) and may not (deny) run at." },
+    { "data", KEY_CUSTOM, .read = spec_read_labels, .print = spec_print_labels,
+      .schema = "{\"type\":\"array\",\"minItems\":1,\"maxItems\":8,\"items\":{\"$ref\":\"#/$defs/"
+                "name\"}}",
+      .help = "Labels of the data it works on: owners say which may come to their sites, and which "
+              "may leave." },
     { "topology", KEY_OBJECT, .table = &topology_table,
       .help = "How the nodes of its gang should lie to each other." },
     { "work", KEY_OBJECT, .table = &work_table,

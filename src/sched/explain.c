@@ -1,11 +1,14 @@
 #include "sched/explain.h"
 
+#include "sched/owner.h"
+
 const char *verdict_name(enum verdict_code code)
 {
     static const char *const names[] = {
         [VERDICT_BUSY] = "busy",
         [VERDICT_NO_SITE] = "no_site",
         [VERDICT_PLACE] = "where",
+        [VERDICT_POLICY] = "policy",
         [VERDICT_CHIP] = "chip",
         [VERDICT_NEED] = "need",
         [VERDICT_DEVICE_MEMORY] = "device_memory",
@@ -142,20 +145,19 @@ static struct verdict of_devices(const struct survey *survey, const struct shape
     return (struct verdict){ .code = VERDICT_BUSY };
 }
 
-struct verdict explain_shape(struct shape *shape, const struct fleet *fleet, uint32_t only_site)
+/* Of what would do when empty; a place that owners bar counts when `bars_count_not`. */
+static struct verdict explain_empty(const struct shape *shape, const struct fleet *fleet,
+                                    uint32_t only_site, bool bars_count_not, struct survey *out)
 {
-    const struct objective any = { .kind = OBJECTIVE_FASTEST };
     struct verdict is = { .code = VERDICT_BUSY };
-    const struct candidate *list;
     struct survey survey = { 0 };
-    uint32_t count;
 
-    if (!fleet->sites_count)
-        return (struct verdict){ .code = VERDICT_NO_SITE };
     for (uint32_t i = 0; i < fleet->sites_count; i++)
         if ((only_site == EXPLAIN_ALL_SITES || only_site == i) &&
-            shape_allows_site(shape, &fleet->sites[i].info))
+            shape_allows_site(shape, &fleet->sites[i].info) &&
+            (bars_count_not || owner_lets(fleet, shape, i)))
             survey_site(&survey, shape, fleet, i);
+    *out = survey;
     if (!survey.sites_allowed)
         return (struct verdict){ .code = VERDICT_PLACE };
     if (shape->devices_milli)
@@ -174,6 +176,38 @@ struct verdict explain_shape(struct shape *shape, const struct fleet *fleet, uin
         return verdict(VERDICT_GANG, shape->tasks, &survey.tasks);
     if (shape->within_hard && survey.domain.value < shape->tasks)
         return verdict(VERDICT_TOPOLOGY, shape->tasks, &survey.domain);
+    return is;
+}
+
+/* A site that would do, were its owner to let it in; -1 = none. */
+static int find_barred(const struct shape *shape, const struct fleet *fleet, uint32_t only_site)
+{
+    struct survey survey;
+
+    for (uint32_t i = 0; i < fleet->sites_count; i++)
+        if ((only_site == EXPLAIN_ALL_SITES || only_site == i) && !owner_lets(fleet, shape, i) &&
+            explain_empty(shape, fleet, i, true, &survey).code == VERDICT_BUSY)
+            return (int)i;
+    return -1;
+}
+
+struct verdict explain_shape(struct shape *shape, const struct fleet *fleet, uint32_t only_site)
+{
+    const struct objective any = { .kind = OBJECTIVE_FASTEST };
+    const struct candidate *list;
+    struct survey survey;
+    struct verdict is;
+    uint32_t count;
+    int barred;
+
+    if (!fleet->sites_count)
+        return (struct verdict){ .code = VERDICT_NO_SITE };
+    is = explain_empty(shape, fleet, only_site, false, &survey);
+    if (is.code != VERDICT_BUSY) {
+        barred = find_barred(shape, fleet, only_site);
+        return barred < 0 ? is
+                          : (struct verdict){ .code = VERDICT_POLICY, .site = (uint32_t)barred };
+    }
     list = shape_candidates(shape, fleet, &any, &count);
     for (uint32_t k = 0; k < count; k++)
         if (only_site == EXPLAIN_ALL_SITES || list[k].site == only_site)

@@ -7,6 +7,7 @@ enum verdict_code {
     VERDICT_BUSY,    /* it would fit if less ran */
     VERDICT_NO_SITE, /* nothing has joined */
     VERDICT_PLACE,   /* `where` leaves no site */
+    VERDICT_POLICY,  /* the owner of the site that would do does not let it in: owner_bar */
     VERDICT_CHIP,    /* no device, or none of the kinds listed */
     VERDICT_NEED,    /* `metric`: the best device has `most`, `needed` are asked */
     VERDICT_DEVICE_MEMORY,

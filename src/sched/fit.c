@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "sched/mem.h"
+#include "sched/owner.h"
 #include "sched/packer.h"
 
 #include <stdlib.h>
@@ -563,7 +564,8 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
     fit->site = site;
     fit->chip = chip;
     fit->parts_count = fit->share_room = 0;
-    if (has_too_few_devices(shape, at, when) || !fit_has_power(shape, at, chip))
+    if (has_too_few_devices(shape, at, when) || !fit_has_power(shape, at, chip) ||
+        !owner_is_open(fleet, shape, site))
         return false;
     if (shape->within || shape->spread)
         return topology_fit(shape, fleet, site, chip, when, fit);

@@ -1,6 +1,7 @@
 #include "sched/fleet.h"
 
 #include "sched/mem.h"
+#include "sched/owner.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,6 +23,7 @@ void fleet_fini(struct fleet *fleet)
         room_fini(&site->room);
         domains_fini(&site->domains);
         ends_fini(&site->ends);
+        free(site->policy);
         free(site->nodes);
         free(site->chips);
         free(site->info.nodes);
@@ -434,6 +436,9 @@ uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
 
 void fleet_index_site(struct fleet *fleet, uint32_t site)
 {
+    if (fleet->sites[site].has_limits || fleet->sites[site].was_trimmed)
+        fleet_trim_nodes(&fleet->sites[site]);
+    fleet->sites[site].was_trimmed = fleet->sites[site].has_limits;
     room_build(&fleet->sites[site].room, &fleet->sites[site]);
     domains_build(&fleet->sites[site].domains, &fleet->sites[site]);
     fleet->sites[site].room_version++;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "model/inventory.h"
+#include "model/site_policy.h"
 #include "sched/ends.h"
 #include "sched/figures.h"
 #include "sched/room.h"
@@ -21,6 +22,7 @@ struct fleet_device {
     uint16_t chip; /* index in the site's chips */
     uint16_t used_milli;
     bool healthy, cordoned;
+    bool over;     /* its site is limited to fewer */
     uint32_t type; /* see room.c */
 };
 
@@ -91,6 +93,9 @@ struct fleet_site {
     bool reachable;
     uint64_t session;
     struct fleet_power power;
+    struct site_policy *policy; /* the owner's; NULL = none. See owner.h */
+    struct site_limits limits;  /* an operator's, when limits_told */
+    bool limits_told, has_limits, was_trimmed;
 };
 
 /* A grant: what one attempt holds. Owned by who made it (fit_grant), listed by the fleet while
@@ -133,6 +138,8 @@ struct fleet {
     bool is_overpromised;  /* a limit went below zero: somebody should look */
     struct packer *packer; /* chooses among nodes by expected fill; NULL = the least left over */
     const struct work_book *work; /* how fast what is known to run runs; NULL = nobody asks */
+    int64_t now_ms;               /* the grid's clock: for what hours let in */
+    uint32_t policies_count;      /* sites with one */
 };
 
 void fleet_fini(struct fleet *fleet);
@@ -176,13 +183,28 @@ void grant_destroy(struct grant *grant);
 struct grant *grant_create(uint32_t parts_count, uint32_t devices_count,
                            struct grant_device **devices_out);
 
+/* What a CPU or a device costs for an hour: the tariff, and not below the owner's floor. */
+static inline int64_t fleet_cpu_price(const struct fleet_site *site)
+{
+    int64_t price = site->info.tariff.cpu_price_micro_per_hour;
+
+    return site->policy && site->policy->cpu_hour_micro > price ? site->policy->cpu_hour_micro
+                                                                : price;
+}
+static inline int64_t fleet_device_price(const struct fleet_site *site)
+{
+    int64_t price = site->info.tariff.device_price_micro_per_hour;
+
+    return site->policy && site->policy->device_hour_micro > price ? site->policy->device_hour_micro
+                                                                   : price;
+}
 static inline int64_t node_cpus_free(const struct fleet_node *node)
 {
     return (int64_t)node->cpus - node->cpus_used;
 }
 static inline bool device_is_usable(const struct fleet_device *device)
 {
-    return device->healthy && !device->cordoned;
+    return device->healthy && !device->cordoned && !device->over;
 }
 static inline bool node_is_open(const struct fleet_node *node)
 {

@@ -1,6 +1,7 @@
 #include "sched/reserve.h"
 
 #include "sched/mem.h"
+#include "sched/owner.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,23 +49,27 @@ static void undo(struct reserve *reserve, struct fleet_site *site)
 }
 
 /* Release grants of the site in the order of their ends until the gang fits, whatever is promised:
- * when that is. -1: never; or, with `before_ms` >= 0, not before that. The fleet is left as it then
- * is, for undo. With enough room for each task there is a place (fit.h), but for the limit on
- * parts: that is asked only then. */
+ * when that is, or when the site's hours let it in next. -1: never; or, with `before_ms` >= 0, not
+ * before that. The fleet is left as it then is, for undo. With enough room for each task there is a
+ * place (fit.h), but for the limit on parts: that is asked only then. */
 static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
                          uint32_t site, uint16_t chip, int64_t before_ms, struct fit *fit,
                          int64_t now_ms)
 {
     struct fleet_site *at = &fleet->sites[site];
     uint64_t sum = fit_count(shape, fleet, site, chip);
-    int64_t start_ms = now_ms, end_ms;
+    int64_t start_ms = now_ms, end_ms, open_ms;
     const struct grant *grant;
 
     ends_walk_begin(&reserve->walk, &at->ends, now_ms);
     for (;;) {
-        if (sum >= shape->tasks && ((shape->tasks <= GRANT_PARTS_MAX && !shape->within_hard) ||
-                                    fit_candidate_plainly(shape, fleet, site, chip, FIT_NOW, fit)))
-            return start_ms;
+        if (sum >= shape->tasks &&
+            ((shape->tasks <= GRANT_PARTS_MAX && !shape->within_hard) ||
+             fit_candidate_plainly(shape, fleet, site, chip, FIT_NOW, fit))) {
+            open_ms =
+                start_ms < INT64_MAX ? owner_next_start(fleet, shape, site, start_ms) : INT64_MAX;
+            return open_ms > start_ms && before_ms >= 0 && open_ms >= before_ms ? -1 : open_ms;
+        }
         grant = ends_walk_next(&reserve->walk, &end_ms);
         if (!grant || (before_ms >= 0 && end_ms >= before_ms))
             return -1;
@@ -143,6 +148,20 @@ static uint64_t count_limited_off(const struct shape *shape, const struct fleet_
     return off;
 }
 
+/* When something changes next: a promise begins or ends, a grant ends, the site's hours begin; -1 =
+ * no more. */
+static int64_t next_time(const struct reserve *reserve, int64_t end_ms, int64_t open_ms)
+{
+    int64_t next_ms = end_ms;
+
+    if (reserve->marks_next < reserve->marks_count &&
+        (next_ms < 0 || reserve->marks[reserve->marks_next].time_ms <= next_ms))
+        next_ms = reserve->marks[reserve->marks_next].time_ms;
+    if (open_ms >= 0 && open_ms < INT64_MAX && (next_ms < 0 || open_ms < next_ms))
+        next_ms = open_ms;
+    return next_ms;
+}
+
 /* As run_ahead, but the gang must fit for as long as it may run, beside what is promised: so
  * promises are taken and given back on the way. What it then fits is in `fit`; the fleet and its
  * window are left as they then are. INT64_MAX = not known. */
@@ -152,7 +171,7 @@ static int64_t run_beside(struct reserve *reserve, const struct shape *shape, st
 {
     struct fleet_site *at = &fleet->sites[site];
     uint64_t sum = fit_count(shape, fleet, site, chip);
-    int64_t time_ms = ask->now_ms, end_ms = INT64_MAX;
+    int64_t time_ms = ask->now_ms, end_ms = INT64_MAX, open_ms;
     const struct grant *grant;
 
     list_marks(reserve, fleet, site, ask->now_ms);
@@ -163,15 +182,13 @@ static int64_t run_beside(struct reserve *reserve, const struct shape *shape, st
         fleet->window = (struct fleet_window){
             time_ms, ask->span_ms < INT64_MAX - time_ms ? time_ms + ask->span_ms : INT64_MAX, false
         };
-        if (sum >= shape->tasks && sum - count_limited_off(shape, at, chip) >= shape->tasks &&
+        open_ms = owner_next_start(fleet, shape, site, time_ms);
+        if (open_ms == time_ms && sum >= shape->tasks &&
+            sum - count_limited_off(shape, at, chip) >= shape->tasks &&
             fit_candidate_plainly(shape, fleet, site, chip, FIT_LIMITED, fit))
             return time_ms;
-        if (reserve->marks_next < reserve->marks_count &&
-            (!grant || reserve->marks[reserve->marks_next].time_ms <= end_ms))
-            time_ms = reserve->marks[reserve->marks_next].time_ms;
-        else if (grant)
-            time_ms = end_ms;
-        else
+        time_ms = next_time(reserve, grant ? end_ms : -1, open_ms > time_ms ? open_ms : -1);
+        if (time_ms < 0)
             return -1;
         if (ask->before_ms >= 0 && time_ms >= ask->before_ms)
             return -1;

@@ -2,11 +2,14 @@
 
 #include "sched/fit.h"
 #include "sched/mem.h"
+#include "sched/owner.h"
 
 #include <assert.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const struct request_access no_access;
 
 #define HEAD_BYTES offsetof(struct request_shape, chips)
 
@@ -23,10 +26,13 @@ void shapes_fini(struct shapes *shapes)
 /* Only what is used, and no byte behind a name's end: equal askings have equal bytes. */
 static uint32_t pack(const struct request_shape *request, char *out)
 {
+    uint32_t has_access;
     char *at = out;
 
     memcpy(at, request, HEAD_BYTES);
-    memset(at + offsetof(struct request_shape, reserved), 0, sizeof(request->reserved));
+    /* Whether what owners ask follows: most have nothing of it. */
+    has_access = memcmp(&request->access, &no_access, sizeof(no_access)) != 0;
+    memcpy(at + offsetof(struct request_shape, reserved), &has_access, sizeof(has_access));
     at += HEAD_BYTES;
     memset(at, 0, (size_t)request->chips_count * MODEL_NAME_BYTES);
     for (uint32_t i = 0; i < request->chips_count; i++, at += MODEL_NAME_BYTES)
@@ -45,6 +51,10 @@ static uint32_t pack(const struct request_shape *request, char *out)
         place->deny = request->places[i].deny;
         memcpy(place->name, request->places[i].name,
                strnlen(request->places[i].name, MODEL_NAME_BYTES - 1));
+    }
+    if (has_access) {
+        memcpy(at, &request->access, sizeof(request->access));
+        at += sizeof(request->access);
     }
     return (uint32_t)(at - out);
 }
@@ -82,6 +92,8 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
     };
     shape->needs = (const void *)(shape->chips + shape->chips_count);
     shape->places = (const void *)(shape->needs + shape->needs_count);
+    if (kept->reserved)
+        shape->access = (const void *)(shape->places + shape->places_count);
     shape->ask_version = shape->candidates_version = shape->no_fit_version = shape->no_fit_limited =
         UINT64_MAX;
     return number;
@@ -124,6 +136,7 @@ void shape_to_request(const struct shape *shape, struct request_shape *out)
     memcpy(out->chips, shape->chips, shape->chips_count * sizeof(out->chips[0]));
     memcpy(out->needs, shape->needs, shape->needs_count * sizeof(out->needs[0]));
     memcpy(out->places, shape->places, shape->places_count * sizeof(out->places[0]));
+    out->access = shape->access ? *shape->access : no_access;
 }
 
 /* --- what a place must meet ----------------------------------------------------------------- */
@@ -213,8 +226,8 @@ static void set_costs(struct candidate *candidate, const struct shape *shape,
     if (node && node->cpus && node->cpu_load_watts > 0)
         watts_milli += (__int128)node->cpu_load_watts * 1000 * shape->cpus / node->cpus;
     candidate->watts_milli = (int64_t)watts_milli;
-    money = (__int128)tariff->cpu_price_micro_per_hour * shape->cpus +
-            (__int128)tariff->device_price_micro_per_hour * shape->devices_milli / 1000 +
+    money = (__int128)fleet_cpu_price(site) * shape->cpus +
+            (__int128)fleet_device_price(site) * shape->devices_milli / 1000 +
             watts_milli * price / 1000000;
     candidate->price_micro = money > INT64_MAX ? INT64_MAX : (int64_t)money;
     /* mW for an hour = 1e-6 kWh; g/1000 per kWh = 1000 ug: ug = mW * milligrams per kWh / 1000 */
@@ -275,7 +288,8 @@ static void find_candidates(struct shape *shape, const struct fleet *fleet)
     for (uint32_t i = 0; i < fleet->sites_count; i++) {
         const struct fleet_site *site = &fleet->sites[i];
 
-        if (!site->reachable || !shape_allows_site(shape, &site->info))
+        if (!site->reachable || !shape_allows_site(shape, &site->info) ||
+            !owner_lets(fleet, shape, i))
             continue;
         if (!shape->devices_milli)
             add_candidate(shape, fleet, i, FLEET_NO_CHIP, &cap);

@@ -53,6 +53,7 @@ struct shape {
     const char (*chips)[MODEL_NAME_BYTES]; /* inside the interned bytes */
     const struct request_need *needs;
     const struct request_place *places;
+    const struct request_access *access; /* NULL = nothing that an owner might ask */
     /* What is known, and of which fleet; remade when that has changed. */
     struct candidate *candidates; /* those with room for the whole gang when empty, best first */
     uint32_t candidates_count;

@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "model/inventory.h"
+#include "model/site_policy.h"
 #include "model/usage.h"
 
 #define WIRE_LINE_BYTES_MAX (4u << 20)
@@ -97,6 +98,7 @@ struct wire_report {
     struct wire_attempt_id attempt;
     /* hello, inventory */
     struct site_info site;
+    const struct site_policy *policy; /* its owner's; NULL = not told (an older agent) */
     char version[32];
     uint64_t incarnation; /* grows with each start of the agent */
     uint32_t attempts_count;

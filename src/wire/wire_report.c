@@ -80,6 +80,17 @@ static int print_site(const struct site_info *site, struct buf *out)
     return buf_add_text(out, text);
 }
 
+static int print_policy(const struct site_policy *policy, struct buf *out)
+{
+    CLEANUP(wire_json_freep) json_t *json = site_policy_to_json(policy);
+    CLEANUP(freep) char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+
+    if (!text)
+        return -ENOMEM;
+    buf_add_text(out, ",\"policy\":");
+    return buf_add_text(out, text);
+}
+
 static int print_data(const struct wire_report *report, struct buf *out)
 {
     size_t len = BASE64_ENCODE_RAW_LENGTH((size_t)report->data_len);
@@ -110,6 +121,8 @@ int wire_report_print(const struct wire_report *report, struct buf *out)
         rc = print_usage(&report->usage, out);
     if (rc == 0 && has_site(report->type))
         rc = print_site(&report->site, out);
+    if (rc == 0 && has_site(report->type) && report->policy)
+        rc = print_policy(report->policy, out);
     if (rc == 0 && report->type == REPORT_HELLO)
         rc = wire_print_attempts(out, report->attempts, report->attempts_count);
     if (rc == 0 && report->type == REPORT_LOG)
@@ -159,6 +172,21 @@ static int parse_data(const json_t *json, struct arena *arena, struct wire_repor
     return 0;
 }
 
+static int parse_policy(const json_t *json, struct arena *arena, struct wire_report *report,
+                        struct err *err)
+{
+    struct site_policy *policy = json ? arena_alloc(arena, 1, sizeof(*policy)) : NULL;
+    int rc;
+
+    if (!json)
+        return 0;
+    if (!policy)
+        return err_set(err, -ENOMEM, "policy: out of memory");
+    rc = site_policy_parse_json(json, policy, err);
+    report->policy = policy;
+    return rc < 0 ? err_prefix(err, -EBADMSG, "owner") : 0;
+}
+
 static int parse_site(const json_t *json, struct site_info *site, struct err *err)
 {
     int rc;
@@ -192,6 +220,8 @@ int wire_report_parse(const char *line, size_t len, struct arena *arena,
     if (rc == 0 && type == REPORT_LOG)
         rc = parse_data(json_object_get(root, "data"), arena, &report, err);
     /* Last, since only it allocates outside the arena. */
+    if (rc == 0 && has_site(type))
+        rc = parse_policy(json_object_get(root, "policy"), arena, &report, err);
     if (rc == 0 && has_site(type))
         rc = parse_site(json_object_get(root, "site"), &report.site, err);
     if (rc < 0)

@@ -127,13 +127,3 @@ is_gone() { ! connected "$1"; }
     "$MAINS" run --state "$STATE" --site lab2 -- true
 }
 
-@test "the owner's policy holds at the site" {
-    "$MAINS" down --state "$OTHER"
-    echo '{"policy": {"tenants": ["physics"]}}' >"$BATS_TEST_TMPDIR/site.json"
-    "$MAINS" join --state "$OTHER" --detach --sandbox-off --config "$BATS_TEST_TMPDIR/site.json"
-    wait_for 10 connected lab2
-    job=$("$MAINS" submit --state "$STATE" --site lab2 --json -- true | jq -r .id)
-    run "$MAINS" wait "$job" --state "$STATE"
-    [ "$status" -ne 0 ]
-    "$MAINS" show "$job" --state "$STATE" --json | jq -e '.reason | contains("refused by the owner")'
-}

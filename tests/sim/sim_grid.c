@@ -662,6 +662,29 @@ static void tell_power(struct sim *sim, const struct sim_site *site)
     apply(sim, &event);
 }
 
+static void tell_owner(struct sim *sim, const struct sim_site *site)
+{
+    struct event event = { 0 };
+    struct site_policy policy;
+
+    sim_load_site_policy(&event, &sim->rng, site->name, sim->now_ms, &policy);
+    event.time_ms = event_time(sim);
+    apply(sim, &event);
+}
+
+/* No policy, no limits. */
+static void calm_owner(struct sim *sim, const struct sim_site *site)
+{
+    struct event event = { .type = EVENT_SITE_POLICY, .time_ms = sim->now_ms };
+
+    event.site_policy.site = site->name;
+    event.site_policy.by = "op";
+    event.site_policy.limits = (struct site_limits){ -1, -1, -1, -1 };
+    apply(sim, &event);
+    event.site_policy.kind = POLICY_LIMITS;
+    apply(sim, &event);
+}
+
 /* No cut and no tariff that changes. */
 static void calm_power(struct sim *sim, const struct sim_site *site)
 {
@@ -704,8 +727,10 @@ static void random_step(struct sim *sim)
             simple(sim, EVENT_TICK);
     } else if (draw < 870) {
         cancel(sim, 1 + rng_below(&sim->rng, sim->next_id));
-    } else if (draw < 895) {
+    } else if (draw < 890) {
         tell_power(sim, site);
+    } else if (draw < 895) {
+        tell_owner(sim, site);
     } else if (draw < 910) {
         open_session(sim, site);
     } else if (draw < 920) {
@@ -773,6 +798,7 @@ static void heal(struct sim *sim)
         set_forgotten(sim, site, false);
         open_session(sim, site);
         calm_power(sim, site);
+        calm_owner(sim, site);
         for (uint32_t n = 0; n < site->nodes_count; n++)
             for (int32_t d = -1; d < (int32_t)SIM_DEVICES_MAX; d++) {
                 struct event event = { .type = EVENT_NODE_STATE, .time_ms = sim->now_ms };
@@ -822,9 +848,9 @@ static void run_quiet(struct sim *sim)
 
 static void check_rest(struct sim *sim)
 {
-    static const char *const stuck[] = { "busy",     "priority", "pass",     "parallel",
-                                         "quota",    "begin",    "starting", "running",
-                                         "stopping", "tariff",   "power",    "power_cut" };
+    static const char *const stuck[] = { "busy",  "priority",  "pass",    "parallel", "quota",
+                                         "begin", "starting",  "running", "stopping", "tariff",
+                                         "power", "power_cut", "hours" };
     struct job_view view;
 
     for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view);) {

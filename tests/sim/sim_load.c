@@ -17,6 +17,16 @@ static void choose_place(struct request_shape *shape, struct rng *rng)
                                          : "south");
 }
 
+static const char *const labels[] = { "public", "secret" };
+
+static void choose_data(struct request_access *access, struct rng *rng)
+{
+    if (rng_below(rng, 2))
+        snprintf(access->image, sizeof(access->image), "image-%u", (unsigned)rng_below(rng, 2));
+    else
+        strcpy(access->labels[access->labels_count++], labels[rng_below(rng, 2)]);
+}
+
 static void choose_shape(struct request_shape *shape, struct rng *rng)
 {
     uint64_t kind = rng_below(rng, 10);
@@ -50,6 +60,8 @@ static void choose_shape(struct request_shape *shape, struct rng *rng)
         shape->within_hard = shape->within && rng_below(rng, 2);
         shape->spread = rng_below(rng, 3) == 0;
     }
+    if (rng_below(rng, 8) == 0)
+        choose_data(&shape->access, rng);
     if (rng_below(rng, 40) == 0)
         shape->cpus = 64; /* fits nowhere */
 }
@@ -230,4 +242,63 @@ void sim_load_shed(struct event *event, struct rng *rng, const char *site)
         .by = "grid",
         .reason = "",
     };
+}
+
+/* Two of three tenants, some classes, hours of minutes from about now on. */
+static void choose_policy(struct site_policy *policy, struct rng *rng, int64_t now_ms)
+{
+    uint32_t minute = (uint32_t)(now_ms / 60000 + 4320) % POLICY_WEEK_MIN;
+
+    policy->tenants_told = rng_below(rng, 2);
+    for (uint32_t i = 0, out = (uint32_t)rng_below(rng, 4); policy->tenants_told && i < 3; i++)
+        if (i != out)
+            strcpy(policy->tenants[policy->tenants_count++], tenants[i]);
+    policy->classes_told = rng_below(rng, 3) == 0;
+    policy->classes = policy->classes_told ? (uint32_t)rng_below(rng, 1u << CLASS_COUNT) : 0;
+    policy->images_told = rng_below(rng, 3) == 0;
+    if (policy->images_told && rng_below(rng, 2))
+        strcpy(policy->images[policy->images_count++], rng_below(rng, 2) ? "*-1" : "image-0");
+    policy->come_told = rng_below(rng, 3) == 0;
+    if (policy->come_told && rng_below(rng, 2))
+        strcpy(policy->come[policy->come_count++], labels[0]);
+    policy->leave_told = rng_below(rng, 3) == 0;
+    if (policy->leave_told)
+        strcpy(policy->here[policy->here_count++], labels[rng_below(rng, 2)]);
+    policy->windows_count = rng_below(rng, 2) ? 0 : 1 + (uint32_t)rng_below(rng, 3);
+    for (uint32_t i = 0; i < policy->windows_count; i++) {
+        struct site_window *window = &policy->windows[i];
+
+        window->from_min =
+            (minute + POLICY_WEEK_MIN - 20 + (uint32_t)rng_below(rng, 40)) % POLICY_WEEK_MIN;
+        window->until_min = window->from_min + 1 + (uint32_t)rng_below(rng, 30);
+    }
+    policy->cpu_hour_micro = rng_below(rng, 3) ? 0 : (int64_t)rng_below(rng, 100000);
+    policy->cap_watts = rng_below(rng, 4) ? -1 : (int64_t)rng_below(rng, 1000);
+    if (rng_below(rng, 3) == 0) {
+        strcpy(policy->own_tenant, tenants[rng_below(rng, 3)]);
+        policy->own_ppm = 1 + (uint32_t)rng_below(rng, 1000000);
+    }
+}
+
+void sim_load_site_policy(struct event *event, struct rng *rng, const char *site, int64_t now_ms,
+                          struct site_policy *policy)
+{
+    event->type = EVENT_SITE_POLICY;
+    event->site_policy =
+        (struct event_site_policy){ .site = site, .limits = { -1, -1, -1, -1 }, .by = "op" };
+    site_policy_init(policy);
+    if (rng_below(rng, 3) == 0) {
+        event->site_policy.kind = POLICY_LIMITS;
+        if (rng_below(rng, 3))
+            event->site_policy.limits =
+                (struct site_limits){ rng_below(rng, 2) ? -1 : (int64_t)rng_below(rng, 10),
+                                      rng_below(rng, 2) ? -1 : (int64_t)rng_below(rng, 6),
+                                      rng_below(rng, 2) ? -1 : (int64_t)rng_below(rng, 10) << 29,
+                                      rng_below(rng, 3) ? -1 : (int64_t)rng_below(rng, 1000) };
+        return;
+    }
+    event->site_policy.policies_count = rng_below(rng, 4) != 0;
+    event->site_policy.policy = policy;
+    if (event->site_policy.policies_count)
+        choose_policy(policy, rng, now_ms);
 }

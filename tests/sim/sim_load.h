@@ -14,3 +14,7 @@ void sim_load_tariff(struct event *event, struct rng *rng, const char *site, int
 void sim_load_shed(struct event *event, struct rng *rng, const char *site);
 void sim_load_owner(struct event *event, struct rng *rng, uint32_t index); /* 0 .. 2 */
 void sim_load_policy(struct event *event, struct rng *rng);
+/* What the owner of the site lets in from now on, or an operator limits it to; `policy` is pointed
+ * to. */
+void sim_load_site_policy(struct event *event, struct rng *rng, const char *site, int64_t now_ms,
+                          struct site_policy *policy);

@@ -205,6 +205,32 @@ static void hear_usage(struct model *model, struct sim_truth *truth, const struc
     *holding = model->holdings[--model->holdings_count];
 }
 
+/* Whoever starts somewhere is let in there, by the owner's word as it is now. */
+static void check_owner(const struct model *model, struct sim_truth *truth, const struct grid *grid,
+                        const struct effect *effect)
+{
+    const struct job_view *view = &effect->view;
+    const struct site_policy *policy =
+        grid_site_policy(grid, (uint32_t)grid_site_find(grid, view->allocation.site));
+    struct request_access access = view->request->shape.access;
+    bool saves = view->request->checkpoint != CHECKPOINT_NONE && view->request->requeue_on_loss;
+    int64_t now_ms = model->now_ms;
+
+    if (!policy)
+        return;
+    snprintf(access.tenant, sizeof(access.tenant), "%s", view->tenant);
+    access.job_class = view->request->job_class;
+    access.span_ms = saves                            ? 1
+                     : view->request->duration_ms_max ? view->request->duration_ms_max
+                                                      : -1;
+    if (site_policy_bar(policy, &access, NULL) != POLICY_LETS)
+        sim_fail(truth, "job %" PRIu64 " starts at %s, whose owner does not let it in",
+                 effect->job_id, view->allocation.site);
+    else if (site_policy_next_start(policy, now_ms, access.span_ms) != now_ms)
+        sim_fail(truth, "job %" PRIu64 " starts at %s outside its hours", effect->job_id,
+                 view->allocation.site);
+}
+
 void model_hear(struct model *model, struct sim_truth *truth, const struct grid *grid,
                 const struct effect *effect)
 {
@@ -213,6 +239,7 @@ void model_hear(struct model *model, struct sim_truth *truth, const struct grid 
     switch (effect->type) {
     case EFFECT_RUN:
         hear_run(model, truth, grid, effect);
+        check_owner(model, truth, grid, effect);
         break;
     case EFFECT_STOP:
         if (!holding || holding->epoch != effect->epoch)

@@ -144,9 +144,9 @@ static void choose_end(struct sim_attempt *attempt, int64_t duration_ms_max, str
     static const struct {
         uint8_t weight;
         uint8_t outcome;
-    } ends[] = { { 60, OUTCOME_EXITED }, { 20, OUTCOME_EXITED },   { 5, OUTCOME_SIGNALLED },
-                 { 4, OUTCOME_MEMORY },  { 2, OUTCOME_DISK },      { 4, OUTCOME_START_FAILED },
-                 { 4, OUTCOME_LOST },    { 1, OUTCOME_TIME_LIMIT } };
+    } ends[] = { { 60, OUTCOME_EXITED }, { 20, OUTCOME_EXITED },    { 5, OUTCOME_SIGNALLED },
+                 { 4, OUTCOME_MEMORY },  { 2, OUTCOME_DISK },       { 4, OUTCOME_START_FAILED },
+                 { 3, OUTCOME_LOST },    { 1, OUTCOME_TIME_LIMIT }, { 1, OUTCOME_REFUSED } };
     uint64_t draw = rng_below(rng, 100);
     size_t i = 0;
 

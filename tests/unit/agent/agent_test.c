@@ -35,6 +35,8 @@ struct bench {
     char node[MODEL_NAME_BYTES];
     struct wire_attempt_id held[64]; /* of the last HELLO */
     uint32_t held_count, hello_count;
+    bool policy_told;
+    struct site_policy policy;               /* of the last HELLO */
     struct wire_report reports[REPORTS_MAX]; /* without pointers; log data is in `log` */
     uint32_t count;
     char log[65536];
@@ -53,6 +55,9 @@ static void take_hello(struct bench *bench, const struct wire_report *report)
     if (bench->held_count)
         memcpy(bench->held, report->attempts, bench->held_count * sizeof(bench->held[0]));
     bench->hello_count++;
+    bench->policy_told = report->policy != NULL;
+    if (report->policy)
+        bench->policy = *report->policy;
 }
 
 static void take_report(struct bench *bench, const struct wire_report *report)
@@ -75,6 +80,7 @@ static void take_report(struct bench *bench, const struct wire_report *report)
     *kept = *report;
     kept->data = NULL;
     kept->attempts = NULL;
+    kept->policy = NULL;
     bench->count++;
 }
 
@@ -254,7 +260,7 @@ static void write_state(struct bench *bench, const char *name, const char *text)
     assert_int_equal(file_write(path, text, strlen(text), 0600, false, NULL), 0);
 }
 
-static void open_bench(struct bench *bench)
+static void open_bench_with(struct bench *bench, const char *site_yaml)
 {
     struct http_server_config config = {
         .address = "127.0.0.1", .handle = on_request, .gone = on_gone, .context = bench
@@ -266,6 +272,8 @@ static void open_bench(struct bench *bench)
     snprintf(bench->state_dir, sizeof(bench->state_dir), "/tmp/mains-agent-XXXXXX");
     assert_non_null(mkdtemp(bench->state_dir));
     write_state(bench, "site.token", TOKEN "\n");
+    if (site_yaml)
+        write_state(bench, "site.yaml", site_yaml);
     start_agent(bench); /* before there is a controller: it must keep on trying */
     uv_loop_init(&bench->loop);
     uv_timer_init(&bench->loop, &bench->timer);
@@ -277,6 +285,11 @@ static void open_bench(struct bench *bench)
     write_state(bench, "endpoint.json", text);
     assert_true(wait_until(bench, has_stream, 1));
     say_reconcile(bench, NULL, 0);
+}
+
+static void open_bench(struct bench *bench)
+{
+    open_bench_with(bench, NULL);
 }
 
 static void close_bench(struct bench *bench)
@@ -333,6 +346,37 @@ static void test_runs_once_and_tells(void **state)
     say_run(bench, 3, "{\"not\":\"a spec\"}");
     assert_true(wait_until(bench, has_ended, 3));
     assert_int_equal(find_report(bench, REPORT_ENDED, 3, 0)->outcome, 6);
+    close_bench(bench);
+    free(bench);
+}
+
+/* A controller that is compromised, or only old, orders what the owner does not let in. */
+static void test_forged_orders_are_refused(void **state)
+{
+    struct bench *bench = malloc(sizeof(*bench));
+    const struct wire_report *report;
+
+    (void)state;
+    open_bench_with(bench, "policy:\n"
+                           "  tenants: [local]\n"
+                           "  classes: [normal]\n"
+                           "  data: {come: [public]}\n"
+                           "  own: {share: 25}\n");
+    assert_true(bench->policy_told);
+    assert_true(bench->policy.tenants_told && bench->policy.own_ppm == 250000);
+    say_run(bench, 1, "{\"run\":\"touch /tmp/x\",\"class\":\"urgent\"}");
+    say_run(bench, 2, "{\"run\":\"true\",\"data\":[\"patients\"]}");
+    say_run(bench, 3, "{\"run\":\"true\"}");
+    for (uint64_t job = 1; job <= 3; job++)
+        assert_true(wait_until(bench, has_ended, job));
+    for (uint64_t job = 1; job <= 2; job++) {
+        report = find_report(bench, REPORT_ENDED, job, 0);
+        assert_int_equal(report->outcome, 13);
+        assert_non_null(strstr(report->reason, "refused by the owner's policy"));
+        assert_int_equal(report->started_ms, 0);
+        assert_null(find_report(bench, REPORT_STARTED, job, 0));
+    }
+    assert_int_equal(find_report(bench, REPORT_ENDED, 3, 0)->outcome, 0);
     close_bench(bench);
     free(bench);
 }
@@ -471,6 +515,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs_once_and_tells),
+        cmocka_unit_test(test_forged_orders_are_refused),
         cmocka_unit_test(test_reconciles),
         cmocka_unit_test(test_order_after_reconcile),
         cmocka_unit_test(test_reports_survive_refusal),

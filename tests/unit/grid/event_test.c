@@ -315,6 +315,7 @@ static void test_documented(void **state)
         find_fields(row, event_fields(type), event_type_name(type));
     }
     find_fields(strstr(records, "\n| request |"), &fields_of_request, "request");
+    find_fields(strstr(records, "\n| site policy |"), &fields_of_site_policy, "site policy");
     find_fields(strstr(records, "\n| shape |"), &fields_of_shape, "shape");
     find_fields(strstr(records, "\n| usage |"), &fields_of_usage, "usage");
     find_fields(strstr(records, "\n| site |"), &fields_of_site, "site");

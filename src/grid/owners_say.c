@@ -1,0 +1,114 @@
+/* What keeps a job from a site by its owner's word, in one line. */
+#include "grid/owners.h"
+#include "grid/state.h"
+#include "model/units.h"
+#include "sched/owner.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const class_names[] = { "low", "normal", "high", "urgent" };
+
+void owners_say_bar(const struct grid *grid, const struct shape *shape, uint32_t site, char *out,
+                    size_t bytes)
+{
+    const struct request_access none = { 0 };
+    const struct request_access *ask = shape->access ? shape->access : &none;
+    const char *name = grid->fleet.sites[site].info.name, *label = "";
+    uint32_t home = site;
+
+    switch (owner_bar(&grid->fleet, shape, site, &label, &home)) {
+    case POLICY_LETS:
+        snprintf(out, bytes, "the owner of %s lets it in", name);
+        break;
+    case POLICY_BARS_TENANT:
+        snprintf(out, bytes, "the owner of %s does not let tenant %s in", name, ask->tenant);
+        break;
+    case POLICY_BARS_CLASS:
+        snprintf(out, bytes, "the owner of %s lets in no work of class %s", name,
+                 ask->job_class < CLASS_COUNT ? class_names[ask->job_class] : "unknown");
+        break;
+    case POLICY_BARS_IMAGE:
+        snprintf(out, bytes, "the owner of %s does not let in image %.60s", name, ask->image);
+        break;
+    case POLICY_BARS_COME:
+        snprintf(out, bytes, "data labelled %s may not come to %s", label, name);
+        break;
+    case POLICY_BARS_LEAVE:
+        snprintf(out, bytes, "data labelled %s may not leave %s", label,
+                 grid->fleet.sites[home].info.name);
+        break;
+    case POLICY_BARS_HOURS:
+        if (ask->span_ms < 0)
+            snprintf(out, bytes, "%s is open by the hour only, and it has no duration", name);
+        else
+            snprintf(out, bytes, "it may run for longer than %s is ever open at a stretch", name);
+        break;
+    case POLICY_BARS_REFUSED:
+        snprintf(out, bytes, "%s has refused it by its owner's policy", name);
+        break;
+    }
+}
+
+static const char *advice(enum policy_bar bar)
+{
+    switch (bar) {
+    case POLICY_BARS_HOURS:
+        return "give it a shorter duration, or a checkpoint";
+    case POLICY_BARS_IMAGE:
+        return "use an image that is let in, or ask the owner";
+    case POLICY_BARS_COME:
+    case POLICY_BARS_LEAVE:
+        return "run it where the data may be";
+    case POLICY_BARS_CLASS:
+        return "submit it in another class, or ask the owner";
+    case POLICY_BARS_REFUSED:
+    case POLICY_BARS_TENANT:
+    case POLICY_LETS:
+        break;
+    }
+    return "ask the owner, or wait for other sites";
+}
+
+void owners_why_barred(struct grid *grid, const struct job *job, uint32_t site, struct why *why)
+{
+    const struct shape *shape = job_shape(grid, job);
+    char text[200];
+
+    owners_say_bar(grid, shape, site, text, sizeof(text));
+    snprintf(why->code, sizeof(why->code), "policy");
+    snprintf(why->text, sizeof(why->text), "%s, where it would fit: %s", text,
+             advice(owner_bar(&grid->fleet, shape, site, NULL, NULL)));
+}
+
+bool owners_why_hours(struct grid *grid, const struct job *job, struct why *why)
+{
+    struct shape *shape = job_shape(grid, job);
+    const struct candidate *candidates;
+    int64_t best_ms = INT64_MAX;
+    uint32_t count, best = 0;
+    char when[64];
+
+    if (!shape->access || !shape->access->span_ms)
+        return false;
+    candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t start_ms = owner_next_start(&grid->fleet, shape, candidates[i].site, grid->now_ms);
+
+        if (start_ms > grid->now_ms && start_ms < best_ms &&
+            fit_candidate_plainly(shape, &grid->fleet, candidates[i].site, candidates[i].chip,
+                                  FIT_NOW, &grid->fit)) {
+            best_ms = start_ms;
+            best = i;
+        }
+    }
+    if (best_ms == INT64_MAX)
+        return false;
+    units_print_time(best_ms, when, sizeof(when));
+    snprintf(why->code, sizeof(why->code), "hours");
+    why->start_estimate_ms = best_ms;
+    snprintf(why->text, sizeof(why->text),
+             "site %s has room, and takes work that may run so long from %s on: its owner's hours",
+             grid->fleet.sites[candidates[best].site].info.name, when);
+    return true;
+}

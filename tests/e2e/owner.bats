@@ -1,0 +1,110 @@
+#!/usr/bin/env bats
+# What the owner of a site lets in: placed elsewhere, said why, held at the site itself.
+
+load common
+
+setup_file() {
+    network_start --listen 127.0.0.2:0 --tls --site home --sandbox-off
+    export TOKEN OTHER="$(dirname "$STATE")/other"
+    token=$("$MAINS" site token lab --owner physics --state "$STATE" | sed 's/^mains join //')
+    "$MAINS" join "$token" --state "$OTHER" --detach --sandbox-off --cpus 2
+    wait_for 10 connected lab
+}
+teardown_file() {
+    "$MAINS" down --state "$OTHER" >/dev/null 2>&1 || :
+    network_stop
+}
+
+connected() {
+    "$MAINS" site show "$1" --state "$STATE" --json 2>/dev/null | jq -e .connected >/dev/null
+}
+is_gone() { ! connected "$1"; }
+
+policy() { # policy YAML: the agent of lab starts again with it
+    "$MAINS" down --state "$OTHER"
+    wait_for 10 is_gone lab
+    printf '%s\n' "$1" >"$BATS_TEST_TMPDIR/site.yaml"
+    "$MAINS" join --state "$OTHER" --detach --sandbox-off --cpus 2 --config "$BATS_TEST_TMPDIR/site.yaml"
+    wait_for 10 connected lab
+}
+submit() { "$MAINS" submit --state "$STATE" --json "$@" | jq -r .id; }
+state_of() { "$MAINS" show "$1" --state "$STATE" --json | jq -r .state; }
+why() { "$MAINS" why "$1" --state "$STATE"; }
+site_of() { "$MAINS" show "$1" --state "$STATE" --json | jq -r '.attempts[0].site // .allocation.site'; }
+
+@test "a policy that makes no sense stops the site from joining, and says where" {
+    "$MAINS" down --state "$OTHER"
+    wait_for 10 is_gone lab
+    printf 'policy:\n  hours: ["Mon 8-18"]\n' >"$OTHER/site.yaml"
+    "$MAINS" join --state "$OTHER" --detach --sandbox-off
+    says_so() { grep -q 'site.json: policy.hours\|site.yaml: policy.hours\|policy.hours: "Mon 8-18"' "$OTHER/up.log"; }
+    wait_for 10 says_so
+    printf 'policy:\n  tenant: [x]\n' >"$OTHER/site.yaml"
+    unknown() { grep -q 'policy.tenant: unknown key' "$OTHER/up.log"; }
+    wait_for 15 unknown
+    rm "$OTHER/site.yaml"
+}
+
+@test "tenants: a job of another is told why, and starts when the policy is another" {
+    policy 'policy: {tenants: [physics]}'
+    job=$(submit --site lab -- true)
+    run why "$job"
+    [[ $output == *"the owner of lab does not let tenant local in"* ]]
+    [ "$(state_of "$job")" = queued ]
+    run "$MAINS" site show lab --state "$STATE"
+    [[ $output == *"tenants  physics"* ]]
+    free=$(submit -- true)
+    "$MAINS" wait "$free" --state "$STATE"
+    [ "$(site_of "$free")" = home ]
+    policy 'policy: {tenants: [physics, local]}'
+    "$MAINS" wait "$job" --state "$STATE"
+    [ "$(site_of "$job")" = lab ]
+}
+
+@test "classes, and the plan says so" {
+    policy 'policy: {classes: [low]}'
+    run "$MAINS" plan --state "$STATE" --site lab -- true
+    [[ $output == *"the owner of lab lets in no work of class normal"* ]]
+    "$MAINS" run --state "$STATE" --site lab --class low -- true
+}
+
+@test "data: what may not come stays away, what may not leave stays there" {
+    policy 'policy: {data: {come: [public], leave: [], here: [patients]}}'
+    printf 'run: "true"\ndata: [patients]\n' >"$BATS_TEST_TMPDIR/job.yaml"
+    job=$(submit "$BATS_TEST_TMPDIR/job.yaml")
+    "$MAINS" wait "$job" --state "$STATE"
+    [ "$(site_of "$job")" = lab ]
+    printf 'run: "true"\ndata: [patients]\nwhere: {sites: {allow: [home]}}\n' >"$BATS_TEST_TMPDIR/job.yaml"
+    job=$(submit "$BATS_TEST_TMPDIR/job.yaml")
+    run why "$job"
+    [[ $output == *"data labelled patients may not leave lab"* ]]
+    printf 'run: "true"\ndata: [secret]\nwhere: {sites: {allow: [lab]}}\n' >"$BATS_TEST_TMPDIR/job.yaml"
+    job=$(submit "$BATS_TEST_TMPDIR/job.yaml")
+    run why "$job"
+    [[ $output == *"data labelled secret may not come to lab"* ]]
+}
+
+@test "hours: closed now, open in a while; without a duration never" {
+    soon=$(date -u -d '+2 hours' +%H:%M)
+    later=$(date -u -d '+4 hours' +%H:%M)
+    policy "policy: {hours: [\"$soon-$later\"]}"
+    job=$(submit --site lab --time 30m -- true)
+    run why "$job"
+    [[ $output == *"its owner's hours"* ]]
+    job=$(submit --site lab -- true)
+    run why "$job"
+    [[ $output == *"it has no duration"* ]]
+    job=$(submit --site lab --time 3h -- true)
+    run why "$job"
+    [[ $output == *"longer than lab is ever open"* ]]
+    before=$(date -u -d '-1 hours' +%H:%M)
+    policy "policy: {hours: [\"$before-$later\"]}"
+    "$MAINS" run --state "$STATE" --site lab --time 30m -- true
+}
+
+@test "a price at least" {
+    policy 'policy: {floor: {cpu_hour: 3600}}'
+    job=$(submit --site lab -- sleep 1)
+    "$MAINS" wait "$job" --state "$STATE"
+    "$MAINS" show "$job" --state "$STATE" --json | jq -e '.usage.price_micro > 1000000'
+}

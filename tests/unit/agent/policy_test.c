@@ -1,0 +1,208 @@
+/* The owner's words, and the door: what an order that the policy does not allow is answered,
+ * whoever gave it. */
+#include "agent/policy.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define HOUR INT64_C(3600000)
+#define MONDAY (4 * 24 * HOUR)             /* 1970-01-05 */
+#define SUMMER (1751328000000 + 24 * HOUR) /* 2025-07-02 */
+#define WINTER (1735689600000 + 24 * HOUR) /* 2025-01-02 */
+
+static int parse(const char *text, int64_t now_ms, struct site_policy *policy, struct err *err)
+{
+    json_t *json = json_loads(text, 0, NULL);
+    int rc;
+
+    assert_non_null(json);
+    rc = policy_parse(json, "physics", now_ms, policy, err);
+    json_decref(json);
+    return rc;
+}
+
+static void test_refusals(void **state)
+{
+    static const struct {
+        const char *json, *says;
+    } cases[] = {
+        { "{\"hours\": \"Mon\"}", "policy.hours" },
+        { "{\"hours\": []}", "an empty list" },
+        { "{\"hours\": [1]}", "policy.hours[0]" },
+        { "{\"hours\": [\"Mon\"]}", "\"Mon\"" },
+        { "{\"hours\": [\"Mon 8-18\"]}", "expected like" },
+        { "{\"hours\": [\"Moon 08:00-18:00\"]}", "expected like" },
+        { "{\"hours\": [\"Mon- 08:00-18:00\"]}", "expected like" },
+        { "{\"hours\": [\"Mon08:00-18:00\"]}", "expected like" },
+        { "{\"hours\": [\"08:60-18:00\"]}", "expected like" },
+        { "{\"hours\": [\"08:00-24:01\"]}", "expected like" },
+        { "{\"hours\": [\"24:00-01:00\"]}", "expected like" },
+        { "{\"hours\": [\"08:00-18:00 \"]}", "expected like" },
+        { "{\"zone\": 1}", "policy.zone" },
+        { "{\"zone\": \"Nowhere/At_all\"}", "not a time zone" },
+        { "{\"zone\": \"../../etc/passwd\"}", "not a time zone" },
+        { "{\"zone\": \"/etc/localtime\"}", "not a time zone" },
+        { "{\"zone\": \"\"}", "not a time zone" },
+        { "{\"zone\": \"+1\"}", "+HH:MM" },
+        { "{\"zone\": \"+15:00\"}", "+HH:MM" },
+        { "{\"floor\": {\"cpu_hour\": \"1\"}}", "floor.cpu_hour" },
+        { "{\"floor\": {\"device_hour\": -1}}", "floor.device_hour" },
+        { "{\"floor\": 1}", "policy.floor" },
+        { "{\"power_cap\": \"12 kW\"}", "power_cap" },
+        { "{\"power_cap\": \"-1W\"}", "power_cap" },
+        { "{\"power_cap\": \"lots\"}", "power_cap" },
+        { "{\"power_cap\": []}", "power_cap" },
+        { "{\"own\": {\"share\": 0}}", "policy.own" },
+        { "{\"own\": {\"share\": 101}}", "policy.own" },
+        { "{\"own\": {\"tenant\": \"\", \"share\": 1}}", "policy.own" },
+        { "{\"classes\": [\"vip\"]}", "policy.classes[0]" },
+    };
+    struct site_policy policy;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct err err = { 0 };
+        int rc = parse(cases[i].json, MONDAY, &policy, &err);
+
+        if (rc >= 0 || !strstr(err.text, cases[i].says))
+            fail_msg("%s: rc %d, \"%s\"", cases[i].json, rc, err.text);
+    }
+}
+
+static void test_what_is_read(void **state)
+{
+    struct site_policy policy;
+
+    (void)state;
+    assert_int_equal(policy_parse(NULL, "physics", MONDAY, &policy, NULL), 0);
+    assert_true(site_policy_is_empty(&policy));
+    assert_int_equal(parse("{\"floor\": {\"device_hour\": 0.5, \"cpu_hour\": 1},"
+                           "\"power_cap\": \"1.5kW\", \"own\": {\"share\": 50}}",
+                           MONDAY, &policy, NULL),
+                     0);
+    assert_int_equal(policy.device_hour_micro, 500000);
+    assert_int_equal(policy.cpu_hour_micro, 1000000);
+    assert_int_equal(policy.cap_watts, 1500);
+    assert_int_equal(policy.own_ppm, 500000);
+    assert_string_equal(policy.own_tenant, "physics");
+}
+
+static void test_zones(void **state)
+{
+    static const struct {
+        const char *hours, *zone;
+        int64_t now_ms;
+        uint32_t count, from_min, until_min; /* of the first */
+    } cases[] = {
+        { "08:00-18:00", "UTC", MONDAY, 7, 480, 1080 },
+        { "Mon 08:00-18:00", "+01:00", MONDAY, 1, 420, 1020 },
+        { "Mon 00:30-18:00", "+01:00", MONDAY, 1, 10050, 11100 }, /* Sunday in UTC */
+        { "Sun 23:30-00:30", "-01:00", MONDAY, 1, 30, 90 },
+        { "Fri-Mon 18:00-08:00", "UTC", MONDAY, 4, 1080, 1920 },
+        { "Sat,Sun 00:00-24:00", "UTC", MONDAY, 2, 7200, 8640 },
+        { "Mon 08:00-18:00", "Europe/Berlin", WINTER, 1, 420, 1020 },
+        { "Mon 08:00-18:00", "Europe/Berlin", SUMMER, 1, 360, 960 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *json = json_pack("{s:[s], s:s}", "hours", cases[i].hours, "zone", cases[i].zone);
+        struct site_policy policy;
+        struct err err = { 0 };
+
+        if (policy_parse(json, "physics", cases[i].now_ms, &policy, &err) < 0)
+            fail_msg("%s %s: %s", cases[i].hours, cases[i].zone, err.text);
+        if (policy.windows_count != cases[i].count ||
+            policy.windows[0].from_min != cases[i].from_min ||
+            policy.windows[0].until_min != cases[i].until_min)
+            fail_msg("%s %s: %u windows, %u to %u", cases[i].hours, cases[i].zone,
+                     policy.windows_count, policy.windows[0].from_min, policy.windows[0].until_min);
+        json_decref(json);
+    }
+}
+
+#define OPEN_MONDAYS "{\"hours\": [\"Mon 08:00-18:00\"]}"
+
+static void test_the_door(void **state)
+{
+    static const struct {
+        const char *policy, *tenant, *spec;
+        int64_t duration_ms, now_ms;
+        const char *says; /* NULL = it is let in */
+    } cases[] = {
+        { "{}", "bob", "{}", 0, MONDAY, NULL },
+        { "{\"tenants\": [\"alice\"]}", "bob", "{}", 0, MONDAY, "tenant bob" },
+        { "{\"tenants\": [\"alice\"]}", "alice", "{}", 0, MONDAY, NULL },
+        { "{\"tenants\": []}", "alice", "{}", 0, MONDAY, "tenant alice" },
+        { "{\"classes\": [\"high\"]}", "bob", "{}", 0, MONDAY, "work of its class" },
+        { "{\"classes\": [\"normal\"]}", "bob", "{}", 0, MONDAY, NULL },
+        { "{\"classes\": [\"high\"]}", "bob", "{\"class\":\"high\"}", 0, MONDAY, NULL },
+        { "{\"classes\": [\"high\"]}", "bob", "{\"class\":\"vip\"}", 0, MONDAY, "its class" },
+        { "{\"classes\": [\"high\"]}", "bob", "no spec at all", 0, MONDAY, "no sense" },
+        { "{\"images\": [\"lab/*\"]}", "bob", "{\"image\":\"hub/x\"}", 0, MONDAY, "image hub/x" },
+        { "{\"images\": [\"lab/*\"]}", "bob", "{\"image\":\"lab/x\"}", 0, MONDAY, NULL },
+        { "{\"images\": [\"lab/*\"]}", "bob", "{}", 0, MONDAY, NULL },
+        { "{\"data\": {\"come\": [\"public\"]}}", "bob", "{\"data\":[\"secret\"]}", 0, MONDAY,
+          "labelled secret" },
+        { "{\"data\": {\"come\": [], \"here\": [\"own\"]}}", "bob", "{\"data\":[\"own\"]}", 0,
+          MONDAY, NULL },
+        { "{\"data\": {\"come\": []}}", "bob", "{\"data\":[1]}", 0, MONDAY, "may not come" },
+        { "{\"data\": {\"come\": []}}", "bob",
+          "{\"data\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"]}", 0, MONDAY,
+          "no sense" },
+        { OPEN_MONDAYS, "bob", "{}", HOUR, MONDAY + 7 * HOUR, "at this hour" },
+        { OPEN_MONDAYS, "bob", "{}", HOUR, MONDAY + 8 * HOUR, NULL },
+        { OPEN_MONDAYS, "bob", "{}", HOUR, MONDAY + 17 * HOUR + 90000, NULL }, /* on its way */
+        { OPEN_MONDAYS, "bob", "{}", HOUR, MONDAY + 17 * HOUR + 150000, "at this hour" },
+        { OPEN_MONDAYS, "bob", "{}", 11 * HOUR, MONDAY + 8 * HOUR, "longer than" },
+        { OPEN_MONDAYS, "bob", "{}", 0, MONDAY + 8 * HOUR, "longer than" },
+        { OPEN_MONDAYS, "bob", "{\"checkpoint\":{\"path\":\"c\"}}", 0, MONDAY + 8 * HOUR, NULL },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct policy_ask ask = { cases[i].tenant, cases[i].spec, cases[i].duration_ms };
+        struct site_policy policy;
+        struct err err = { 0 };
+        int rc;
+
+        assert_int_equal(parse(cases[i].policy, MONDAY, &policy, &err), 0);
+        rc = policy_check(&policy, &ask, cases[i].now_ms, &err);
+        if (rc != (cases[i].says ? -EACCES : 0) ||
+            (cases[i].says && (!strstr(err.text, cases[i].says) ||
+                               strncmp(err.text, "refused by the owner's policy: ", 31) != 0)))
+            fail_msg("row %zu: rc %d, \"%s\"", i, rc, err.text);
+    }
+}
+
+static void test_the_end_of_the_day(void **state)
+{
+    struct site_policy policy;
+
+    (void)state;
+    assert_int_equal(parse(OPEN_MONDAYS, MONDAY, &policy, NULL), 0);
+    assert_false(policy_is_closed(&policy, MONDAY + 17 * HOUR));
+    assert_false(policy_is_closed(&policy, MONDAY + 18 * HOUR + 60000)); /* what stops may */
+    assert_true(policy_is_closed(&policy, MONDAY + 18 * HOUR + 121000));
+    site_policy_init(&policy);
+    assert_false(policy_is_closed(&policy, MONDAY));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_what_is_read),
+        cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_the_door),
+        cmocka_unit_test(test_the_end_of_the_day),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
