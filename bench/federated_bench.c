@@ -61,6 +61,7 @@ static void call(struct bench *bench, const char *url, const char *body, http_do
                                  .body = body,
                                  .body_len = body ? strlen(body) : 0,
                                  .pin_sha256 = bench->pin,
+                                 .connect_timeout_ms = 60000,
                                  .timeout_ms = 60000 };
     struct http_pending *pending;
     struct err err;
