@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const struct cli_option options[] = {
-    { "order", 'o', "ORDER", "fair|fifo", "Within a class: by fair shares, or by age alone." },
+    { "order", 'o', "ORDER", "fair|fifo|predicted",
+      "Within a class: by fair shares, by age alone, or by shares and then what work needs." },
     { "preempt", 0, "on|off", "on|off", "Whether those who go first may take back room." },
     { "fill", 0, "on|off", "on|off",
       "Whether nodes are chosen by what will be asked, not by what is left." },
@@ -59,9 +60,15 @@ const struct cli_command cmd_policy = {
     .text =
         "Classes go first, always. Within a class, `fair` serves the tenant first that holds "
         "and has borrowed least for its weight and guarantee (`mains tenant`), and then age; "
-        "with one tenant that is age alone, as `fifo` is. With preemption on, a job that is "
-        "blocked may stop others: of a lower class, or of tenants that borrow what is its "
-        "tenant's own. What was stopped goes back to where it stood. With `--fill on`, work that "
+        "with one tenant that is age alone, as `fifo` is. `predicted` goes by fair shares, and of "
+        "one "
+        "tenant the job goes first that has had and is expected to need least device time, by "
+        "what jobs of its user and name took; who waits too long goes first all the same. With "
+        "preemption on, a job that is "
+        "blocked may stop others: of a lower class, of tenants that borrow what is its "
+        "tenant's own, or, with `predicted`, of its own tenant and class if they save checkpoints "
+        "and have had much more. What was stopped goes back to where it stood. With `--fill on`, "
+        "work that "
         "asks a share of a device, or fewer devices than a node has, goes where it leaves most "
         "to be filled by what is asked from then on; off, to the node with the least left over. "
         "Admins and operators "

@@ -250,8 +250,10 @@ void api_policy_set(struct api_call *call)
         } else if (!strcmp(key, "fill") && json_is_boolean(value)) {
             event.policy_set.fills = json_is_true(value);
         } else {
-            api_error(call, 400, "invalid", key,
-                      "%s: expected order (fair or fifo), preempt and fill (true or false)", key);
+            api_error(
+                call, 400, "invalid", key,
+                "%s: expected order (fair, fifo or predicted), preempt and fill (true or false)",
+                key);
             return;
         }
     }

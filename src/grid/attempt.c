@@ -1,5 +1,6 @@
 #include "grid/owners.h"
 #include "grid/power.h"
+#include "grid/ranks.h"
 #include "grid/rates.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -140,6 +141,7 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
         grid->perform(grid->perform_context, &effect);
     }
     budget_settle(grid, job, usage.price_micro);
+    ranks_settled(grid, job);
     release(grid, job);
 }
 
@@ -180,7 +182,6 @@ static void end_lost(struct grid *grid, struct job *job, const char *why)
 /* Its reason stays: for what, and by whom, it was stopped. */
 static void end_yielded(struct grid *grid, struct job *job, uint32_t site)
 {
-    yield_count(job);
     if (job->outcome != OUTCOME_PREEMPTED &&
         waits_stopped(grid, job, job->outcome == OUTCOME_SHED, site))
         grid_emit(grid, EFFECT_JOB_CHANGED, job);
@@ -296,6 +297,7 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
         return;
     site = job->grant->site;
     job->outcome = (uint8_t)yield_outcome(job, ended->outcome);
+    yield_count(job);
     yield_clear(grid, job);
     job->exit_code = ended->exit_code;
     if (!job->started_ms && ended->started_ms)
@@ -333,6 +335,7 @@ void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch)
     if (job->outcome < OUTCOME_PREEMPTED)
         job->outcome = OUTCOME_LOST;
     job->exit_code = 0;
+    yield_count(job);
     yield_clear(grid, job);
     settle(grid, job, job->past ? &job->past->running : NULL);
     if (job->outcome >= OUTCOME_PREEMPTED)

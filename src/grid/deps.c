@@ -1,4 +1,5 @@
 #include "grid/power.h"
+#include "grid/ranks.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -227,12 +228,15 @@ void timers_fire(struct grid *grid)
         bool is_wait = job && waits_has_timer(job, timer.time_ms);
         bool is_begin = job && job->state == JOB_HELD && !(job->deps && job->deps->waiting) &&
                         !waits_is_held(job);
+        bool is_due = job && ranks_has_timer(grid, job);
 
-        if ((is_wait || is_begin) && timer.time_ms > grid->now_ms)
+        if ((is_wait || is_begin || is_due) && timer.time_ms > grid->now_ms)
             return;
         timers_pop(grid);
         if (is_wait) {
             waits_fire(grid, job);
+        } else if (is_due) {
+            ranks_fire(grid, job);
         } else if (is_begin && !waits_hold(grid, job)) {
             job_enqueue(grid, job);
             grid_emit(grid, EFFECT_JOB_CHANGED, job);

@@ -3,6 +3,7 @@
 #include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/packing.h"
+#include "grid/ranks.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 #include "sched/shed.h"
@@ -56,6 +57,7 @@ void grid_destroy(struct grid *grid)
     fit_fini(&grid->fit);
     reserve_fini(&grid->reserve);
     power_free(grid);
+    ranks_free(grid);
     shed_destroy(grid->shed);
     free(grid->cut_jobs);
     free(grid->outlook_out);
@@ -192,6 +194,7 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_POLICY_SET:
         grid->order = event->policy_set.order;
+        ranks_set(grid, grid->order == ORDER_PREDICTED);
         grid->preempts_not = !event->policy_set.preempts;
         packing_set(grid, event->policy_set.fills);
         grid->wants_pass = true;
@@ -209,6 +212,7 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         owners_tick(grid);
         power_tick(grid);
         preempt_tick(grid);
+        ranks_tick(grid);
         timers_fire(grid);
         pass_run(grid);
         break;
@@ -216,6 +220,7 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         owners_tick(grid);
         power_tick(grid);
         preempt_tick(grid);
+        ranks_tick(grid);
         timers_fire(grid);
         break;
     case EVENT_ATTEMPT_STARTED:

@@ -43,9 +43,10 @@ struct grid; /* opaque */
 
 enum grid_order { /* numbers are for ever: they are in journals and snapshots */
                   ORDER_FAIR = 0,
-                  ORDER_FIFO = 1
+                  ORDER_FIFO = 1,
+                  ORDER_PREDICTED = 2 /* fair, and of one tenant what needs less goes first */
 };
-#define ORDER_LAST ORDER_FIFO
+#define ORDER_LAST ORDER_PREDICTED
 enum job_state {               /* numbers are for ever */
                  JOB_HELD = 0, /* waits for `after` or `begin` */
                  JOB_QUEUED = 1,
@@ -257,7 +258,8 @@ struct why {
     char text[256]; /* "needs 64 CPUs on one node; the largest node (vm) has 2: lower --cpus" */
     uint64_t ahead; /* jobs before it in order, when that is the reason */
     int64_t start_estimate_ms; /* Unix ms; 0 = not known */
-    char rate[160]; /* how fast its work runs where it is, or would best be; "" = not known */
+    char rate[160];  /* how fast its work runs where it is, or would best be; "" = not known */
+    char order[160]; /* what places it among its like, where that is not age; "" = age does */
 };
 int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out);
 

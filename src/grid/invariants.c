@@ -1,5 +1,6 @@
 #include "grid/owners.h"
 #include "grid/power.h"
+#include "grid/ranks.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -327,5 +328,7 @@ int grid_check_invariants(const struct grid *grid, struct err *err)
         rc = check_queue(grid, err);
     if (rc == 0)
         rc = promises_check(grid, err);
+    if (rc == 0)
+        rc = ranks_check(grid, err);
     return rc < 0 ? rc : check_arrays(grid, err);
 }

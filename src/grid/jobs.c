@@ -1,6 +1,7 @@
 /* The table: one page of tagged pointers per JOB_PAGE_IDS ids, so that a look-up is two loads and
  * a walk goes by id. Tag 1 = an array. Jobs come from slabs and never move. */
 #include "grid/power.h"
+#include "grid/ranks.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -205,6 +206,7 @@ void grid_jobs_fini(struct grid *grid)
                 free(job->deps);
                 past_free(job->past);
                 free(job->wait);
+                free(job->rank);
             }
         }
         free(grid->pages[i]);
@@ -308,15 +310,18 @@ struct queue_key job_queue_key(const struct grid *grid, const struct job *job)
         .job_class = job_terms(grid, job)->job_class,
         .shape = job->shape,
         .tenant = job->tenant,
+        .level = job->rank ? job->rank->level : 0,
     };
 }
 
 void job_enqueue(struct grid *grid, struct job *job)
 {
-    struct queue_key key = job_queue_key(grid, job);
+    struct queue_key key;
 
     if (!job->item.eligible_ms)
         job->item.eligible_ms = grid->now_ms;
+    ranks_enqueue(grid, job);
+    key = job_queue_key(grid, job);
     job_set_state(grid, job, JOB_QUEUED);
     if (job->array)
         job->array->queued++;
@@ -443,6 +448,7 @@ void job_end(struct grid *grid, struct job *job, enum job_state state)
     assert(!job->grant && !job->item.bucket);
     deps_leave(grid, job);
     waits_leave(grid, job);
+    ranks_job_ended(grid, job, state);
     job_set_state(grid, job, state);
     shares_jobs_live(grid, job->tenant, -1);
     grid_set_outcome(grid, id, outcome_of(state));

@@ -1,5 +1,6 @@
 #include "grid/power.h"
 #include "grid/packing.h"
+#include "grid/ranks.h"
 #include "grid/state.h"
 
 #define LIFTED (UINT64_C(1) << 62) /* versions of limits while a promise is lifted */
@@ -180,8 +181,8 @@ static void block(struct pass *pass, struct job *job)
     if (is_head)
         pass->head = job;
     promise = job->is_promised ? promise_of(grid, job) : promises_make(grid, job);
-    if (is_head && promise && !promise->plan &&
-        grid->now_ms - job->item.eligible_ms >= GRID_HOLD_AFTER_MS)
+    if (is_head && (promise ? !promise->plan : grid->ranks != NULL) &&
+        grid->now_ms - job->item.eligible_ms >= GRID_HOLD_AFTER_MS && !ranks_lets_past(grid, job))
         hold(grid, job);
     if (job->item.next) /* its like stand behind it */
         list_blocked(pass, (struct job *)job->item.next);
@@ -394,13 +395,14 @@ void pass_run(struct grid *grid)
     struct pass pass = { .grid = grid };
     struct queue_bucket *bucket;
     uint32_t number, starts;
-    bool has_turns;
+    bool has_turns, is_time;
 
     grid->wants_pass = false;
     grid->counts.passes_total++;
     if (grid->fleet.packer)
         packer_look(grid->fleet.packer, &grid->fleet);
     power_resume(grid);
+    is_time = ranks_begin(grid);
     grid->fleet.window = (struct fleet_window){ INT64_MIN, INT64_MAX, false };
     pass.head = preempt_first(grid);
     promises_begin(grid);
@@ -442,4 +444,5 @@ void pass_run(struct grid *grid)
     if (pass.head && pass.head->state != JOB_QUEUED)
         pass.head = NULL; /* it has started after all */
     preempt_run(grid, pass.head);
+    ranks_end(grid, pass.head, is_time);
 }

@@ -6,6 +6,8 @@
  *     more than what is its own (share_owes): so that a guarantee stands above classes;
  *   - when it is within its tenant's guarantee (share_is_within), those of any other tenant that
  *     borrows, whatever their class.
+ *   - while work is ordered by what it needs (ranks.h), those of the same class and tenant that
+ *     save checkpoints and that it stands clearly before (order_may_displace).
  * Jobs with requeue_on_loss false are never stopped. Lower classes first, then those that save
  * checkpoints, then who loses least work: device-ms since the newest checkpoint, or since the
  * start, and a restart (sched/order.h). order_pick_victims knows devices of nodes; here CPUs,
@@ -29,6 +31,7 @@
 
 #include "base/cleanup.h"
 #include "grid/power.h"
+#include "grid/ranks.h"
 #include "sched/mem.h"
 #include "sched/order.h"
 #include "sched/owner.h"
@@ -53,7 +56,9 @@ struct search {
     struct grid *grid;
     struct job *head;
     struct shape *shape;
-    bool is_own; /* within its tenant's guarantee */
+    bool is_own;  /* within its tenant's guarantee */
+    bool is_turn; /* only its like may be stopped for it */
+    struct order_rank rank;
     struct victim *victims;
     uint32_t count, cap;
 };
@@ -76,6 +81,17 @@ static bool saves(const struct grid *grid, const struct job *job)
     return job_terms(grid, job)->checkpoint != CHECKPOINT_NONE;
 }
 
+static int64_t cost_ms(const struct grid *grid, const struct job *job)
+{
+    int64_t saved_ms = job->started_ms ? job->started_ms : grid->now_ms;
+
+    if (saves(grid, job) && job->past)
+        saved_ms = MAX(saved_ms, MIN(job->past->checkpoint_ms, grid->now_ms));
+    return order_stop_cost_ms(grid->now_ms, saved_ms,
+                              job_terms(grid, job)->checkpoint == CHECKPOINT_ASKED,
+                              PREEMPT_RESTART_MS);
+}
+
 /* Now, with what of its tenant has been given back already. */
 static bool may_stop(const struct search *search, const struct job *job)
 {
@@ -85,6 +101,9 @@ static bool may_stop(const struct search *search, const struct job *job)
     uint32_t account = job_tenant(grid, job)->account;
     uint32_t to = job_tenant(grid, search->head)->account;
 
+    if (search->is_turn)
+        return job->tenant == search->head->tenant && theirs == ours && saves(grid, job) &&
+               ranks_may_displace(grid, &search->rank, job, cost_ms(grid, job));
     if (!share_owes(grid->share, account, to))
         return false;
     if (search->is_own && job->tenant != search->head->tenant)
@@ -94,15 +113,10 @@ static bool may_stop(const struct search *search, const struct job *job)
 
 static int64_t lost_by(const struct grid *grid, const struct job *job)
 {
-    int64_t saved_ms = job->started_ms ? job->started_ms : grid->now_ms, cost, sum;
-    int64_t width = (int64_t)(job->grant->devices_milli + job->grant->cpus);
+    int64_t width = (int64_t)(job->grant->devices_milli + job->grant->cpus), sum;
 
-    if (saves(grid, job) && job->past)
-        saved_ms = MAX(saved_ms, MIN(job->past->checkpoint_ms, grid->now_ms));
-    cost = order_stop_cost_ms(grid->now_ms, saved_ms,
-                              job_terms(grid, job)->checkpoint == CHECKPOINT_ASKED,
-                              PREEMPT_RESTART_MS);
-    return __builtin_mul_overflow(cost, width, &sum) ? INT64_MAX / 2 : MIN(sum, INT64_MAX / 2);
+    return __builtin_mul_overflow(cost_ms(grid, job), width, &sum) ? INT64_MAX / 2
+                                                                   : MIN(sum, INT64_MAX / 2);
 }
 
 static void list_victims(struct search *search, uint32_t site)
@@ -117,8 +131,8 @@ static void list_victims(struct search *search, uint32_t site)
         if (grant->site != site)
             continue;
         job = grid_job(grid, grant->job_id);
-        if (!yield_is_possible(grid, job) || grid->now_ms - grant->granted_ms < run_ms_least(job) ||
-            !may_stop(search, job))
+        if (!yield_is_possible(grid, job) || !may_stop(search, job) ||
+            (!search->is_turn && grid->now_ms - grant->granted_ms < run_ms_least(job)))
             continue;
         MEM_GROW(search->victims, search->cap, search->count + 1);
         search->victims[search->count++] =
@@ -296,6 +310,26 @@ static bool try_for(struct grid *grid, struct job *head)
     }
     if (found)
         grid->preempt_for = head->item.id;
+    free(choice.ids);
+    free(search.victims);
+    return found;
+}
+
+bool preempt_for_turn(struct grid *grid, struct job *head)
+{
+    struct search search = { .grid = grid,
+                             .head = head,
+                             .shape = job_shape(grid, head),
+                             .is_turn = true,
+                             .rank = ranks_rank(grid, head) };
+    struct choice choice = { 0 };
+    bool found = choose(&search, &choice);
+
+    for (uint32_t i = 0; found && i < choice.count; i++)
+        yield_ask(grid, grid_job(grid, choice.ids[i]), YIELD_TURN, head->item.id,
+                  "makes way for job %" PRIu64 ", which %s: it goes on from its checkpoint",
+                  head->item.id,
+                  head->rank->is_aged ? "has waited too long" : "has had and is to need less");
     free(choice.ids);
     free(search.victims);
     return found;

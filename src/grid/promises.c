@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define PROMISES_MAX (CLASS_COUNT * GRID_RESERVATIONS_MAX)
+
 struct promise *promise_of(const struct grid *grid, const struct job *job)
 {
     for (uint32_t i = 0; job->is_promised && i < grid->promises_count; i++)
@@ -89,18 +91,53 @@ static void plan(struct grid *grid, struct promise *promise, int64_t before_ms, 
         promise_set(promise, &grid->fleet);
 }
 
+/* Where work is not ordered by age, one that never had a start to tell may be behind by now: it
+ * leaves its place to the job. Starts for which room is being made are besides. */
+static bool make_place(struct grid *grid, uint32_t job_class)
+{
+    uint32_t count = 0, planless = UINT32_MAX;
+
+    for (uint32_t i = 0; i < grid->promises_count; i++) {
+        const struct promise *promise = grid->promises[i];
+
+        if (promise->job_class != job_class)
+            continue;
+        count +=
+            !(grid->ranks && promise->plan && promise->start_ms <= grid->now_ms + END_SLACK_MS);
+        if (!promise->plan)
+            planless = i;
+    }
+    if (count < grid->reservations)
+        return grid->promises_count < PROMISES_MAX;
+    if (!grid->ranks || planless == UINT32_MAX)
+        return false;
+    drop_at(grid, planless);
+    return true;
+}
+
 struct promise *promises_make(struct grid *grid, struct job *job)
 {
-    uint32_t job_class = job_terms(grid, job)->job_class, count = 0;
     struct promise *promise;
 
-    for (uint32_t i = 0; i < grid->promises_count; i++)
-        count += grid->promises[i]->job_class == job_class;
-    if (count >= grid->reservations)
+    if (!make_place(grid, job_terms(grid, job)->job_class))
         return NULL;
     promise = add(grid, job);
     plan(grid, promise, -1, false);
     return promise;
+}
+
+void promises_renew(struct grid *grid, struct job *job)
+{
+    struct promise *promise = promise_of(grid, job);
+
+    if (!promise && grid->promises_count == PROMISES_MAX)
+        return;
+    if (!promise)
+        promise = add(grid, job);
+    promise_unset(promise, &grid->fleet);
+    plan(grid, promise, promise->plan ? promise->start_ms : -1, false);
+    if (!promise->plan)
+        promises_drop(grid, job);
 }
 
 static void break_promise(struct grid *grid, struct promise *promise, enum promise_break by)

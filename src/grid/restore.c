@@ -4,6 +4,7 @@
 #include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/power.h"
+#include "grid/ranks.h"
 #include "grid/rates.h"
 #include "grid/snapshot.h"
 #include "grid/state.h"
@@ -585,7 +586,7 @@ static void place_job(struct reader *reader, struct job *job)
 
 static void read_yield(struct reader *reader, struct job *job)
 {
-    job->yield_cause = (uint8_t)take(reader, YIELD_TARIFF);
+    job->yield_cause = (uint8_t)take(reader, YIELD_TURN);
     job->yield_for = take(reader, reader->grid->next_id);
     job->yields_count = (uint16_t)take(reader, UINT16_MAX);
     if ((job->yield_cause != YIELD_NONE && job->state != JOB_STOPPING) ||
@@ -882,6 +883,8 @@ static void read_all(struct reader *reader)
         read_promises(reader);
     if (!reader->failed && reader->version >= 12)
         read_rhythm(reader);
+    if (!reader->failed && reader->version >= 14 && ranks_take(reader->grid, &reader->in) < 0)
+        reader->failed = true;
     if (!reader->failed)
         shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)

@@ -261,7 +261,7 @@ bool shares_rank(struct grid *grid)
 
     grid->queue.turns = NULL;
     grid->turn_growth = 0;
-    if (grid->order != ORDER_FAIR)
+    if (grid->order == ORDER_FIFO)
         return false;
     count = collect(grid);
     if (count < 2)

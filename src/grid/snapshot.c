@@ -4,6 +4,7 @@
 #include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/power.h"
+#include "grid/ranks.h"
 #include "grid/rates.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -479,6 +480,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     owners_put(grid, out);
     put_promises(grid, out);
     rhythm_put(grid, out);
+    ranks_put(grid, out);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

@@ -13,8 +13,9 @@
 /* 7 has what expected fill has learned; 8 for whom room is being made; 9 had the one that was
  * promised a start; 10 has the promises; 11 has checkpoints that the network holds;
  * 12 has faults of sites and how often to save;
- * 13 has what owners let in, and who asks. */
-#define SNAPSHOT_VERSION 13u
+ * 13 has what owners let in, and who asks;
+ * 14 has what orders by what work needs. */
+#define SNAPSHOT_VERSION 14u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */

@@ -11,6 +11,7 @@
  * budget.c    what tenants may still spend                              preempt.c  who makes way
  * saved.c     checkpoints that the network holds
  * owners.c    what owners let in
+ * ranks.c     whose work goes first by what it needs
  * snapshot.c  to bytes and back                                         invariants.c */
 #pragma once
 
@@ -31,6 +32,8 @@
 #define DURATION_MS_MAX (10LL * 366 * 24 * 3600 * 1000)
 
 struct job_wait; /* power.h */
+struct job_rank; /* ranks.h */
+struct ranks;
 struct site_power;
 struct shed;
 
@@ -111,6 +114,7 @@ struct job {
     struct job_deps *deps;
     struct job_past *past;
     struct job_wait *wait;                                   /* NULL = never waited for power */
+    struct job_rank *rank;                                   /* NULL: by age alone */
     uint32_t shape, terms, tenant, user, name, spec, reason; /* interned */
     uint32_t array_index;
     uint32_t epoch;
@@ -129,7 +133,8 @@ enum yield_cause { /* numbers are for ever: they are in snapshots */
                    YIELD_NONE = 0,
                    YIELD_PREEMPT = 1, /* for a job that goes first */
                    YIELD_SHED = 2,    /* its site must draw less */
-                   YIELD_TARIFF = 3   /* for cheaper or greener hours */
+                   YIELD_TARIFF = 3,  /* for cheaper or greener hours */
+                   YIELD_TURN = 4     /* for one of its tenant that is to need less */
 };
 
 struct waiters { /* who waits for one id; ids of jobs, ascending; some may have gone */
@@ -170,6 +175,7 @@ struct grid {
     struct share *share;                /* what each holds and has borrowed: shares.c */
     uint32_t order;                     /* enum grid_order */
     bool preempts_not;                  /* nobody makes way for others */
+    struct ranks *ranks;                /* NULL = not ordered by what work needs */
     uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
     uint32_t guarantees_count;          /* tenants that have one */
     uint64_t preempt_for;               /* the job that room is being made for; 0 = none */
@@ -371,6 +377,8 @@ void preempt_run(struct grid *grid, struct job *head);
  * of this pass. */
 struct job *preempt_first(struct grid *grid);
 void preempt_tick(struct grid *grid);
+/* Have others of its tenant and class stopped that it stands clearly before (ranks.h). */
+bool preempt_for_turn(struct grid *grid, struct job *job);
 
 /* --- yield.c ------------------------------------------------------------------------------ */
 /* Runs, is not being stopped, and goes back to the queue when it is. */
@@ -379,7 +387,7 @@ bool yield_is_possible(const struct grid *grid, const struct job *job);
 void yield_ask(struct grid *grid, struct job *job, enum yield_cause cause, uint64_t for_id,
                const char *fmt, ...) PRINTF_LIKE(5, 6);
 uint32_t yield_outcome(const struct job *job, uint32_t outcome);
-void yield_count(struct job *job);
+void yield_count(struct job *job); /* its attempt has ended: did it make way? */
 void yield_clear(struct grid *grid, struct job *job);
 void yield_restore(struct grid *grid, struct job *job);
 /* How many are being stopped for this. */
@@ -416,6 +424,8 @@ void promises_begin(struct grid *grid);
 /* The job is among the first blocked: plan its start. NULL: its class has as many as it may. */
 struct promise *promises_make(struct grid *grid, struct job *job);
 void promises_drop(struct grid *grid, struct job *job); /* it starts, or waits no longer */
+/* Room is being made for it: promise it a start there, sooner than what it has been told. */
+void promises_renew(struct grid *grid, struct job *job);
 /* What is promised to others of the tenant and all below it, and of the job's array, that would
  * begin while it ran; and what those of its tenant may cost. */
 struct promised_sums {

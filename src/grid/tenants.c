@@ -33,7 +33,7 @@ struct grid_policy grid_policy(const struct grid *grid)
                                  .fills = grid->fleet.packer != NULL };
 }
 
-static const char *const order_names[] = { "fair", "fifo" };
+static const char *const order_names[] = { "fair", "fifo", "predicted" };
 
 const char *grid_order_name(uint32_t order)
 {

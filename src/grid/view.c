@@ -1,5 +1,6 @@
 /* What the shell reads. */
 #include "grid/power.h"
+#include "grid/ranks.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -194,6 +195,7 @@ int64_t grid_next_timer_ms(const struct grid *grid)
     next_ms = MIN(next_ms, grid->owners_next_ms);
     if (grid->preempt_next_ms)
         next_ms = MIN(next_ms, grid->preempt_next_ms);
+    next_ms = MIN(next_ms, ranks_next_ms(grid));
     return grid->timers_count ? MIN(grid->timers[0].time_ms, next_ms) : next_ms;
 }
 

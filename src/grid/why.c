@@ -1,4 +1,5 @@
 /* Why a job is where it is, in one line that a person can act on. */
+#include "grid/ranks.h"
 #include "grid/rates.h"
 #include "grid/owners.h"
 #include "grid/power.h"
@@ -275,13 +276,15 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
     struct shape *shape = job_shape(grid, job);
     const struct candidate *candidates;
     struct candidate promised;
+    uint32_t pending = yield_pending(grid, YIELD_PREEMPT, job->item.id) +
+                       yield_pending(grid, YIELD_TURN, job->item.id);
     bool is_exact, has_place = promise && promise->plan;
     uint32_t count = 0;
     char busy[256] = "", line[80] = "it is next", broken[120] = "", when[40] = "";
 
-    if (yield_pending(grid, YIELD_PREEMPT, job->item.id)) {
-        say(why, "preempting", "room is being made for it: %u others are being stopped",
-            yield_pending(grid, YIELD_PREEMPT, job->item.id));
+    if (pending) {
+        say(why, "preempting", "room is being made for it: %u other%s being stopped", pending,
+            pending == 1 ? " is" : "s are");
         return;
     }
     shares_rank(grid);
@@ -391,6 +394,8 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
         break;
     case JOB_QUEUED:
         why_queued(grid, job, why_out);
+        if (job->rank)
+            ranks_say(grid, job, why_out->order, sizeof(why_out->order));
         break;
     case JOB_STARTING:
         if (job->reason) { /* what the site itself says of it */
@@ -408,7 +413,7 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
                 : ", which is not reachable now: it goes on there");
         break;
     case JOB_STOPPING:
-        if (job->yield_cause == YIELD_PREEMPT) {
+        if (job->yield_cause == YIELD_PREEMPT || job->yield_cause == YIELD_TURN) {
             say(why_out, "preempted", "%.200s", intern_data(&grid->strings, job->reason));
             break;
         }

@@ -61,6 +61,7 @@ uint32_t yield_outcome(const struct job *job, uint32_t outcome)
     case YIELD_NONE:
         break;
     case YIELD_PREEMPT:
+    case YIELD_TURN:
         return OUTCOME_PREEMPTED;
     case YIELD_SHED:
         return OUTCOME_SHED;
@@ -79,9 +80,12 @@ void yield_clear(struct grid *grid, struct job *job)
     job->yield_for = 0;
 }
 
+/* For one of its like it makes way by what it has had (sched/order.h): that is no reason to spare
+ * it from those who go first anyway. */
 void yield_count(struct job *job)
 {
-    if (job->yields_count < UINT16_MAX)
+    if (job->outcome >= OUTCOME_PREEMPTED && job->yield_cause != YIELD_TURN &&
+        job->yields_count < UINT16_MAX)
         job->yields_count++;
 }
 

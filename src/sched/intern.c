@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Eight bytes at a time; only speed depends on it. */
+/* Eight bytes at a time. Keys of what was learned about names are made of it (grid/ranks.c): with
+ * another hash that would be forgotten. */
 static uint64_t hash_bytes(const void *data, uint32_t len)
 {
     const uint8_t *at = data;
@@ -146,4 +147,9 @@ const char *intern_data(const struct intern *intern, uint32_t number)
 uint32_t intern_len(const struct intern *intern, uint32_t number)
 {
     return number ? intern->entries[number].len : 0;
+}
+
+uint64_t intern_hash(const struct intern *intern, uint32_t number)
+{
+    return number ? intern->entries[number].hash : 0;
 }

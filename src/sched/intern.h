@@ -34,3 +34,5 @@ void intern_ref(struct intern *intern, uint32_t number);
 bool intern_unref(struct intern *intern, uint32_t number);
 const char *intern_data(const struct intern *intern, uint32_t number);
 uint32_t intern_len(const struct intern *intern, uint32_t number);
+/* Of its bytes, the same on every machine; 0 for nothing. */
+uint64_t intern_hash(const struct intern *intern, uint32_t number);

@@ -93,7 +93,7 @@ static inline uint32_t rank_of(const struct queue *queue, const struct queue_buc
 {
     uint32_t turn = queue->turns ? queue->turns[bucket->key.tenant] : 0;
 
-    return (15u - MIN(bucket->key.job_class, 15u)) << 28 | turn;
+    return (15u - MIN(bucket->key.job_class, 15u)) << 28 | turn * QUEUE_LEVELS | bucket->key.level;
 }
 
 bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,

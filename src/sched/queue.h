@@ -1,5 +1,6 @@
 /* queue.h - who waits, in order: class first, then whose tenant's turn it is (the caller's to say;
- * without, all are alike), then who became eligible first, ties by id.
+ * without, all are alike), then by level (of each job, the caller's to say, too), then who became
+ * eligible first, ties by id.
  *
  * Jobs that nothing distinguishes for placement share a bucket: when its head does not fit, none
  * does. A pass looks at bucket heads, so it costs what differs, not what waits. */
@@ -19,7 +20,7 @@ struct queue_item { /* inside a job */
 struct queue_key {
     uint64_t array_id; /* of an array that limits how many run at once; else 0 */
     uint32_t job_class, shape, tenant;
-    uint32_t reserved; /* 0 */
+    uint32_t level; /* below QUEUE_LEVELS: less goes first, before age */
 };
 
 struct queue_bucket {
@@ -35,9 +36,10 @@ struct queue_bucket {
 struct queue_head { /* of a bucket, beside its likes: an order without looking at buckets */
     int64_t first_ms;
     uint64_t first_id;
-    uint32_t rank, number; /* rank: class and turn */
+    uint32_t rank, number; /* rank: class, turn and level */
 };
-#define QUEUE_TURNS_MAX (1u << 28)
+#define QUEUE_LEVELS 64u
+#define QUEUE_TURNS_MAX (1u << 22)
 
 struct queue {
     struct intern keys;
@@ -65,7 +67,8 @@ void queue_walk_begin(struct queue *queue);
 void queue_walk_begin_with(struct queue *queue,
                            bool (*wanted)(void *context, const struct queue_bucket *bucket),
                            void *context);
-/* Of its class and its tenant's turn; less goes first, and alike who became eligible first. */
+/* Of its class, its tenant's turn and its level; less goes first, and alike who became eligible
+ * first. */
 uint32_t queue_rank(const struct queue *queue, const struct queue_bucket *bucket);
 /* Is the head of `a` before that of `b`? */
 bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,

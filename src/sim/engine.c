@@ -230,6 +230,13 @@ bool sim_is_patient(const struct sim_engine *engine, uint32_t job)
            (mixed >> 32) % 1000 < (uint64_t)policy->patient_share_milli;
 }
 
+bool sim_saves_when_told(const struct sim_engine *engine, uint32_t job)
+{
+    const struct sim_policy *policy = engine->setup->policy;
+
+    return policy->saves || (policy->patient_saves && sim_is_patient(engine, job));
+}
+
 static void be_patient(const struct sim_engine *engine, const struct sim_job *job,
                        struct job_request *request)
 {
@@ -241,8 +248,6 @@ static void be_patient(const struct sim_engine *engine, const struct sim_job *jo
     request->deadline_ms = engine->setup->fleet->start_ms + engine->now_ms +
                            policy->patient_within_ms +
                            (request->duration_ms_max ? request->duration_ms_max : job->run_ms);
-    if (policy->patient_saves)
-        request->checkpoint = CHECKPOINT_ASKED;
 }
 
 static void fill_request(const struct sim_engine *engine, const struct sim_job *job,
@@ -278,6 +283,8 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
     if (sim_saves(engine, job))
         request->checkpoint = CHECKPOINT_OWN;
     be_patient(engine, job, request);
+    if (sim_saves_when_told(engine, (uint32_t)(job - load->jobs)))
+        request->checkpoint = CHECKPOINT_ASKED;
     if (engine->faulty) { /* what a fault kills comes again; what fails by itself does not */
         request->retries_max = RETRIES_MAX;
         request->retry_codes_count = 1;

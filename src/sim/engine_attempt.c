@@ -7,7 +7,7 @@
 
 #define PPM 1000000
 #define HOUR_MS 3600000LL
-#define PATIENT_RESTART_MS 60000
+#define TOLD_RESTART_MS 60000
 #define EXIT_KILLED 9
 #define EXIT_STOPPED 15
 
@@ -150,9 +150,8 @@ static void set_checkpoints(struct sim_engine *engine, struct sim_attempt *attem
     const struct sim_pool *pool = pool_of(engine, attempt);
     __int128 rate; /* failures of the gang in 1,000 days, in 1/1000 */
 
-    if (engine->setup->policy->patient_saves && run->restarts && !plan->on &&
-        sim_is_patient(engine, attempt->job))
-        attempt->restart_ms = PATIENT_RESTART_MS;
+    if (run->restarts && !plan->on && sim_saves_when_told(engine, attempt->job))
+        attempt->restart_ms = TOLD_RESTART_MS;
     if (!plan->on || engine->setup->load->jobs[attempt->job].run_ms < plan->least_ms)
         return;
     attempt->stall_ms = plan->stall_ms;
@@ -265,8 +264,7 @@ void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, en
 
     if (attempt->slot == UINT32_MAX) /* it has ended already, unheard */
         return;
-    attempt->saved_at_stop = end == SIM_END_YIELD && engine->setup->policy->patient_saves &&
-                             sim_is_patient(engine, attempt->job);
+    attempt->saved_at_stop = end == SIM_END_YIELD && sim_saves_when_told(engine, attempt->job);
     account(engine, attempt, is_again && !attempt->saved_at_stop);
     leave(engine, attempt);
     attempt->outcome = end == SIM_END_YIELD ? OUTCOME_STOPPED : OUTCOME_SIGNALLED;

@@ -142,5 +142,7 @@ const struct sim_series_row *sim_power_row(const struct sim_engine *engine, uint
                                            int64_t unix_ms);
 /* Is the job one of those that the policy makes patient? */
 bool sim_is_patient(const struct sim_engine *engine, uint32_t job);
+/* Does it save when it is told to stop, as the policy says? */
+bool sim_saves_when_told(const struct sim_engine *engine, uint32_t job);
 /* engine_attempt.c: what it costs an hour has changed. */
 void sim_attempt_reprice(struct sim_engine *engine, struct sim_attempt *attempt);

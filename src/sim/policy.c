@@ -14,7 +14,8 @@ static const char *const objective_names[] = { "job", "fastest", "cheapest", "gr
 
 static const char *const switch_names[] = { "off", "on", NULL };
 static const char *const switch_off_names[] = { "on", "off", NULL }; /* on, when nothing is said */
-static const char *const order_names[] = { "fair", "fifo", NULL };
+static const char *const saves_names[] = { "trace", "told", NULL };
+static const char *const order_names[] = { "fair", "fifo", "predicted", NULL };
 
 static void quota_defaults(void *target)
 {
@@ -135,6 +136,10 @@ static const struct sim_key policy_keys[] = {
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, shifts_not),
       .choices = shift_names },
+    { .name = "saves",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_policy, saves),
+      .choices = saves_names },
     { .name = "patient", .kind = SIM_KEY_OBJECT, .offset = 0, .table = &patient_table },
     { .name = "quotas",
       .kind = SIM_KEY_LIST,

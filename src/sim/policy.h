@@ -40,6 +40,7 @@ struct sim_policy {
     /* So many of the jobs that have no deadline get one, so long after submit and limit. */
     int64_t patient_share_milli, patient_within_ms;
     uint32_t patient_saves;         /* 1: they can be stopped and go on where they were */
+    uint32_t saves;                 /* 1: so can all jobs */
     const struct sim_quota *quotas; /* parents before those under them */
     uint32_t quotas_count;
 };

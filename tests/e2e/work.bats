@@ -33,7 +33,7 @@ YAML
     run mains rates # a plan changes nothing
     [[ $output == *"No rates"* ]]
     mains run job.yaml
-    wait_for 10 sh -c 'mains() { "$MAINS" "$@"; }; mains rates --json | jq -e ".rates[0].runs == 1"'
+    wait_for 30 sh -c 'mains() { "$MAINS" "$@"; }; mains rates --json | jq -e ".rates[0].runs == 1"'
     mains rates --json | jq -e '.rates[0] | .class == "nap" and .tenant == "local" and .chip == "cpu" and
         .source == "learned" and .declared_seconds == 5 and .seconds_per_unit < 5'
     mains rates | grep -q '^nap  *local  *cpu  *1 .*learned'
@@ -68,7 +68,7 @@ YAML
     mains policy --fill on | grep -q '^fill *on$'
     mains run -- true
     kill -9 "$(controller_pid)"
-    wait_for 10 sh -c '"$MAINS" policy 2>/dev/null | grep -q "^fill *on$"'
+    wait_for 30 sh -c '"$MAINS" policy 2>/dev/null | grep -q "^fill *on$"'
     mains run -- true
     mains policy --fill off | grep -q '^fill *off$'
     mains journal verify
@@ -91,4 +91,26 @@ X
     echo '{"rpo": "1s", "run": "true"}' >bad.json
     run mains submit bad.json
     [[ $output == *"rpo: expected checkpoint.path"* ]]
+}
+
+@test "what needs less goes first, and why says so" {
+    [ "$(nproc)" -gt 1 ] || skip "one CPU has no widths"
+    mains policy --order predicted | grep -q '^order *predicted$'
+    mains run -n narrow -- true
+    all=$(mains submit -q -c "$(nproc)" -n all -- sleep 60)
+    wait_for 30 sh -c '"$MAINS" show "$1" --json | jq -e ".state == \"running\""' - "$all"
+    wide=$(mains submit -q -c "$(nproc)" -n wide -- true)
+    narrow=$(mains submit -q -n narrow -- true)
+    mains why "$wide" | grep -q 'Its place: it has had nothing of'
+    mains why "$narrow" | grep -q 'Its place: the last of its user, name and width took about'
+    [ "$(mains why "$wide" --json | jq .ahead)" -eq 1 ]
+    kill -9 "$(controller_pid)"
+    wait_for 30 sh -c '"$MAINS" policy 2>/dev/null | grep -q "^order *predicted$"'
+    [ "$(mains why "$wide" --json | jq .ahead)" -eq 1 ]
+    mains cancel "$all"
+    mains wait "$wide" "$narrow"
+    run mains policy --order lottery
+    [ "$status" -ne 0 ]
+    mains policy --order fair | grep -q '^order *fair$'
+    mains journal verify
 }

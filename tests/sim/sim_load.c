@@ -1,5 +1,7 @@
 #include "sim_load.h"
 
+#include "grid/grid.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -191,7 +193,9 @@ void sim_load_owner(struct event *event, struct rng *rng, uint32_t index)
 void sim_load_policy(struct event *event, struct rng *rng)
 {
     event->type = EVENT_POLICY_SET;
-    event->policy_set.order = (uint32_t)(rng_below(rng, 4) == 0);
+    event->policy_set.order = (uint32_t)rng_below(rng, 8);
+    if (event->policy_set.order > ORDER_LAST)
+        event->policy_set.order = rng_below(rng, 2) ? ORDER_PREDICTED : ORDER_FAIR;
     event->policy_set.preempts = rng_below(rng, 8) != 0;
     event->policy_set.fills = rng_below(rng, 2) != 0;
     event->policy_set.by = "op";

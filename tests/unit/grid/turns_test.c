@@ -251,7 +251,7 @@ static void test_lower_class_makes_way(void **state)
     assert_int_equal(bed.stops, 1);
     assert_int_equal(bed_state(&bed, low), JOB_STOPPING);
     bed_why(&bed, low, "preempted", "makes way for job");
-    bed_why(&bed, high, "preempting", "1 others are being stopped");
+    bed_why(&bed, high, "preempting", "1 other is being stopped");
     restart(&bed);
     bed.now_ms += MINUTE;
     bed_pass(&bed);

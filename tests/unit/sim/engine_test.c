@@ -309,6 +309,33 @@ static void a_journal_is_a_trace(void **state)
     bed_fini(&bed);
 }
 
+/* Two hours of all, then ten minutes of all: the short one does not wait where work that saves
+ * makes way for what needs less, and the long one pays a restart for it. */
+static void what_needs_less_goes_first(void **state)
+{
+    struct bed bed = bed_init("sites: [ { name: s, pools: [ { name: p, nodes: 1, cpus: 8, memory: "
+                              "8Gi, devices: 2, chip: odd } ] } ]",
+                              "jobs", "submit_s,run_s,gpus\n0,7200,2\n60,600,2\n");
+
+    (void)state;
+    bed_run(&bed);
+    assert_int_equal(bed.result.end_ms, 7800000);
+    assert_int_equal(bed.result.yields, 0);
+    bed_set_policy(&bed, "order: predicted"); /* nothing saves */
+    bed_run(&bed);
+    assert_int_equal(bed.result.yields, 0);
+    bed_set_policy(&bed, "order: predicted\nsaves: told");
+    bed_run(&bed);
+    assert_int_equal(bed.result.done, 2);
+    assert_int_equal(bed.result.yields, 1);
+    assert_in_range(bed.result.end_ms, 7860000, 7862000); /* a restart, and a pass */
+    assert_int_equal(bed.result.devices.lost, 0);
+    bed_set_policy(&bed, "order: predicted\nsaves: told\npreempt: off");
+    bed_run(&bed);
+    assert_int_equal(bed.result.yields, 0);
+    bed_fini(&bed);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -318,6 +345,7 @@ int main(void)
         cmocka_unit_test(faults_come_at_their_rate),
         cmocka_unit_test(users_cancel_and_quotas_hold),
         cmocka_unit_test(owners_take_back),
+        cmocka_unit_test(what_needs_less_goes_first),
         cmocka_unit_test(the_same_inputs_give_the_same_bytes),
         cmocka_unit_test(a_journal_is_a_trace),
     };
