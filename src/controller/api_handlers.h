@@ -14,6 +14,7 @@ void api_job_cancel(struct api_call *call);
 void api_jobs_cancel(struct api_call *call);
 void api_job_outputs(struct api_call *call);
 void api_job_output(struct api_call *call);
+void api_job_artifacts(struct api_call *call);
 
 void api_sites_list(struct api_call *call);
 void api_site_tariff_get(struct api_call *call);

@@ -1,11 +1,13 @@
 /* GET /jobs/{id}/outputs and /jobs/{id}/outputs/{path}: files that an attempt left behind.
  *
  * The local site shares this machine, so they are read where its agent collected them:
- * DIR/agent/attempts/<job>.<epoch>/outputs/. Names are walked with openat and O_NOFOLLOW: whatever
- * the job left there, nothing outside is ever opened. */
+ * DIR/agent/attempts/<job>.<epoch>/outputs/. Those of sites elsewhere are in the store
+ * (artifacts.h). Names are walked with openat and O_NOFOLLOW: whatever the job left there, nothing
+ * outside is ever opened. */
 #include "controller/api_handlers.h"
 
 #include "base/file.h"
+#include "controller/artifacts.h"
 #include "controller/job_lookup.h"
 
 #include <dirent.h>
@@ -88,10 +90,13 @@ static void reply_outputs(struct api_call *call, const struct job_found *found)
                   call->params[0], call->params[0]);
         return;
     }
-    list = json_array();
     folder = open_folder(call->controller, found->id, epoch_of(found));
-    if (folder >= 0)
-        list_folder(folder, "", 0, list);
+    if (folder < 0) {
+        artifacts_reply_outputs(call, found->id, epoch_of(found));
+        return;
+    }
+    list = json_array();
+    list_folder(folder, "", 0, list);
     api_reply_json(call, 200, json_pack("{s:o}", "outputs", list));
 }
 
@@ -205,12 +210,14 @@ static void reply_output(struct api_call *call, const struct job_found *found)
 {
     int folder = open_folder(call->controller, found->id, epoch_of(found));
     struct stat info;
-    int fd = -ENOENT;
+    int fd;
 
-    if (folder >= 0) {
-        fd = open_below(folder, call->params[1]);
-        close(folder);
+    if (folder < 0) {
+        artifacts_reply_output(call, found->id, epoch_of(found), call->params[1]);
+        return;
     }
+    fd = open_below(folder, call->params[1]);
+    close(folder);
     if (fd >= 0 && (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode))) {
         close(fd);
         fd = -ENOENT;

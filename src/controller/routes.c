@@ -27,6 +27,7 @@ const struct route api_routes[] = {
     { "GET", V1 "/jobs/{id}/logs", ROLES_USERS, 0, relays_handle },
     { "GET", V1 "/jobs/{id}/outputs", ROLES_USERS, 0, api_job_outputs },
     { "GET", V1 "/jobs/{id}/outputs/{path}", ROLES_USERS, 0, api_job_output },
+    { "GET", V1 "/jobs/{id}/artifacts", ROLES_USERS, 0, api_job_artifacts },
     { "POST", V1 "/plan", ROLES_USERS, BODY_SPEC, api_plan },
     { "GET", V1 "/sites", ROLES_USERS, 0, api_sites_list },
     { "GET", V1 "/sites/{site}", ROLES_USERS, 0, api_site_get },

@@ -1,5 +1,6 @@
 #include "store/manifest.h"
 
+#include "store/blake2b.h"
 #include "store/chunker.h"
 
 #include <errno.h>
@@ -209,4 +210,39 @@ int manifest_add_chunk(struct manifest *manifest, const struct chunk_ref *chunk,
     entry->bytes += chunk->bytes;
     entry->chunks_count++;
     return 0;
+}
+
+const struct manifest_entry *manifest_find(const struct manifest *manifest, const char *path)
+{
+    uint32_t low = 0, high = manifest->entries_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = manifest_path_compare(manifest->entries[middle].path, path);
+
+        if (order == 0)
+            return &manifest->entries[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+struct store_id manifest_digest(const struct manifest *manifest, const struct manifest_entry *entry)
+{
+    const struct chunk_ref *chunks = manifest->chunks + entry->chunk_first;
+    struct blake2b hash;
+    struct store_id id;
+
+    if (entry->chunks_count == 0)
+        return store_id_of("", 0);
+    if (entry->chunks_count == 1)
+        return chunks[0].id;
+    blake2b_init(&hash);
+    for (uint32_t i = 0; i < entry->chunks_count; i++)
+        blake2b_update(&hash, chunks[i].id.bytes, STORE_ID_BYTES);
+    blake2b_final(&hash, id.bytes);
+    return id;
 }

@@ -75,6 +75,13 @@ int manifest_add_link(struct manifest *manifest, const char *path, const char *t
 int manifest_add_file(struct manifest *manifest, const char *path, uint32_t mode, struct err *err);
 int manifest_add_chunk(struct manifest *manifest, const struct chunk_ref *chunk, struct err *err);
 
+/* NULL: none of that path. */
+const struct manifest_entry *manifest_find(const struct manifest *manifest, const char *path);
+/* What a file holds, as a name: equal for equal content. Of a file of one chunk, or none, the
+ * BLAKE2b-256 of its content; of a larger one that of the names of its chunks. */
+struct store_id manifest_digest(const struct manifest *manifest,
+                                const struct manifest_entry *entry);
+
 /* Append the text. -ENOSPC, -ENOMEM. */
 int manifest_print(const struct manifest *manifest, struct buf *text_out);
 /* Read a whole text, from anybody, into a fresh manifest; the line at fault is named. -EBADMSG: not

@@ -117,6 +117,10 @@ int store_missing(struct store *store, const struct manifest *manifest, struct c
 int store_verify(struct store *store, const struct store_id *id, struct chunk_list *bad_out,
                  struct err *err);
 
+/* Append a chunk's content, checked against its name and, where it is told, its size. -ENOENT,
+ * -EBADMSG (removed), -EPROTO: it has another size. */
+int store_chunk_read(struct store *store, const struct chunk_ref *chunk, struct buf *content_out,
+                     struct err *err);
 bool store_has_chunk(struct store *store, const struct store_id *id);
 /* Append one chunk's frame, checked. -ENOENT, -EBADMSG (removed). */
 int store_chunk_export(struct store *store, const struct store_id *id, struct buf *frame_out,

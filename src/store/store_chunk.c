@@ -166,6 +166,18 @@ int store_chunk_load(struct store *store, const struct chunk_ref *chunk, uint32_
     return 0;
 }
 
+int store_chunk_read(struct store *store, const struct chunk_ref *chunk, struct buf *content_out,
+                     struct err *err)
+{
+    uint32_t bytes;
+    int rc = store_chunk_load(store, chunk, &bytes, err);
+
+    if (rc < 0)
+        return rc;
+    rc = buf_add(content_out, store->content, bytes);
+    return rc < 0 ? err_set(err, rc, "store: no room for a chunk: %s", strerror(-rc)) : 0;
+}
+
 int store_chunk_export(struct store *store, const struct store_id *id, struct buf *frame_out,
                        struct err *err)
 {

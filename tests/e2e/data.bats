@@ -81,3 +81,68 @@ EOF
     resume east
     resume home
 }
+
+@test "outputs of a site elsewhere are artifacts: listed, fetched, verified, with where they come from" {
+    cd "$BATS_TEST_TMPDIR"
+    cat >job.yaml <<'EOF'
+name: makes
+env: {LEVEL: "3"}
+outputs: [out/, "*.txt"]
+run: |
+  mkdir -p out/deep; seq 200000 >out/deep/numbers; echo "level $LEVEL" >note.txt; : >out/empty
+EOF
+    job=$("$MAINS" submit --state "$STATE" --site east --json job.yaml | jq -r .id)
+    "$MAINS" wait "$job" --state "$STATE"
+    run "$MAINS" artifacts ls "$job" --state "$STATE" --json
+    [ "$(jq -r '[.artifacts[].path] | sort | join(" ")' <<<"$output")" = "note.txt out/deep/numbers out/empty" ]
+    [ "$(jq -r '.artifacts[] | select(.path == "note.txt") | .digest' <<<"$output")" = "$(echo "level 3" | b2sum -l 256 | cut -d' ' -f1)" ]
+    [ "$(jq -r '.provenance | .site + " " + .name + " " + .environment[0]' <<<"$output")" = "east makes LEVEL" ]
+    "$MAINS" artifacts get "$job" got --state "$STATE"
+    seq 200000 | cmp - got/out/deep/numbers
+    [ "$(cat got/note.txt)" = "level 3" ]
+    [ -f got/out/empty ]
+    jq -e '.job.run and .versions.mains and .exit_code == 0' got.provenance.json
+    "$MAINS" artifacts verify "$job" got --state "$STATE"
+    echo more >>got/note.txt
+    run "$MAINS" artifacts verify "$job" got --state "$STATE"
+    [ "$status" -eq 1 ]
+    [ "$output" = "note.txt: differs" ]
+    run "$MAINS" artifacts get "$job" got --state "$STATE"
+    [ "$status" -eq 1 ]
+    # The older command shows them as well.
+    [ "$("$MAINS" outputs --state "$STATE" --print "$job" note.txt)" = "level 3" ]
+    [ "$("$MAINS" outputs --state "$STATE" --print "$job" out/deep/numbers | cksum)" = "$(seq 200000 | cksum)" ]
+    run "$MAINS" outputs --state "$STATE" --print "$job" out/none
+    [ "$status" -eq 1 ]
+}
+
+@test "artifacts of the site on this machine; a rerun says whether it left the same" {
+    cd "$BATS_TEST_TMPDIR"
+    printf 'outputs: [a]\nrun: echo same >a\n' >same.yaml
+    printf 'outputs: [a]\nrun: date +%%N >a\n' >other.yaml
+    same=$("$MAINS" submit --state "$STATE" --site home --json same.yaml | jq -r .id)
+    other=$("$MAINS" submit --state "$STATE" --site home --json other.yaml | jq -r .id)
+    "$MAINS" wait "$same" "$other" --state "$STATE"
+    [ "$("$MAINS" artifacts ls "$same" --state "$STATE" --json | jq -r '.artifacts[0].path')" = a ]
+    "$MAINS" rerun -q "$same" --state "$STATE"
+    run "$MAINS" rerun -q "$other" --state "$STATE"
+    [ "$status" -eq 1 ]
+    [ "$output" = "a: differs" ]
+    run "$MAINS" rerun -q 99999 --state "$STATE"
+    [ "$status" -eq 2 ]
+}
+
+@test "what is put comes back the same, and what is no name, or not there, is told in one line" {
+    cd "$BATS_TEST_TMPDIR"
+    mkdir -p tree/sub && head -c 3000000 /dev/urandom >tree/sub/random && echo x >tree/x
+    name=$("$MAINS" artifacts put tree --state "$STATE")
+    [[ $name == store:* ]]
+    "$MAINS" artifacts get "$name" back --state "$STATE"
+    diff -r tree back
+    for bad in store:1 "store:$(printf '0%.0s' {1..64})" 77777; do
+        run "$MAINS" artifacts get "$bad" nowhere --state "$STATE"
+        [ "$status" -eq 1 ]
+        [ "${#lines[@]}" -eq 1 ]
+        [ ! -e nowhere ]
+    done
+}
