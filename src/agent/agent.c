@@ -308,6 +308,7 @@ static int open_stores(struct agent *agent, struct err *err)
                                   .context = agent };
     struct staging_config staging = { .loop = &agent->loop,
                                       .agent_dir = agent->agent_dir,
+                                      .site = agent->site.info.name,
                                       .link = agent_link,
                                       .ready = agent_on_staged,
                                       .context = agent };

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "model/units.h"
 #include "model/yaml.h"
 
 #include <errno.h>
@@ -36,7 +37,7 @@ static int assume_tariff(json_t *root)
 static int check_keys(const char *path, json_t *root, struct err *err)
 {
     static const char known[] =
-        "|name|owner|region|policy|policy.tenants|policy.classes|policy.images|policy.data|"
+        "|name|owner|region|link_rate|policy|policy.tenants|policy.classes|policy.images|policy.data|"
         "policy.hours|policy.zone|policy.floor|policy.power_cap|policy.own|"
         "data.come|data.leave|data.here|floor.cpu_hour|floor.device_hour|own.tenant|own.share|"
         "executor|slurm|slurm.partition|"
@@ -95,6 +96,22 @@ static int read_domains(const json_t *root, struct node_info *node, struct err *
             memcpy(labels[i].out, text, strlen(text) + 1);
     }
     return 0;
+}
+
+static int read_link_rate(const json_t *root, int64_t *out, struct err *err)
+{
+    const json_t *rate = json_object_get(root, "link_rate");
+    const char *text = json_string_value(rate);
+    int rc;
+
+    if (!rate)
+        return 0;
+    if (!text)
+        return err_set(err, -EINVAL, "link_rate: expected a size such as \"20MiB\", a second");
+    rc = units_parse_bytes(text, out, err);
+    if (rc == 0 && *out < 1)
+        rc = err_set(err, -EINVAL, "expected more than nothing");
+    return rc < 0 ? err_prefix(err, rc, "link_rate") : 0;
 }
 
 /* site.yaml; -ENOENT when there is none. */
@@ -306,6 +323,8 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
         rc = read_policy(config, root, &site.policy, err);
     if (rc == 0)
         rc = read_domains(root, node, err);
+    if (rc == 0)
+        rc = read_link_rate(root, &site.link_rate_bytes, err);
     if (rc == 0 && (set_text(root, "name", config->site, node->name) < 0 ||
                     set_text(root, "owner", config->owner, SITE_OWNER) < 0 ||
                     set_text(root, "region", config->region, "") < 0 || assume_tariff(root) < 0 ||

@@ -1,5 +1,7 @@
 #include "agent/slurm_job.h"
 
+#include "agent/checkpoint.h"
+#include "agent/laid.h"
 #include "agent/slurm_script.h"
 #include "agent/stage.h"
 #include "agent/supervisor_internal.h"
@@ -196,6 +198,8 @@ static void add_base(struct job *job, struct rank_env *env)
     rank_env_set(env, "LANG", "C.UTF-8");
     rank_env_set(env, "TMPDIR", "/tmp");
     rank_env_set(env, "PWD", job->sup.work_seen);
+    if (job->sup.restored)
+        rank_env_set(env, "MAINS_RESTORED", "1");
 }
 
 /* Variables that differ from task to task: the rank script sets them, but for those the job set
@@ -485,6 +489,9 @@ int slurm_job_prepare(const struct slurm_order *order, int attempt_fd, struct ar
         rc = check_paths(job, err);
     if (rc == 0 && job->sup.spec->inputs_count)
         rc = stage_inputs(&job->sup, err);
+    if (rc == 0 && job->sup.spec->checkpoint_path)
+        rc = checkpoint_restore(&job->sup, err);
+    laid_clear(&job->sup);
     if (rc == 0)
         rc = prepare_files(job, err);
     if (rc == 0)

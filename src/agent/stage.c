@@ -1,9 +1,10 @@
 #include "agent/stage.h"
 
-#include "base/file.h"
-
+#include "agent/laid.h"
 #include "agent/supervisor_internal.h"
 #include "agent/tree.h"
+#include "base/file.h"
+#include "model/spec_source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -146,7 +147,28 @@ static int copy_in(struct stage *stage, int from_fd, const char *to, int depth)
     return rc;
 }
 
-static int stage_input(struct stage *stage, const struct spec_file *input)
+/* What the agent has fetched: a tree, all of it or what `path` names in it. */
+static int stage_fetched(struct supervisor *sup, const struct spec_file *input, uint32_t index)
+{
+    bool is_web = spec_source_of(input->from) == SOURCE_WEB;
+    const char *path = is_web ? "file" : spec_source_path(input->from);
+    CLEANUP(closep) int staged = laid_open(sup);
+    CLEANUP(closep) int tree = -1;
+    char name[32];
+    int rc;
+
+    snprintf(name, sizeof(name), "in.%" PRIu32, index);
+    tree = staged < 0 ? staged : tree_open(staged, name, O_RDONLY | O_DIRECTORY, 0);
+    if (tree < 0) /* an order to Slurm that is given again: it lies there since the first time */
+        rc = faccessat(sup->work_fd, input->to, F_OK, AT_SYMLINK_NOFOLLOW) < 0 ? tree : 0;
+    else if (!path[0])
+        rc = laid_put(sup, staged, name, input->to);
+    else
+        rc = laid_put_path(sup, tree, path, input->to);
+    return rc;
+}
+
+static int stage_input(struct stage *stage, const struct spec_file *input, uint32_t index)
 {
     struct supervisor *sup = stage->sup;
     int rc, fd;
@@ -156,10 +178,13 @@ static int stage_input(struct stage *stage, const struct spec_file *input)
         rc = fd < 0 ? fd : file_write_all(fd, input->content, strlen(input->content));
         if (fd >= 0)
             close(fd);
+    } else if (spec_source_of(input->from) != SOURCE_PATH &&
+               spec_source_of(input->from) != SOURCE_SITE) {
+        rc = stage_fetched(sup, input, index);
     } else {
         if (!sup->order->host_paths)
             return -EACCES;
-        fd = open_as_user(sup, AT_FDCWD, input->from, O_RDONLY);
+        fd = open_as_user(sup, AT_FDCWD, spec_source_path(input->from), O_RDONLY);
         rc = fd < 0 ? fd : copy_in(stage, fd, input->to, 0);
     }
     if (rc == 0 && input->executable) {
@@ -180,7 +205,7 @@ int stage_inputs(struct supervisor *sup, struct err *err)
         const struct spec_file *input = &sup->spec->inputs[i];
         int64_t grace_ms;
         char reason[ATTEMPT_REASON_BYTES];
-        int rc = stage_input(&stage, input);
+        int rc = stage_input(&stage, input, i);
 
         if (rc < 0)
             return err_field(err, rc, "inputs", "input %s: %s",

@@ -10,11 +10,14 @@
 #include "agent/depot.h"
 #include "wire/wire.h"
 
+#define STAGING_WEB_BYTES_MAX (1LL << 40) /* of one address; less where the job has less disk */
+
 struct staging;
 struct staging_config {
     uv_loop_t *loop;
     struct depot *depot;
     const char *agent_dir;
+    const char *site;
     void (*link)(void *context, struct transfer_link *link_out);
     /* All of it is there (`rc` 0): start it; or it cannot be had. `order` has `staged` set. Good
      * during the call only. */

@@ -1,6 +1,7 @@
 #include "agent/supervisor_internal.h"
 
 #include "agent/checkpoint.h"
+#include "agent/laid.h"
 #include "agent/leftover.h"
 #include "agent/libexec.h"
 #include "agent/stage.h"
@@ -551,6 +552,7 @@ int supervisor_prepare(struct supervisor *sup, struct err *err)
         rc = stage_inputs(sup, err);
     if (rc == 0 && sup->spec->checkpoint_path)
         rc = checkpoint_restore(sup, err);
+    laid_clear(sup);
     if (rc == 0)
         rc = make_argv(sup, variant, err);
     if (rc == 0)

@@ -19,6 +19,7 @@ static const struct cli_option controller_options[] = {
     { "key", 0, "FILE", NULL, "Its key (PEM)." },
     { "tls", 0, NULL, NULL, "TLS on loopback too, with a certificate of its own." },
     { "cert-life", 0, "DURATION", NULL, "How long a joined site's certificate holds." },
+    { "store", 0, "SIZE", NULL, "What the store of files may take." },
     { "metrics-open", 0, NULL, NULL, "/metrics needs no token, wherever it is asked from." },
     { 0 },
 };
@@ -59,12 +60,15 @@ static int run_controller(const struct cli_args *args)
         .log_level = level_of(args),
     };
     const char *life = cli_args_get(args, "cert-life");
+    const char *store = cli_args_get(args, "store");
     struct listen_place place;
     struct err err;
 
     config.tls = cli_args_has(args, "tls");
     if (life && units_parse_duration(life, &config.cert_life_ms, &err) < 0)
         return cli_fail_text(CLI_FAILED, "--cert-life: %s", err.text);
+    if (store && units_parse_bytes(store, &config.store_bytes_max, &err) < 0)
+        return cli_fail_text(CLI_FAILED, "--store: %s", err.text);
     if (listen_parse(listen ? listen : "127.0.0.1", CONTROLLER_PORT_DEFAULT, &place, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
     if (place_find_state(args, &state, &err) < 0)

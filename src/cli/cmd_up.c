@@ -36,6 +36,8 @@ static const struct cli_option options[] = {
     { "tls", 0, NULL, NULL, "Serve TLS on loopback too, with a certificate of the network's own." },
     { "cert-life", 0, "DURATION", NULL,
       "How long the certificate of a site that joined holds; it is renewed before (90d)." },
+    { "store", 0, "SIZE", NULL,
+      "What the network's store of files may take (half of its file system)." },
     { "metrics-open", 0, NULL, NULL,
       "/metrics needs no token, also where the API listens beyond loopback." },
     { "site", 0, "NAME", NULL, "The name of the site here (this machine's)." },
@@ -91,6 +93,7 @@ static void describe_children(struct up *up, const struct cli_args *args)
     if (cli_args_has(args, "tls"))
         family_child_word(controller, "--tls");
     family_child_pair(controller, "--cert-life", cli_args_get(args, "cert-life"));
+    family_child_pair(controller, "--store", cli_args_get(args, "store"));
     if (cli_args_has(args, "metrics-open"))
         family_child_word(controller, "--metrics-open");
     family_child_pair(agent, "--site", cli_args_get(args, "site"));

@@ -1,6 +1,8 @@
 #include "cli/job_file.h"
 
 #include "base/file.h"
+#include "cli/uploads.h"
+#include "model/spec_source.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -157,13 +159,18 @@ static int base_folder(const struct cli_args *args, bool is_file, char **folder_
 
 /* What is not there would fail the job when it starts. A job that comes after others may wait for
  * files that they make. */
+static bool is_path(const struct spec_file *input)
+{
+    return input->from && spec_source_of(input->from) == SOURCE_PATH;
+}
+
 static int check_inputs(const struct job_spec *spec, struct err *err)
 {
     for (uint32_t i = 0; i < spec->inputs_count && !spec->after_count; i++) {
         const char *path = spec->inputs[i].from;
         struct stat st;
 
-        if (!path)
+        if (!is_path(&spec->inputs[i]))
             continue;
         if (stat(path, &st) < 0 || access(path, S_ISDIR(st.st_mode) ? R_OK | X_OK : R_OK) < 0)
             return err_field(err, -errno, "inputs", "inputs[%u]: %s: %s", i, path, strerror(errno));
@@ -174,7 +181,8 @@ static int check_inputs(const struct job_spec *spec, struct err *err)
     return 0;
 }
 
-static int finish(json_t *root, const char *folder, struct job_text *text_out, struct err *err)
+static int finish(const struct job_source *source, json_t *root, const char *folder,
+                  struct job_text *text_out, struct err *err)
 {
     CLEANUP(spec_destroyp) struct job_spec *spec = NULL;
     CLEANUP(buf_fini) struct buf json = buf_init(64u << 20);
@@ -184,6 +192,8 @@ static int finish(json_t *root, const char *folder, struct job_text *text_out, s
         rc = spec_resolve_local(spec, folder, environ, err);
     if (rc == 0)
         rc = check_inputs(spec, err);
+    if (rc == 0 && source->remote)
+        rc = uploads_run(source->remote, spec, err);
     if (rc < 0)
         return rc;
     rc = spec_print_json(spec, true, &json);
@@ -213,7 +223,7 @@ int job_file_read(const struct job_source *source, struct job_text *text_out, st
         rc = base_folder(source->args, is_file && strcmp(reply_text(root, "origin"), "sbatch") != 0,
                          &folder, err);
     if (rc == 0)
-        rc = finish(root, folder, &text, err);
+        rc = finish(source, root, folder, &text, err);
     json_decref(root);
     if (rc < 0) {
         job_text_fini(&text);

@@ -7,6 +7,7 @@
 
 struct job_source {
     const struct cli_args *args;
+    struct remote *remote; /* where inputs are brought that must be; NULL = they stay as they are */
     bool here; /* without a workdir of its own, work in the current folder (the network is on this
                   machine) */
 };

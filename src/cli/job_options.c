@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/job_file.h"
+#include "model/spec_source.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -240,6 +241,19 @@ static int apply_env(const struct cli_args *args, json_t *root, struct err *err)
                err);
 }
 
+/* Where the `to` of a source begins that has colons of its own; NULL = it names none. */
+static const char *colon_of_source(const char *text)
+{
+    enum spec_source source = spec_source_of(text);
+    const char *colon = strchr(text, ':');
+
+    if (source == SOURCE_SITE && colon)
+        colon = strchr(colon + 1, ':');
+    if (source != SOURCE_SITE && source != SOURCE_STORE && source != SOURCE_ARTIFACT)
+        return NULL;
+    return colon ? strchr(colon + 1, ':') : NULL;
+}
+
 static int apply_files(const struct cli_args *args, json_t *root, const char *option,
                        const char *key, struct err *err)
 {
@@ -247,9 +261,10 @@ static int apply_files(const struct cli_args *args, json_t *root, const char *op
     const char *text;
 
     for (uint32_t i = 0; (text = cli_args_nth(args, option, i)) != NULL; i++) {
-        const char *colon = strrchr(text, ':');
+        bool is_path = !inputs || spec_source_of(text) == SOURCE_PATH;
+        const char *colon = is_path ? strrchr(text, ':') : colon_of_source(text);
         size_t len = colon ? (size_t)(colon - text) : strlen(text);
-        json_t *from = inputs ? from_here(text, len) : json_stringn(text, len);
+        json_t *from = inputs && is_path ? from_here(text, len) : json_stringn(text, len);
         json_t *file = json_pack("{s:o}", "from", from);
 
         if (colon && file)

@@ -59,6 +59,7 @@ int submission_send(const struct cli_args *args, const char *key, bool dry_run,
     if (rc < 0)
         return rc;
     source.here = submission.remote.state != NULL;
+    source.remote = dry_run ? NULL : &submission.remote;
     rc = job_file_read(&source, &submission.text, err);
     if (rc == 0)
         rc = post(&submission, key, dry_run, err);

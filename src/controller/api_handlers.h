@@ -52,6 +52,7 @@ void api_store_manifest_missing(struct api_call *call);
 void api_store_chunks_put(struct api_call *call);
 void api_store_chunks_get(struct api_call *call);
 void api_site_stored(struct api_call *call);
+void api_site_inputs(struct api_call *call);
 
 void api_rates(struct api_call *call);
 

@@ -5,6 +5,7 @@
 #include "controller/job_lookup.h"
 #include "controller/seal.h"
 #include "model/spec.h"
+#include "model/spec_source.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -67,7 +68,8 @@ static int check_host_paths(const struct api_call *call, const struct job_spec *
         if (spec->outputs[i].to && spec->outputs[i].to[0] == '/')
             field = "outputs", path = spec->outputs[i].to;
     for (uint32_t i = 0; i < spec->inputs_count; i++)
-        if (spec->inputs[i].from)
+        if (spec->inputs[i].from && (spec_source_of(spec->inputs[i].from) == SOURCE_PATH ||
+                                     spec_source_of(spec->inputs[i].from) == SOURCE_SITE))
             field = "inputs", path = spec->inputs[i].from;
     if (spec->stderr_pattern && spec->stderr_pattern[0] == '/')
         field = "stderr", path = spec->stderr_pattern;
@@ -127,6 +129,46 @@ static int resolve_after(struct api_call *call, struct submit *submit, struct er
     return 0;
 }
 
+static void allow_only_site(struct request_shape *shape, const char *name)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < shape->places_count; i++)
+        if (shape->places[i].kind != PLACE_SITE || shape->places[i].deny)
+            shape->places[kept++] = shape->places[i];
+    shape->places_count = kept;
+    shape->places[kept] = (struct request_place){ .kind = PLACE_SITE };
+    snprintf(shape->places[kept].name, sizeof(shape->places[kept].name), "%s", name);
+    shape->places_count++;
+}
+
+/* What lies on the machine of a site is there only: the job goes where it is. */
+static int add_places(const struct job_spec *spec, struct request_shape *shape, struct err *err)
+{
+    char site[MODEL_NAME_BYTES] = "";
+
+    for (uint32_t i = 0; i < spec->inputs_count; i++) {
+        const char *from = spec->inputs[i].from;
+        size_t len;
+        const char *name;
+
+        if (!from || spec_source_of(from) != SOURCE_SITE)
+            continue;
+        name = spec_source_name(from, &len);
+        if (site[0] && (strlen(site) != len || strncmp(site, name, len) != 0))
+            return err_field(err, -EINVAL, "inputs",
+                             "inputs[%" PRIu32 "]: a job cannot be at %s and at another site", i,
+                             site);
+        snprintf(site, sizeof(site), "%.*s", (int)len, name);
+    }
+    if (!site[0])
+        return 0;
+    if (shape->places_count == REQUEST_PLACES_MAX)
+        return err_field(err, -E2BIG, "where", "where: too many owners, sites and regions");
+    allow_only_site(shape, site);
+    return 0;
+}
+
 static int submit_init(struct api_call *call, const char *text, size_t len, struct submit *submit,
                        struct err *err)
 {
@@ -146,6 +188,9 @@ static int submit_init(struct api_call *call, const char *text, size_t len, stru
         return rc;
     submit->event.type = EVENT_JOB_SUBMITTED;
     event->request = submit->spec->request;
+    rc = add_places(submit->spec, &event->request.shape, err);
+    if (rc < 0)
+        return rc;
     now_ms = shell_now_ms(call->controller->shell);
     if (submit->spec->begin_after_ms)
         event->request.begin_ms = now_ms + submit->spec->begin_after_ms;

@@ -5,6 +5,9 @@
 #include "controller/api_handlers.h"
 #include "controller/history.h"
 #include "controller/job_lookup.h"
+#include "controller/session.h"
+#include "model/spec.h"
+#include "model/spec_source.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -453,4 +456,141 @@ static void reply_artifacts(struct api_call *call, const struct job_found *found
 void api_job_artifacts(struct api_call *call)
 {
     job_lookup(call, call->params[0], reply_artifacts);
+}
+
+/* --- GET /site-session/inputs: what `artifact:` in a job's inputs names ----------------------- */
+
+#define SOURCES_MAX SPEC_LIST_MAX
+
+struct source { /* one input of that kind */
+    uint32_t index;
+    uint64_t job_id;
+    uint32_t epoch;
+};
+
+static int run_sources(struct vault_work *work, struct vault *vault, struct store *store,
+                       struct err *err)
+{
+    struct store_call *self = (struct store_call *)work;
+    const struct source *sources = (const struct source *)self->body;
+    json_t *rows = json_array();
+    size_t count = self->body_len / sizeof(*sources);
+    int rc = 0;
+
+    (void)vault;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        char name[STORE_ID_TEXT_BYTES];
+        struct store_id id;
+
+        rc = artifacts_find(self->controller, store, sources[i].job_id, sources[i].epoch, &id, err);
+        if (rc < 0)
+            break;
+        store_id_format(&id, name);
+        json_array_append_new(
+            rows, json_pack("{s:I, s:s}", "index", (json_int_t)sources[i].index, "manifest", name));
+    }
+    self->json = json_pack("{s:o}", "inputs", rows);
+    return rc;
+}
+
+/* The job that an input names: of the same tenant, and ended. -EAGAIN: not in the history yet. */
+static int find_source(struct controller *controller, const char *tenant, const char *from,
+                       struct source *out, struct err *err)
+{
+    struct grid *grid = shell_grid(controller->shell);
+    struct history_db *db = history_reader(controller->history);
+    char text[MODEL_NAME_BYTES];
+    struct history_job row;
+    struct job_view view;
+    bool is_element;
+    uint64_t id;
+    uint32_t index;
+    size_t len;
+    const char *name = spec_source_name(from, &len);
+    int rc;
+
+    snprintf(text, sizeof(text), "%.*s", (int)len, name);
+    if (!job_id_parse(text, &id, &is_element, &index))
+        return err_set(err, -EINVAL, "%.100s: names no job", from);
+    if (job_find_live(grid, id, is_element, index, &view))
+        return err_set(err, -EPROTO, "%.100s: job %s has not ended: name it in `after`, too", from,
+                       text);
+    rc = is_element ? history_db_find_element(db, id, index, &row, err)
+                    : history_db_find_job(db, id, &row, err);
+    if (rc < 0)
+        return -EAGAIN;
+    if (rc == 0 && grid_find_outcome(grid, is_element ? id + 1 + index : id) >= 0)
+        return err_set(err, -EAGAIN, "%.100s: job %s has only just ended", from, text);
+    if (rc == 0 || strcmp(row.tenant, tenant) != 0)
+        return err_set(err, -ENOENT, "%.100s: there is no job %s", from, text);
+    out->job_id = row.id;
+    out->epoch = row.epoch;
+    return 0;
+}
+
+static int find_sources(struct controller *controller, const struct job_view *view,
+                        struct buf *sources_out, struct err *err)
+{
+    CLEANUP(jsonp) json_t *spec = json_loadb(view->spec_json, view->spec_len, 0, NULL);
+    CLEANUP(freep) char *tenant = strdup(view->tenant);
+    json_t *input;
+    size_t i;
+    int rc = tenant ? 0 : -ENOMEM;
+
+    json_array_foreach (json_object_get(spec, "inputs"), i, input) {
+        const char *from = json_string_value(json_object_get(input, "from"));
+        struct source source = { .index = (uint32_t)i };
+
+        if (rc < 0 || !from || spec_source_of(from) != SOURCE_ARTIFACT)
+            continue;
+        rc = find_source(controller, tenant, from, &source, err);
+        if (rc == 0)
+            rc = buf_add(sources_out, &source, sizeof(source));
+    }
+    return rc;
+}
+
+static void sources_done(struct vault_work *work)
+{
+    struct store_call *self = (struct store_call *)work;
+    struct api_call *call = store_call_take(self);
+
+    if (call)
+        api_reply_json(call, 200, TAKE(self->json));
+    store_call_free(self);
+}
+
+/* Only the site that is to run the job is told. */
+void api_site_inputs(struct api_call *call)
+{
+    const char *site = session_site_of(call);
+    CLEANUP(buf_fini) struct buf sources = buf_init(SOURCES_MAX * sizeof(struct source));
+    int64_t job = 0, epoch = 0;
+    struct store_call *self;
+    struct job_view view;
+    struct err err = { 0 };
+    int rc;
+
+    if (!site || !api_query_int(call, "job", 1, INT64_MAX, &job) ||
+        !api_query_int(call, "epoch", 1, UINT32_MAX, &epoch))
+        return;
+    if (!grid_find_job(shell_grid(call->controller->shell), (uint64_t)job, &view) ||
+        view.epoch != epoch || strcmp(view.allocation.site, site) != 0) {
+        api_error(call, 409, "conflict", "job",
+                  "job %" PRId64 ": attempt %" PRId64 " is not this site's, or no longer", job,
+                  epoch);
+        return;
+    }
+    rc = find_sources(call->controller, &view, &sources, &err);
+    if (rc < 0) {
+        api_fail(call, rc == -EAGAIN ? -ENOBUFS : rc, &err);
+        return;
+    }
+    self = store_call_create(call, run_sources, sources_done);
+    if (!self)
+        return;
+    free(self->body);
+    self->body_len = sources.len;
+    self->body = buf_take(&sources);
+    store_call_submit(self);
 }

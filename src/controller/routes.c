@@ -68,6 +68,7 @@ const struct route api_routes[] = {
     { "GET", V1 "/whoami", ROLES_ANY, 0, api_whoami },
     { "GET", V1 "/site-session", ROLE_SITE, 0, session_handle_stream },
     { "POST", V1 "/site-session/reports", ROLE_SITE, BODY_REPORTS, session_handle_reports },
+    { "GET", V1 "/site-session/inputs", ROLE_SITE, 0, api_site_inputs },
     { "POST", V1 "/site-session/stored", ROLE_SITE, BODY_SMALL, api_site_stored },
     { "POST", V1 "/site-session/certificate", ROLE_SITE, BODY_SMALL, api_site_certificate },
     { "POST", V1 "/join", 0, BODY_SMALL, api_join },

@@ -33,6 +33,8 @@ struct spec_file {
     const char *to;   /* inputs: path in the work folder; outputs: where to put it, NULL = kept */
     bool executable;
     const char *content; /* inputs only: the bytes themselves (text), instead of `from` */
+    const char *digest;  /* inputs only: of what `from` gives (spec_source.h); NULL = not told */
+    bool upload;         /* inputs only: the client brings it to the network's store */
 };
 
 struct spec_variant {   /* what changes on one chip family; NULL/0 = as in the job */

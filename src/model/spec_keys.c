@@ -1,4 +1,5 @@
 #include "model/spec_key.h"
+#include "model/spec_source.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -60,12 +61,17 @@ static const struct spec_table resources_table = { "resources", sizeof(struct jo
 
 static const struct spec_key input_keys[] = {
     { "from", KEY_HOST_PATH, IN(spec_file, from), .min = 1, .max = PATH_BYTES_MAX,
-      .help = "File or folder of the submitting machine." },
+      .help = "File or folder of the submitting machine; or store:ID, artifact:JOB/PATH, "
+              "http(s)://..., site:NAME:/path, rclone:REMOTE:path, s3://bucket/path." },
     { "to", KEY_WORK_PATH, IN(spec_file, to), .min = 1, .max = PATH_BYTES_MAX,
       .help = "Where it goes in the work folder; absent: its own last name." },
     { "content", KEY_TEXT, IN(spec_file, content), .min = 0, .max = SPEC_TEXT_BYTES_MAX,
       .help = "The text itself, instead of `from`." },
     { "executable", KEY_BOOL, IN(spec_file, executable), .help = "Make it executable." },
+    { "digest", KEY_LINE, IN(spec_file, digest), .min = 1, .max = 80,
+      .help = "What must come of an address: sha256:HEX or blake2b:HEX." },
+    { "upload", KEY_BOOL, IN(spec_file, upload),
+      .help = "Bring it to the network's store first, so that any site can have it." },
 };
 static int check_input(struct spec_reader *reader, const struct spec_step *step, const void *target)
 {
@@ -75,6 +81,12 @@ static int check_input(struct spec_reader *reader, const struct spec_step *step,
         return spec_refuse(reader, step, -EINVAL, "expected either from or content");
     if (file->content && !file->to)
         return spec_refuse(reader, step, -EINVAL, "content needs to: the file it goes into");
+    if (file->digest && !spec_digest_is_valid(file->digest))
+        return spec_refuse(reader, step, -EINVAL,
+                           "digest: expected sha256: or blake2b: and 64 hex "
+                           "digits");
+    if (file->digest && (!file->from || spec_source_of(file->from) != SOURCE_WEB))
+        return spec_refuse(reader, step, -EINVAL, "digest: goes with an http(s) address");
     return 0;
 }
 static const struct spec_table input_table = { "an input", sizeof(struct spec_file),

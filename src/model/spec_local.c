@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "model/spec.h"
 #include "model/spec_key.h"
+#include "model/spec_source.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -211,6 +212,13 @@ static int take_environment(struct job_spec *spec, char *const *environment, str
     return 0;
 }
 
+static const char *last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
 static int resolve_files(struct job_spec *spec, const char *base_dir, const char *home,
                          struct err *err)
 {
@@ -221,12 +229,13 @@ static int resolve_files(struct job_spec *spec, const char *base_dir, const char
     for (uint32_t i = 0; rc == 0 && i < spec->inputs_count; i++) {
         struct spec_file *file = &inputs[i];
 
-        if (!file->from || has_scheme(file->from))
+        if (!file->from)
             continue;
-        rc = make_path(&spec->arena, base_dir, home, file->from, &file->from, err);
+        if (spec_source_of(file->from) == SOURCE_PATH)
+            rc = make_path(&spec->arena, base_dir, home, file->from, &file->from, err);
         if (rc == 0 && !file->to) {
-            file->to = strrchr(file->from, '/') + 1;
-            if (!file->to[0])
+            file->to = last_name(spec_source_path(file->from));
+            if (!spec_work_path_is_valid(file->to))
                 return err_field(err, -EINVAL, "inputs", "inputs[%u]: expected to", i);
         }
     }
@@ -309,10 +318,16 @@ static int check_resolved(const struct job_spec *spec, struct err *err)
     for (uint32_t i = 0; i < spec->inputs_count; i++) {
         const struct spec_file *file = &spec->inputs[i];
 
-        if (file->from && has_scheme(file->from))
-            return err_field(err, -ENOTSUP, "inputs",
-                             "inputs[%u].from: this network fetches no URLs yet, only files", i);
-        if (file->from && (file->from[0] != '/' || !file->to))
+        enum spec_source source = file->from ? spec_source_of(file->from) : SOURCE_PATH;
+        struct err why = { 0 };
+        int rc = file->from ? spec_source_check(file->from, &why) : 0;
+
+        if (rc == 0 && source == SOURCE_RCLONE)
+            rc =
+                err_set(&why, -EINVAL, "the client fetches it, through rclone, and sends store:ID");
+        if (rc < 0)
+            return err_field(err, rc, "inputs", "inputs[%u].from: %s", i, why.text);
+        if (file->from && ((source == SOURCE_PATH && file->from[0] != '/') || !file->to))
             return err_field(err, -EINVAL, "inputs",
                              "inputs[%u]: expected an absolute from, and to", i);
     }

@@ -146,3 +146,54 @@ EOF
         [ ! -e nowhere ]
     done
 }
+
+@test "inputs: uploaded paths, store:, artifact:, addresses with a digest, a site's own path" {
+    cd "$BATS_TEST_TMPDIR"
+    mkdir -p conf/deep web && echo one >conf/deep/one && echo two >two.txt && echo web >web/w.txt
+    python3 -u -m http.server --bind 127.0.0.1 --directory web 0 >web.log 2>&1 3>&- &
+    server=$!
+    port_told() { grep -q 'port [0-9]' web.log; }
+    wait_for 10 port_told
+    port=$(grep -o 'port [0-9]*' web.log | cut -d' ' -f2)
+    printf 'outputs: [res]\nrun: mkdir res; echo left >res/l\n' >first.yaml
+    first=$("$MAINS" submit --state "$STATE" --site west --json first.yaml | jq -r .id)
+    name=$("$MAINS" artifacts put conf --state "$STATE")
+    cat >job.yaml <<EOF
+after: [$first]
+inputs:
+  - conf
+  - {from: two.txt, to: sub/renamed, executable: true}
+  - {from: "$name", to: tree}
+  - {from: "$name/deep/one", to: one-of-it}
+  - {from: "artifact:$first/res/l", to: left}
+  - {from: "artifact:$first", to: .}
+  - {from: "http://127.0.0.1:$port/w.txt", digest: "sha256:$(sha256sum web/w.txt | cut -d' ' -f1)"}
+  - {from: "site:east:$PWD/two.txt", to: of-site}
+run: |
+  cat conf/deep/one sub/renamed tree/deep/one one-of-it left res/l w.txt of-site | tr '\n' ' '
+  [ -x sub/renamed ] && echo "at \$MAINS_SITE"
+EOF
+    job=$("$MAINS" submit --state "$STATE" --json job.yaml | jq -r .id)
+    "$MAINS" wait "$job" --state "$STATE" || "$MAINS" show "$job" --state "$STATE"
+    [ "$("$MAINS" logs "$job" --state "$STATE")" = "one two one one left left web two at east" ]
+    # What came with a digest is there without its server.
+    kill $server
+    again=$("$MAINS" rerun -q "$job" --state "$STATE" || :)
+    [[ $again == *"left the same"* ]]
+}
+
+@test "inputs that will not come fail the job in one line" {
+    cd "$BATS_TEST_TMPDIR"
+    none=store:$(printf '0%.0s' {1..64})
+    for from in "$none/x" artifact:99999/x; do
+        printf 'inputs: [{from: "%s", to: x}]\nrun: "true"\n' "$from" >job.yaml
+        job=$("$MAINS" submit --state "$STATE" --site east --json job.yaml | jq -r .id)
+        run "$MAINS" wait "$job" --state "$STATE"
+        [ "$status" -ne 0 ]
+        "$MAINS" show "$job" --state "$STATE" --json | jq -e '.reason | contains("cannot be fetched")'
+    done
+    printf 'inputs: [{from: "rclone:x:y", to: x}]\nrun: "true"\n' >job.yaml
+    run env PATH="$BATS_TEST_TMPDIR" "$MAINS" submit --state "$STATE" job.yaml
+    [ "$status" -eq 1 ]
+    [[ $output == *"rclone is not installed here"* ]]
+}

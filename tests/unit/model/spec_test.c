@@ -6,6 +6,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#define HEX_NAME "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 #include "job_cases.h"
 #include "model/chip.h"
 #include "model/spec.h"
@@ -235,7 +237,20 @@ static void test_unsupported(void **state)
         { "run: x\non_unreachable: move", "on_unreachable", -ENOTSUP },
         { "run: x\ncheckpoint: {path: c}\nrpo: 1m", "", 0 },
         { "run: x\nrto: 1m", "rto", -ENOTSUP },
-        { "run: x\ninputs: ['s3://bucket/x']", "inputs", -ENOTSUP },
+        { "run: x\ninputs: [{from: 'ftp://bucket/x', to: x}]", "inputs", -ENOTSUP },
+        { "run: x\ninputs: [{from: 's3://bucket/x', to: x}]", "inputs", -EINVAL },
+        { "run: x\ninputs: [{from: 'store:12', to: x}]", "inputs", -EINVAL },
+        { "run: x\ninputs: [{from: 'store:" HEX_NAME "'}]", "inputs", -EINVAL },
+        { "run: x\ninputs: [{from: 'store:" HEX_NAME "/../y', to: x}]", "inputs", -EINVAL },
+        { "run: x\ninputs: [{from: 'store:" HEX_NAME "/y', to: x}]", "", 0 },
+        { "run: x\ninputs: [{from: 'artifact:x/y', to: x}]", "inputs", -EINVAL },
+        { "run: x\ninputs: [{from: 'artifact:12.3/y', to: x}]", "", 0 },
+        { "run: x\ninputs: [{from: 'site:lab:y', to: x}]", "inputs", -EINVAL },
+        { "run: x\ninputs: [{from: 'site:lab:/y/../../etc', to: x}]", "inputs", -EINVAL },
+        { "run: x\ninputs: [{from: 'site:lab:/data/y', to: x}]", "", 0 },
+        { "run: x\ninputs: [{from: 'https://', to: x}]", "inputs", -EINVAL },
+        { "run: x\ninputs: [{from: 'https://h/x.tgz', to: x, digest: 'sha256:" HEX_NAME "'}]", "",
+          0 },
         { "run: x\noutputs: [{from: a, to: 'https://h/x'}]", "outputs", -ENOTSUP },
         { "run: x\ninputs: [a]", "inputs", -EINVAL },
         { "run: x\noutputs: [{from: a, to: b}]", "outputs", -EINVAL },
