@@ -37,7 +37,8 @@ static int assume_tariff(json_t *root)
 static int check_keys(const char *path, json_t *root, struct err *err)
 {
     static const char known[] =
-        "|name|owner|region|link_rate|policy|policy.tenants|policy.classes|policy.images|policy.data|"
+        "|name|owner|region|link_rate|policy|policy.tenants|policy.classes|policy.images|policy."
+        "data|"
         "policy.hours|policy.zone|policy.floor|policy.power_cap|policy.own|"
         "data.come|data.leave|data.here|floor.cpu_hour|floor.device_hour|own.tenant|own.share|"
         "executor|slurm|slurm.partition|"
