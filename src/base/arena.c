@@ -1,6 +1,7 @@
 #include "base/arena.h"
 
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ void arena_fini(struct arena *arena)
 void *arena_alloc(struct arena *arena, size_t count, size_t size)
 {
     struct arena_block *block = arena->blocks;
+    bool is_zero = false;
     size_t bytes;
     char *data;
 
@@ -50,14 +52,17 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size)
             cap = 65536;
         if (cap < bytes)
             cap = bytes;
-        block = malloc(sizeof(*block) + cap);
+        /* What is large comes as zeroes from the system, page by page as it is touched. */
+        is_zero = cap == bytes;
+        block = is_zero ? calloc(1, sizeof(*block) + cap) : malloc(sizeof(*block) + cap);
         if (!block)
             return NULL;
         *block = (struct arena_block){ .next = arena->blocks, .cap = cap };
         arena->blocks = block;
     }
     data = block->data + block->used;
-    memset(data, 0, bytes);
+    if (!is_zero)
+        memset(data, 0, bytes);
     block->used += bytes;
     arena->used_bytes += bytes;
     return data;

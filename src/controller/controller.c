@@ -341,6 +341,8 @@ int controller_main(const struct controller_config *config)
     /* Each larger allocation of a request would first merge all small free ones: a twentieth of
      * the time of a submit. The thread cache serves the small ones as well without. */
     mallopt(M_MXFAST, 0);
+    /* Inventories are megabytes of mostly nothing: pages of their own, given back when done. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     uv_loop_init(&controller.loop);
     rc = start(&controller, &err);
     if (rc < 0) {

@@ -382,6 +382,14 @@ static uint32_t add_node(struct fleet_site *site)
     return index;
 }
 
+/* All at once: a node_info is large, and most of it is never written. */
+static void reserve_nodes(struct fleet_site *site, uint32_t count)
+{
+    site->nodes_cap = count;
+    site->nodes = mem_resize(site->nodes, count, sizeof(*site->nodes));
+    site->info.nodes = mem_resize(site->info.nodes, count, sizeof(*site->info.nodes));
+}
+
 /* A new site of 10,000 nodes must not compare each name with each other. */
 static int find_from(const struct fleet *fleet, uint32_t site, uint32_t hint, const char *name)
 {
@@ -413,6 +421,8 @@ uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
         fleet->sites_count++;
     }
     site = &fleet->sites[index];
+    if (is_new)
+        reserve_nodes(site, info->nodes_count);
     for (uint32_t i = 0; i < site->info.nodes_count; i++)
         site->nodes[i].present = false;
     nodes = site->info.nodes;
