@@ -38,7 +38,7 @@ asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(MAKE) --no-print-directory build BUILD=build/asan \
 	  MESON_OPTIONS='--buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false'
 	@ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	  MAINS_BUILD=build/asan tools/test.sh
+	  TEST_SECONDS=3600 MAINS_BUILD=build/asan tools/test.sh
 
 fuzz: ## each libFuzzer target for FUZZ_SECONDS (60)
 	@tools/deps.sh build fuzz

@@ -42,7 +42,7 @@ while IFS=$tab read -r name suite command; do
     case " $suites " in *" $suite "*) ;; *) continue ;; esac
     code=0
     # shellcheck disable=SC2086
-    timeout 600 $command </dev/null >"$logs/$name.log" 2>&1 || code=$?
+    timeout "${TEST_SECONDS:-600}" $command </dev/null >"$logs/$name.log" 2>&1 || code=$?
     tally "$name" "$logs/$name.log" "$code"
 done <"$logs/list"
 
@@ -53,7 +53,7 @@ case " $suites " in *" e2e "*)
         [ -e "$file" ] || continue
         name=$(basename "$file" .bats)
         code=0
-        timeout 900 bats --tap "$file" </dev/null >"$logs/e2e-$name.log" 2>&1 || code=$?
+        timeout "${TEST_SECONDS:-900}" bats --tap "$file" </dev/null >"$logs/e2e-$name.log" 2>&1 || code=$?
         tally "e2e $name" "$logs/e2e-$name.log" "$code"
     done ;;
 esac
