@@ -1,10 +1,11 @@
 /* place.c - what a placement costs the core at fleet scale.
  *
- *     place_bench [DEVICES] [QUEUED] [ROUNDS] [fill]
+ *     place_bench [DEVICES] [QUEUED] [ROUNDS] [fill] [digest]
  *
  * 60 sites and 20 kinds of chip, all full, QUEUED jobs waiting, backfill behind a blocked gang. In
  * each round some attempts end, as many jobs come, and a pass fills what came free. In memory, on
- * one core; CPU time of this process. One JSON line a figure. */
+ * one core; CPU time of this process. One JSON line a figure. `digest` adds one of all placements,
+ * by which two builds are seen to decide alike. */
 #include "base/rng.h"
 #include "grid/grid.h"
 
@@ -31,12 +32,33 @@ struct bench {
     uint32_t running_count, running_cap;
     uint64_t started;
     uint32_t devices, queued;
+    bool has_digest;
+    uint64_t digest; /* of what was started where, in order */
 };
 
 static void die(const char *what)
 {
     fprintf(stderr, "place bench: %s\n", what);
     exit(1);
+}
+
+static void digest(struct bench *bench, uint64_t word)
+{
+    bench->digest = (bench->digest ^ word) * 0x100000001b3u;
+}
+
+static void digest_start(struct bench *bench, const struct effect *effect)
+{
+    const struct allocation *at = &effect->view.allocation;
+
+    digest(bench, effect->job_id);
+    for (const char *name = at->site; *name; name++)
+        digest(bench, (uint8_t)*name);
+    for (uint32_t i = 0; i < at->parts_count; i++) {
+        digest(bench, (uint64_t)at->parts[i].node << 32 | at->parts[i].tasks);
+        for (uint32_t d = 0; d < at->parts[i].devices_count; d++)
+            digest(bench, at->parts[i].devices[d].index << 16 | at->parts[i].devices[d].milli);
+    }
 }
 
 static void hear(void *context, const struct effect *effect)
@@ -52,6 +74,8 @@ static void hear(void *context, const struct effect *effect)
             die("out of memory");
     }
     bench->running[bench->running_count++] = effect->job_id;
+    if (bench->has_digest)
+        digest_start(bench, effect);
     bench->started++;
 }
 
@@ -251,6 +275,40 @@ static void measure(struct bench *bench, uint32_t rounds)
     free(passes_s);
 }
 
+/* One attempt ends, one job comes, and a pass follows at once: what a live network does. */
+static void measure_single(struct bench *bench, uint32_t rounds)
+{
+    double *passes_s = calloc(rounds, sizeof(*passes_s)), sum_s = 0;
+    uint64_t started = bench->started;
+    char note[200];
+
+    if (!passes_s)
+        die("out of memory");
+    for (uint32_t i = 0; i < rounds; i++) {
+        bench->now_ms += 10;
+        if (bench->running_count)
+            end_one(bench);
+        submit(bench);
+        passes_s[i] = run_pass(bench);
+        sum_s += passes_s[i];
+    }
+    qsort(passes_s, rounds, sizeof(*passes_s), compare);
+    snprintf(note, sizeof(note),
+             "mean; one end a pass, %u passes: %" PRIu64 " starts; median %.1f us, p99 %.1f us",
+             rounds, bench->started - started, passes_s[rounds / 2] * 1e6,
+             passes_s[rounds * 99 / 100] * 1e6);
+    print_line("place_single_pass", sum_s / rounds * 1e6, "us", "", true, note);
+    free(passes_s);
+}
+
+static bool has_word(int argc, char **argv, const char *word)
+{
+    for (int i = 4; i < argc; i++)
+        if (strcmp(argv[i], word) == 0)
+            return true;
+    return false;
+}
+
 static void choose_by_fill(struct bench *bench)
 {
     struct event event = { .type = EVENT_POLICY_SET };
@@ -270,12 +328,16 @@ int main(int argc, char **argv)
     bench.devices = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 100000;
     bench.queued = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 100000;
     if (!bench.grid || bench.devices < SITES * NODE_DEVICES * POOLS || !bench.queued || !rounds)
-        die("usage: place_bench [DEVICES] [QUEUED] [ROUNDS] [fill]");
+        die("usage: place_bench [DEVICES] [QUEUED] [ROUNDS] [fill] [digest]");
     for (uint32_t i = 0; i < SITES; i++)
         join(&bench, i);
-    if (argc > 4 && strcmp(argv[4], "fill") == 0)
+    if (has_word(argc, argv, "fill"))
         choose_by_fill(&bench);
+    bench.has_digest = has_word(argc, argv, "digest");
     measure(&bench, rounds);
+    measure_single(&bench, rounds);
+    if (bench.has_digest)
+        printf("digest %016" PRIx64 "\n", bench.digest);
     if (grid_check_invariants(bench.grid, &err) < 0)
         die(err.text);
     grid_destroy(bench.grid);

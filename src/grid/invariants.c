@@ -172,7 +172,12 @@ static int check_nodes(const struct grid *grid, uint32_t s, struct err *err)
     }
     for (uint32_t i = 0; i < site->info.nodes_count && rc == 0; i++) {
         const struct fleet_node *node = &site->nodes[i];
+        uint32_t parts = 0;
 
+        for (const struct grant_part *part = node->parts; part; part = part->next)
+            parts += part->node == i && part->of->site == s;
+        if (parts != node->grants_count)
+            rc = BROKEN("node %s: its list of grants is wrong", site->info.nodes[i].name);
         if (sums[i].cpus != node->cpus_used || sums[i].memory_bytes != node->memory_used ||
             sums[i].disk_bytes != node->disk_used || sums[i].grants != node->grants_count)
             rc = BROKEN("node %s: what is held is not what is counted", site->info.nodes[i].name);
@@ -190,7 +195,7 @@ static int check_queue(const struct grid *grid, struct err *err)
     uint64_t total = 0;
 
     for (uint32_t i = 0; i < grid->queue.used_count; i++) {
-        const struct queue_bucket *bucket = &grid->queue.buckets[grid->queue.used[i]];
+        const struct queue_bucket *bucket = &grid->queue.buckets[grid->queue.used[i].number];
         uint32_t count = 0;
 
         for (const struct queue_item *item = bucket->first; item; item = item->next, count++) {

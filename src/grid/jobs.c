@@ -314,18 +314,24 @@ struct queue_key job_queue_key(const struct grid *grid, const struct job *job)
     };
 }
 
+void job_line_up(struct grid *grid, struct job *job)
+{
+    struct queue_key key = job_queue_key(grid, job);
+    int64_t span_ms = job_terms(grid, job)->duration_ms_max;
+
+    job->item.span_ms = span_ms ? span_ms + END_SLACK_MS : INT64_MAX;
+    queue_add(&grid->queue, &key, &job->item);
+    if (job->array)
+        job->array->queued++;
+}
+
 void job_enqueue(struct grid *grid, struct job *job)
 {
-    struct queue_key key;
-
     if (!job->item.eligible_ms)
         job->item.eligible_ms = grid->now_ms;
     ranks_enqueue(grid, job);
-    key = job_queue_key(grid, job);
     job_set_state(grid, job, JOB_QUEUED);
-    if (job->array)
-        job->array->queued++;
-    queue_add(&grid->queue, &key, &job->item);
+    job_line_up(grid, job);
     grid->wants_pass = true;
 }
 

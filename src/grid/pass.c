@@ -4,7 +4,8 @@
 #include "grid/state.h"
 
 #define LIFTED (UINT64_C(1) << 62) /* versions of limits while a promise is lifted */
-#define BACKFILL_DEPTH 16u         /* jobs of one bucket tried for one short enough */
+#define BACKFILL_DEPTH QUEUE_NEAR  /* jobs of one bucket tried for one short enough */
+#define DEAD_MIN 32u               /* of a walk's heads, before those like them are left out */
 
 int64_t job_end_bound(const struct grid *grid, const struct job *job)
 {
@@ -88,6 +89,7 @@ struct pass {
         struct job *job;
     } promised[CLASS_COUNT * GRID_RESERVATIONS_MAX];
     uint32_t promised_count;
+    uint32_t dead_count; /* heads met for nothing since the walk was put in order */
 };
 
 /* --- who is blocked --------------------------------------------------------------------------- */
@@ -108,12 +110,13 @@ static bool is_before(const struct blocked *a, const struct blocked *b)
 /* Put into the list of its class, which holds the first few. */
 static void list_blocked(struct pass *pass, struct job *job)
 {
-    const struct queue *queue = &pass->grid->queue;
-    const struct queue_bucket *bucket = &queue->buckets[job->item.bucket];
-    struct blocked one = { queue_rank(queue, bucket), job->item.eligible_ms, job->item.id, job };
-    struct blocked *list = pass->blocked[bucket->key.job_class];
-    uint32_t *count = &pass->blocked_count[bucket->key.job_class];
-    uint32_t at = *count, first = pass->blocked_next[bucket->key.job_class];
+    uint32_t job_class = job_terms(pass->grid, job)->job_class;
+    struct blocked one = { queue_rank(&pass->grid->queue, job_class, job->tenant,
+                                      job->rank ? job->rank->level : 0),
+                           job->item.eligible_ms, job->item.id, job };
+    struct blocked *list = pass->blocked[job_class];
+    uint32_t *count = &pass->blocked_count[job_class];
+    uint32_t at = *count, first = pass->blocked_next[job_class];
 
     while (at > first && is_before(&one, &list[at - 1]))
         at--;
@@ -132,32 +135,47 @@ static bool is_blocked_by_room(struct grid *grid, struct job *job)
            !power_holds(grid, job);
 }
 
-static void consider_blocked(struct pass *pass, const struct queue_bucket *bucket)
+static void consider_blocked(struct pass *pass, const struct queue_use *use)
 {
     struct grid *grid = pass->grid;
-    uint32_t count = pass->blocked_count[bucket->key.job_class];
-    struct blocked one = { queue_rank(&grid->queue, bucket), bucket->first_ms, bucket->first_id,
-                           (struct job *)bucket->first };
+    uint32_t count = pass->blocked_count[use->job_class];
+    struct blocked one = { queue_rank(&grid->queue, use->job_class, use->tenant, use->level),
+                           use->first_ms, use->first_id, NULL };
 
-    if (count == blocked_most(grid) &&
-        !is_before(&one, &pass->blocked[bucket->key.job_class][count - 1]))
+    if (count == blocked_most(grid) && !is_before(&one, &pass->blocked[use->job_class][count - 1]))
         return;
+    one.job = (struct job *)grid->queue.buckets[use->number].first;
     if (is_blocked_by_room(grid, one.job))
         list_blocked(pass, one.job);
 }
 
 /* Room only shrinks while a pass runs: what fits nowhere at its begin need not be walked over, but
  * for who are the first of them. */
-static bool may_start(void *context, const struct queue_bucket *bucket)
+static bool may_start(void *context, const struct queue_use *use)
 {
     struct pass *pass = context;
     struct grid *grid = pass->grid;
 
-    if (fit_exists(&grid->shapes.list[bucket->key.shape], &grid->fleet, grid->counts.passes_total,
+    if (fit_exists(&grid->shapes.list[use->shape], &grid->fleet, grid->counts.passes_total,
                    &grid->fit))
         return true;
-    consider_blocked(pass, bucket);
+    consider_blocked(pass, use);
     return false;
+}
+
+static bool has_room(const struct grid *grid, uint32_t shape)
+{
+    return grid->shapes.list[shape].no_fit_version != grid->fleet.room_version;
+}
+
+/* What fits no more matters only while the first blocked of its class are not all found. */
+static bool may_still_start(void *context, const struct queue_head *head)
+{
+    const struct pass *pass = context;
+    uint32_t job_class = 15u - (head->rank >> 28);
+
+    return has_room(pass->grid, head->shape) ||
+           pass->seen_count[job_class] < blocked_most(pass->grid);
 }
 
 static void hold(struct grid *grid, const struct job *job)
@@ -188,14 +206,27 @@ static void block(struct pass *pass, struct job *job)
         list_blocked(pass, (struct job *)job->item.next);
 }
 
+static bool has_unsettled(const struct pass *pass)
+{
+    bool any = false;
+
+    for (uint32_t c = 0; c < CLASS_COUNT; c++)
+        any |= pass->blocked_next[c] < pass->blocked_count[c] &&
+               pass->seen_count[c] < blocked_most(pass->grid);
+    return any;
+}
+
 /* Those that fit nowhere and stand before the bucket, in order; NULL = all of them. */
 static void settle_blocked(struct pass *pass, const struct queue_bucket *bucket)
 {
     struct blocked until = { .rank = UINT32_MAX };
 
+    if (!has_unsettled(pass))
+        return;
     if (bucket)
-        until = (struct blocked){ queue_rank(&pass->grid->queue, bucket), bucket->first_ms,
-                                  bucket->first_id, NULL };
+        until = (struct blocked){ queue_rank(&pass->grid->queue, bucket->key.job_class,
+                                             bucket->key.tenant, bucket->key.level),
+                                  bucket->first->eligible_ms, bucket->first->id, NULL };
     for (uint32_t c = CLASS_COUNT; c-- > (bucket ? bucket->key.job_class : 0);)
         while (pass->blocked_next[c] < pass->blocked_count[c] &&
                is_before(&pass->blocked[c][pass->blocked_next[c]], &until)) {
@@ -228,15 +259,22 @@ static bool fits_instead(struct grid *grid, struct job *job, struct promise *pro
     bool fits;
 
     window->until_ms = job_end_bound(grid, job);
+    if (!has_room(grid, job->shape) ||
+        (promise->no_fit_version == version && window->until_ms >= promise->no_fit_until_ms))
+        return false;
     window->is_promised = true;
     promise_unset(promise, &grid->fleet);
+    promise_touch(&grid->reserve.hold, &grid->fleet);         /* it does not bind this one */
     grid->fleet.limit_version = LIFTED + ++grid->fleet.lifts; /* what is found now is of now only */
     fits = fit_find(job_shape(grid, job), &grid->fleet, &job_terms(grid, job)->objective,
                     FIT_LIMITED, &grid->fit);
     grid->fleet.limit_version = fits ? version + 1 : version;
-    if (!fits)
-        promise_set(promise, &grid->fleet);
-    return fits;
+    if (fits)
+        return true;
+    promise_set(promise, &grid->fleet);
+    promise->no_fit_version = version;
+    promise->no_fit_until_ms = window->until_ms;
+    return false;
 }
 
 static void list_promised(struct pass *pass)
@@ -269,23 +307,6 @@ static struct job *find_promised(struct pass *pass, uint32_t bucket)
     return NULL;
 }
 
-/* The shortest that any of the first few may run; kept with the bucket. */
-static int64_t shortest_ms(struct grid *grid, struct queue_bucket *bucket)
-{
-    const struct queue_item *item = bucket->first;
-
-    if (bucket->memo_ms)
-        return bucket->memo_ms;
-    bucket->memo_ms = INT64_MAX;
-    for (uint32_t i = 0; item && i < BACKFILL_DEPTH; i++, item = item->next) {
-        int64_t span_ms = job_terms(grid, (const struct job *)item)->duration_ms_max;
-
-        if (span_ms && span_ms + END_SLACK_MS < bucket->memo_ms)
-            bucket->memo_ms = span_ms + END_SLACK_MS;
-    }
-    return bucket->memo_ms;
-}
-
 static bool has_place(const struct grid *grid, const struct job *job)
 {
     return job->is_promised && promise_of(grid, job)->plan;
@@ -306,7 +327,7 @@ static struct job *find_start(struct grid *grid, struct queue_bucket *bucket, en
     struct job *first = (struct job *)bucket->first;
     struct shape *shape = job_shape(grid, first);
     struct queue_item *item = first->item.next;
-    int64_t failed_ms;
+    int64_t failed_ms, shortest_ms;
 
     *when = grid->fleet.promises_count ? FIT_LIMITED : FIT_NOW;
     failed_ms = promise_horizon(&grid->fleet, job_end_bound(grid, first));
@@ -317,8 +338,9 @@ static struct job *find_start(struct grid *grid, struct queue_bucket *bucket, en
                    : NULL;
     if (!has_place(grid, first) && fits_within(grid, first, failed_ms))
         return first;
-    if (shortest_ms(grid, bucket) == INT64_MAX || failed_ms == 0 ||
-        promise_horizon(&grid->fleet, grid->now_ms + shortest_ms(grid, bucket)) >= failed_ms ||
+    shortest_ms = queue_shortest_ms(bucket);
+    if (shortest_ms == INT64_MAX || failed_ms == 0 ||
+        promise_horizon(&grid->fleet, grid->now_ms + shortest_ms) >= failed_ms ||
         !fit_find(shape, &grid->fleet, &job_terms(grid, first)->objective, FIT_NOW, &grid->fit))
         return NULL;
     for (uint32_t i = 1; item && i < BACKFILL_DEPTH; i++, item = item->next) {
@@ -335,16 +357,17 @@ static struct job *find_start(struct grid *grid, struct queue_bucket *bucket, en
 }
 
 /* Even the shortest of the first few would run into a promise: told without a look at them. */
-static bool is_too_long(const struct grid *grid, const struct queue_bucket *bucket)
+static bool is_too_long(const struct grid *grid, struct queue_bucket *bucket)
 {
     const struct shape *shape = &grid->shapes.list[bucket->key.shape];
-    int64_t least_ms = bucket->memo_ms;
+    int64_t least_ms;
 
-    return least_ms && grid->fleet.promises_count &&
-           shape->no_fit_limited == grid->fleet.limit_version &&
-           promise_horizon(&grid->fleet,
+    if (!grid->fleet.promises_count || shape->no_fit_limited != grid->fleet.limit_version)
+        return false;
+    least_ms = queue_shortest_ms(bucket);
+    return promise_horizon(&grid->fleet,
                            least_ms < INT64_MAX ? grid->now_ms + least_ms : INT64_MAX) >=
-               shape->no_fit_until_ms;
+           shape->no_fit_until_ms;
 }
 
 /* One of the bucket that starts now, if any does. */
@@ -354,7 +377,7 @@ static struct job *find_one(struct pass *pass, struct queue_bucket *bucket, uint
     struct grid *grid = pass->grid;
     struct job *found;
 
-    if (grid->shapes.list[bucket->key.shape].no_fit_version == grid->fleet.room_version)
+    if (!has_room(grid, bucket->key.shape))
         return NULL; /* what was left when the pass began is taken */
     *when = FIT_LIMITED;
     found = find_promised(pass, number);
@@ -390,6 +413,18 @@ static uint32_t start_due(struct grid *grid)
     return starts;
 }
 
+/* Heads of what has no room any more are left out of the walk, once there are many. */
+static void count_dead(struct pass *pass, const struct queue_bucket *bucket)
+{
+    struct queue *queue = &pass->grid->queue;
+
+    if (has_room(pass->grid, bucket->key.shape) || ++pass->dead_count < DEAD_MIN ||
+        pass->dead_count < queue->heap_count / 8)
+        return;
+    queue_walk_reorder(queue, may_still_start, pass);
+    pass->dead_count = 0;
+}
+
 void pass_run(struct grid *grid)
 {
     struct pass pass = { .grid = grid };
@@ -423,6 +458,8 @@ void pass_run(struct grid *grid)
         if (!found) {
             if (pass.seen_count[bucket->key.job_class] < blocked_most(grid))
                 block(&pass, job);
+            else
+                count_dead(&pass, bucket);
             continue;
         }
         if (starts++ == GRID_PASS_STARTS_MAX) {
@@ -433,8 +470,8 @@ void pass_run(struct grid *grid)
         if (left > 1)
             queue_walk_again(&grid->queue, number);
         if (has_turns && shares_have_moved(grid, shape)) {
-            shares_rank(grid);
-            queue_walk_reorder(&grid->queue);
+            shares_rank_again(grid);
+            queue_walk_reorder(&grid->queue, may_still_start, &pass);
             reorder_blocked(&pass);
         }
     }

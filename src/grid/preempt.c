@@ -122,15 +122,13 @@ static int64_t lost_by(const struct grid *grid, const struct job *job)
 static void list_victims(struct search *search, uint32_t site)
 {
     struct grid *grid = search->grid;
+    const struct ends *ends = &grid->fleet.sites[site].ends;
 
     search->count = 0;
-    for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
-        const struct grant *grant = grid->fleet.grants[i];
-        struct job *job;
+    for (uint32_t i = 0; i < ends->count; i++) {
+        const struct grant *grant = ends->heap[i];
+        struct job *job = grid_job(grid, grant->job_id);
 
-        if (grant->site != site)
-            continue;
-        job = grid_job(grid, grant->job_id);
         if (!yield_is_possible(grid, job) || !may_stop(search, job) ||
             (!search->is_turn && grid->now_ms - grant->granted_ms < run_ms_least(job)))
             continue;
@@ -239,6 +237,16 @@ static bool try_candidate(struct search *search, const struct candidate *at, str
     return fits && out->count;
 }
 
+/* Told without a look at what runs. */
+static bool has_victims(const struct search *search)
+{
+    uint32_t job_class = job_terms(search->grid, search->head)->job_class, count = 0;
+
+    for (uint32_t i = 0; i < job_class; i++)
+        count += search->grid->class_yields[i];
+    return count || search->is_own || search->is_turn;
+}
+
 static bool choose(struct search *search, struct choice *best)
 {
     struct grid *grid = search->grid;
@@ -246,6 +254,8 @@ static bool choose(struct search *search, struct choice *best)
     uint32_t count;
     bool found = false;
 
+    if (!has_victims(search))
+        return false;
     candidates = shape_candidates(search->shape, &grid->fleet,
                                   &job_terms(grid, search->head)->objective, &count);
     for (uint32_t i = 0; i < count && i < PREEMPT_CANDIDATES; i++) {
@@ -341,11 +351,11 @@ static struct job *first_own(struct grid *grid, const struct job *but)
     const struct queue_bucket *best = NULL;
 
     for (uint32_t i = 0; i < grid->queue.used_count; i++) {
-        const struct queue_bucket *bucket = &grid->queue.buckets[grid->queue.used[i]];
+        const struct queue_bucket *bucket = &grid->queue.buckets[grid->queue.used[i].number];
         struct job *job = (struct job *)bucket->first;
 
         if (job == but ||
-            grid->shapes.list[bucket->key.shape].no_fit_version != grid->fleet.room_version ||
+            !fit_is_nowhere(&grid->shapes.list[bucket->key.shape], &grid->fleet, &grid->fit) ||
             !grid->shapes.list[bucket->key.shape].candidates_count || !is_own(grid, job) ||
             grid->now_ms - job->item.eligible_ms < PREEMPT_WAIT_MS ||
             pass_hold(grid, job) != HOLD_NONE || power_holds(grid, job))

@@ -359,11 +359,11 @@ static uint32_t list_heads(struct grid *grid, const struct queue_bucket *heads[H
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < grid->queue.used_count; i++) {
-        const struct queue_bucket *bucket = &grid->queue.buckets[grid->queue.used[i]];
-        const struct shape *shape = &grid->shapes.list[bucket->key.shape];
+        const struct queue_bucket *bucket = &grid->queue.buckets[grid->queue.used[i].number];
+        struct shape *shape = &grid->shapes.list[bucket->key.shape];
         uint32_t at = count;
 
-        if (shape->no_fit_version != grid->fleet.room_version || !shape->candidates_count ||
+        if (!fit_is_nowhere(shape, &grid->fleet, &grid->fit) || !shape->candidates_count ||
             !grid->class_grants[bucket->key.job_class])
             continue;
         while (at && queue_bucket_is_before(&grid->queue, bucket, heads[at - 1]))

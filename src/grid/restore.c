@@ -566,7 +566,6 @@ static void place_job(struct reader *reader, struct job *job)
     struct grid *grid = reader->grid;
     uint64_t *counts[] = { &grid->counts.held, &grid->counts.queued, &grid->counts.starting,
                            &grid->counts.running, &grid->counts.stopping };
-    struct queue_key key;
 
     if ((job->grant != NULL) != (job->state >= JOB_STARTING)) {
         reader->failed = true;
@@ -578,10 +577,7 @@ static void place_job(struct reader *reader, struct job *job)
         timers_add(grid, job_terms(grid, job)->begin_ms, job->item.id);
     if (job->state != JOB_QUEUED)
         return;
-    key = job_queue_key(grid, job);
-    queue_add(&grid->queue, &key, &job->item);
-    if (job->array)
-        job->array->queued++;
+    job_line_up(grid, job);
 }
 
 static void read_yield(struct reader *reader, struct job *job)

@@ -91,6 +91,16 @@ static void add_above(struct grid *grid, uint32_t tenant, int sign, uint64_t cpu
     }
 }
 
+static void count_class(struct grid *grid, const struct job *job, uint32_t by)
+{
+    const struct terms *terms = job_terms(grid, job);
+
+    grid->class_grants[terms->job_class] += by;
+    if (terms->requeue_on_loss &&
+        (terms->job_class == CLASS_LOW || terms->checkpoint != CHECKPOINT_NONE))
+        grid->class_yields[terms->job_class] += by;
+}
+
 void shares_hold(struct grid *grid, const struct job *job, bool release)
 {
     const struct grant *grant = job->grant;
@@ -99,7 +109,7 @@ void shares_hold(struct grid *grid, const struct job *job, bool release)
     tenant->cpus_held += release ? -grant->cpus : grant->cpus;
     tenant->devices_milli_held += release ? -grant->devices_milli : grant->devices_milli;
     add_above(grid, job->tenant, release ? -1 : 1, grant->cpus, grant->devices_milli, 0);
-    grid->class_grants[job_terms(grid, job)->job_class] += release ? -1u : 1u;
+    count_class(grid, job, release ? -1u : 1u);
     hold_in_share(grid, job, release, grid->now_ms);
 }
 
@@ -148,6 +158,7 @@ void shares_rebuild(struct grid *grid, bool keep_memory)
     }
     share_destroy(grid->share);
     memset(grid->class_grants, 0, sizeof(grid->class_grants));
+    memset(grid->class_yields, 0, sizeof(grid->class_yields));
     grid->guarantees_count = 0;
     shares_init(grid);
     shares_set_total(grid);
@@ -162,7 +173,7 @@ void shares_rebuild(struct grid *grid, bool keep_memory)
         const struct job *job = grid_job(grid, grid->fleet.grants[i]->job_id);
 
         hold_in_share(grid, job, false, 0);
-        grid->class_grants[job_terms(grid, job)->job_class]++;
+        count_class(grid, job, 1);
         budget_restore(grid, job);
     }
     for (uint32_t i = 1; i < names->entries_count; i++)
@@ -243,7 +254,7 @@ static uint32_t collect(struct grid *grid)
 
     grid->turn_mark++;
     for (uint32_t i = 0; i < queue->used_count; i++) {
-        uint32_t number = queue->buckets[queue->used[i]].key.tenant;
+        uint32_t number = queue->used[i].tenant;
         struct tenant *tenant = &grid->tenants[number];
 
         if (tenant->turn_mark == grid->turn_mark)
@@ -255,17 +266,11 @@ static uint32_t collect(struct grid *grid)
     return count;
 }
 
-bool shares_rank(struct grid *grid)
+void shares_rank_again(struct grid *grid)
 {
-    uint32_t count, turn = 0;
+    uint32_t count = grid->turn_count, turn = 0;
 
-    grid->queue.turns = NULL;
     grid->turn_growth = 0;
-    if (grid->order == ORDER_FIFO)
-        return false;
-    count = collect(grid);
-    if (count < 2)
-        return false;
     for (uint32_t i = 0; i < count; i++)
         share_fill_key(grid->share, grid->tenants[grid->turn_list[i].tenant].account, grid->now_ms,
                        &grid->turn_list[i].key);
@@ -277,6 +282,18 @@ bool shares_rank(struct grid *grid)
         grid->turns[grid->turn_list[i].tenant] = turn;
     }
     grid->queue.turns = grid->turns;
+}
+
+bool shares_rank(struct grid *grid)
+{
+    grid->queue.turns = NULL;
+    grid->turn_growth = 0;
+    if (grid->order != ORDER_FAIR)
+        return false;
+    grid->turn_count = collect(grid);
+    if (grid->turn_count < 2)
+        return false;
+    shares_rank_again(grid);
     return true;
 }
 

@@ -177,6 +177,7 @@ struct grid {
     bool preempts_not;                  /* nobody makes way for others */
     struct ranks *ranks;                /* NULL = not ordered by what work needs */
     uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
+    uint32_t class_yields[CLASS_COUNT]; /* of these, how many a higher class may stop */
     uint32_t guarantees_count;          /* tenants that have one */
     uint64_t preempt_for;               /* the job that room is being made for; 0 = none */
     int64_t preempt_next_ms; /* preempt.c: when it is looked at again whether somebody should */
@@ -184,6 +185,7 @@ struct grid {
     uint32_t turn_list_cap, turn_mark;
     uint32_t *turns; /* by tenant */
     uint32_t turns_cap;
+    uint32_t turn_count;
     double turn_growth;
 
     char ***pages; /* see jobs.c: pages of tagged pointers, NULL when empty */
@@ -276,6 +278,7 @@ void job_set_state(struct grid *grid, struct job *job, enum job_state state);
 void job_set_reason(struct grid *grid, struct job *job, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* To the queue: it may run as soon as there is room. Keeps an earlier eligible_ms. */
 void job_enqueue(struct grid *grid, struct job *job);
+void job_line_up(struct grid *grid, struct job *job); /* no more than that */
 void job_dequeue(struct grid *grid, struct job *job);
 struct queue_key job_queue_key(const struct grid *grid, const struct job *job);
 /* Final: tells, remembers the outcome, frees. The job holds nothing and is not queued. */
@@ -355,6 +358,8 @@ void shares_hold(struct grid *grid, const struct job *job, bool release);
 struct share_amount shares_of_shape(const struct shape *shape);
 /* Whose turn it is among those with work waiting, into the queue; false: all are alike. */
 bool shares_rank(struct grid *grid);
+/* The same for those who waited at the last shares_rank, which gave true. */
+void shares_rank_again(struct grid *grid);
 /* That much more has been started: must the turns be worked out again? */
 bool shares_have_moved(struct grid *grid, const struct shape *shape);
 int shares_check_tenant(const struct grid *grid, const struct event *event, struct err *err);

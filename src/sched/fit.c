@@ -606,7 +606,6 @@ uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_
 bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
               enum fit_when when, struct fit *fit)
 {
-    struct candidate *candidates;
     uint32_t count;
 
     if (shape->no_fit_version == fleet->room_version ||
@@ -614,23 +613,23 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
          fleet->window.until_ms >= shape->no_fit_until_ms))
         return false;
     shape_candidates(shape, fleet, objective, &count);
-    candidates = shape->candidates;
     if (fleet->packer)
         packer_ask(shape, fleet);
     for (uint32_t i = 0; i < count; i++) {
-        struct candidate *at = &candidates[i];
-        uint64_t version = fleet->sites[at->site].room_version;
+        struct candidate_fit *at = &shape->fits[i];
+        const struct fleet_kind *kind = &fleet->kinds[at->kind];
 
-        if (at->no_fit_version == version ||
-            (when == FIT_LIMITED && at->no_fit_limited == fleet->limit_version &&
+        if (at->no_fit_version == kind->room_version ||
+            (when == FIT_LIMITED && at->no_fit_limited == kind->limit_version &&
              fleet->window.until_ms >= at->no_fit_until_ms))
             continue;
-        if (fit_candidate(shape, fleet, at->site, at->chip, when, fit))
+        if (fit_candidate(shape, fleet, shape->candidates[i].site, shape->candidates[i].chip, when,
+                          fit))
             return true;
         if (when == FIT_NOW) {
-            at->no_fit_version = version;
+            at->no_fit_version = kind->room_version;
         } else if (when == FIT_LIMITED) {
-            at->no_fit_limited = fleet->limit_version;
+            at->no_fit_limited = kind->limit_version;
             at->no_fit_until_ms = fleet->window.until_ms;
         }
     }
@@ -643,14 +642,19 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
     return false;
 }
 
+/* In whatever order they stand: no objective is asked for. */
+bool fit_is_nowhere(struct shape *shape, const struct fleet *fleet, struct fit *fit)
+{
+    return !fit_find(shape, fleet, &shape->sorted_by, FIT_NOW, fit);
+}
+
 bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass, struct fit *fit)
 {
     if (shape->no_fit_version == fleet->room_version)
         return false;
     if (shape->fits_in_pass == pass)
         return true;
-    /* In whatever order they stand: no objective is asked for. */
-    if (!fit_find(shape, fleet, &shape->sorted_by, FIT_NOW, fit))
+    if (fit_is_nowhere(shape, fleet, fit))
         return false;
     shape->fits_in_pass = pass;
     return true;

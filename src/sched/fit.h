@@ -73,6 +73,8 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
 /* Is there a candidate at all in which it fits now? Remembered until room appears, or `pass` (not
  * 0) is another: a yes is as of the first asking in that pass. */
 bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass, struct fit *fit);
+/* Does it fit at none of them now? As it is, not as of some earlier asking. */
+bool fit_is_nowhere(struct shape *shape, const struct fleet *fleet, struct fit *fit);
 /* The grant for what was found, with its devices chosen; not yet held. */
 struct grant *fit_grant(const struct shape *shape, const struct fleet *fleet, const struct fit *fit,
                         enum fit_when when);

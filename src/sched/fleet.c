@@ -28,6 +28,7 @@ void fleet_fini(struct fleet *fleet)
         free(site->chips);
         free(site->info.nodes);
     }
+    kinds_fini(fleet);
     free(fleet->sites);
     free(fleet->promises);
     free(fleet->grants);
@@ -400,12 +401,6 @@ static int find_from(const struct fleet *fleet, uint32_t site, uint32_t hint, co
     return fleet_find_node(fleet, site, name);
 }
 
-static void log_change(struct fleet_site *site, int64_t end_ms, bool is_hold)
-{
-    site->changes[site->changes_count++ % FLEET_CHANGES] =
-        (struct fleet_change){ .end_ms = end_ms, .is_hold = is_hold };
-}
-
 uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
                         const struct chip_figures *chips, uint32_t chips_count)
 {
@@ -451,8 +446,9 @@ void fleet_index_site(struct fleet *fleet, uint32_t site)
     fleet->sites[site].was_trimmed = fleet->sites[site].has_limits;
     room_build(&fleet->sites[site].room, &fleet->sites[site]);
     domains_build(&fleet->sites[site].domains, &fleet->sites[site]);
-    fleet->sites[site].room_version++;
-    log_change(&fleet->sites[site], INT64_MAX, false);
+    if (fleet->sites[site].kinds_count != fleet->sites[site].chips_count + 1)
+        kinds_lay_out(fleet);
+    kinds_touch_site(fleet, site);
     fleet->limit_version++;
     fleet->shape_version++;
     fleet->room_version++;
@@ -463,7 +459,7 @@ void fleet_set_reachable(struct fleet *fleet, uint32_t site, bool reachable)
     if (fleet->sites[site].reachable == reachable)
         return;
     fleet->sites[site].reachable = reachable;
-    fleet->sites[site].room_version++;
+    kinds_touch_site(fleet, site);
     fleet->shape_version++;
     fleet->room_version++;
 }
@@ -528,7 +524,26 @@ void fleet_take_part(struct fleet_site *site, const struct grant_part *part, boo
     node->devices_whole = whole;
 }
 
-static void take(struct fleet *fleet, const struct grant *grant, bool give_back)
+static void link_part(struct fleet_node *node, struct grant_part *part, const struct grant *of)
+{
+    part->of = of;
+    part->prev = NULL;
+    part->next = node->parts;
+    if (part->next)
+        part->next->prev = part;
+    node->parts = part;
+    node->grants_count++;
+}
+
+static void unlink_part(struct fleet_node *node, const struct grant_part *part)
+{
+    *(part->prev ? &part->prev->next : &node->parts) = part->next;
+    if (part->next)
+        part->next->prev = part->prev;
+    node->grants_count--;
+}
+
+static void take(struct fleet *fleet, struct grant *grant, bool give_back)
 {
     struct fleet_site *site = &fleet->sites[grant->site];
 
@@ -536,7 +551,10 @@ static void take(struct fleet *fleet, const struct grant *grant, bool give_back)
         uint32_t node = grant->parts[i].node;
 
         fleet_take_part(site, &grant->parts[i], give_back);
-        site->nodes[node].grants_count += give_back ? UINT32_MAX : 1;
+        if (give_back)
+            unlink_part(&site->nodes[node], &grant->parts[i]);
+        else
+            link_part(&site->nodes[node], &grant->parts[i], grant);
         room_move(&site->room, site, node);
     }
 }
@@ -548,7 +566,7 @@ void fleet_hold(struct fleet *fleet, struct grant *grant)
     grant->slot = fleet->grants_count;
     fleet->grants[fleet->grants_count++] = grant;
     ends_add(&fleet->sites[grant->site].ends, grant);
-    log_change(&fleet->sites[grant->site], grant->end_ms, true);
+    kinds_log(fleet, grant, grant->end_ms, true);
     take_limits(fleet, grant, grant->end_ms, false);
 }
 
@@ -558,9 +576,9 @@ void fleet_release(struct fleet *fleet, struct grant *grant)
     fleet->grants[grant->slot] = fleet->grants[--fleet->grants_count];
     fleet->grants[grant->slot]->slot = grant->slot;
     ends_remove(&fleet->sites[grant->site].ends, grant);
-    fleet->sites[grant->site].room_version++;
+    kinds_touch_grant(fleet, grant, true);
     fleet->limit_version++; /* beside the promises there is more, too */
-    log_change(&fleet->sites[grant->site], grant->end_ms, false);
+    kinds_log(fleet, grant, grant->end_ms, false);
     take_limits(fleet, grant, grant->end_ms, true);
     fleet->room_version++;
 }
@@ -573,8 +591,8 @@ void fleet_set_end(struct fleet *fleet, struct grant *grant, int64_t end_ms)
     take_limits(fleet, grant, grant->end_ms, true);
     grant->end_ms = end_ms;
     take_limits(fleet, grant, grant->end_ms, false);
-    fleet->limit_version++;
     ends_add(&site->ends, grant);
-    log_change(site, INT64_MAX, false); /* what was planned with the other end is void */
+    kinds_log(fleet, grant, INT64_MAX, false); /* what was planned with the other end is void */
+    kinds_touch_grant(fleet, grant, false);
     fleet->limit_version++;
 }

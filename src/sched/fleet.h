@@ -10,6 +10,7 @@
 #include "model/site_policy.h"
 #include "sched/ends.h"
 #include "sched/figures.h"
+#include "sched/kinds.h"
 #include "sched/room.h"
 #include "sched/topology.h"
 #include "sched/work.h"
@@ -58,15 +59,9 @@ struct fleet_node {
     uint32_t grants_count;
     struct fleet_device *devices; /* devices_count */
     struct fleet_limit *limits;   /* of promises on it */
+    struct grant_part *parts;     /* of grants that are held; in no order that means anything */
     char *cordon_reason;          /* owned; NULL = "" */
     bool present, cordoned;
-};
-
-/* What has changed at a site, for those who remember what they worked out before it. */
-#define FLEET_CHANGES 64u
-struct fleet_change {
-    int64_t end_ms; /* of the grant; INT64_MAX also for what is no grant */
-    bool is_hold;   /* it leaves less room, not more */
 };
 
 /* What the site's power is now, and what of it is left to be given out. */
@@ -81,15 +76,13 @@ struct fleet_site {
     struct site_info info; /* nodes as told last; absent ones as they were */
     struct fleet_node *nodes;
     uint32_t nodes_cap;
-    uint64_t devices_whole;                     /* sum over nodes */
-    struct domains domains;                     /* racks and supernodes, where it has labels */
-    struct room room;                           /* its open nodes by what they have free */
-    struct ends ends;                           /* its grants by when they are bound to end */
-    uint64_t room_version;                      /* grows when more may fit here than before */
-    uint64_t changes_count;                     /* grants made and ended, inventories */
-    struct fleet_change changes[FLEET_CHANGES]; /* the last ones: [number % FLEET_CHANGES] */
+    uint64_t devices_whole; /* sum over nodes */
+    struct domains domains; /* racks and supernodes, where it has labels */
+    struct room room;       /* its open nodes by what they have free */
+    struct ends ends;       /* its grants by when they are bound to end */
     struct chip_figures *chips;
     uint32_t chips_count;
+    uint32_t kinds_first, kinds_count; /* in fleet.kinds, by chip */
     bool reachable;
     uint64_t session;
     struct fleet_power power;
@@ -110,6 +103,8 @@ struct grant_part {
     uint32_t devices_count;
     int64_t memory_bytes, disk_bytes;
     struct grant_device *devices;
+    struct grant_part *prev, *next; /* on its node, while held */
+    const struct grant *of;         /* while held */
 };
 struct grant {
     uint64_t job_id;
@@ -126,6 +121,8 @@ struct grant {
 struct fleet {
     struct fleet_site *sites;
     uint32_t sites_count, sites_cap;
+    struct fleet_kind *kinds; /* of all sites, side by side; new ones with shape_version */
+    uint32_t kinds_count;
     struct grant **grants; /* in no order that means anything */
     uint32_t grants_count, grants_cap;
     uint64_t shape_version;          /* grows when what could ever fit may have changed */
@@ -201,6 +198,11 @@ static inline int64_t fleet_device_price(const struct fleet_site *site)
 static inline int64_t node_cpus_free(const struct fleet_node *node)
 {
     return (int64_t)node->cpus - node->cpus_used;
+}
+/* The place of a site's chip, or of FLEET_NO_CHIP, in fleet.kinds. */
+static inline uint32_t kinds_at(const struct fleet_site *site, uint16_t chip)
+{
+    return site->kinds_first + (chip == FLEET_NO_CHIP ? site->kinds_count - 1 : chip);
 }
 static inline bool device_is_usable(const struct fleet_device *device)
 {

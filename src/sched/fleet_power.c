@@ -10,14 +10,14 @@ void fleet_set_power(struct fleet *fleet, uint32_t index, const struct fleet_pow
 
     site->power = *power;
     if (is_more) { /* what did not fit may fit now */
-        site->room_version++;
+        kinds_touch_site(fleet, index);
         fleet->limit_version++;
         fleet->room_version++;
     }
     if (was.has_rates != power->has_rates ||
         (power->has_rates && (was.price_micro_per_kwh != power->price_micro_per_kwh ||
                               was.carbon_mg_per_kwh != power->carbon_mg_per_kwh))) {
-        site->room_version++;
+        kinds_touch_site(fleet, index);
         fleet->shape_version++; /* the order of places is another */
         fleet->room_version++;
     }

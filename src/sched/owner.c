@@ -62,7 +62,7 @@ int64_t owner_next_start(const struct fleet *fleet, const struct shape *shape, u
 
 static void places_changed(struct fleet *fleet, uint32_t site)
 {
-    fleet->sites[site].room_version++;
+    kinds_touch_site(fleet, site);
     fleet->limit_version++;
     fleet->shape_version++;
     fleet->room_version++;
@@ -85,7 +85,7 @@ void fleet_set_policy(struct fleet *fleet, uint32_t index, const struct site_pol
 
 void fleet_open_hours(struct fleet *fleet, uint32_t site)
 {
-    fleet->sites[site].room_version++;
+    kinds_touch_site(fleet, site);
     fleet->limit_version++;
     fleet->room_version++;
 }

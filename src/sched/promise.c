@@ -43,24 +43,21 @@ static void take_running(struct promise *promise, const struct fleet *fleet)
 {
     const struct fleet_site *site = &fleet->sites[promise->plan->site];
 
-    for (uint32_t i = 0; promise->is_hold && i < promise->plan->parts_count; i++) {
+    for (uint32_t i = 0; i < promise->plan->parts_count; i++) {
         const struct fleet_node *node = &site->nodes[promise->plan->parts[i].node];
         struct fleet_limit *limit = &promise->limits[i];
 
+        for (const struct grant_part *part = node->parts; part && !promise->is_hold;
+             part = part->next)
+            if (part->of->end_ms > promise->start_ms)
+                fleet_limit_take(limit, part, false);
+        if (!promise->is_hold)
+            continue;
         limit->cpus -= node->cpus_used;
         limit->memory_bytes -= node->memory_used;
         limit->disk_bytes -= node->disk_used;
         for (uint32_t d = 0; d < node->devices_count; d++)
             limit->devices_milli[d] -= node->devices[d].used_milli;
-    }
-    for (uint32_t g = 0; !promise->is_hold && g < site->ends.count; g++) {
-        const struct grant *grant = site->ends.heap[g];
-
-        for (uint32_t i = 0; grant->end_ms > promise->start_ms && i < grant->parts_count; i++)
-            for (struct fleet_limit *limit = site->nodes[grant->parts[i].node].limits; limit;
-                 limit = limit->next)
-                if (limit->of == promise)
-                    fleet_limit_take(limit, &grant->parts[i], false);
     }
 }
 
@@ -130,6 +127,12 @@ void promise_set(struct promise *promise, struct fleet *fleet)
     promise->is_set = true;
 }
 
+void promise_touch(const struct promise *promise, struct fleet *fleet)
+{
+    for (uint32_t i = 0; promise->is_set && i < promise->plan->parts_count; i++)
+        kinds_touch_node(fleet, promise->plan->site, promise->plan->parts[i].node, false);
+}
+
 void promise_unset(struct promise *promise, struct fleet *fleet)
 {
     struct fleet_site *site;
@@ -145,6 +148,7 @@ void promise_unset(struct promise *promise, struct fleet *fleet)
         if (!site->nodes[node].limits)
             room_set_apart(&site->room, site, node, false);
     }
+    promise_touch(promise, fleet);
     change_others(promise, fleet, true);
     while (fleet->promises[at] != promise)
         at++;

@@ -27,6 +27,8 @@ struct promise {
     int64_t broken_ms;          /* the earliest start that could not be kept, 0 = none; and why */
     uint32_t broken_by;         /* enum promise_break */
     struct fleet_limit *limits; /* one per part; on the nodes' lists while is_set */
+    uint64_t no_fit_version;    /* fleet.limit_version at which it did not fit in place of itself */
+    int64_t no_fit_until_ms;    /* beside others that begin before this */
     bool is_set, is_hold;
 };
 
@@ -34,6 +36,8 @@ struct promise {
  * however short, and makes no other promise's limits smaller. */
 void promise_set(struct promise *promise, struct fleet *fleet);
 void promise_unset(struct promise *promise, struct fleet *fleet); /* may be set again */
+/* What was found beside it is to be looked for again. */
+void promise_touch(const struct promise *promise, struct fleet *fleet);
 /* No place any more; unset first if need be. */
 void promise_clear(struct promise *promise, struct fleet *fleet);
 /* Can it still be kept, as far as that is known: its nodes and devices are there and open, and no

@@ -27,6 +27,72 @@ bool queue_is_before(uint32_t class_a, const struct queue_item *a, uint32_t clas
     return class_a != class_b ? class_a > class_b : item_is_before(a, b);
 }
 
+/* --- the first few ---------------------------------------------------------------------------- */
+
+/* Is linked in, and not yet counted. */
+static void near_add(struct queue_bucket *bucket, const struct queue_item *item)
+{
+    const struct queue_item *out = NULL;
+
+    if (bucket->count < QUEUE_NEAR) {
+        bucket->near = bucket->last;
+    } else {
+        if (!item_is_before(item, bucket->near))
+            return;
+        out = bucket->near;
+        bucket->near = bucket->near->prev;
+    }
+    if (bucket->near_ms < 0)
+        return;
+    if (item->span_ms <= bucket->near_ms)
+        bucket->near_ms = item->span_ms;
+    else if (out && out->span_ms == bucket->near_ms)
+        bucket->near_ms = -1;
+}
+
+/* Is still linked in and counted. */
+static void near_remove(struct queue_bucket *bucket, const struct queue_item *item)
+{
+    const struct queue_item *in = NULL;
+
+    if (bucket->count <= QUEUE_NEAR) {
+        if (item == bucket->near)
+            bucket->near = bucket->near->prev;
+    } else {
+        if (item != bucket->near && !item_is_before(item, bucket->near))
+            return;
+        bucket->near = bucket->near->next;
+        in = bucket->near;
+    }
+    if (bucket->near_ms < 0)
+        return;
+    if (in && in->span_ms <= bucket->near_ms)
+        bucket->near_ms = in->span_ms;
+    else if (item->span_ms == bucket->near_ms)
+        bucket->near_ms = -1;
+}
+
+int64_t queue_shortest_ms(struct queue_bucket *bucket)
+{
+    const struct queue_item *item = bucket->first;
+
+    if (bucket->near_ms >= 0)
+        return bucket->near_ms;
+    bucket->near_ms = INT64_MAX;
+    for (uint32_t i = 0; item && i < QUEUE_NEAR; i++, item = item->next)
+        if (item->span_ms < bucket->near_ms)
+            bucket->near_ms = item->span_ms;
+    return bucket->near_ms;
+}
+
+/* --- coming and going ------------------------------------------------------------------------- */
+
+static void set_first(struct queue *queue, const struct queue_bucket *bucket)
+{
+    queue->used[bucket->slot].first_ms = bucket->first->eligible_ms;
+    queue->used[bucket->slot].first_id = bucket->first->id;
+}
+
 void queue_add(struct queue *queue, const struct queue_key *key, struct queue_item *item)
 {
     uint32_t number = intern_find(&queue->keys, key, sizeof(*key));
@@ -38,8 +104,13 @@ void queue_add(struct queue *queue, const struct queue_key *key, struct queue_it
         number = intern_get(&queue->keys, key, sizeof(*key), NULL);
         MEM_GROW(queue->buckets, queue->buckets_cap, number + 1);
         MEM_GROW(queue->used, queue->used_cap, queue->used_count + 1);
-        queue->buckets[number] = (struct queue_bucket){ .key = *key, .slot = queue->used_count };
-        queue->used[queue->used_count++] = number;
+        queue->buckets[number] =
+            (struct queue_bucket){ .key = *key, .near_ms = INT64_MAX, .slot = queue->used_count };
+        queue->used[queue->used_count++] = (struct queue_use){ .number = number,
+                                                               .job_class = key->job_class,
+                                                               .shape = key->shape,
+                                                               .tenant = key->tenant,
+                                                               .level = key->level };
     }
     bucket = &queue->buckets[number];
     /* New ones go to the end and those that come back to the front: look from both. */
@@ -58,10 +129,9 @@ void queue_add(struct queue *queue, const struct queue_key *key, struct queue_it
     *(before ? &before->next : &bucket->first) = item;
     *(after ? &after->prev : &bucket->last) = item;
     item->bucket = number;
-    bucket->first_ms = bucket->first->eligible_ms;
-    bucket->first_id = bucket->first->id;
-    bucket->memo_ms = 0;
+    near_add(bucket, item);
     bucket->count++;
+    set_first(queue, bucket);
     queue->count++;
 }
 
@@ -71,29 +141,33 @@ void queue_remove(struct queue *queue, struct queue_item *item)
     struct queue_bucket *bucket = &queue->buckets[number];
 
     assert(number);
+    near_remove(bucket, item);
     *(item->prev ? &item->prev->next : &bucket->first) = item->next;
     *(item->next ? &item->next->prev : &bucket->last) = item->prev;
     item->prev = item->next = NULL;
     item->bucket = 0;
     queue->count--;
-    bucket->memo_ms = 0;
     if (--bucket->count) {
-        bucket->first_ms = bucket->first->eligible_ms;
-        bucket->first_id = bucket->first->id;
+        set_first(queue, bucket);
         return;
     }
     queue->used[bucket->slot] = queue->used[--queue->used_count];
-    queue->buckets[queue->used[bucket->slot]].slot = bucket->slot;
+    queue->buckets[queue->used[bucket->slot].number].slot = bucket->slot;
     intern_unref(&queue->keys, number);
 }
 
 /* --- walking the heads ---------------------------------------------------------------------- */
 
-static inline uint32_t rank_of(const struct queue *queue, const struct queue_bucket *bucket)
+uint32_t queue_rank(const struct queue *queue, uint32_t job_class, uint32_t tenant, uint32_t level)
 {
-    uint32_t turn = queue->turns ? queue->turns[bucket->key.tenant] : 0;
+    uint32_t turn = queue->turns ? queue->turns[tenant] : 0;
 
-    return (15u - MIN(bucket->key.job_class, 15u)) << 28 | turn * QUEUE_LEVELS | bucket->key.level;
+    return (15u - MIN(job_class, 15u)) << 28 | turn * QUEUE_LEVELS | level;
+}
+
+static uint32_t rank_of(const struct queue *queue, const struct queue_bucket *bucket)
+{
+    return queue_rank(queue, bucket->key.job_class, bucket->key.tenant, bucket->key.level);
 }
 
 bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,
@@ -101,14 +175,7 @@ bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket
 {
     uint32_t rank_a = rank_of(queue, a), rank_b = rank_of(queue, b);
 
-    if (rank_a != rank_b)
-        return rank_a < rank_b;
-    return a->first_ms != b->first_ms ? a->first_ms < b->first_ms : a->first_id < b->first_id;
-}
-
-uint32_t queue_rank(const struct queue *queue, const struct queue_bucket *bucket)
-{
-    return rank_of(queue, bucket);
+    return rank_a != rank_b ? rank_a < rank_b : item_is_before(a->first, b->first);
 }
 
 static inline bool head_is_before(const struct queue_head *a, const struct queue_head *b)
@@ -118,12 +185,14 @@ static inline bool head_is_before(const struct queue_head *a, const struct queue
     return a->first_ms != b->first_ms ? a->first_ms < b->first_ms : a->first_id < b->first_id;
 }
 
-static struct queue_head head_of(const struct queue *queue, uint32_t number)
+static struct queue_head head_of(const struct queue *queue, const struct queue_use *use)
 {
-    const struct queue_bucket *bucket = &queue->buckets[number];
-
-    return (struct queue_head){ bucket->first_ms, bucket->first_id, rank_of(queue, bucket),
-                                number };
+    return (struct queue_head){ .first_ms = use->first_ms,
+                                .first_id = use->first_id,
+                                .rank = queue_rank(queue, use->job_class, use->tenant, use->level),
+                                .number = use->number,
+                                .shape = use->shape,
+                                .tenant = use->tenant };
 }
 
 static void sift_down(struct queue *queue, uint32_t at)
@@ -146,22 +215,34 @@ static void sift_down(struct queue *queue, uint32_t at)
 }
 
 void queue_walk_begin_with(struct queue *queue,
-                           bool (*wanted)(void *context, const struct queue_bucket *bucket),
+                           bool (*wanted)(void *context, const struct queue_use *use),
                            void *context)
 {
     MEM_GROW(queue->heap, queue->heap_cap, queue->used_count + 1);
     queue->heap_count = 0;
     for (uint32_t i = 0; i < queue->used_count; i++)
-        if (!wanted || wanted(context, &queue->buckets[queue->used[i]]))
-            queue->heap[queue->heap_count++] = head_of(queue, queue->used[i]);
+        if (!wanted || wanted(context, &queue->used[i]))
+            queue->heap[queue->heap_count++] = head_of(queue, &queue->used[i]);
     for (uint32_t i = queue->heap_count / 2; i-- > 0;)
         sift_down(queue, i);
 }
 
-void queue_walk_reorder(struct queue *queue)
+void queue_walk_reorder(struct queue *queue,
+                        bool (*wanted)(void *context, const struct queue_head *head), void *context)
 {
-    for (uint32_t i = 0; i < queue->heap_count; i++)
-        queue->heap[i] = head_of(queue, queue->heap[i].number);
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < queue->heap_count; i++) {
+        struct queue_head *head = &queue->heap[kept];
+
+        if (wanted && !wanted(context, &queue->heap[i]))
+            continue;
+        *head = queue->heap[i];
+        head->rank =
+            queue_rank(queue, 15u - (head->rank >> 28), head->tenant, head->rank % QUEUE_LEVELS);
+        kept++;
+    }
+    queue->heap_count = kept;
     for (uint32_t i = queue->heap_count / 2; i-- > 0;)
         sift_down(queue, i);
 }
@@ -184,7 +265,7 @@ struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out)
 
 void queue_walk_again(struct queue *queue, uint32_t number)
 {
-    struct queue_head head = head_of(queue, number);
+    struct queue_head head = head_of(queue, &queue->used[queue->buckets[number].slot]);
     uint32_t at = queue->heap_count++;
 
     while (at && head_is_before(&head, &queue->heap[(at - 1) / 2])) {
@@ -202,7 +283,7 @@ uint64_t queue_ahead(const struct queue *queue, const struct queue_item *item, u
 
     *is_exact_out = true;
     for (uint32_t i = 0; i < queue->used_count; i++) {
-        const struct queue_bucket *bucket = &queue->buckets[queue->used[i]];
+        const struct queue_bucket *bucket = &queue->buckets[queue->used[i].number];
         const struct queue_item *other = bucket->first;
         uint32_t count = 0;
 

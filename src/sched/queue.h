@@ -13,6 +13,7 @@
 struct queue_item { /* inside a job */
     uint64_t id;
     int64_t eligible_ms;
+    int64_t span_ms; /* the caller's: it runs no longer than this; INT64_MAX = not known */
     struct queue_item *prev, *next;
     uint32_t bucket; /* 0 = not queued */
 };
@@ -23,20 +24,26 @@ struct queue_key {
     uint32_t level; /* below QUEUE_LEVELS: less goes first, before age */
 };
 
+#define QUEUE_NEAR 16u /* the first few of a bucket, of which the shortest is known */
 struct queue_bucket {
     struct queue_key key;
     struct queue_item *first, *last;
-    int64_t first_ms; /* of first, so that an order of buckets needs no look at jobs */
-    uint64_t first_id;
-    int64_t memo_ms; /* the caller's: 0 whenever somebody came or went */
+    struct queue_item *near; /* the last of the first QUEUE_NEAR */
+    int64_t near_ms;         /* see queue_shortest_ms; -1 = not known */
     uint32_t count;
     uint32_t slot; /* in `used` */
 };
 
-struct queue_head { /* of a bucket, beside its likes: an order without looking at buckets */
+struct queue_use { /* a bucket with somebody in it, beside its likes: a pass looks at all of them */
+    int64_t first_ms; /* of its first */
+    uint64_t first_id;
+    uint32_t number, job_class, shape, tenant, level;
+};
+struct queue_head { /* of the walk under way */
     int64_t first_ms;
     uint64_t first_id;
     uint32_t rank, number; /* rank: class, turn and level */
+    uint32_t shape, tenant;
 };
 #define QUEUE_LEVELS 64u
 #define QUEUE_TURNS_MAX (1u << 22)
@@ -45,7 +52,7 @@ struct queue {
     struct intern keys;
     struct queue_bucket *buckets; /* by the interned number */
     uint32_t buckets_cap;
-    uint32_t *used; /* buckets with somebody in them, in no order that means anything */
+    struct queue_use *used; /* in no order that means anything */
     uint32_t used_count, used_cap;
     struct queue_head *heap; /* of the pass under way */
     uint32_t heap_count, heap_cap;
@@ -60,21 +67,26 @@ void queue_remove(struct queue *queue, struct queue_item *item);
 bool queue_is_before(uint32_t class_a, const struct queue_item *a, uint32_t class_b,
                      const struct queue_item *b);
 
+/* The least span_ms of the first QUEUE_NEAR of the bucket, kept along. */
+int64_t queue_shortest_ms(struct queue_bucket *bucket);
+
 /* A walk over bucket heads in order: begin, then next until NULL. The bucket handed out is put
  * back, with its new head, by queue_walk_again; else the walk is done with it. */
 void queue_walk_begin(struct queue *queue);
 /* Only over the buckets that are `wanted`; each bucket is asked about once, in any order. */
 void queue_walk_begin_with(struct queue *queue,
-                           bool (*wanted)(void *context, const struct queue_bucket *bucket),
+                           bool (*wanted)(void *context, const struct queue_use *use),
                            void *context);
 /* Of its class, its tenant's turn and its level; less goes first, and alike who became eligible
  * first. */
-uint32_t queue_rank(const struct queue *queue, const struct queue_bucket *bucket);
+uint32_t queue_rank(const struct queue *queue, uint32_t job_class, uint32_t tenant, uint32_t level);
 /* Is the head of `a` before that of `b`? */
 bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,
                             const struct queue_bucket *b);
-/* The turns have changed: put what is left of the walk in order again. */
-void queue_walk_reorder(struct queue *queue);
+/* Go on with what is `wanted` of the rest, by the turns as they are now. */
+void queue_walk_reorder(struct queue *queue,
+                        bool (*wanted)(void *context, const struct queue_head *head),
+                        void *context);
 struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out);
 void queue_walk_again(struct queue *queue, uint32_t number);
 

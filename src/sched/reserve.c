@@ -50,11 +50,12 @@ static void undo(struct reserve *reserve, struct fleet_site *site)
 
 /* Release grants of the site in the order of their ends until the gang fits, whatever is promised:
  * when that is, or when the site's hours let it in next. -1: never; or, with `before_ms` >= 0, not
- * before that. The fleet is left as it then is, for undo. With enough room for each task there is a
+ * before that, and in `tasks_out` how many fit by then. The fleet is left as it then is, for undo.
+ * With enough room for each task there is a
  * place (fit.h), but for the limit on parts: that is asked only then. */
 static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
                          uint32_t site, uint16_t chip, int64_t before_ms, struct fit *fit,
-                         int64_t now_ms)
+                         int64_t now_ms, uint64_t *tasks_out)
 {
     struct fleet_site *at = &fleet->sites[site];
     uint64_t sum = fit_count(shape, fleet, site, chip);
@@ -68,11 +69,14 @@ static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, str
              fit_candidate_plainly(shape, fleet, site, chip, FIT_NOW, fit))) {
             open_ms =
                 start_ms < INT64_MAX ? owner_next_start(fleet, shape, site, start_ms) : INT64_MAX;
+            *tasks_out = sum;
             return open_ms > start_ms && before_ms >= 0 && open_ms >= before_ms ? -1 : open_ms;
         }
         grant = ends_walk_next(&reserve->walk, &end_ms);
-        if (!grant || (before_ms >= 0 && end_ms >= before_ms))
+        if (!grant || (before_ms >= 0 && end_ms >= before_ms)) {
+            *tasks_out = sum;
             return -1;
+        }
         sum += try_out(reserve, shape, at, chip, grant, true);
         start_ms = end_ms;
     }
@@ -215,10 +219,11 @@ int64_t reserve_estimate(struct reserve *reserve, struct shape *shape, struct fl
                          struct fit *fit)
 {
     int64_t start_ms = run_beside(reserve, shape, fleet, site, chip, ask, fit);
+    uint64_t tasks;
 
     if (start_ms == INT64_MAX) { /* where: the caller may want to know */
         undo(reserve, &fleet->sites[site]);
-        run_ahead(reserve, shape, fleet, site, chip, -1, fit, ask->now_ms);
+        run_ahead(reserve, shape, fleet, site, chip, -1, fit, ask->now_ms, &tasks);
         fit_candidate_plainly(shape, fleet, site, chip, FIT_NOW, fit);
     }
     undo(reserve, &fleet->sites[site]);
@@ -228,24 +233,53 @@ int64_t reserve_estimate(struct reserve *reserve, struct shape *shape, struct fl
 
 /* --- what was found before -------------------------------------------------------------------- */
 
+/* How many tasks would fit on the node just before then, with what runs there now. */
+static uint64_t tasks_before(const struct shape *shape, struct fleet_site *site, uint32_t index,
+                             uint16_t chip, int64_t now_ms, int64_t before_ms)
+{
+    const struct fleet_node *node = &site->nodes[index];
+    uint64_t tasks;
+
+    for (const struct grant_part *part = node->parts; part; part = part->next)
+        if (part->of->end_ms > now_ms && part->of->end_ms < before_ms)
+            fleet_take_part(site, part, true);
+    tasks = fit_tasks(shape, site, node, chip, FIT_NOW);
+    for (const struct grant_part *part = node->parts; part; part = part->next)
+        if (part->of->end_ms > now_ms && part->of->end_ms < before_ms)
+            fleet_take_part(site, part, false);
+    return tasks;
+}
+
 /* Is what was found there still so? What is held at start_ms and just before it decides. A grant
  * that was made or has ended since changes neither when it was bound to end before start_ms: by
- * then it is gone either way. Grants made can only make it later, which a bound does not mind. */
-static bool ahead_holds(struct candidate_ahead *ahead, const struct fleet_site *site,
+ * then it is gone either way. Grants made can only make it later, which a bound does not mind; and
+ * those that ended leave it standing while what then fits on their nodes is not enough. */
+static bool ahead_holds(struct candidate *at, const struct shape *shape, struct fleet *fleet,
                         int64_t now_ms)
 {
+    struct candidate_ahead *ahead = &at->ahead;
+    struct fleet_site *site = &fleet->sites[at->site];
+    const struct fleet_kind *kind = &fleet->kinds[at->kind];
+    uint64_t tasks = ahead->tasks;
+
     if (ahead->changes_count == UINT64_MAX ||
-        site->changes_count - ahead->changes_count > FLEET_CHANGES ||
+        kind->changes_count - ahead->changes_count > KIND_CHANGES ||
         ends_next_ms(&site->ends, ahead->now_ms) <= now_ms)
         return false;
-    for (uint64_t i = ahead->changes_count; i < site->changes_count; i++) {
-        const struct fleet_change *change = &site->changes[i % FLEET_CHANGES];
+    for (uint64_t i = ahead->changes_count; i < kind->changes_count; i++) {
+        const struct fleet_change *change = &kind->changes[i % KIND_CHANGES];
         bool is_gone = change->end_ms > ahead->now_ms && change->end_ms < ahead->start_ms;
 
-        if (!is_gone && (ahead->is_exact || !change->is_hold))
+        if (is_gone || (change->is_hold && !ahead->is_exact))
+            continue;
+        if (ahead->is_exact)
+            return false;
+        tasks += tasks_before(shape, site, change->node, at->chip, ahead->now_ms, ahead->start_ms);
+        if (tasks >= shape->tasks)
             return false;
     }
-    ahead->changes_count = site->changes_count;
+    ahead->changes_count = kind->changes_count;
+    ahead->tasks = tasks;
     return true;
 }
 
@@ -254,23 +288,25 @@ static int64_t start_at(struct reserve *reserve, const struct shape *shape, stru
                         struct candidate *candidate, int64_t before_ms, struct fit *fit,
                         int64_t now_ms)
 {
-    const struct fleet_site *site = &fleet->sites[candidate->site];
     struct candidate_ahead *ahead = &candidate->ahead;
+    uint64_t tasks = 0;
     int64_t start_ms;
 
-    if (ahead_holds(ahead, site, now_ms)) {
+    if (ahead_holds(candidate, shape, fleet, now_ms)) {
         if (before_ms >= 0 && ahead->start_ms >= before_ms)
             return -1;
         if (ahead->is_exact)
             return ahead->start_ms;
     }
-    start_ms =
-        run_ahead(reserve, shape, fleet, candidate->site, candidate->chip, before_ms, fit, now_ms);
+    start_ms = run_ahead(reserve, shape, fleet, candidate->site, candidate->chip, before_ms, fit,
+                         now_ms, &tasks);
     undo(reserve, &fleet->sites[candidate->site]);
     *ahead = (struct candidate_ahead){
-        .changes_count = start_ms == now_ms ? UINT64_MAX : site->changes_count,
+        .changes_count =
+            start_ms == now_ms ? UINT64_MAX : fleet->kinds[candidate->kind].changes_count,
         .now_ms = now_ms,
         .start_ms = start_ms >= 0 || before_ms < 0 ? start_ms : before_ms,
+        .tasks = tasks,
         .is_exact = start_ms >= 0 || before_ms < 0,
     };
     return start_ms;
@@ -335,8 +371,10 @@ int64_t reserve_find(struct reserve *reserve, struct shape *shape, struct fleet 
 static bool hold_at(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
                     const struct candidate *at, struct fit *fit, int64_t now_ms)
 {
-    bool fits = run_ahead(reserve, shape, fleet, at->site, at->chip, -1, fit, now_ms) >= 0 &&
-                fit_candidate_plainly(shape, fleet, at->site, at->chip, FIT_NOW, fit);
+    uint64_t tasks;
+    bool fits =
+        run_ahead(reserve, shape, fleet, at->site, at->chip, -1, fit, now_ms, &tasks) >= 0 &&
+        fit_candidate_plainly(shape, fleet, at->site, at->chip, FIT_NOW, fit);
 
     if (fits) {
         reserve->hold = (struct promise){ .is_hold = true,

@@ -16,8 +16,10 @@ static const struct request_access no_access;
 void shapes_fini(struct shapes *shapes)
 {
     for (uint32_t i = 1; i < shapes->bytes.entries_count; i++)
-        if (shapes->bytes.entries[i].data)
+        if (shapes->bytes.entries[i].data) {
             free(shapes->list[i].candidates);
+            free(shapes->list[i].fits);
+        }
     free(shapes->list);
     intern_fini(&shapes->bytes);
     *shapes = (struct shapes){ 0 };
@@ -108,6 +110,7 @@ void shapes_unref(struct shapes *shapes, uint32_t number)
 {
     if (intern_unref(&shapes->bytes, number)) {
         free(shapes->list[number].candidates);
+        free(shapes->list[number].fits);
         shapes->list[number] = (struct shape){ 0 };
     }
 }
@@ -241,8 +244,7 @@ static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32
     const struct fleet_site *site = &fleet->sites[site_index];
     struct candidate candidate = { .site = site_index,
                                    .chip = chip,
-                                   .no_fit_version = UINT64_MAX,
-                                   .no_fit_limited = UINT64_MAX,
+                                   .kind = kinds_at(site, chip),
                                    .ahead = { .changes_count = UINT64_MAX } };
     const struct node_info *first = NULL;
 
@@ -273,7 +275,13 @@ static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32
     if (chip != FLEET_NO_CHIP)
         candidate.preference = (uint16_t)shape_preference(shape, site->chips[chip].kind);
     set_costs(&candidate, shape, site, first);
-    MEM_GROW(shape->candidates, *cap, shape->candidates_count + 1);
+    if (shape->candidates_count == *cap) {
+        MEM_GROW(shape->candidates, *cap, shape->candidates_count + 1);
+        shape->fits = mem_resize(shape->fits, *cap, sizeof(*shape->fits));
+    }
+    shape->fits[shape->candidates_count] = (struct candidate_fit){ .no_fit_version = UINT64_MAX,
+                                                                   .no_fit_limited = UINT64_MAX,
+                                                                   .kind = candidate.kind };
     shape->candidates[shape->candidates_count++] = candidate;
     return true;
 }
@@ -283,7 +291,9 @@ static void find_candidates(struct shape *shape, const struct fleet *fleet)
     uint32_t cap = 0;
 
     free(shape->candidates);
+    free(shape->fits);
     shape->candidates = NULL;
+    shape->fits = NULL;
     shape->candidates_count = 0;
     for (uint32_t i = 0; i < fleet->sites_count; i++) {
         const struct fleet_site *site = &fleet->sites[i];
@@ -422,11 +432,15 @@ static void sort_candidates(struct shape *shape, const struct fleet *fleet,
     }
     for (uint32_t i = 1; i < shape->candidates_count; i++) { /* few, and mostly in order */
         struct candidate moved = shape->candidates[i];
+        struct candidate_fit moved_fit = shape->fits[i];
         uint32_t at = i;
 
-        for (; at && is_before(&moved, &shape->candidates[at - 1], objective); at--)
+        for (; at && is_before(&moved, &shape->candidates[at - 1], objective); at--) {
             shape->candidates[at] = shape->candidates[at - 1];
+            shape->fits[at] = shape->fits[at - 1];
+        }
         shape->candidates[at] = moved;
+        shape->fits[at] = moved_fit;
     }
     shape->sorted_by = *objective;
     if (shape->work && fleet->work)

@@ -11,9 +11,10 @@
 
 /* When the shape could start there, as last looked at (reserve.c). */
 struct candidate_ahead {
-    uint64_t changes_count; /* of the site, by then; UINT64_MAX = never looked */
+    uint64_t changes_count; /* of the kind, by then; UINT64_MAX = never looked */
     int64_t now_ms;         /* when that was */
     int64_t start_ms;       /* -1 = never; when not exact, it is not before this */
+    uint64_t tasks;         /* when not exact: no more than these fit before that */
     bool is_exact;
 };
 
@@ -21,8 +22,10 @@ struct candidate_ahead {
  * one of these. */
 struct candidate {
     uint32_t site;
-    uint16_t chip;          /* FLEET_NO_CHIP */
-    uint16_t preference;    /* place in the job's own list of chips */
+    uint16_t chip;       /* FLEET_NO_CHIP */
+    uint16_t preference; /* place in the job's own list of chips */
+    uint32_t kind;       /* in fleet.kinds */
+    struct candidate_ahead ahead;
     int64_t speed_milli;    /* of one device, by the catalogue; 0 = not known */
     int64_t watts_milli;    /* of one task, under load; 0 = not known */
     int64_t price_micro;    /* of one task for an hour, power included */
@@ -32,11 +35,15 @@ struct candidate {
     double score;           /* by the objective it was sorted by; less is better */
     struct rate rate;       /* of the gang's work here, a unit; 0 seconds = not known */
     struct rates_bill bill; /* of one unit, when the rate is known */
-    /* What was found here, and when: by the site's versions (fleet.h). */
-    uint64_t no_fit_version; /* site.room_version at which it did not fit */
-    uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
+};
+
+/* What was found at a candidate, and when: by its kind's versions. Apart from the rest, since a
+ * pass looks at those of many candidates. */
+struct candidate_fit {
+    uint64_t no_fit_version; /* room_version at which it did not fit */
+    uint64_t no_fit_limited; /* limit_version at which it did not fit beside the promises */
     int64_t no_fit_until_ms; /* that begin before this */
-    struct candidate_ahead ahead;
+    uint32_t kind;           /* in fleet.kinds */
 };
 
 struct objective {
@@ -45,6 +52,11 @@ struct objective {
 };
 
 struct shape {
+    /* What was found of all candidates together; first, since each bucket of a queue is asked. */
+    uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
+    uint64_t fits_in_pass;   /* see fit_exists */
+    uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
+    int64_t no_fit_until_ms; /* that begin before this */
     uint32_t tasks, tasks_per_node, cpus, devices_milli;
     int64_t memory_bytes, disk_bytes, device_memory_bytes;
     uint32_t within, within_hard, spread; /* topology.h */
@@ -56,16 +68,13 @@ struct shape {
     const struct request_access *access; /* NULL = nothing that an owner might ask */
     /* What is known, and of which fleet; remade when that has changed. */
     struct candidate *candidates; /* those with room for the whole gang when empty, best first */
+    struct candidate_fit *fits;   /* of each of them */
     uint32_t candidates_count;
     uint64_t candidates_version;
     struct objective sorted_by;
-    uint64_t rates_version;  /* of the work's class, by then */
-    struct fill_ask ask;     /* packer.h: what it asks of a node; no devices = nothing to score */
-    uint64_t ask_version;    /* fleet.shape_version by then */
-    uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
-    uint64_t fits_in_pass;   /* see fit_exists */
-    uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
-    int64_t no_fit_until_ms; /* that begin before this */
+    uint64_t rates_version; /* of the work's class, by then */
+    struct fill_ask ask;    /* packer.h: what it asks of a node; no devices = nothing to score */
+    uint64_t ask_version;   /* fleet.shape_version by then */
 };
 
 struct shapes {

@@ -97,6 +97,53 @@ static void test_walk(void **state)
     free(list);
 }
 
+static int64_t least_of_first(const struct queue_bucket *bucket)
+{
+    const struct queue_item *item = bucket->first;
+    int64_t least_ms = INT64_MAX;
+
+    for (uint32_t i = 0; item && i < QUEUE_NEAR; i++, item = item->next)
+        least_ms = item->span_ms < least_ms ? item->span_ms : least_ms;
+    return least_ms;
+}
+
+/* The shortest of a bucket's first few is known however they come and go. */
+static void test_shortest(void **state)
+{
+    struct waiting *list = calloc(ITEMS, sizeof(*list));
+    struct queue queue = { 0 };
+    struct rng rng = { 7 };
+
+    (void)state;
+    assert_non_null(list);
+    for (uint32_t round = 0; round < 40000; round++) {
+        uint32_t most =
+            round / 5000 % 2 ? 12 : ITEMS; /* of a bucket that is shorter than that, too */
+        struct waiting *one = &list[rng_below(&rng, most)];
+
+        if (one->is_in) {
+            queue_remove(&queue, &one->item);
+        } else {
+            one->item.id = (uint64_t)(one - list) + 1;
+            one->item.eligible_ms = (int64_t)rng_below(&rng, 50);
+            one->item.span_ms = rng_below(&rng, 9) ? (int64_t)rng_below(&rng, 6) * 100 : INT64_MAX;
+            one->key = (struct queue_key){ .shape = (uint32_t)rng_below(&rng, 2) };
+            queue_add(&queue, &one->key, &one->item);
+        }
+        one->is_in = !one->is_in;
+        for (uint32_t i = 0; i < queue.used_count; i++) {
+            struct queue_bucket *bucket = &queue.buckets[queue.used[i].number];
+
+            assert_int_equal(queue.used[i].first_id, bucket->first->id);
+            assert_int_equal(queue.used[i].first_ms, bucket->first->eligible_ms);
+            if (rng_below(&rng, 3)) /* it is not asked for at each change */
+                assert_int_equal(queue_shortest_ms(bucket), least_of_first(bucket));
+        }
+    }
+    queue_fini(&queue);
+    free(list);
+}
+
 static void test_intern(void **state)
 {
     struct intern intern = { 0 };
@@ -133,6 +180,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_shortest),
         cmocka_unit_test(test_intern),
     };
 

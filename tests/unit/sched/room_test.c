@@ -167,6 +167,7 @@ static void set_limits(struct bed *bed, struct fleet_limit *limits, uint32_t cou
         }
         bed->fleet.sites[0].nodes[node].limits = on ? &limits[i] : NULL;
         room_set_apart(&bed->fleet.sites[0].room, &bed->fleet.sites[0], node, on);
+        kinds_touch_node(&bed->fleet, 0, node, false);
         bed->fleet.limit_version++;
     }
 }
