@@ -15,6 +15,7 @@
 #define SHELL_TIMER_MS_MAX (3600 * 1000)
 /* A pass that took long is given time to breathe: requests come first. */
 #define SHELL_PASS_SHARE 2
+#define SHELL_GAP_TOLD_MS 60000
 
 struct shell {
     struct shell_config config;
@@ -27,6 +28,8 @@ struct shell {
 
     uint64_t last_seq, durable_seq, flushed_seq;
     int64_t time_ms;
+    struct steady_clock clock;
+    int64_t clock_told_ms; /* of the gap to the wall clock: told last */
     /* Records of this turn, each u32 length + bytes. */
     struct buf turn;
     size_t backlog_bytes;
@@ -261,9 +264,32 @@ int shell_apply(struct shell *shell, struct event *event, struct step_result *re
     return rc;
 }
 
-int64_t shell_now_ms(const struct shell *shell)
+static int64_t distance(int64_t a, int64_t b)
 {
-    return MAX(clock_wall_ms(), shell->time_ms);
+    return a < b ? b - a : a - b;
+}
+
+/* Who set the clock should know that it is not followed at once; coming nearer is no news. */
+static void tell_gap(struct shell *shell, int64_t gap_ms)
+{
+    int64_t told = shell->clock_told_ms;
+
+    if (distance(gap_ms, told) < SHELL_GAP_TOLD_MS)
+        return;
+    if (distance(gap_ms, 0) > SHELL_GAP_TOLD_MS && distance(gap_ms, 0) > distance(told, 0))
+        log_warn("the machine's clock was set: it is %" PRId64 " s %s the network's time, which "
+                 "comes up with it by a tenth of the time that passes",
+                 distance(gap_ms, 0) / 1000, gap_ms > 0 ? "ahead of" : "behind");
+    shell->clock_told_ms = gap_ms;
+}
+
+int64_t shell_now_ms(struct shell *shell)
+{
+    int64_t wall_ms = clock_wall_ms();
+    int64_t now_ms = steady_clock_read(&shell->clock, wall_ms, clock_boot_ms());
+
+    tell_gap(shell, wall_ms - now_ms);
+    return MAX(now_ms, shell->time_ms);
 }
 
 /* --- the end of a turn: pass, flush, timer, snapshot --------------------------------------------
@@ -319,7 +345,7 @@ static void set_timer(struct shell *shell)
         uv_timer_stop(&shell->timer);
         return;
     }
-    wait = at - clock_wall_ms();
+    wait = at - shell_now_ms(shell);
     uv_update_time(shell->config.loop);
     uv_timer_start(&shell->timer, on_timer, (uint64_t)MIN(MAX(wait, 1), SHELL_TIMER_MS_MAX), 0);
 }
@@ -411,6 +437,7 @@ int shell_create(const struct shell_config *config, struct shell **shell_out, st
     shell->writable = true;
     shell->timer_at_ms = INT64_MAX;
     shell->time_ms = config->time_ms;
+    steady_clock_init(&shell->clock, MAX(clock_wall_ms(), config->time_ms), clock_boot_ms());
     shell->snapshot_seq = config->snapshot_seq;
     shell->last_seq = shell->durable_seq = shell->flushed_seq = config->journal->last_seq;
     shell->report_seq = shell->last_seq;

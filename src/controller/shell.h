@@ -55,7 +55,9 @@ struct grid *shell_grid(struct shell *shell);
 uint64_t shell_last_seq(const struct shell *shell); /* stepped, perhaps not durable */
 uint64_t shell_durable_seq(const struct shell *shell);
 bool shell_is_writable(const struct shell *shell, const char **reason_out);
-int64_t shell_now_ms(const struct shell *shell); /* wall clock, never before the last event */
+/* The network's time: the wall clock, but never stepped (base/clock.h), nor before the last event.
+ */
+int64_t shell_now_ms(struct shell *shell);
 /* See snapshot_ready: the seq of the snapshot that waits to be saved (0 = none), and save it. */
 uint64_t shell_snapshot_seq(const struct shell *shell);
 void shell_save_snapshot(struct shell *shell);

@@ -1,6 +1,7 @@
 /* buffers, errors, arenas, random draws */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/rng.h"
 
@@ -51,6 +52,40 @@ static void test_buf_consume_and_take(void **state)
     text = buf_take(&buf); /* from nothing: still a text */
     assert_string_equal(text, "");
     free(text);
+}
+
+static void test_a_steady_clock_is_not_stepped(void **state)
+{
+    const int64_t hour = 3600 * 1000;
+    struct steady_clock clock;
+    int64_t before, now = 0;
+
+    (void)state;
+    steady_clock_init(&clock, 1000000, 50);
+    assert_int_equal(steady_clock_read(&clock, 1000007, 57), 1000007);
+    /* The machine sleeps, or nobody asks, for an hour. */
+    assert_int_equal(steady_clock_read(&clock, 1000007 + hour, 57 + hour), 1000007 + hour);
+    /* It is set forward by an hour: a minute later a minute has passed, and a tenth of it. */
+    steady_clock_init(&clock, 0, 0);
+    for (int64_t at = 10; at <= 60000; at += 10)
+        now = steady_clock_read(&clock, hour + at, at);
+    assert_in_range(now, 65900, 66100);
+    /* ... and by an hour back: never backward, a tenth slower. */
+    steady_clock_init(&clock, hour, 0);
+    before = hour;
+    for (int64_t at = 1; at <= 60000; at++) {
+        now = steady_clock_read(&clock, at, at);
+        assert_true(now >= before);
+        before = now;
+    }
+    assert_in_range(now - hour, 53900, 54100);
+    /* It comes up with what it follows, and stays there. */
+    steady_clock_init(&clock, 0, 0);
+    for (int64_t at = 1; at <= 2000; at++)
+        now = steady_clock_read(&clock, at + 100, at);
+    assert_int_equal(now, 2100);
+    /* A clock that never steps back may still be read by two, the later first. */
+    assert_int_equal(steady_clock_read(&clock, 2090, 1990), 2100);
 }
 
 static void test_err_is_one_line_whatever_was_printed(void **state)
@@ -129,6 +164,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_buf_refuses_past_its_ceiling_and_stays_as_it_was),
         cmocka_unit_test(test_buf_consume_and_take),
+        cmocka_unit_test(test_a_steady_clock_is_not_stepped),
         cmocka_unit_test(test_err_is_one_line_whatever_was_printed),
         cmocka_unit_test(test_arena_gives_zeroed_aligned_memory_up_to_its_ceiling),
         cmocka_unit_test(test_rng_same_seed_same_draws),
