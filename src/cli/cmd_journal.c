@@ -75,7 +75,7 @@ static int replay(void *context, const struct journal_record *record)
     int rc;
 
     arena_fini(&verify->arena);
-    verify->arena = arena_init(64u << 20);
+    verify->arena = arena_init(EVENT_ARENA_BYTES_MAX);
     rc = event_decode(record->data, record->len, &verify->arena, &event, &why);
     if (rc == 0)
         rc = grid_step(verify->grid, &event, NULL, NULL, NULL, &why);
@@ -133,7 +133,7 @@ static int tell_verified(const struct cli_args *args, const struct verify *verif
 static int verify_journal(const struct cli_args *args, const char *state)
 {
     struct verify verify = { .grid = grid_create(),
-                             .arena = arena_init(64u << 20),
+                             .arena = arena_init(EVENT_ARENA_BYTES_MAX),
                              .snapshot = buf_init(1u << 31) };
     struct journal *journal = NULL;
     uint64_t records = 0;
@@ -169,7 +169,7 @@ struct exporter {
 static int export_record(void *context, const struct journal_record *record)
 {
     struct exporter *exporter = context;
-    struct arena arena = arena_init(64u << 20);
+    struct arena arena = arena_init(EVENT_ARENA_BYTES_MAX);
     char hash[2 * JOURNAL_HASH_BYTES + 1];
     struct event event;
     json_t *line = NULL;
@@ -243,7 +243,7 @@ static int flush_group(struct importer *importer, struct err *err)
 
 static int import_line(struct importer *importer, const char *text, size_t len, struct err *err)
 {
-    struct arena arena = arena_init(64u << 20);
+    struct arena arena = arena_init(EVENT_ARENA_BYTES_MAX);
     struct buf record = buf_init(EVENT_BYTES_MAX);
     json_error_t why;
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #define REPLAY_SNAPSHOT_BYTES_MAX ((size_t)8 << 30)
-#define REPLAY_ARENA_BYTES_MAX ((size_t)256 << 20)
 
 struct step_ear {
     struct replay *replay;
@@ -25,7 +24,7 @@ static int apply_record(void *context, const struct journal_record *record)
 {
     struct step_ear *ear = context;
     struct replay *replay = ear->replay;
-    struct arena arena = arena_init(REPLAY_ARENA_BYTES_MAX);
+    struct arena arena = arena_init(EVENT_ARENA_BYTES_MAX);
     struct event event;
     int rc;
 

@@ -227,8 +227,11 @@ struct event {
  * as "". */
 int event_encode(const struct event *event, struct buf *out);
 /* Strings point into `data` (records hold the NUL); lists are in `arena`. -EBADMSG; -ENOMEM past
- * the arena's ceiling (a site of n nodes takes n x sizeof(struct node_info)). */
+ * the arena's ceiling (a site of n nodes takes n x sizeof(struct node_info), of which little is
+ * touched). With less than EVENT_ARENA_BYTES_MAX some record of a journal may not be read. */
 struct arena;
+#define EVENT_ARENA_BYTES_MAX                                                                      \
+    (((size_t)64 << 20) + (size_t)SITE_NODES_MAX * sizeof(struct node_info))
 int event_decode(const void *data, size_t len, struct arena *arena, struct event *event_out,
                  struct err *err);
 /* For `mains journal export|import`: one JSON object. */

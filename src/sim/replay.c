@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVENT_ARENA_BYTES_MAX ((size_t)256 << 20)
 #define UNKNOWN_RUN_MS (30LL * 24 * 3600 * 1000) /* of a job that its user cancelled */
 #define IDS_MAX (1ull << 28)
 
