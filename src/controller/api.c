@@ -5,6 +5,7 @@
 #include "controller/changes.h"
 #include "controller/members.h"
 #include "controller/metrics.h"
+#include "model/units.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -279,23 +280,15 @@ void api_fail(struct api_call *call, int rc, const struct err *err)
         int rc, status;
         const char *code;
     } table[] = {
-        { -EINVAL, 400, "invalid" },
-        { -ERANGE, 400, "invalid" },
-        { -EBADMSG, 400, "invalid" },
-        { -ENOENT, 404, "not_found" },
-        { -EPERM, 409, "conflict" },
-        { -EEXIST, 409, "conflict" },
-        { -EPROTO, 409, "conflict" },
-        { -EALREADY, 409, "conflict" },
-        { -E2BIG, 413, "too_large" },
-        { -ENOTSUP, 422, "unsupported" },
-        { -EACCES, 403, "forbidden" },
-        { -EDQUOT, 403, "quota_exceeded" },
-        { -ENOSPC, 503, "too_many_jobs" },
-        { -ENOBUFS, 503, "overloaded" },
-        { -EKEYREJECTED, 422, "key_reused" },
-        { -EROFS, 503, "journal_unwritable" },
-        { -ENOTCONN, 503, "site_unreachable" },
+        { -EINVAL, 400, "invalid" },           { -ERANGE, 400, "invalid" },
+        { -EBADMSG, 400, "invalid" },          { -ENOENT, 404, "not_found" },
+        { -EPERM, 409, "conflict" },           { -EEXIST, 409, "conflict" },
+        { -EPROTO, 409, "conflict" },          { -EALREADY, 409, "conflict" },
+        { -E2BIG, 413, "too_large" },          { -ENOTSUP, 422, "unsupported" },
+        { -EACCES, 403, "forbidden" },         { -EDQUOT, 403, "quota_exceeded" },
+        { -ENOSPC, 503, "too_many_jobs" },     { -ENOBUFS, 503, "overloaded" },
+        { -EAGAIN, 429, "too_often" },         { -EKEYREJECTED, 422, "key_reused" },
+        { -EROFS, 503, "journal_unwritable" }, { -ENOTCONN, 503, "site_unreachable" },
     };
     const char *field = err && err->field[0] ? err->field : NULL;
     const char *text = err && err->text[0] ? err->text : strerror(-rc);
@@ -445,6 +438,17 @@ bool api_query_int(struct api_call *call, const char *key, int64_t min, int64_t 
     }
     *out = value;
     return true;
+}
+
+bool api_query_time(struct api_call *call, const char *key, int64_t *out)
+{
+    const char *text = http_request_query(call->request, key);
+    struct err err = { 0 };
+
+    if (!text || units_parse_time(text, out, &err) == 0)
+        return true;
+    api_error(call, 400, "invalid", key, "%s: %s", key, err.text);
+    return false;
 }
 
 bool api_query_bool(struct api_call *call, const char *key, bool *out)

@@ -5,7 +5,6 @@
 #include "controller/job_json.h"
 #include "controller/metrics.h"
 #include "controller/openapi.h"
-#include "model/units.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -113,17 +112,6 @@ static void on_usage_gone(struct api_call *call)
     free(usage);
 }
 
-static bool take_time(struct api_call *call, const char *key, int64_t *out)
-{
-    const char *text = http_request_query(call->request, key);
-    struct err err = { 0 };
-
-    if (!text || units_parse_time(text, out, &err) == 0)
-        return true;
-    api_error(call, 400, "invalid", key, "%s: %s", key, err.text);
-    return false;
-}
-
 void api_usage(struct api_call *call)
 {
     struct usage_call *usage;
@@ -133,7 +121,8 @@ void api_usage(struct api_call *call)
     const char *group_name = group ? group : "tenant";
     bool known = !group;
 
-    if (!take_time(call, "since", &filter.since_ms) || !take_time(call, "until", &filter.until_ms))
+    if (!api_query_time(call, "since", &filter.since_ms) ||
+        !api_query_time(call, "until", &filter.until_ms))
         return;
     for (size_t i = 0; i < ARRAY_COUNT(groups) && !known; i++)
         if (!strcmp(groups[i].name, group)) {

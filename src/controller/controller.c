@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "controller/api.h"
 #include "controller/api_store.h"
 #include "controller/changes.h"
@@ -41,6 +42,10 @@ static void on_effect(void *context, uint64_t seq, const struct effect *effect)
         metrics_count_usage(controller->metrics, &effect->usage);
     if (effect->type == EFFECT_JOB_ENDED)
         store_job_ended(controller, &effect->view);
+    if (effect->disputes_count)
+        log_warn("site %s: what it says attempt %" PRIu32 " of job %" PRIu64
+                 " used is not possible: see `mains ledger disputes`",
+                 effect->view.allocation.site, effect->epoch, effect->job_id);
     if (change_from_effect(seq, effect, &change))
         events_note(controller->events, &change);
 }

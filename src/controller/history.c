@@ -20,7 +20,7 @@
 #define HISTORY_NODES_SHOWN 16u
 #define HISTORY_QUEUE_REPLAY_MAX 20000u
 
-enum item_type { ITEM_JOB, ITEM_ATTEMPT, ITEM_MARK };
+enum item_type { ITEM_JOB, ITEM_ATTEMPT, ITEM_DISPUTE, ITEM_MARK };
 struct item {
     struct item *next;
     uint64_t seq;
@@ -28,6 +28,7 @@ struct item {
     union {
         struct history_job job;
         struct history_attempt attempt;
+        struct history_dispute dispute;
     };
     struct arena strings;
 };
@@ -98,6 +99,8 @@ static int write_item(struct history *history, const struct item *item, struct e
         return history_db_put_job(history->writer, &item->job, err);
     case ITEM_ATTEMPT:
         return history_db_put_attempt(history->writer, &item->attempt, err);
+    case ITEM_DISPUTE:
+        return history_db_put_dispute(history->writer, &item->dispute, err);
     case ITEM_MARK:
         return 0;
     }
@@ -372,6 +375,17 @@ static void stage_attempt(struct history *history, uint64_t seq, const struct gr
                                               .released_ms = effect->released_ms,
                                               .usage = effect->usage };
     list_add(&history->staged, item);
+    for (uint32_t i = 0; i < effect->disputes_count; i++) {
+        item = item_create(seq, ITEM_DISPUTE);
+        item->dispute = (struct history_dispute){ .job_id = effect->job_id,
+                                                  .epoch = effect->epoch,
+                                                  .tenant = keep(item, view->tenant),
+                                                  .site = keep(item, view->allocation.site),
+                                                  .owner = keep(item, owner),
+                                                  .released_ms = effect->released_ms,
+                                                  .dispute = effect->disputes[i] };
+        list_add(&history->staged, item);
+    }
 }
 
 void history_add_effect(struct history *history, uint64_t seq, const struct grid *grid,

@@ -49,6 +49,14 @@ static const char schema[] =
     "  PRIMARY KEY(job_id, epoch)) WITHOUT ROWID;\n"
     "CREATE INDEX IF NOT EXISTS attempts_tenant ON attempts(tenant, released_ms);\n"
     "CREATE INDEX IF NOT EXISTS attempts_released ON attempts(released_ms);\n"
+    "CREATE TABLE IF NOT EXISTS disputes( -- claims of sites that were not possible\n"
+    "  job_id INTEGER NOT NULL, epoch INTEGER NOT NULL,\n"
+    "  what INTEGER NOT NULL, -- 0 time, 1 CPU, 2 devices, 3 energy, 4 ended before it began\n"
+    "  tenant TEXT NOT NULL, site TEXT NOT NULL, owner TEXT NOT NULL,\n"
+    "  released_ms INTEGER NOT NULL,\n"
+    "  claimed INTEGER NOT NULL, bound INTEGER NOT NULL, -- ms, or mJ; the bound is what counts\n"
+    "  PRIMARY KEY(job_id, epoch, what)) WITHOUT ROWID;\n"
+    "CREATE INDEX IF NOT EXISTS disputes_released ON disputes(released_ms);\n"
     "CREATE VIEW IF NOT EXISTS usage AS SELECT -- by tenant and day, in units people use\n"
     "  tenant, date(released_ms / 1000, 'unixepoch') AS day, count(DISTINCT job_id) AS jobs,\n"
     "  count(*) AS attempts, sum(cpu_ms) / 1000.0 AS cpu_seconds,\n"
@@ -82,11 +90,22 @@ static const char schema[] =
     "job_id, epoch, tenant, user, job_name, site, owner, nodes, chip, outcome, exit_code, "        \
     "granted_ms, released_ms, " USAGE_COLUMNS
 
+#define DISPUTE_COLUMNS "job_id, epoch, what, tenant, site, owner, released_ms, claimed, bound"
+
+/* Elements of arrays by the id that people know them by. */
+#define JOB_KEY(table)                                                                             \
+    "coalesce((SELECT CASE WHEN array_id > 0 THEN array_id || '.' || array_index ELSE id END "     \
+    "FROM jobs WHERE jobs.id = " table ".job_id), " table ".job_id)"
+
+#define TEXT_(value) #value
+#define TEXT(value) TEXT_(value)
+
 #define HISTORY_ROW_BYTES_MAX ((size_t)16 << 20)
 
 enum statement {
     PUT_JOB,
     PUT_ATTEMPT,
+    PUT_DISPUTE,
     SET_APPLIED,
     GET_APPLIED,
     FIND_JOB,
@@ -102,6 +121,8 @@ static const char *const statements[STATEMENT_COUNT] = {
                 "?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26)",
     [PUT_ATTEMPT] = "INSERT OR REPLACE INTO attempts(" ATTEMPT_COLUMNS ") VALUES(?1,?2,?3,?4,?5,"
                     "?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)",
+    [PUT_DISPUTE] =
+        "INSERT OR REPLACE INTO disputes(" DISPUTE_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
     [SET_APPLIED] = "INSERT OR REPLACE INTO meta(key, value) VALUES('applied_seq', ?1)",
     [GET_APPLIED] = "SELECT value FROM meta WHERE key = 'applied_seq'",
     [FIND_JOB] = "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?1",
@@ -168,7 +189,7 @@ static int set_layout(struct history_db *db, struct err *err)
                        HISTORY_LAYOUT);
     if (run(db, "BEGIN", err) < 0 || run(db, schema, err) < 0)
         return -EIO;
-    if (run(db, "PRAGMA user_version = 1", err) < 0)
+    if (run(db, "PRAGMA user_version = " TEXT(HISTORY_LAYOUT), err) < 0)
         return -EIO;
     return run(db, "COMMIT", err);
 }
@@ -319,6 +340,26 @@ int history_db_put_attempt(struct history_db *db, const struct history_attempt *
     put_int(stmt, &at, attempt->released_ms);
     put_usage(stmt, &at, &attempt->usage);
     return finish(db, stmt, "attempts", err);
+}
+
+int history_db_put_dispute(struct history_db *db, const struct history_dispute *dispute,
+                           struct err *err)
+{
+    sqlite3_stmt *stmt = statement(db, PUT_DISPUTE);
+    int at = 1;
+
+    if (!stmt)
+        return sql_fail(db, "disputes", err);
+    put_int(stmt, &at, (int64_t)dispute->job_id);
+    put_int(stmt, &at, dispute->epoch);
+    put_int(stmt, &at, dispute->dispute.what);
+    put_text(stmt, &at, dispute->tenant);
+    put_text(stmt, &at, dispute->site);
+    put_text(stmt, &at, dispute->owner);
+    put_int(stmt, &at, dispute->released_ms);
+    put_int(stmt, &at, dispute->dispute.claimed);
+    put_int(stmt, &at, dispute->dispute.bound);
+    return finish(db, stmt, "disputes", err);
 }
 
 int history_db_commit(struct history_db *db, uint64_t applied_seq, struct err *err)
@@ -584,6 +625,53 @@ int history_db_count_array(struct history_db *db, uint64_t array_id, uint64_t co
     return find_one(db, stmt, any_out, err);
 }
 
+/* --- disputes --------------------------------------------------------------------------------- */
+
+int history_db_list_disputes(struct history_db *db, const struct dispute_filter *filter,
+                             int (*fn)(void *context, const struct history_dispute *dispute),
+                             void *context, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf sql = buf_init(4096);
+    sqlite3_stmt *stmt = NULL;
+    int rc;
+
+    buf_printf(&sql,
+               "SELECT " DISPUTE_COLUMNS
+               ", " JOB_KEY("disputes") " FROM disputes WHERE released_ms >= ?1 AND "
+                                        "released_ms < ?2%s%s ORDER BY released_ms DESC, job_id "
+                                        "DESC, epoch, what LIMIT ?5",
+               filter->tenant ? " AND tenant = ?3" : "", filter->site ? " AND site = ?4" : "");
+    if (sql.failed || sqlite3_prepare_v2(db->sqlite, sql.data, -1, &stmt, NULL) != SQLITE_OK)
+        return sql_fail(db, "disputes", err);
+    sqlite3_bind_int64(stmt, 1, filter->since_ms);
+    sqlite3_bind_int64(stmt, 2, filter->until_ms ? filter->until_ms : INT64_MAX);
+    sqlite3_bind_int64(stmt, 5, filter->limit);
+    if (filter->tenant)
+        sqlite3_bind_text(stmt, 3, filter->tenant, -1, SQLITE_STATIC);
+    if (filter->site)
+        sqlite3_bind_text(stmt, 4, filter->site, -1, SQLITE_STATIC);
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct history_dispute row = { 0 };
+        int at = 0;
+
+        row.job_id = (uint64_t)get_int(stmt, &at);
+        row.epoch = (uint32_t)get_int(stmt, &at);
+        row.dispute.what = (enum usage_claim)get_int(stmt, &at);
+        row.tenant = get_text(stmt, &at);
+        row.site = get_text(stmt, &at);
+        row.owner = get_text(stmt, &at);
+        row.released_ms = get_int(stmt, &at);
+        row.dispute.claimed = get_int(stmt, &at);
+        row.dispute.bound = get_int(stmt, &at);
+        row.job = get_text(stmt, &at);
+        if (fn(context, &row))
+            break;
+    }
+    rc = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : sql_fail(db, "disputes", err);
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
 /* --- usage ------------------------------------------------------------------------------------ */
 
 int history_db_usage(struct history_db *db, const struct usage_filter *filter,
@@ -598,10 +686,6 @@ int history_db_usage(struct history_db *db, const struct usage_filter *filter,
         [GROUP_USER] = "user",
         [GROUP_SITE] = "site",
     };
-    /* Elements of arrays by the id that people know them by. */
-    static const char job_key[] =
-        "coalesce((SELECT CASE WHEN array_id > 0 THEN array_id || '.' || array_index ELSE id END "
-        "FROM jobs WHERE jobs.id = attempts.job_id), attempts.job_id)";
     CLEANUP(buf_fini) struct buf sql = buf_init(4096);
     sqlite3_stmt *stmt = NULL;
     int rc;
@@ -613,7 +697,7 @@ int history_db_usage(struct history_db *db, const struct usage_filter *filter,
                "max(job_name) "
                "FROM attempts WHERE released_ms >= ?1 AND released_ms < ?2%s GROUP BY %s "
                "ORDER BY %s LIMIT ?4",
-               filter->group == GROUP_JOB ? job_key : keys[filter->group],
+               filter->group == GROUP_JOB ? JOB_KEY("attempts") : keys[filter->group],
                filter->tenant ? " AND tenant = ?3" : "", keys[filter->group], keys[filter->group]);
     if (sql.failed || sqlite3_prepare_v2(db->sqlite, sql.data, -1, &stmt, NULL) != SQLITE_OK)
         return sql_fail(db, "usage", err);

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HISTORY_LAYOUT 1
+#define HISTORY_LAYOUT 2 /* 2: disputes */
 
 struct history_db;
 
@@ -33,6 +33,15 @@ struct history_attempt {
     struct usage usage;
 };
 
+struct history_dispute { /* what a site claimed that was not possible: of an attempt's row */
+    uint64_t job_id;
+    uint32_t epoch;
+    const char *tenant, *site, *owner;
+    const char *job; /* read only: "12" or "12.3" */
+    int64_t released_ms;
+    struct usage_dispute dispute;
+};
+
 int history_db_open(const char *path, bool writer, struct history_db **db_out, struct err *err);
 void history_db_close(struct history_db *db);
 uint64_t history_db_applied(struct history_db *db);
@@ -41,6 +50,8 @@ uint64_t history_db_applied(struct history_db *db);
 int history_db_begin(struct history_db *db, struct err *err);
 int history_db_put_job(struct history_db *db, const struct history_job *job, struct err *err);
 int history_db_put_attempt(struct history_db *db, const struct history_attempt *attempt,
+                           struct err *err);
+int history_db_put_dispute(struct history_db *db, const struct history_dispute *dispute,
                            struct err *err);
 int history_db_commit(struct history_db *db, uint64_t applied_seq, struct err *err);
 void history_db_rollback(struct history_db *db);
@@ -87,6 +98,16 @@ struct usage_filter {
     enum usage_group group;
     uint32_t limit;
 };
+struct dispute_filter {
+    const char *tenant, *site;  /* NULL = any */
+    int64_t since_ms, until_ms; /* by release; 0 = open */
+    uint32_t limit;
+};
+/* The newest first; non-zero from `fn` stops. */
+int history_db_list_disputes(struct history_db *db, const struct dispute_filter *filter,
+                             int (*fn)(void *context, const struct history_dispute *dispute),
+                             void *context, struct err *err);
+
 int history_db_usage(struct history_db *db, const struct usage_filter *filter,
                      int (*fn)(void *context, const struct usage_row *row), void *context,
                      struct err *err);

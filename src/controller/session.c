@@ -8,6 +8,7 @@
 #include "controller/metrics.h"
 #include "controller/relay.h"
 #include "controller/session_command.h"
+#include "controller/session_guard.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -29,6 +30,7 @@ struct site_session {
     bool opened;           /* RECONCILE is out: commands may follow */
     bool lost_unnoted;     /* SITE_LOST could not be journaled yet */
     int64_t backlog_since_ms;
+    struct session_guard guard; /* of the site, whatever session it is in */
 };
 struct sessions {
     struct controller *controller;
@@ -505,11 +507,24 @@ static bool event_from_report(const char *site, const struct wire_report *report
     return false;
 }
 
-/* Is this about an attempt that another site holds now? Those of the past are the grid's to drop.
- */
-static bool is_others(const struct site_session *session, const struct wire_report *report)
+/* Of a site that says much nonsense, only some is logged. */
+static void say_refused(struct site_session *session, const char *what, const char *why)
+{
+    uint32_t unsaid = 0;
+
+    if (!session_guard_says(&session->guard, clock_mono_ms(), &unsaid))
+        return;
+    if (unsaid)
+        log_warn("site %s: %" PRIu32 " more reports were refused", session->site, unsaid);
+    log_warn("site %s: %s is refused: %s", session->site, what, why);
+}
+
+/* Is there something in it for the grid? Not in what was said before, nor on attempts that are
+ * over; nor is it this site's to speak of an attempt that another one holds. */
+static bool is_news(struct site_session *session, const struct wire_report *report)
 {
     struct grid *grid = shell_grid(session->sessions->controller->shell);
+    char what[64];
     struct job_view view;
 
     switch (report->type) {
@@ -517,12 +532,39 @@ static bool is_others(const struct site_session *session, const struct wire_repo
     case REPORT_PROGRESS:
     case REPORT_ENDED:
     case REPORT_UNKNOWN:
-        return grid_find_job(grid, report->attempt.job_id, &view) &&
-               view.epoch == report->attempt.epoch && view.allocation.site[0] &&
-               strcmp(view.allocation.site, session->site) != 0;
+        break;
     default:
+        return true;
+    }
+    if (!grid_find_job(grid, report->attempt.job_id, &view) ||
+        view.epoch != report->attempt.epoch || !view.allocation.site[0])
+        return false;
+    if (strcmp(view.allocation.site, session->site) != 0) {
+        snprintf(what, sizeof(what), "a report on job %" PRIu64, report->attempt.job_id);
+        say_refused(session, what, "another site runs it");
         return false;
     }
+    return report->type != REPORT_STARTED || !view.started_ms;
+}
+
+/* Whose a site is that joined from elsewhere was said when it was invited: it is not its own to
+ * say. */
+static void set_owner(const struct controller *controller, struct site_info *site)
+{
+    const struct member *member = members_find(controller->members, site->name);
+
+    if (member && member->owner[0])
+        snprintf(site->owner, sizeof(site->owner), "%s", member->owner);
+}
+
+/* Reports of these kinds may come without end. */
+static bool is_within_bounds(struct site_session *session, const struct wire_report *report,
+                             size_t bytes)
+{
+    if (report->type != REPORT_PROGRESS && report->type != REPORT_NODE &&
+        report->type != REPORT_INVENTORY && report->type != REPORT_HELLO)
+        return true;
+    return session_guard_takes(&session->guard, clock_mono_ms(), bytes);
 }
 
 /* An inventory gets the catalogue's figures of its chips; one that is known already, as after each
@@ -563,7 +605,7 @@ static int take_policy(struct site_session *session, const struct site_policy *p
 
 /* A report refused for what it says is told once and dropped: repeating it would not help.
  * Negative: the whole post must come again. */
-static int take_report(struct site_session *session, const struct wire_report *report,
+static int take_report(struct site_session *session, const struct wire_report *report, size_t bytes,
                        struct err *err)
 {
     struct controller *controller = session->sessions->controller;
@@ -576,13 +618,22 @@ static int take_report(struct site_session *session, const struct wire_report *r
         relays_take(controller->relays, session->site, report);
         return 0;
     }
-    if (is_others(session, report)) {
-        log_warn("site %s: a report on job %" PRIu64 ", which another site runs, is refused",
-                 session->site, report->attempt.job_id);
+    if (!is_news(session, report)) {
+        if (report->type == REPORT_ENDED)
+            forget_when_durable(session, shell_last_seq(controller->shell), report->attempt);
         return 0;
     }
     if (!event_from_report(session->site, report, &event))
         return 0;
+    if (event.type == EVENT_SITE_JOINED)
+        set_owner(controller, &event.site_joined.site);
+    event.time_ms = shell_now_ms(controller->shell);
+    if (grid_check(shell_grid(controller->shell), &event, NULL) == 0 &&
+        !is_within_bounds(session, report, bytes)) {
+        say_refused(session, event_type_name(event.type), "it comes too often");
+        return err_set(err, -EAGAIN, "site %s: so much was said so often that it must wait",
+                       session->site);
+    }
     if (event.type == EVENT_SITE_JOINED && strcmp(event.site_joined.site.name, session->site))
         return err_set(err, -EINVAL, "the inventory names site %s, the session is of %s",
                        event.site_joined.site.name, session->site);
@@ -590,8 +641,7 @@ static int take_report(struct site_session *session, const struct wire_report *r
     if (rc == -EROFS || rc == -ENOBUFS || rc == -ENOMEM)
         return rc;
     if (rc < 0 && rc != -EALREADY && rc != -ENOENT)
-        log_warn("site %s: a report of %s is refused: %s", session->site,
-                 event_type_name(event.type), err->text);
+        say_refused(session, event_type_name(event.type), err->text);
     if (rc == 0 && change_from_event(seq, &event, &change))
         events_note(controller->events, &change);
     if (report->type == REPORT_ENDED)
@@ -659,12 +709,13 @@ static int parse_line(const struct report_line *line, struct arena *arena,
     return rc < 0 ? rc : 1;
 }
 
-static void take_hello(struct api_call *call, const char *site, struct wire_report *report)
+static void take_hello(struct api_call *call, const char *site, struct wire_report *report,
+                       size_t bytes)
 {
     struct sessions *sessions = call->controller->sessions;
     struct site_session *session = open_session(sessions, site);
     struct err err = { 0 };
-    int rc = session ? take_report(session, report, &err) : -ENOMEM;
+    int rc = session ? take_report(session, report, bytes, &err) : -ENOMEM;
 
     if (rc < 0)
         api_fail(call, rc, &err);
@@ -693,7 +744,7 @@ void session_handle_reports(struct api_call *call)
 
         rc = parse_line(&line, &arena, &report, &err);
         if (rc > 0 && report.type == REPORT_HELLO) {
-            take_hello(call, site, &report);
+            take_hello(call, site, &report, line.len);
             site_info_fini(&report.site);
             return;
         }
@@ -703,7 +754,7 @@ void session_handle_reports(struct api_call *call)
             return;
         }
         if (rc > 0)
-            rc = take_report(session, &report, &err);
+            rc = take_report(session, &report, line.len, &err);
         site_info_fini(&report.site);
         accepted++;
     }

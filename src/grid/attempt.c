@@ -118,7 +118,8 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
 /* --- ends ------------------------------------------------------------------------------------ */
 
 /* The ledger row, then what was held is free again. */
-static void settle(struct grid *grid, struct job *job, const struct usage *reported)
+static void settle(struct grid *grid, struct job *job, const struct usage *reported,
+                   const struct event_attempt_ended *ended)
 {
     struct usage usage = usage_of_grant(grid, job->grant, reported);
     struct job_past *past = job_past_of(job);
@@ -134,6 +135,9 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
     rhythm_end(grid, job);
     past->ended_epoch = job->epoch;
     past->ended_site = job->grant->site + 1;
+    if (ended)
+        effect.disputes_count =
+            usage_dispute(grid, job->grant, &ended->usage, ended, effect.disputes);
     memset(&past->running, 0, sizeof(past->running));
     usage_add(&past->ended, &usage, job->epoch == 1);
     if (grid->perform) {
@@ -303,7 +307,7 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
     if (!job->started_ms && ended->started_ms)
         job->started_ms = grid->now_ms; /* the report of its start came never or comes later */
     rates_attempt_ended(grid, job, ended);
-    settle(grid, job, &ended->usage);
+    settle(grid, job, &ended->usage, ended);
     if (ended->outcome == OUTCOME_EXITED && ended->exit_code == 0) {
         if (job->reason)
             job_set_reason(grid, job, "%s", "");
@@ -337,7 +341,7 @@ void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch)
     job->exit_code = 0;
     yield_count(job);
     yield_clear(grid, job);
-    settle(grid, job, job->past ? &job->past->running : NULL);
+    settle(grid, job, job->past ? &job->past->running : NULL, NULL);
     if (job->outcome >= OUTCOME_PREEMPTED)
         end_yielded(grid, job, site);
     else

@@ -125,6 +125,9 @@ struct effect {
     uint32_t outcome;                /* EFFECT_USAGE */
     int32_t exit_code;               /* EFFECT_USAGE */
     int64_t granted_ms, released_ms; /* EFFECT_USAGE */
+    /* EFFECT_USAGE: what the site claimed and cannot be; `usage` holds the bounds. */
+    uint32_t disputes_count;
+    struct usage_dispute disputes[USAGE_CLAIMS];
 };
 /* The shell's ear: called for each effect in order, inside grid_step. NULL = throw away. */
 typedef void (*effect_fn)(void *context, const struct effect *effect);

@@ -399,9 +399,14 @@ void yield_restore(struct grid *grid, struct job *job);
 uint32_t yield_pending(const struct grid *grid, enum yield_cause cause, uint64_t for_id);
 
 /* --- usage.c ------------------------------------------------------------------------------ */
-/* One ledger row: the grant's time on the grid's clock, and what the site reported. */
+/* One ledger row: the grant's time on the grid's clock, and what the site reported, but no more
+ * than was possible. */
 struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
                             const struct usage *reported);
+/* What of the report was not possible; `ended` NULL: no word of when it ran. */
+uint32_t usage_dispute(const struct grid *grid, const struct grant *grant,
+                       const struct usage *reported, const struct event_attempt_ended *ended,
+                       struct usage_dispute out[USAGE_CLAIMS]);
 void usage_add(struct usage *sum, const struct usage *usage, bool first);
 
 /* --- pass.c, place.c ---------------------------------------------------------------------- */

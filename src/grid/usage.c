@@ -17,6 +17,111 @@ static __int128 scaled(__int128 value, int64_t price, int64_t scale)
     return (value * price + scale / 2) / scale;
 }
 
+/* --- what is possible ------------------------------------------------------------------------ */
+
+/* Two clocks, and a report on its way: so much is no lie. */
+#define BOUND_SLACK_MS 2000
+#define BOUND_SLACK_SHARE 8 /* 1/8 of the time */
+/* Far above what is built: CPUs that boost, a board that draws more than it says for a while. */
+#define BOUND_CPU_WATTS 25
+#define BOUND_NODE_WATTS 100
+#define BOUND_NODE_CPU_WATTS_MAX 100 /* a CPU of a node that says it draws more than that */
+#define BOUND_DEVICE_WATTS 1500      /* whose chip has no figure */
+
+static int64_t possible_ms(const struct grid *grid, const struct grant *grant)
+{
+    int64_t wall_ms = grid->now_ms - grant->granted_ms;
+
+    return wall_ms + wall_ms / BOUND_SLACK_SHARE + BOUND_SLACK_MS;
+}
+
+static int64_t node_watts(const struct node_info *node)
+{
+    int64_t cpus = node->cpus ? node->cpus : 1;
+    int64_t assumed = BOUND_CPU_WATTS * cpus + BOUND_NODE_WATTS;
+    int64_t told = 2 * (int64_t)node->cpu_load_watts;
+    int64_t most = BOUND_NODE_CPU_WATTS_MAX * cpus + BOUND_NODE_WATTS;
+
+    told = told < most ? told : most;
+    return told > assumed ? told : assumed;
+}
+
+/* Neither counts what was granted alone: where nothing confines a job, it may use the node's idle
+ * CPUs as well, and a measured node draws for all of them. */
+static void sum_possible(const struct grid *grid, const struct grant *grant, __int128 *cpus_out,
+                         __int128 *watts_milli_out)
+{
+    const struct fleet_site *site = &grid->fleet.sites[grant->site];
+
+    *cpus_out = *watts_milli_out = 0;
+    for (uint32_t i = 0; i < grant->parts_count; i++) {
+        const struct grant_part *part = &grant->parts[i];
+        const struct node_info *info = &site->info.nodes[part->node];
+        const struct fleet_node *node = &site->nodes[part->node];
+
+        *cpus_out += info->cpus > part->cpus ? info->cpus : part->cpus;
+        *watts_milli_out += (__int128)node_watts(info) * 1000;
+        for (uint32_t d = 0; d < part->devices_count; d++) {
+            uint32_t at = part->devices[d].index;
+            int64_t watts = at < node->devices_count
+                                ? site->chips[node->devices[at].chip].power_watts
+                                : BOUND_DEVICE_WATTS;
+
+            watts = watts > 0 ? watts + watts / 4 : BOUND_DEVICE_WATTS;
+            *watts_milli_out += (__int128)watts * part->devices[d].milli;
+        }
+    }
+}
+
+static void dispute(struct usage_dispute *out, uint32_t *count, enum usage_claim what,
+                    int64_t claimed, __int128 bound)
+{
+    if (claimed >= 0 && claimed <= bound)
+        return;
+    out[*count].what = what;
+    out[*count].claimed = claimed;
+    out[(*count)++].bound = claimed < 0 ? 0 : fit_64(bound);
+}
+
+uint32_t usage_dispute(const struct grid *grid, const struct grant *grant,
+                       const struct usage *reported, const struct event_attempt_ended *ended,
+                       struct usage_dispute out[USAGE_CLAIMS])
+{
+    int64_t ms = possible_ms(grid, grant);
+    __int128 cpus, watts_milli;
+    uint32_t count = 0;
+
+    sum_possible(grid, grant, &cpus, &watts_milli);
+    dispute(out, &count, CLAIM_TIME, reported->wall_ms, ms);
+    dispute(out, &count, CLAIM_CPU, reported->cpu_ms, cpus * ms);
+    dispute(out, &count, CLAIM_DEVICES, reported->device_milli_ms,
+            (__int128)grant->devices_milli * ms);
+    dispute(out, &count, CLAIM_ENERGY, reported->energy_mj, watts_milli * ms / 1000);
+    if (ended && ended->started_ms > 0 && ended->ended_ms < ended->started_ms)
+        out[count++] = (struct usage_dispute){ .what = CLAIM_ORDER,
+                                               .claimed = ended->started_ms - ended->ended_ms };
+    return count;
+}
+
+/* --- what is counted ------------------------------------------------------------------------- */
+
+static void take_claims(const struct grid *grid, const struct grant *grant,
+                        const struct usage *reported, struct usage *usage)
+{
+    struct usage_dispute disputes[USAGE_CLAIMS];
+    uint32_t count = usage_dispute(grid, grant, reported, NULL, disputes);
+
+    usage->cpu_ms = reported->cpu_ms;
+    usage->energy_mj = reported->energy_mj;
+    usage->memory_peak_bytes = not_below_0(reported->memory_peak_bytes);
+    usage->energy_measured = reported->energy_measured;
+    for (uint32_t i = 0; i < count; i++)
+        if (disputes[i].what == CLAIM_CPU)
+            usage->cpu_ms = disputes[i].bound;
+        else if (disputes[i].what == CLAIM_ENERGY)
+            usage->energy_mj = disputes[i].bound;
+}
+
 struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
                             const struct usage *reported)
 {
@@ -31,12 +136,8 @@ struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
 
     usage.cpu_held_ms = fit_64(cpu_ms);
     usage.device_milli_ms = fit_64(device_ms);
-    if (reported) { /* a site's figures are a claim: never below zero */
-        usage.cpu_ms = not_below_0(reported->cpu_ms);
-        usage.memory_peak_bytes = not_below_0(reported->memory_peak_bytes);
-        usage.energy_mj = not_below_0(reported->energy_mj);
-        usage.energy_measured = reported->energy_measured;
-    }
+    if (reported)
+        take_claims(grid, grant, reported, &usage);
     /* 1 kWh = 3.6e9 mJ; g/1000 per kWh = 1000 ug per kWh. */
     usage.carbon_ug = fit_64(scaled(usage.energy_mj, tariff->carbon_g_per_kwh_milli, 3600000));
     usage.price_micro =

@@ -15,3 +15,19 @@ struct usage {
     int64_t price_micro;  /* 1/1,000,000 of the currency */
     bool energy_measured; /* false: modelled from the catalogue */
 };
+
+/* A site's figures are a claim. What of it can be held against what is physically possible in the
+ * time between grant and release, as the controller saw it. */
+enum usage_claim {                    /* numbers are for ever: they are in histories */
+                   CLAIM_TIME = 0,    /* ms that it ran */
+                   CLAIM_CPU = 1,     /* CPU ms spent */
+                   CLAIM_DEVICES = 2, /* device ms held, in 1/1000 of a device */
+                   CLAIM_ENERGY = 3,  /* mJ */
+                   CLAIM_ORDER = 4    /* ms that it ended before it had begun */
+};
+#define USAGE_CLAIMS 5u
+struct usage_dispute {
+    enum usage_claim what;
+    int64_t claimed;
+    int64_t bound; /* what is counted instead */
+};

@@ -110,7 +110,7 @@ static void test_refusals(void **state)
     bed_destroy(&bed);
 }
 
-/* An hour and a half from the middle of an hour at 100, one at 400: 0.5 kWh, 1 kWh. */
+/* An hour and a half from the middle of an hour at 100, one at 400: 0.05 kWh, 0.1 kWh. */
 static void test_bill_follows_the_hours(void **state)
 {
     struct bed bed = at_an_hour();
@@ -129,12 +129,12 @@ static void test_bill_follows_the_hours(void **state)
     check_snapshot(&bed);
     end.attempt_ended.job_id = id;
     end.attempt_ended.epoch = 1;
-    end.attempt_ended.usage.energy_mj = 1500LL * 3600 * 1000; /* 1.5 kWh over 1.5 h */
+    end.attempt_ended.usage.energy_mj = 150LL * 3600 * 1000; /* 0.15 kWh over 1.5 h */
     bed_step(&bed, &end);
-    /* 0.5 kWh x 0.1 + 1 kWh x 0.4, and 1.5 CPU-hours at 0.036 */
-    assert_int_equal(bed.row.price_micro, 50000 + 400000 + 54000);
-    /* 0.5 kWh x 200 g half of it green, 1 kWh x 800 g */
-    assert_int_equal(bed.row.carbon_ug, 50000000 + 800000000);
+    /* 0.05 kWh x 0.1 + 0.1 kWh x 0.4, and 1.5 CPU-hours at 0.036 */
+    assert_int_equal(bed.row.price_micro, 5000 + 40000 + 54000);
+    /* 0.05 kWh x 200 g half of it green, 0.1 kWh x 800 g */
+    assert_int_equal(bed.row.carbon_ug, 5000000 + 80000000);
     bed_destroy(&bed);
 }
 
@@ -152,10 +152,10 @@ static void test_bill_falls_back(void **state)
     end.attempt_ended.epoch = 1;
     bed_pass(&bed);
     bed.now_ms += HOUR_MS;
-    end.attempt_ended.usage.energy_mj = 3600LL * 1000 * 1000;
+    end.attempt_ended.usage.energy_mj = 360LL * 1000 * 1000;
     bed_step(&bed, &end);
-    assert_int_equal(bed.row.price_micro, 1000000 + 36000);
-    assert_int_equal(bed.row.carbon_ug, 400000000); /* the site's own */
+    assert_int_equal(bed.row.price_micro, 100000 + 36000);
+    assert_int_equal(bed.row.carbon_ug, 40000000); /* the site's own */
     bed_destroy(&bed);
 }
 
