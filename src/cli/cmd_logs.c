@@ -78,9 +78,11 @@ static int print_stream(const struct cli_args *args, struct remote *remote, cons
 static int print_follow(const struct cli_args *args, const struct remote *remote, bool out,
                         bool err_)
 {
-    struct follow_config config = {
-        .remote = remote, .id = args->rest[0], .no_stdout = !out, .no_stderr = !err_
-    };
+    struct follow_config config = { .remote = remote,
+                                    .id = args->rest[0],
+                                    .no_stdout = !out,
+                                    .no_stderr = !err_,
+                                    .seams = out && err_ };
     json_t *job = NULL;
     struct err err;
     int number;
@@ -128,7 +130,10 @@ const struct cli_command cmd_logs = {
     .flags = CLI_TAKES_NETWORK,
     .options = { options },
     .arguments = { { "JOB", NULL, false, false } },
-    .text = "The job's stdout goes to stdout and its stderr to stderr, byte for byte.",
+    .text = "The job's stdout goes to stdout and its stderr to stderr, byte for byte. With "
+            "--follow, and "
+            "neither --stdout nor --stderr, a line `-- attempt 2 at SITE --` in stdout says where "
+            "another attempt went on.",
     .examples = { { "mains logs -f 12", "From the beginning, until job 12 has ended." },
                   { "mains logs --stderr --tail 4K 12.3", "The end of an element's stderr." } },
     .run = run,

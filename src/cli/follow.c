@@ -216,9 +216,10 @@ static void stream_open(struct stream *stream)
     stream->last = follow->final;
     if (stream->epoch)
         snprintf(attempt, sizeof(attempt), "&attempt=%" PRId64, stream->epoch);
-    snprintf(path, sizeof(path), "/jobs/%s/logs?stream=%s&offset=%" PRId64 "%s%s",
+    snprintf(path, sizeof(path), "/jobs/%s/logs?stream=%s&offset=%" PRId64 "%s%s%s",
              follow->config->id, stream->name, stream->offset, attempt,
-             follow->final ? "" : "&follow=1");
+             follow->final ? "" : "&follow=1",
+             follow->config->seams && stream->fd == STDOUT_FILENO ? "&seams=1" : "");
     if (call(follow, "GET", path, on_output, on_stream_done, stream,
              follow->final ? LAST_WORDS_MS : 0, &stream->pending) < 0)
         stream_again(stream, AGAIN_MS_MOST);

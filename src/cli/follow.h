@@ -11,6 +11,7 @@ struct follow_config {
     const char *id;    /* a single job, or an element */
     const char *again; /* what to call to come back: "mains logs -f 12" */
     bool no_stdout, no_stderr;
+    bool seams;          /* a line in stdout says where another attempt begins */
     bool stops_with_job; /* `run`: Ctrl-C twice cancels. Else Ctrl-C just leaves. */
     int64_t attempt;     /* only this one; 0 = each in turn */
 };

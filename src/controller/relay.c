@@ -5,6 +5,7 @@
 #include "controller/history.h"
 #include "controller/job_lookup.h"
 #include "controller/session.h"
+#include "model/units.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -26,8 +27,9 @@ struct relay {
     uint64_t job_id, request;   /* request 0 = nothing is asked now */
     uint32_t epoch, epoch_last; /* being read; the newest known */
     bool final, only_one, follow, is_stderr, begun;
-    bool got; /* bytes came since it was asked */
-    bool dry; /* asked before the site had heard of the attempt: ask again when there is news */
+    bool seams; /* a line says where one attempt's log ends and the next one's begins */
+    bool got;   /* bytes came since it was asked */
+    bool dry;   /* asked before the site had heard of the attempt: ask again when there is news */
     char site[MODEL_NAME_BYTES];
     int64_t offset; /* of the next byte of this attempt's log; negative until the site told */
     bool waits_site, paused;
@@ -175,6 +177,29 @@ static void ask(struct relay *relay)
     uv_timer_start(&relay->timer, on_site_wait, RELAY_SITE_WAIT_MS, 0);
 }
 
+/* false: the reader is gone. */
+static bool mark_seam(struct relay *relay)
+{
+    char text[MODEL_NAME_BYTES + 128], when[40] = "", saved[80] = "";
+    struct job_view view;
+    int len;
+
+    if (!begin(relay))
+        return false;
+    set_site(relay);
+    if (grid_find_job(shell_grid(relay->relays->controller->shell), relay->job_id, &view) &&
+        view.checkpoint[0] && view.epoch == relay->epoch && view.checkpoint_epoch < relay->epoch) {
+        units_print_time(view.checkpoint_saved_ms, when, sizeof(when));
+        snprintf(saved, sizeof(saved), ", from its checkpoint of %s", when);
+    }
+    len = snprintf(text, sizeof(text), "-- attempt %" PRIu32 "%s%s%s --\n", relay->epoch,
+                   relay->site[0] ? " at " : "", relay->site, saved);
+    if (http_stream_push(relay->call->request, text, (size_t)len) == 0)
+        return true;
+    finish(relay);
+    return false;
+}
+
 /* This attempt's log is out: the next attempt, the end, or wait for one of them. */
 static void advance(struct relay *relay)
 {
@@ -186,7 +211,8 @@ static void advance(struct relay *relay)
         relay->epoch++;
         relay->offset = 0;
         relay->site[0] = '\0';
-        ask(relay);
+        if (!relay->seams || relay->epoch == 1 || mark_seam(relay))
+            ask(relay);
         return;
     }
     if (relay->final || !relay->follow)
@@ -276,13 +302,13 @@ static void start(struct api_call *call, const struct job_found *found)
     struct relays *relays = call->controller->relays;
     const char *stream = http_request_query(call->request, "stream");
     int64_t offset = 0, attempt = 0;
-    bool follow = false;
+    bool follow = false, seams = false;
     uint32_t epoch = 0;
     struct relay *relay;
 
     if (!api_query_int(call, "offset", -(1ll << 40), 1ll << 40, &offset) ||
         !api_query_int(call, "attempt", 1, UINT32_MAX, &attempt) ||
-        !api_query_bool(call, "follow", &follow))
+        !api_query_bool(call, "follow", &follow) || !api_query_bool(call, "seams", &seams))
         return;
     if (stream && strcmp(stream, "stdout") && strcmp(stream, "stderr")) {
         api_error(call, 400, "invalid", "stream", "stream: expected stdout or stderr");
@@ -316,6 +342,7 @@ static void start(struct api_call *call, const struct job_found *found)
         relay->epoch = epoch;
     relay->final = found->kind == JOB_IS_ENDED;
     relay->follow = follow;
+    relay->seams = seams;
     relay->offset = offset;
     relay->is_stderr = stream && !strcmp(stream, "stderr");
     relay->next = relays->list;
