@@ -10,7 +10,8 @@ packages() {
         libcurl4-gnutls-dev libjansson-dev libfyaml-dev libhwloc-dev libsqlite3-dev zlib1g-dev \
         libgnutls28-dev nettle-dev libzstd-dev uthash-dev libcmocka-dev ;;
     demo) echo lammps openmpi-bin ;;
-    test) echo bats curl jq sqlite3 procps util-linux groff-base openmpi-bin lammps ;;
+    # iproute2 and nftables: tests/e2e/lab.bash puts sites into networks that break
+    test) echo bats curl jq sqlite3 procps util-linux groff-base openmpi-bin lammps iproute2 nftables ;;
     lint) echo clang-format clang-tidy shellcheck ;;
     fuzz) echo clang libclang-rt-14-dev llvm ;;
     bench) echo slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge procps rsync zstd ;;
