@@ -225,9 +225,11 @@ int membership_join(const char *state_dir, const struct join_token *token, struc
     CLEANUP(freep) char *request = NULL;
     CLEANUP(freep) char *body = NULL;
     json_t *root;
-    int rc = membership && easy ? 0 : err_set(err, -ENOMEM, "out of memory");
+    int rc = -ENOMEM;
 
-    if (rc == 0) {
+    if (!membership || !easy) {
+        err_set(err, rc, "out of memory");
+    } else {
         snprintf(membership->site, sizeof(membership->site), "%s", token->site);
         snprintf(membership->owner, sizeof(membership->owner), "%s", token->owner);
         snprintf(membership->pin, sizeof(membership->pin), "%s", token->pin);
@@ -242,9 +244,11 @@ int membership_join(const char *state_dir, const struct join_token *token, struc
                          request);
         body = json_dumps(root, JSON_COMPACT);
         json_decref(root);
-        rc = body ? -ECONNREFUSED : err_set(err, -ENOMEM, "out of memory");
+        rc = -ECONNREFUSED;
+        if (!body)
+            rc = err_set(err, -ENOMEM, "out of memory");
     }
-    for (uint32_t i = 0; rc == -ECONNREFUSED && i < token->urls_count; i++)
+    for (uint32_t i = 0; body && rc == -ECONNREFUSED && i < token->urls_count; i++)
         rc = ask(easy, token->urls[i], body, membership, err);
     if (body)
         explicit_bzero(body, strlen(body));
