@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static json_t *tariff_to_json(const struct site_tariff *tariff)
@@ -127,20 +128,29 @@ struct place_page {
     json_t *rows;
 };
 
+static bool take_number(const char **at, char stop, uint32_t *out)
+{
+    size_t digits = strspn(*at, "0123456789");
+
+    if (!digits || digits > 9 || (*at)[digits] != stop)
+        return false;
+    *out = (uint32_t)strtoul(*at, NULL, 10);
+    *at += digits + (stop != '\0');
+    return true;
+}
+
 /* `after` is where the page begins, as "site.node.device" in numbers. False: answered. */
 static bool read_page(struct api_call *call, struct place_page *page)
 {
     const char *after = http_request_query(call->request, "after");
     int64_t limit = API_LIST_MAX;
-    char end;
 
     if (!api_query_int(call, "limit", 1, API_LIST_MAX, &limit))
         return false;
     page->limit = (uint32_t)limit;
     page->only = http_request_query(call->request, "site");
-    if (!after || (strspn(after, "0123456789.") == strlen(after) && strlen(after) < 32 &&
-                   sscanf(after, "%" SCNu32 ".%" SCNu32 ".%" SCNu32 "%c", &page->site, &page->node,
-                          &page->device, &end) == 3))
+    if (!after || (take_number(&after, '.', &page->site) && take_number(&after, '.', &page->node) &&
+                   take_number(&after, '\0', &page->device)))
         return true;
     api_error(call, 400, "invalid", "after", "after: expected the `next` of the page before");
     return false;
