@@ -7,7 +7,7 @@ set -eu
 [ "$(id -u)" -eq 0 ] || { echo "slurm_overhead: needs root to start a Slurm" >&2; exit 1; }
 chmod 755 "$bench_dir"
 slurm_dir=$bench_dir/slurm
-"$shared_slurm/start.sh" "$slurm_dir" 2 16 4 16917 >&2
+"$shared_slurm/start.sh" "$slurm_dir" 2 16 4 $((20000 + $$ % 1000 * 10)) >&2
 export SLURM_CONF="$slurm_dir/slurm.conf"
 net=$bench_dir/net
 mkdir "$net" "$bench_dir/bin"

@@ -18,6 +18,9 @@
 
 #define MINUTE_MS 60000
 #define METER_TICK_MS 30000
+/* A sign of life that is not answered for so many of their intervals: the connection is no good. */
+#define PATIENCE_PARTS 3
+#define PATIENCE_MS_MIN 2000
 
 /* ---- one agent a folder, and how often it began ---- */
 
@@ -90,11 +93,60 @@ static void on_hello(void *context, struct wire_report *report)
         agent->executor->ops->each(agent->executor, list_one, &listing);
     if (agent->held && agent->staging)
         staging_each(agent->staging, list_staged, &listing);
+    report->boot_ms = clock_boot_ms();
     report->site = agent->site.info;
     report->policy = &agent->site.policy;
     snprintf(report->version, sizeof(report->version), "%s", MAINS_VERSION);
     report->attempts = agent->held;
     report->attempts_count = MIN(listing.count, WIRE_ATTEMPTS_MAX);
+}
+
+/* ---- the lease ---- */
+
+static void plan_alive(struct agent *agent);
+
+static void on_alive(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    if (clock_boot_ms() - session_sent_ms(agent->session) >= agent->lease.every_ms) {
+        session_report(agent->session,
+                       &(struct wire_report){ .type = REPORT_ALIVE, .boot_ms = clock_boot_ms() });
+        session_flush(agent->session);
+    }
+    plan_alive(agent);
+}
+
+static void plan_alive(struct agent *agent)
+{
+    int64_t since_ms = clock_boot_ms() - session_sent_ms(agent->session);
+    int64_t wait_ms = agent->lease.every_ms - since_ms;
+
+    if (!agent->lease.every_ms)
+        uv_timer_stop(&agent->alive);
+    else
+        uv_timer_start(&agent->alive, on_alive,
+                       (uint64_t)(wait_ms > 0 ? wait_ms : agent->lease.every_ms), 0);
+}
+
+static void on_acked(void *context)
+{
+    struct agent *agent = context;
+    struct err err;
+
+    if (lease_renew(&agent->lease, session_acked_ms(agent->session), &err) < 0)
+        log_error("%s", err.text);
+}
+
+/* What RECONCILE says of it. The HELLO before was answered, so it holds from then on. */
+void agent_take_lease(struct agent *agent, const struct wire_command *reconcile)
+{
+    lease_set_terms(&agent->lease, reconcile->lease_ms, reconcile->stop_ms, reconcile->every_ms);
+    session_set_patience(
+        agent->session,
+        agent->lease.every_ms ? MAX(agent->lease.every_ms * PATIENCE_PARTS, PATIENCE_MS_MIN) : 0);
+    on_acked(agent);
+    plan_alive(agent);
 }
 
 static void on_drained(void *context)
@@ -243,6 +295,14 @@ static void on_site_changed(void *context)
         tell_inventory(agent);
 }
 
+static int open_lease(struct agent *agent, struct err *err)
+{
+    CLEANUP(closep) int fd = open(agent->agent_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 ? err_set(err, -errno, "%s: %s", agent->agent_dir, strerror(errno))
+                  : lease_open(fd, &agent->lease, err);
+}
+
 static int open_parts(struct agent *agent, struct err *err)
 {
     struct executor_config config = { .state_dir = agent->config->state_dir,
@@ -257,6 +317,8 @@ static int open_parts(struct agent *agent, struct err *err)
 
     if (rc == 0)
         rc = count_incarnation(agent, err);
+    if (rc == 0)
+        rc = open_lease(agent, err);
     if (rc == 0)
         rc = site_choose_executor(agent->config, &ops, &agent->slurm, err);
     if (rc == 0) /* forks: before anything else has grown this process */
@@ -284,6 +346,7 @@ static int open_session(struct agent *agent, struct err *err)
                                      .incarnation = agent->incarnation,
                                      .hello = on_hello,
                                      .command = agent_on_command,
+                                     .acked = on_acked,
                                      .drained = on_drained,
                                      .closed = on_closed,
                                      .context = agent };
@@ -325,7 +388,7 @@ static int open_stores(struct agent *agent, struct err *err)
 static int open_handles(struct agent *agent, struct err *err)
 {
     static const int numbers[] = { SIGTERM, SIGINT };
-    uv_timer_t *timers[] = { &agent->tick, &agent->unknown_timer, &agent->minute };
+    uv_timer_t *timers[] = { &agent->tick, &agent->unknown_timer, &agent->minute, &agent->alive };
     int rc;
 
     uv_poll_init(&agent->loop, &agent->executor_poll, agent->executor->ops->fd(agent->executor));
@@ -383,6 +446,7 @@ static void close_parts(struct agent *agent)
     free(agent->unknown);
     free(agent->held);
     free(agent->agent_dir);
+    lease_close(&agent->lease);
     if (agent->lock_fd >= 0)
         close(agent->lock_fd);
 }

@@ -101,6 +101,15 @@ static void tell_not_started(struct agent *agent, struct attempt_key key, enum a
     tell_record(agent, REPORT_ENDED, &record);
 }
 
+/* It could not be told from one that runs elsewhere by now. */
+static void tell_no_lease(struct agent *agent, struct wire_attempt_id id)
+{
+    struct attempt_record record = { .key = key_of(id), .end = END_LEASE };
+
+    snprintf(record.reason, sizeof(record.reason), "the site's lease had ended");
+    tell_record(agent, REPORT_ENDED, &record);
+}
+
 /* How an attempt stands that was begun before. False: never heard of. */
 static bool tell_known(struct agent *agent, struct attempt_key key)
 {
@@ -305,6 +314,7 @@ static int make_order(struct agent *agent, const struct wire_command *command,
     order->array_index = command->array_index;
     order->array_count = command->array_count;
     order->attempt_number = command->attempt_number;
+    order->lease = command->lease ? agent->lease.state.number : 0;
     order->duration_ms_max = command->duration_ms_max;
     order->sandbox_off_allowed = agent->config->allow_no_sandbox;
     order->sandbox_off_forced = agent->config->sandbox_off;
@@ -392,6 +402,10 @@ static void run(struct agent *agent, const struct wire_command *command)
         tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
         return;
     }
+    if (command->lease && !lease_is_held(&agent->lease)) {
+        tell_no_lease(agent, command->attempt);
+        return;
+    }
     if (rc == 0 && staging_is_needed(command)) {
         rc = staging_begin(agent->staging, &order, command, &err);
         if (rc == 0)
@@ -443,6 +457,7 @@ void agent_on_command(void *context, const struct wire_command *command)
         stop(agent, command);
         break;
     case WIRE_RECONCILE:
+        agent_take_lease(agent, command);
         reconcile_with(agent, command);
         break;
     case WIRE_PING:

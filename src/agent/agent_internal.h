@@ -3,6 +3,7 @@
 
 #include "agent/agent.h"
 #include "agent/executor.h"
+#include "agent/lease.h"
 #include "agent/logread.h"
 #include "agent/meter.h"
 #include "agent/renew.h"
@@ -21,7 +22,7 @@ struct agent {
     uint64_t incarnation;
     uv_loop_t loop;
     uv_poll_t executor_poll;
-    uv_timer_t tick, unknown_timer, minute;
+    uv_timer_t tick, unknown_timer, minute, alive;
     uv_signal_t signals[2];
     uv_work_t chores; /* retention, and a look at the devices */
     bool chores_running;
@@ -30,6 +31,7 @@ struct agent {
 
     struct executor *executor;
     struct session *session;
+    struct lease lease;
     struct renewal *renewal; /* of the certificate; NULL where it has none */
     struct logread *logread;
     struct depot *depot;
@@ -47,6 +49,8 @@ struct agent {
     int exit_code;
 };
 
+/* agent.c */
+void agent_take_lease(struct agent *agent, const struct wire_command *reconcile);
 /* agent_command.c */
 void agent_on_command(void *context, const struct wire_command *command);
 void agent_on_note(void *context, enum attempt_note_type type, const struct attempt_record *record);

@@ -43,6 +43,7 @@ enum attempt_end {
     END_STOPPED = 5,
     END_START_FAILED = 6,
     END_LOST = 7,
+    END_LEASE = 12,  /* its site's lease ended, or was about to */
     END_REFUSED = 13 /* by the site's owner: it never ran */
 };
 
@@ -75,6 +76,7 @@ struct attempt_order {
     bool drop;       /* become uid:gid (the agent is root); else they are its own */
     bool host_paths; /* may use the host's folders as its unix user */
     bool sandbox_off_allowed, sandbox_off_forced;
+    uint64_t lease; /* the number of the lease that it must not outlive; 0 = it goes on */
     char tenant[MODEL_NAME_BYTES], user[MODEL_NAME_BYTES], name[MODEL_NAME_BYTES];
     char node[MODEL_NAME_BYTES], site[MODEL_NAME_BYTES];
     bool staged; /* agent_dir/staged/<job>.<epoch> holds the checkpoint that it goes on from */

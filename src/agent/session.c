@@ -17,6 +17,7 @@
 
 #define POST_BYTES_MAX (512u << 10)
 #define POST_TIMEOUT_MS 30000
+#define SMALL_BYTES_MAX 65536
 #define TOKEN_BYTES_MAX 256
 #define URL_BYTES_MAX 1024
 #define PATH_STREAM "/api/v1/site-session"
@@ -39,6 +40,8 @@ struct session {
     struct buf line;   /* of the stream, unfinished */
     uv_timer_t timer;
     int64_t pause_ms;
+    int64_t sent_ms, acked_ms; /* CLOCK_BOOTTIME */
+    int64_t patience_ms;
     struct rng rng;
     bool quiet; /* the failure was logged; say no more until it works again */
 };
@@ -57,6 +60,7 @@ static void break_off(struct session *session, const char *why)
     buf_clear(&session->queue);
     buf_clear(&session->line);
     session->on_its_way = 0;
+    session->acked_ms = 0;
     if (!session->quiet)
         log_warn("no session with the controller: %s", why);
     session->quiet = true;
@@ -85,6 +89,8 @@ static void on_posted(void *context, const struct http_answer *answer)
     }
     buf_consume(&session->queue, session->on_its_way);
     session->on_its_way = 0;
+    session->acked_ms = session->sent_ms;
+    session->config.acked(session->config.context);
     if (full && session->queue.len < SESSION_BACKLOG_BYTES)
         session->config.drained(session->config.context);
     session_flush(session);
@@ -113,7 +119,10 @@ static int post(struct session *session, const char *url, const void *body, size
                               .body_len = len,
                               .timeout_ms = POST_TIMEOUT_MS };
 
+    if (session->patience_ms && len <= SMALL_BYTES_MAX)
+        call.timeout_ms = MIN(call.timeout_ms, session->patience_ms);
     identify(session, &call);
+    session->sent_ms = clock_boot_ms(); /* before it is: what holds from then on ends too soon */
     return http_client_call(session->client, &call, NULL, done, session, &session->post, err);
 }
 
@@ -170,6 +179,21 @@ void session_link(const struct session *session, struct transfer_link *link_out)
     *link_out = (struct transfer_link){ .url = NULL };
     if (session->state == SESSION_OPEN)
         transfer_link_copy(&link, link_out);
+}
+
+int64_t session_acked_ms(const struct session *session)
+{
+    return session->acked_ms;
+}
+
+int64_t session_sent_ms(const struct session *session)
+{
+    return session->sent_ms;
+}
+
+void session_set_patience(struct session *session, int64_t patience_ms)
+{
+    session->patience_ms = patience_ms;
 }
 
 size_t session_backlog(const struct session *session)
@@ -260,6 +284,7 @@ static void on_greeted(void *context, const struct http_answer *answer)
         return;
     }
     session->number = (uint64_t)json_integer_value(number);
+    session->acked_ms = session->sent_ms;
     json_decref(root);
     snprintf(url, sizeof(url), "%s" PATH_STREAM "?site=%s&incarnation=%" PRIu64 "&session=%" PRIu64,
              session->base_url, session->config.site, session->config.incarnation, session->number);

@@ -26,6 +26,8 @@ struct session_config {
     /* Fill in a HELLO; what it points to stays the owner's until the next call. */
     void (*hello)(void *context, struct wire_report *report);
     void (*command)(void *context, const struct wire_command *command);
+    /* A post was answered: see session_acked_ms. */
+    void (*acked)(void *context);
     /* The queue has room again for log data. */
     void (*drained)(void *context);
     void (*closed)(void *context); /* it broke: forget what was under way */
@@ -44,4 +46,10 @@ void session_flush(struct session *session);
  * nothing. */
 struct transfer_link;
 void session_link(const struct session *session, struct transfer_link *link_out);
+/* By CLOCK_BOOTTIME: when the newest message was sent of those that were answered in this session
+ * (0 = none), and of all. */
+int64_t session_acked_ms(const struct session *session);
+int64_t session_sent_ms(const struct session *session);
+/* How long a small post may take before the session is begun anew; 0 = as long as any. */
+void session_set_patience(struct session *session, int64_t patience_ms);
 size_t session_backlog(const struct session *session);

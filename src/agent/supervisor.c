@@ -16,11 +16,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,6 +38,10 @@
 #define SEEN_PAUSE_MS_MIN 1000 /* between two looks for a new checkpoint */
 #define SEEN_PAUSE_MS_MAX 30000
 #define SEEN_COST_PARTS 50 /* a look may take one part in so many of the time */
+#define LEASE_EPOCHS 8u    /* of the same job that are looked for */
+#define LEASE_OTHERS_MS_MAX 60000
+#define LEASE_LOOK_MS 20
+#define LEASE_KILL_PART 3 /* of the time for stopping, after SIGKILL */
 #define NOTIFY_TRIES_MAX 50
 #define RECORD_RETRY_MS 1000
 #define WORK_TOP "/var/lib/mains"
@@ -114,6 +120,8 @@ static void terminate(struct supervisor *sup, int64_t grace_ms)
 {
     int64_t at = clock_mono_ms() + MAX(grace_ms, 0);
 
+    if (sup->kill_by)
+        at = MIN(at, sup->kill_by);
     if (sup->kill_at == 0 && sup->crew.plan) /* else nothing was started yet */
         crew_signal(&sup->crew, SIGTERM, true);
     if (sup->kill_at == 0 || at < sup->kill_at)
@@ -235,6 +243,73 @@ static void look_for_stop(struct supervisor *sup)
         return;
     sup->save_at = 0;
     terminate(sup, grace_ms < 0 ? sup->spec->grace_ms : grace_ms);
+}
+
+/* ---- the lease ---- */
+
+/* True: it is not to run (any more); it is being stopped, or was never begun. */
+static bool look_at_lease(struct supervisor *sup)
+{
+    struct itimerspec when = { 0 };
+    struct lease_state state = { 0 };
+    int64_t now = clock_boot_ms(), at, left_ms;
+    uint64_t fired;
+
+    if (!sup->order->lease)
+        return false;
+    if (sup->lease_fd >= 0)
+        (void)!read(sup->lease_fd, &fired, sizeof(fired));
+    at = lease_stop_at(sup->place->agent_fd, sup->order->lease, &state);
+    if (now < at) {
+        if (sup->lease_fd < 0)
+            sup->lease_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+        when.it_value.tv_sec = at / 1000;
+        when.it_value.tv_nsec = at % 1000 * 1000000;
+        if (sup->lease_fd >= 0 &&
+            timerfd_settime(sup->lease_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
+            return false;
+    }
+    decide(sup, END_LEASE, 0, "the site was not answered by the network for longer than its lease");
+    /* Most of the time that is left is for its grace, the rest for what is killed to go. */
+    left_ms = at ? MAX(state.ends_ms - state.stop_ms / LEASE_KILL_PART - now, 0) : 0;
+    sup->kill_by = clock_mono_ms() + left_ms;
+    if (left_ms && ask_to_save(sup)) {
+        sup->save_until = MIN(sup->save_until, clock_mono_ms() + left_ms / 2);
+    } else {
+        sup->save_at = 0;
+        terminate(sup, sup->spec->grace_ms);
+    }
+    return true;
+}
+
+/* Does an earlier attempt of the job, whose lease ended, still have to go? */
+static bool is_another_here(const struct supervisor *sup)
+{
+    struct attempt_key key = sup->order->key;
+    bool held = false;
+
+    for (uint32_t i = 0; i < LEASE_EPOCHS && key.epoch > 1 && !held; i++) {
+        char path[ATTEMPT_NAME_BYTES + 16], name[ATTEMPT_NAME_BYTES];
+        int fd;
+
+        key.epoch--;
+        attempt_name(key, name);
+        snprintf(path, sizeof(path), "attempts/%s", name);
+        fd = openat(sup->place->agent_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        held = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+        if (fd >= 0)
+            close(fd);
+    }
+    return held;
+}
+
+/* It dies by itself, soon: its supervisor saw the same lease end. */
+static void wait_for_others(const struct supervisor *sup)
+{
+    int64_t until_ms = clock_mono_ms() + LEASE_OTHERS_MS_MAX;
+
+    while (sup->order->lease && is_another_here(sup) && clock_mono_ms() < until_ms)
+        poll(NULL, 0, LEASE_LOOK_MS);
 }
 
 /* ---- the loop ---- */
@@ -451,11 +526,12 @@ static int poll_timeout(const struct supervisor *sup, int64_t now)
 static void supervise(struct supervisor *sup)
 {
     while (!sup->done && !crew_is_over(sup)) {
-        struct pollfd polls[5] = { { .fd = sup->signal_fd, .events = POLLIN },
+        struct pollfd polls[6] = { { .fd = sup->signal_fd, .events = POLLIN },
                                    { .fd = sup->logs.streams[0].pipe_fd, .events = POLLIN },
                                    { .fd = sup->logs.streams[1].pipe_fd, .events = POLLIN },
                                    { .fd = sup->crew.init_fd, .events = POLLIN },
-                                   { .fd = sup->oom_fd, .events = POLLIN } };
+                                   { .fd = sup->oom_fd, .events = POLLIN },
+                                   { .fd = sup->lease_fd, .events = POLLIN } };
 
         if (poll(polls, ARRAY_COUNT(polls), poll_timeout(sup, clock_mono_ms())) > 0) {
             for (int i = 0; i < 2; i++)
@@ -469,6 +545,8 @@ static void supervise(struct supervisor *sup)
             }
             if (polls[0].revents)
                 read_signals(sup);
+            if (polls[5].revents)
+                look_at_lease(sup);
         }
         fire_timers(sup, clock_mono_ms());
     }
@@ -524,8 +602,10 @@ static void arm_timers(struct supervisor *sup)
 
 static int begin(struct supervisor *sup, struct err *err)
 {
-    int rc = supervisor_prepare(sup, err);
+    int rc;
 
+    wait_for_others(sup);
+    rc = supervisor_prepare(sup, err);
     if (rc < 0)
         return rc;
     sup->record.started_ms = clock_wall_ms();
@@ -534,7 +614,7 @@ static int begin(struct supervisor *sup, struct err *err)
     if (rc < 0)
         return err_set(err, rc, "the attempt's folder cannot be written: %s", strerror(-rc));
     look_for_stop(sup); /* said before we could be signalled */
-    if (sup->decided)
+    if (sup->decided || look_at_lease(sup))
         return 0;
     arm_timers(sup);
     rc = crew_start(&sup->plan, &sup->crew, crew_told, sup, err);
@@ -550,6 +630,8 @@ static void collect(struct supervisor *sup)
 
     if (!sup->spec || sup->spec->outputs_count == 0 || !sup->told_started)
         return;
+    if (sup->record.end == END_LEASE)
+        return; /* by now it may run elsewhere: what is written is the later attempt's to write */
     if (stage_collect(sup, &err) < 0 && sup->record.end == END_EXITED &&
         sup->record.exit_code == 0 && sup->record.reason[0] == '\0')
         snprintf(sup->record.reason, sizeof(sup->record.reason), "%.150s", err.text);
@@ -608,6 +690,7 @@ bool supervisor_run(const struct supervisor_place *place, const struct attempt_o
                               .attempt_fd = attempt_fd,
                               .work_fd = -1,
                               .oom_fd = -1,
+                              .lease_fd = -1,
                               .cgroup = cgroup,
                               .record = { .key = order->key } };
     struct rusage self;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/crew.h"
+#include "agent/lease.h"
 #include "agent/logs.h"
 #include "agent/sandbox.h"
 #include "agent/supervisor.h"
@@ -39,6 +40,7 @@ struct supervisor {
     struct logs logs;
     int log_writes[2]; /* open to the end: the ranks may start only after setup */
     int signal_fd, oom_fd;
+    int lease_fd; /* a timer on CLOCK_BOOTTIME: when the lease would begin to end; -1 = none */
 
     struct attempt_record record;
     bool decided; /* how it ends is known; the first reason counts */
@@ -48,6 +50,7 @@ struct supervisor {
     int64_t leave_at; /* 0 = not, or done */
     int64_t began_mono_ms;
     /* 0 = never */
+    int64_t kill_by; /* whatever its grace */
     int64_t kill_at, limit_at, warn_at, disk_at, space_at, checkpoint_at, progress_at;
     int64_t disk_seen_bytes, disk_pause_ms;
     /* When to look for a new checkpoint; the newest seen, and the newest told of. */

@@ -217,6 +217,7 @@ static int step_up(struct transfer *transfer, struct err *err)
 {
     CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
     CLEANUP(buf_fini) struct buf body = buf_init(BUNDLE_BYTES_MAX);
+    struct chunk_list bad = { 0 };
     int rc = 0;
 
     if (!transfer->begun)
@@ -230,6 +231,9 @@ static int step_up(struct transfer *transfer, struct err *err)
     if (rc == 0)
         rc = send_request(transfer->easy, transfer->link, "POST", "/store/chunks",
                           "application/x-mains-chunks", body.data, body.len, &answer, err);
+    if (rc == -EBADMSG) /* damaged here: away with it, so that it is put again */
+        store_verify(transfer->store, &transfer->id, &bad, NULL);
+    chunk_list_fini(&bad);
     if (rc < 0)
         return rc;
     spend(transfer, body.len);

@@ -1,4 +1,4 @@
-/* clock.h - the two clocks of the edges. The core reads none: its events carry the time. */
+/* clock.h - the clocks of the edges. The core reads none: its events carry the time. */
 #pragma once
 
 #include <stdint.h>

@@ -142,7 +142,8 @@ static int put(const struct cli_args *args, struct remote *remote)
         return cli_fail(CLI_FAILED, &err);
     store_id_format(&id, name);
     if (cli_args_has(args, "json")) {
-        json_t *answer = json_pack("{s:s, s:I}", "manifest", name, "bytes", (json_int_t)bytes);
+        json_t *answer = json_pack("{s:s, s:I, s:I}", "manifest", name, "bytes", (json_int_t)bytes,
+                                   "carried", (json_int_t)files_carried(files));
 
         reply_show(answer);
         json_decref(answer);

@@ -5,6 +5,7 @@
 #include "cli/listen.h"
 #include "cli/place.h"
 #include "controller/controller.h"
+#include "controller/leases.h"
 #include "model/units.h"
 
 #include <string.h>
@@ -20,6 +21,7 @@ static const struct cli_option controller_options[] = {
     { "tls", 0, NULL, NULL, "TLS on loopback too, with a certificate of its own." },
     { "cert-life", 0, "DURATION", NULL, "How long a joined site's certificate holds." },
     { "store", 0, "SIZE", NULL, "What the store of files may take." },
+    { "lease", 0, "DURATION", NULL, "How long a site may be unheard before jobs move." },
     { "metrics-open", 0, NULL, NULL, "/metrics needs no token, wherever it is asked from." },
     { 0 },
 };
@@ -61,6 +63,7 @@ static int run_controller(const struct cli_args *args)
     };
     const char *life = cli_args_get(args, "cert-life");
     const char *store = cli_args_get(args, "store");
+    const char *lease = cli_args_get(args, "lease");
     struct listen_place place;
     struct err err;
 
@@ -69,6 +72,8 @@ static int run_controller(const struct cli_args *args)
         return cli_fail_text(CLI_FAILED, "--cert-life: %s", err.text);
     if (store && units_parse_bytes(store, &config.store_bytes_max, &err) < 0)
         return cli_fail_text(CLI_FAILED, "--store: %s", err.text);
+    if (lease && leases_parse(lease, &config.lease_ms, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
     if (listen_parse(listen ? listen : "127.0.0.1", CONTROLLER_PORT_DEFAULT, &place, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
     if (place_find_state(args, &state, &err) < 0)

@@ -79,7 +79,8 @@ const struct cli_command cmd_site = {
     .text =
         "`token` prints the line with which another machine joins as SITE: it is good once. "
         "`drain` "
-        "lets no new work go there, and what runs go on, until `resume`. `remove` ends its "
+        "lets no new work go there, and what runs go on (with --move, at other sites, what saves "
+        "checkpoints), until `resume`. `remove` ends its "
         "certificate at once, and jobs that the network counted there are lost (it is refused "
         "while "
         "jobs run, but for --force). `limits` keeps the network below what the site offers: what "

@@ -1,6 +1,7 @@
 /* nodes, devices and sites: one GET and one table each. */
 #include "cli/commands.h"
 #include "cli/job_show.h"
+#include "cli/site_join.h"
 #include "model/units.h"
 
 #include <errno.h>
@@ -96,15 +97,17 @@ static int show_sites(const json_t *rows)
         const json_t *tariff = json_object_get(site, "tariff");
         bool reachable = reply_flag(site, "reachable");
         bool forgotten = reply_flag(site, "forgotten");
-        char text[48];
+        char text[48], lease[96], state[128];
 
+        site_print_lease(site, lease, sizeof(lease));
+        snprintf(state, sizeof(state), "unreachable%s%s", *lease ? ", lease " : "", lease);
         table_add_color(&table, reply_text(site, "name"), TERM_CYAN);
         table_add(&table, reply_text(site, "owner"));
         table_add(&table, reply_text(site, "region"));
         table_add_color(&table,
                         reachable   ? "reachable"
                         : forgotten ? "forgotten"
-                                    : "unreachable",
+                                    : state,
                         reachable ? TERM_GREEN : TERM_YELLOW);
         table_addf(&table, "%" PRId64, reply_number(site, "nodes"));
         units_print_milli(reply_number(tariff, "carbon_g_per_kwh_milli"), text, sizeof(text));

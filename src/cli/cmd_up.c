@@ -9,6 +9,7 @@
 #include "cli/remote.h"
 #include "cli/text.h"
 #include "controller/controller.h"
+#include "controller/leases.h"
 #include "net/http_client.h"
 
 #include <arpa/inet.h>
@@ -38,6 +39,10 @@ static const struct cli_option options[] = {
       "How long the certificate of a site that joined holds; it is renewed before (90d)." },
     { "store", 0, "SIZE", NULL,
       "What the network's store of files may take (half of its file system)." },
+    { "lease", 0, "DURATION", NULL,
+      "How long a site may be unheard before its jobs with `on_unreachable: move` are stopped "
+      "there "
+      "and started elsewhere (60s)." },
     { "metrics-open", 0, NULL, NULL,
       "/metrics needs no token, also where the API listens beyond loopback." },
     { "site", 0, "NAME", NULL, "The name of the site here (this machine's)." },
@@ -94,6 +99,7 @@ static void describe_children(struct up *up, const struct cli_args *args)
         family_child_word(controller, "--tls");
     family_child_pair(controller, "--cert-life", cli_args_get(args, "cert-life"));
     family_child_pair(controller, "--store", cli_args_get(args, "store"));
+    family_child_pair(controller, "--lease", cli_args_get(args, "lease"));
     if (cli_args_has(args, "metrics-open"))
         family_child_word(controller, "--metrics-open");
     family_child_pair(agent, "--site", cli_args_get(args, "site"));
@@ -411,11 +417,15 @@ static int run(const struct cli_args *args)
     struct up up = { .family = { .log_fd = -1 }, .ready_fd = -1 };
     struct listen_place place;
     struct lent lent;
+    int64_t lease_ms;
     struct err err;
     int lock_fd = -1;
     int code;
 
     if (lent_parse(args, &lent, &err) < 0)
+        return cli_fail(CLI_USAGE, &err);
+    if (cli_args_has(args, "lease") &&
+        leases_parse(cli_args_get(args, "lease"), &lease_ms, &err) < 0)
         return cli_fail(CLI_USAGE, &err);
     if (listen_parse(listen ? listen : "127.0.0.1", CONTROLLER_PORT_DEFAULT, &place, &err) < 0)
         return cli_fail_text(CLI_USAGE, "--listen: %s", err.text);

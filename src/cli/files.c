@@ -20,6 +20,7 @@ struct files {
     char *temporary; /* a folder to remove; NULL = the cache */
     struct http_easy *easy;
     struct transfer_link link;
+    int64_t carried;
 };
 
 static char *cache_path(void)
@@ -116,6 +117,7 @@ static int carry(struct files *files, const struct store_id *id, bool up, struct
             usleep(AGAIN_MS * 1000u << i);
         while ((rc = transfer_step(&transfer, err)) > 0)
             ;
+        files->carried += transfer.bytes_carried;
         if (rc < 0 && transfer.bytes_carried > 0)
             i = 0;
         transfer_fini(&transfer);
@@ -145,4 +147,9 @@ int files_get(struct files *files, const struct store_id *id, const char *path, 
     int rc = files_fetch(files, id, err);
 
     return rc < 0 ? rc : store_get(files->store, id, AT_FDCWD, path, err);
+}
+
+int64_t files_carried(const struct files *files)
+{
+    return files->carried;
 }

@@ -22,3 +22,5 @@ int files_fetch(struct files *files, const struct store_id *id, struct err *err)
 /* The same, and lay it out as folder `path`, which must not be there. */
 int files_get(struct files *files, const struct store_id *id, const char *path, struct err *err);
 struct store *files_store(struct files *files);
+/* What all of it took on the wire so far, bodies of requests and answers. */
+int64_t files_carried(const struct files *files);

@@ -13,6 +13,7 @@ const struct cli_option site_join_options[] = {
     { "expires", 0, "DURATION", NULL, "token: how long it may be used (24h)." },
     { "address", 'a', "HOST[:PORT]", NULL,
       "token: where the network is reached from there, tried first; may be repeated." },
+    { "move", 0, NULL, NULL, "drain: jobs that save checkpoints go on elsewhere." },
     { "force", 0, NULL, NULL, "remove: although jobs run there; they are lost." },
     { 0 },
 };
@@ -50,10 +51,32 @@ static json_t *token_body(const struct cli_args *args, struct err *err)
     return body;
 }
 
+void site_print_lease(const json_t *site, char *out, size_t bytes)
+{
+    const json_t *lease = json_object_get(site, "lease");
+    const char *state = reply_text(lease, "state");
+    char left[32], all[32];
+
+    out[0] = '\0';
+    if (!json_is_object(lease))
+        return;
+    units_print_duration(reply_number(lease, "left_ms"), left, sizeof(left));
+    units_print_duration(reply_number(lease, "lease_ms"), all, sizeof(all));
+    if (strcmp(state, "over") == 0)
+        snprintf(out, bytes, "over");
+    else if (strcmp(state, "uncounted") == 0)
+        snprintf(out, bytes, "not counted: its clock goes wrong");
+    else if (strcmp(state, "running_out") == 0)
+        snprintf(out, bytes, "ends in %s", left);
+    else
+        snprintf(out, bytes, "of %s", all);
+}
+
 static void show_site(const json_t *site)
 {
     const char *joined = reply_text(site, "joined_at"),
                *until = reply_text(site, "certificate_until");
+    char lease[96];
 
     printf("%s: %s%s%s\n", reply_text(site, "name"),
            reply_flag(site, "forgotten")   ? "removed or forgotten"
@@ -63,11 +86,25 @@ static void show_site(const json_t *site)
            *joined ? "" : ", of this network's own token");
     printf("  owner    %s\n  nodes    %" PRId64 "\n  jobs     %" PRId64 "\n",
            reply_text(site, "owner"), reply_number(site, "nodes"), reply_number(site, "jobs"));
+    site_print_lease(site, lease, sizeof(lease));
+    if (*lease)
+        printf("  lease    %s\n", lease);
     if (*joined)
         printf("  joined   %s\n", joined);
     if (*until)
         printf("  certificate until %s\n", until);
     site_owner_show(site);
+}
+
+static void tell_drained(const char *site, int64_t jobs, int64_t moving)
+{
+    int64_t stay = jobs - moving;
+
+    printf("%s: takes no new work; %" PRId64 " job%s there go%s on", site, stay,
+           stay == 1 ? "" : "s", stay == 1 ? "es" : "");
+    if (moving)
+        printf(", %" PRId64 " move%s", moving, moving == 1 ? "s" : "");
+    putchar('\n');
 }
 
 static void tell(const char *action, const char *site, const json_t *answer)
@@ -83,8 +120,7 @@ static void tell(const char *action, const char *site, const json_t *answer)
     else if (strcmp(action, "resume") == 0)
         printf("%s: takes work again\n", site);
     else
-        printf("%s: takes no new work; %" PRId64 " job%s there go%s on\n", site, jobs,
-               jobs == 1 ? "" : "s", jobs == 1 ? "es" : "");
+        tell_drained(site, jobs, reply_number(answer, "moving"));
 }
 
 int site_join_run(const struct cli_args *args)
@@ -104,7 +140,8 @@ int site_join_run(const struct cli_args *args)
     if (removes)
         buf_add_text(&path, cli_args_has(args, "force") ? "?force=1" : "");
     else if (!shows)
-        buf_printf(&path, "/%s", action);
+        buf_printf(&path, "/%s%s", action,
+                   cli_args_has(args, "move") && strcmp(action, "drain") == 0 ? "?move=true" : "");
     if (remote_open(args, &remote, &err) < 0) {
         json_decref(body);
         return cli_fail(CLI_FAILED, &err);

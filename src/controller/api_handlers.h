@@ -12,6 +12,15 @@ void api_job_get(struct api_call *call);
 void api_job_why(struct api_call *call);
 void api_job_cancel(struct api_call *call);
 void api_jobs_cancel(struct api_call *call);
+void api_job_move(struct api_call *call);
+struct job_move {
+    uint64_t job_id;
+    const char *to, *reason; /* NULL = "" */
+    bool force;
+};
+/* As grid_check says it may. `seq_out` is set when it is done. */
+int job_move(struct api_call *call, const struct job_move *move, uint64_t *seq_out,
+             struct err *err);
 void api_job_outputs(struct api_call *call);
 void api_job_output(struct api_call *call);
 void api_job_artifacts(struct api_call *call);

@@ -4,12 +4,14 @@
 #include "base/clock.h"
 #include "controller/changes.h"
 #include "controller/job_json.h"
+#include "controller/leases.h"
 #include "controller/members.h"
 #include "controller/session.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static json_t *tariff_to_json(const struct site_tariff *tariff)
@@ -21,6 +23,27 @@ static json_t *tariff_to_json(const struct site_tariff *tariff)
                      (json_int_t)tariff->device_price_micro_per_hour, "currency", tariff->currency,
                      "carbon_assumed", tariff->carbon_assumed, "price_assumed",
                      tariff->price_assumed);
+}
+
+/* NULL: it keeps none. */
+static json_t *lease_to_json(const struct controller *controller, uint32_t index)
+{
+    const struct grid *grid = shell_grid(controller->shell);
+    bool reachable;
+    const char *site = grid_site_get(grid, index, &reachable)->name;
+    bool drifts = leases_drifts(controller->leases, site);
+    int64_t left_ms = leases_left_ms(controller->leases, site);
+    struct lease_view view;
+    const char *state;
+
+    grid_site_lease(grid, index, &view);
+    if (!view.ms)
+        return json_null();
+    state = view.is_over ? "over" : drifts ? "uncounted" : reachable ? "held" : "running_out";
+    return json_pack("{s:s, s:I, s:o, s:o}", "state", state, "lease_ms", (json_int_t)view.ms,
+                     "left_ms",
+                     view.is_over || drifts || left_ms < 0 ? json_null() : json_integer(left_ms),
+                     "unheard_since", time_to_json(view.lost_ms));
 }
 
 static json_t *site_to_json(const struct controller *controller, uint32_t index)
@@ -43,6 +66,7 @@ static json_t *site_to_json(const struct controller *controller, uint32_t index)
                   time_to_json(member ? member->removed_ms : 0));
 
     json_object_set_new(json, "policy", owner_policy_to_json(grid, index));
+    json_object_set_new(json, "lease", lease_to_json(controller, index));
     json_object_set_new(json, "limits", owner_limits_to_json(grid, index));
     return json;
 }
@@ -127,20 +151,29 @@ struct place_page {
     json_t *rows;
 };
 
+static bool take_number(const char **at, char stop, uint32_t *out)
+{
+    size_t digits = strspn(*at, "0123456789");
+
+    if (!digits || digits > 9 || (*at)[digits] != stop)
+        return false;
+    *out = (uint32_t)strtoul(*at, NULL, 10);
+    *at += digits + (stop != '\0');
+    return true;
+}
+
 /* `after` is where the page begins, as "site.node.device" in numbers. False: answered. */
 static bool read_page(struct api_call *call, struct place_page *page)
 {
     const char *after = http_request_query(call->request, "after");
     int64_t limit = API_LIST_MAX;
-    char end;
 
     if (!api_query_int(call, "limit", 1, API_LIST_MAX, &limit))
         return false;
     page->limit = (uint32_t)limit;
     page->only = http_request_query(call->request, "site");
-    if (!after || (strspn(after, "0123456789.") == strlen(after) && strlen(after) < 32 &&
-                   sscanf(after, "%" SCNu32 ".%" SCNu32 ".%" SCNu32 "%c", &page->site, &page->node,
-                          &page->device, &end) == 3))
+    if (!after || (take_number(&after, '.', &page->site) && take_number(&after, '.', &page->node) &&
+                   take_number(&after, '\0', &page->device)))
         return true;
     api_error(call, 400, "invalid", "after", "after: expected the `next` of the page before");
     return false;
@@ -282,6 +315,24 @@ void api_site_remove(struct api_call *call)
     api_reply_durable(call, seq, 200, json_pack("{s:s, s:b}", "site", site, "removed", 1));
 }
 
+/* Those that save checkpoints; the others go on there. */
+static uint32_t move_all_of(struct api_call *call, uint64_t *seq)
+{
+    struct shell *shell = call->controller->shell;
+    uint32_t moved = 0;
+    struct job_view view;
+
+    for (uint64_t id = 0; grid_next_job(shell_grid(shell), id, NULL, &view);) {
+        struct err err = { 0 };
+
+        id = view.id;
+        if (view.allocation.parts_count && !strcmp(view.allocation.site, call->params[0]))
+            moved += job_move(call, &(struct job_move){ .job_id = id, .reason = "drained" }, seq,
+                              &err) == 0;
+    }
+    return moved;
+}
+
 /* All nodes of a site at once: no new work, or work again. What runs goes on. */
 static void set_drained(struct api_call *call, bool drained)
 {
@@ -291,10 +342,10 @@ static void set_drained(struct api_call *call, bool drained)
     struct node_view view;
     char name[MODEL_NAME_BYTES];
     char text[REASON_BYTES];
-    bool reachable;
-    uint32_t nodes;
+    bool reachable, moves = false;
+    uint32_t nodes, moved;
 
-    if (index < 0)
+    if (index < 0 || !api_query_bool(call, "move", &moves))
         return;
     nodes = grid_site_get(shell_grid(controller->shell), (uint32_t)index, &reachable)->nodes_count;
     snprintf(text, sizeof(text), "site drained by %s", call->who.user);
@@ -312,11 +363,13 @@ static void set_drained(struct api_call *call, bool drained)
         if (!api_apply(call, &event, &seq))
             return;
     }
+    moved = drained && moves ? move_all_of(call, &seq) : 0;
     api_reply_durable(
         call, seq, 200,
         json_pack(
-            "{s:s, s:b, s:I}", "site", call->params[0], "drained", drained, "jobs",
-            (json_int_t)grid_site_totals(shell_grid(controller->shell), (uint32_t)index).attempts));
+            "{s:s, s:b, s:I, s:I}", "site", call->params[0], "drained", drained, "jobs",
+            (json_int_t)grid_site_totals(shell_grid(controller->shell), (uint32_t)index).attempts,
+            "moving", (json_int_t)moved));
 }
 
 void api_site_drain(struct api_call *call)

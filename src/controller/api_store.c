@@ -39,20 +39,13 @@ struct store_call *store_call_create(struct api_call *call, store_call_run_fn ru
                                      void (*done)(struct vault_work *work))
 {
     struct store_call *self = calloc(1, sizeof(*self));
-    size_t len = 0;
-    const char *body = http_request_body(call->request, &len);
 
-    if (self && len) {
-        self->body = malloc(len);
-        if (self->body)
-            memcpy(self->body, body, len);
-    }
-    if (!self || (len && !self->body)) {
-        free(self);
+    if (!self) {
         api_error(call, 503, "overloaded", NULL, "out of memory");
         return NULL;
     }
-    self->body_len = len;
+    self->body = http_request_take_body(call->request, &self->body_len);
+    self->work.bytes = self->body_len;
     self->call = call;
     self->controller = call->controller;
     self->work.run = run;
@@ -432,12 +425,10 @@ static void record(struct vault_work *work)
 
 static bool read_stored(struct api_call *call, struct store_call *self)
 {
-    CLEANUP(jsonp) json_t *json = api_body_json(call);
+    CLEANUP(jsonp) json_t *json = json_loadb(self->body ? self->body : "", self->body_len, 0, NULL);
     const char *kind, *manifest;
     json_int_t job = 0, epoch = 0, saved = 0;
 
-    if (!json)
-        return false;
     if (json_unpack(json, "{s:s, s:I, s:I, s:s, s?I}", "kind", &kind, "job", &job, "epoch", &epoch,
                     "manifest", &manifest, "saved_ms", &saved) < 0 ||
         (strcmp(kind, "checkpoint") && strcmp(kind, "outputs")) || job < 1 || epoch < 1 ||

@@ -15,7 +15,7 @@ struct store_call {
     struct vault_work work; /* first */
     struct api_call *call;  /* NULL: the client went away */
     struct controller *controller;
-    char *body; /* a copy */
+    char *body; /* the request's */
     size_t body_len;
     struct store_id id;
     uint64_t job_id;
@@ -30,7 +30,7 @@ struct store_call {
 typedef int (*store_call_run_fn)(struct vault_work *work, struct vault *vault, struct store *store,
                                  struct err *err);
 
-/* A fresh one, its body copied; NULL: answered. */
+/* A fresh one, with the body of the request; NULL: answered. */
 struct store_call *store_call_create(struct api_call *call, store_call_run_fn run,
                                      void (*done)(struct vault_work *work));
 void store_call_free(struct store_call *self);

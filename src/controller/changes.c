@@ -90,6 +90,9 @@ bool change_from_event(uint64_t seq, const struct event *event, struct change *o
     case EVENT_SITE_LOST:
         set_place(out, seq, CHANGE_SITE, event->site_lost.site, "", "lost");
         return true;
+    case EVENT_LEASE_ENDED:
+        set_place(out, seq, CHANGE_SITE, event->lease_ended.site, "", "lease ended");
+        return true;
     case EVENT_SITE_FORGOTTEN:
         set_place(out, seq, CHANGE_SITE, event->site_forgotten.site, "",
                   event->site_forgotten.forgotten ? "forgotten" : "readmitted");

@@ -9,6 +9,7 @@ struct seal;
 struct door;
 struct members;
 struct history;
+struct leases;
 struct sessions;
 struct events;
 struct waits;
@@ -29,6 +30,7 @@ struct controller {
     struct members *members;
     struct history *history;
     struct sessions *sessions;
+    struct leases *leases;
     struct events *events;
     struct waits *waits;
     struct relays *relays;

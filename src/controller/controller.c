@@ -8,6 +8,7 @@
 #include "controller/changes.h"
 #include "controller/door.h"
 #include "controller/history.h"
+#include "controller/leases.h"
 #include "controller/members.h"
 #include "controller/metrics.h"
 #include "controller/relay.h"
@@ -40,6 +41,8 @@ static void on_effect(void *context, uint64_t seq, const struct effect *effect)
     sessions_take_effect(controller->sessions, seq, effect);
     if (effect->type == EFFECT_USAGE)
         metrics_count_usage(controller->metrics, &effect->usage);
+    else if (effect->type == EFFECT_SETTLED)
+        metrics_count_usage(controller->metrics, &effect->more);
     if (effect->type == EFFECT_JOB_ENDED)
         store_job_ended(controller, &effect->view);
     if (effect->disputes_count)
@@ -234,13 +237,15 @@ static int start(struct controller *controller, struct err *err)
     controller->waits = waits_create(controller);
     controller->relays = relays_create(controller);
     controller->sessions = sessions_create(controller);
+    controller->leases = leases_create(controller);
     if (!controller->metrics || !controller->events || !controller->waits || !controller->relays ||
-        !controller->sessions)
+        !controller->sessions || !controller->leases)
         return err_set(err, -ENOMEM, "out of memory");
     rc = vault_create(&vault, &controller->vault, err);
     if (rc < 0)
         return rc;
     sessions_begin(controller->sessions);
+    leases_begin(controller->leases);
     rc = start_server(controller, err);
     if (rc == 0)
         rc = write_endpoint(controller, err);
@@ -285,6 +290,7 @@ static void stop(struct controller *controller)
     waits_destroy(TAKE(controller->waits));
     relays_destroy(TAKE(controller->relays));
     sessions_destroy(TAKE(controller->sessions));
+    leases_destroy(TAKE(controller->leases));
     events_destroy(TAKE(controller->events));
     http_server_stop(TAKE(controller->server));
     uv_stop(&controller->loop);

@@ -18,6 +18,7 @@ struct controller_config {
     const char *cert_pem, *key_pem; /* paths of PEM files; NULL = own or plain */
     bool tls;             /* with a certificate of its own, on loopback too; elsewhere always */
     int64_t cert_life_ms; /* of sites that join; 0 = the default */
+    int64_t lease_ms;     /* of sites, see leases.h; 0 = the default */
     bool metrics_open;    /* /metrics needs no token off loopback either */
     enum log_level log_level;
     int64_t store_bytes_max;   /* what the store's chunks may take; 0 = half of its file system */

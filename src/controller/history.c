@@ -20,7 +20,7 @@
 #define HISTORY_NODES_SHOWN 16u
 #define HISTORY_QUEUE_REPLAY_MAX 20000u
 
-enum item_type { ITEM_JOB, ITEM_ATTEMPT, ITEM_DISPUTE, ITEM_MARK };
+enum item_type { ITEM_JOB, ITEM_ATTEMPT, ITEM_DISPUTE, ITEM_SETTLED, ITEM_MARK };
 struct item {
     struct item *next;
     uint64_t seq;
@@ -101,6 +101,8 @@ static int write_item(struct history *history, const struct item *item, struct e
         return history_db_put_attempt(history->writer, &item->attempt, err);
     case ITEM_DISPUTE:
         return history_db_put_dispute(history->writer, &item->dispute, err);
+    case ITEM_SETTLED:
+        return history_db_settle(history->writer, &item->attempt, err);
     case ITEM_MARK:
         return 0;
     }
@@ -388,6 +390,16 @@ static void stage_attempt(struct history *history, uint64_t seq, const struct gr
     }
 }
 
+static void stage_settled(struct history *history, uint64_t seq, const struct effect *effect)
+{
+    struct item *item = item_create(seq, ITEM_SETTLED);
+
+    item->attempt = (struct history_attempt){ .job_id = effect->job_id,
+                                              .epoch = effect->epoch,
+                                              .usage = effect->usage };
+    list_add(&history->staged, item);
+}
+
 void history_add_effect(struct history *history, uint64_t seq, const struct grid *grid,
                         const struct effect *effect)
 {
@@ -397,6 +409,8 @@ void history_add_effect(struct history *history, uint64_t seq, const struct grid
         stage_job(history, seq, &effect->view);
     else if (effect->type == EFFECT_USAGE)
         stage_attempt(history, seq, grid, effect);
+    else if (effect->type == EFFECT_SETTLED)
+        stage_settled(history, seq, effect);
     else
         return;
     history->needed_seq = seq;

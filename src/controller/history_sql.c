@@ -14,7 +14,8 @@
 #define OUTCOME_TEXT                                                                               \
     "CASE outcome WHEN 0 THEN 'exited' WHEN 1 THEN 'signalled' WHEN 2 THEN 'time_limit' "          \
     "WHEN 3 THEN 'memory' WHEN 4 THEN 'disk' WHEN 5 THEN 'stopped' WHEN 6 THEN 'start_failed' "    \
-    "WHEN 7 THEN 'lost' WHEN 8 THEN 'preempted' WHEN 9 THEN 'shed' END"
+    "WHEN 7 THEN 'lost' WHEN 8 THEN 'preempted' WHEN 9 THEN 'shed' "                               \
+    "WHEN 10 THEN 'paused' WHEN 11 THEN 'moved' WHEN 12 THEN 'lease' END"
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;\n"
@@ -106,6 +107,8 @@ enum statement {
     PUT_JOB,
     PUT_ATTEMPT,
     PUT_DISPUTE,
+    SETTLE_ATTEMPT,
+    SETTLE_JOB,
     SET_APPLIED,
     GET_APPLIED,
     FIND_JOB,
@@ -123,6 +126,12 @@ static const char *const statements[STATEMENT_COUNT] = {
                     "?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)",
     [PUT_DISPUTE] =
         "INSERT OR REPLACE INTO disputes(" DISPUTE_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+    [SETTLE_ATTEMPT] = "UPDATE attempts SET cpu_ms = ?3, memory_peak_bytes = ?4, energy_mj = ?5, "
+                       "energy_measured = ?6, carbon_ug = ?7, price_micro = ?8 "
+                       "WHERE job_id = ?1 AND epoch = ?2",
+    [SETTLE_JOB] = "UPDATE jobs SET (cpu_ms, energy_mj, carbon_ug, price_micro) = (SELECT "
+                   "sum(cpu_ms), sum(energy_mj), sum(carbon_ug), sum(price_micro) FROM attempts "
+                   "WHERE job_id = ?1) WHERE id = ?1",
     [SET_APPLIED] = "INSERT OR REPLACE INTO meta(key, value) VALUES('applied_seq', ?1)",
     [GET_APPLIED] = "SELECT value FROM meta WHERE key = 'applied_seq'",
     [FIND_JOB] = "SELECT " JOB_COLUMNS " FROM jobs WHERE id = ?1",
@@ -360,6 +369,31 @@ int history_db_put_dispute(struct history_db *db, const struct history_dispute *
     put_int(stmt, &at, dispute->dispute.claimed);
     put_int(stmt, &at, dispute->dispute.bound);
     return finish(db, stmt, "disputes", err);
+}
+
+int history_db_settle(struct history_db *db, const struct history_attempt *attempt, struct err *err)
+{
+    sqlite3_stmt *stmt = statement(db, SETTLE_ATTEMPT);
+    const struct usage *usage = &attempt->usage;
+    int at = 1, rc;
+
+    if (!stmt)
+        return sql_fail(db, "attempts", err);
+    put_int(stmt, &at, (int64_t)attempt->job_id);
+    put_int(stmt, &at, attempt->epoch);
+    put_int(stmt, &at, usage->cpu_ms);
+    put_int(stmt, &at, usage->memory_peak_bytes);
+    put_int(stmt, &at, usage->energy_mj);
+    put_int(stmt, &at, usage->energy_measured);
+    put_int(stmt, &at, usage->carbon_ug);
+    put_int(stmt, &at, usage->price_micro);
+    rc = finish(db, stmt, "attempts", err);
+    stmt = rc == 0 ? statement(db, SETTLE_JOB) : NULL;
+    if (!stmt)
+        return rc < 0 ? rc : sql_fail(db, "jobs", err);
+    at = 1;
+    put_int(stmt, &at, (int64_t)attempt->job_id);
+    return finish(db, stmt, "jobs", err);
 }
 
 int history_db_commit(struct history_db *db, uint64_t applied_seq, struct err *err)

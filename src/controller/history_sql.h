@@ -53,6 +53,10 @@ int history_db_put_attempt(struct history_db *db, const struct history_attempt *
                            struct err *err);
 int history_db_put_dispute(struct history_db *db, const struct history_dispute *dispute,
                            struct err *err);
+/* The attempt's row as its site told it later, and its job's row, if the job has ended: the sums of
+ * its attempts. Only job_id, epoch and usage are read. */
+int history_db_settle(struct history_db *db, const struct history_attempt *attempt,
+                      struct err *err);
 int history_db_commit(struct history_db *db, uint64_t applied_seq, struct err *err);
 void history_db_rollback(struct history_db *db);
 

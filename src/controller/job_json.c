@@ -58,7 +58,8 @@ const char *outcome_name(uint32_t outcome)
 {
     static const char *const names[] = { "exited",    "signalled", "time_limit",   "memory",
                                          "disk",      "stopped",   "start_failed", "lost",
-                                         "preempted", "shed" };
+                                         "preempted", "shed",      "paused",       "moved",
+                                         "lease" };
 
     return outcome < ARRAY_COUNT(names) ? names[outcome] : "unknown";
 }

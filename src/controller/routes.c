@@ -22,6 +22,7 @@ const struct route api_routes[] = {
     { "POST", V1 "/jobs/batch", ROLES_USERS, BODY_BATCH, api_jobs_batch },
     { "GET", V1 "/jobs/{id}", ROLES_USERS, 0, api_job_get },
     { "DELETE", V1 "/jobs/{id}", ROLES_USERS, 0, api_job_cancel },
+    { "POST", V1 "/jobs/{id}/move", ROLES_USERS, BODY_SMALL, api_job_move },
     { "GET", V1 "/jobs/{id}/why", ROLES_USERS, 0, api_job_why },
     { "GET", V1 "/jobs/{id}/wait", ROLES_USERS, 0, waits_handle },
     { "GET", V1 "/jobs/{id}/logs", ROLES_USERS, 0, relays_handle },

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/api.h"
+#include "controller/leases.h"
 #include "controller/members.h"
 #include "controller/metrics.h"
 #include "controller/relay.h"
@@ -267,6 +268,8 @@ static void on_ping(uv_timer_t *timer)
                 session->backlog_since_ms = now;
             if (now - session->backlog_since_ms > WIRE_SILENCE_MS_MAX)
                 end_stream(session, "nothing was read for too long");
+            else if (leases_is_silent(sessions->controller->leases, session->site))
+                end_stream(session, "nothing was heard for too long");
             else if (session->opened)
                 push(session, line.data, line.len);
         }
@@ -329,6 +332,7 @@ static void queue_opening(struct site_session *session, uint64_t seq)
     struct wire_command reconcile = { .type = WIRE_RECONCILE };
     struct buf all = buf_init(SESSION_REISSUE_BYTES_MAX);
 
+    leases_fill(controller->leases, session->site, &reconcile);
     grid_reissue(shell_grid(controller->shell), on_reissue, &reissue);
     reconcile.attempts_count = reissue.count;
     reconcile.attempts = reissue.attempts;
@@ -381,6 +385,7 @@ void session_handle_stream(struct api_call *call)
     struct controller *controller = call->controller;
     const char *site = session_site_of(call);
     struct event event = { .type = EVENT_SITE_SEEN };
+    struct wire_command terms = { 0 };
     struct site_session *session;
     struct change change = { 0 };
     struct err err = { 0 };
@@ -395,6 +400,8 @@ void session_handle_stream(struct api_call *call)
     end_stream(session, "the agent opened another stream");
     event.site_seen.site = session->site;
     event.site_seen.session = session->number;
+    leases_fill(controller->leases, session->site, &terms);
+    event.site_seen.lease_ms = terms.lease_ms; /* in the journal before the agent is told */
     rc = shell_apply(controller->shell, &event, NULL, &seq, &err);
     if (rc == -EALREADY)
         seq = shell_last_seq(controller->shell);
@@ -502,6 +509,7 @@ static bool event_from_report(const char *site, const struct wire_report *report
         event->node_state.reason = report->reason;
         return true;
     case REPORT_LOG:
+    case REPORT_ALIVE:
         return false;
     }
     return false;
@@ -524,6 +532,7 @@ static void say_refused(struct site_session *session, const char *what, const ch
 static bool is_news(struct site_session *session, const struct wire_report *report)
 {
     struct grid *grid = shell_grid(session->sessions->controller->shell);
+    struct dark_view dark;
     char what[64];
     struct job_view view;
 
@@ -535,6 +544,13 @@ static bool is_news(struct site_session *session, const struct wire_report *repo
         break;
     default:
         return true;
+    }
+    if (grid_dark_find(grid, report->attempt.job_id, report->attempt.epoch, &dark)) {
+        if (strcmp(dark.site, session->site) == 0)
+            return report->type == REPORT_ENDED || report->type == REPORT_UNKNOWN;
+        snprintf(what, sizeof(what), "a report on job %" PRIu64, report->attempt.job_id);
+        say_refused(session, what, "another site ran it");
+        return false;
     }
     if (!grid_find_job(grid, report->attempt.job_id, &view) ||
         view.epoch != report->attempt.epoch || !view.allocation.site[0])
@@ -709,6 +725,33 @@ static int parse_line(const struct report_line *line, struct arena *arena,
     return rc < 0 ? rc : 1;
 }
 
+/* Attempts that were closed when the site's lease ended, and that it does not hold: nothing more
+ * will be told of them. */
+static int close_dark(struct site_session *session, const struct wire_report *hello,
+                      struct err *err)
+{
+    struct shell *shell = session->sessions->controller->shell;
+    struct dark_view dark;
+    uint32_t cursor = 0;
+    int rc = 0;
+
+    while (rc == 0 && grid_dark_next(shell_grid(shell), &cursor, &dark)) {
+        struct event event = { .type = EVENT_ATTEMPT_UNKNOWN };
+        bool is_held = strcmp(dark.site, session->site) != 0;
+
+        for (uint32_t i = 0; i < hello->attempts_count && !is_held; i++)
+            is_held =
+                hello->attempts[i].job_id == dark.job_id && hello->attempts[i].epoch == dark.epoch;
+        if (is_held)
+            continue;
+        event.attempt_unknown.job_id = dark.job_id;
+        event.attempt_unknown.epoch = dark.epoch;
+        rc = shell_apply(shell, &event, NULL, NULL, err);
+        cursor--; /* it is gone from the list */
+    }
+    return rc;
+}
+
 static void take_hello(struct api_call *call, const char *site, struct wire_report *report,
                        size_t bytes)
 {
@@ -717,6 +760,9 @@ static void take_hello(struct api_call *call, const char *site, struct wire_repo
     struct err err = { 0 };
     int rc = session ? take_report(session, report, bytes, &err) : -ENOMEM;
 
+    leases_hello(call->controller->leases, site, report->boot_ms);
+    if (rc == 0)
+        rc = close_dark(session, report, &err);
     if (rc < 0)
         api_fail(call, rc, &err);
     else
@@ -734,6 +780,7 @@ void session_handle_reports(struct api_call *call)
     const char *site = session_site_of(call); /* NULL: answered, the call is over */
     const char *end = at ? at + len : NULL;
     json_int_t accepted = 0;
+    bool heard = false, waits = false;
     struct err err = { 0 };
     int rc = 0;
 
@@ -753,6 +800,11 @@ void session_handle_reports(struct api_call *call)
             site_info_fini(&report.site);
             return;
         }
+        if (rc > 0 && (!heard || report.boot_ms)) {
+            leases_heard(call->controller->leases, site, report.boot_ms);
+            heard = true;
+        }
+        waits |= rc > 0 && report.type != REPORT_ALIVE;
         if (rc > 0)
             rc = take_report(session, &report, line.len, &err);
         site_info_fini(&report.site);
@@ -760,6 +812,10 @@ void session_handle_reports(struct api_call *call)
     }
     if (rc < 0) {
         api_fail(call, rc, &err);
+        return;
+    }
+    if (!waits) { /* a full disk here is no reason to let its lease end */
+        api_reply_json(call, 200, json_pack("{s:I}", "accepted", accepted));
         return;
     }
     api_reply_durable(call, shell_last_seq(call->controller->shell), 200,

@@ -74,6 +74,8 @@ static int print_run(const struct grid *grid, const struct auth *auth, const str
         command.run_as_gid = (int32_t)gid;
         command.host_paths = true;
     }
+    command.lease = view->request && view->request->requeue_on_loss &&
+                    view->request->on_unreachable == UNREACHABLE_MOVE;
     command.spec_json = spec.data;
     copy(command.checkpoint, sizeof(command.checkpoint), view->checkpoint);
     command.checkpoint_saved_ms = view->checkpoint_saved_ms;

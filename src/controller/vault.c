@@ -25,6 +25,7 @@ struct vault {
     struct vault_work *first, **last; /* under the mutex, as these */
     struct vault_work *ended, **ended_last;
     uint32_t waiting;
+    size_t waiting_bytes;
     bool stopping;
     /* The thread's own. */
     struct store *store;
@@ -101,6 +102,7 @@ static void work_on(struct vault *vault, struct vault_work *work)
         work->rc = work->run(work, vault, vault->store, &work->err);
     uv_mutex_lock(&vault->mutex);
     vault->waiting--;
+    vault->waiting_bytes -= work->bytes;
     *vault->ended_last = work;
     vault->ended_last = &work->next;
     uv_mutex_unlock(&vault->mutex);
@@ -172,8 +174,10 @@ int vault_submit(struct vault *vault, struct vault_work *work)
 
     work->next = NULL;
     uv_mutex_lock(&vault->mutex);
-    room = vault->waiting < VAULT_QUEUE_MAX;
+    room = vault->waiting < VAULT_QUEUE_MAX &&
+           work->bytes <= VAULT_QUEUE_BYTES_MAX - vault->waiting_bytes;
     if (room) {
+        vault->waiting_bytes += work->bytes;
         vault->waiting++;
         *vault->last = work;
         vault->last = &work->next;

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #define VAULT_QUEUE_MAX 256u
+#define VAULT_QUEUE_BYTES_MAX ((size_t)256 << 20)
 #define VAULT_UPLOAD_LEASE_MS (24 * 3600 * 1000LL)           /* of what is on its way */
 #define VAULT_KEEP_MS (90 * 24 * 3600 * 1000LL)              /* of checkpoints and outputs */
 #define VAULT_ENDED_CHECKPOINT_LEASE_MS (24 * 3600 * 1000LL) /* of a job that has ended */
@@ -24,6 +25,7 @@ struct vault_work {
     void (*done)(struct vault_work *self); /* on the loop; it may free the work */
     int rc;
     struct err err;
+    size_t bytes; /* of memory that it holds while it waits */
 };
 
 struct vault_config {

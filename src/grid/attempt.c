@@ -154,6 +154,7 @@ static void requeue(struct grid *grid, struct job *job)
     job->started_ms = 0;
     if (job->wait)
         job->wait->until_ms = 0;
+    move_requeued(grid, job);
     job_enqueue(grid, job);
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
@@ -183,9 +184,39 @@ static void end_lost(struct grid *grid, struct job *job, const char *why)
     }
 }
 
+/* It was stopped where nobody heard it: neither a failure nor a loss. */
+static void end_lease(struct grid *grid, struct job *job, uint32_t site)
+{
+    if (job->cancel_requested) {
+        job_end(grid, job, JOB_CANCELLED);
+        return;
+    }
+    job_set_reason(grid, job, "site %s was not heard for longer than its lease: queued again",
+                   grid->fleet.sites[site].info.name);
+    requeue(grid, job);
+}
+
+void attempt_lease_ended(struct grid *grid, struct job *job)
+{
+    const struct usage *reported = &job_past_of(job)->running;
+    struct usage billed = usage_of_grant(grid, job->grant, reported);
+    uint32_t site = job->grant->site;
+
+    job->outcome = OUTCOME_LEASE;
+    job->exit_code = 0;
+    yield_clear(grid, job);
+    lease_remember(grid, job, &billed);
+    settle(grid, job, reported, NULL);
+    end_lease(grid, job, site);
+}
+
 /* Its reason stays: for what, and by whom, it was stopped. */
 static void end_yielded(struct grid *grid, struct job *job, uint32_t site)
 {
+    if (job->outcome == OUTCOME_MOVED) {
+        requeue(grid, job);
+        return;
+    }
     if (job->outcome != OUTCOME_PREEMPTED &&
         waits_stopped(grid, job, job->outcome == OUTCOME_SHED, site))
         grid_emit(grid, EFFECT_JOB_CHANGED, job);
@@ -222,6 +253,8 @@ static void failure_text(const struct job *job, const char *reason, char *out, s
     case OUTCOME_SHED:
     case OUTCOME_PAUSED:
     case OUTCOME_REFUSED:
+    case OUTCOME_MOVED:
+    case OUTCOME_LEASE:
         snprintf(out, bytes, "%s", reason);
         break;
     }
@@ -252,6 +285,8 @@ static bool may_retry(const struct grid *grid, const struct job *job)
     case OUTCOME_SHED:
     case OUTCOME_PAUSED:
     case OUTCOME_REFUSED:
+    case OUTCOME_MOVED:
+    case OUTCOME_LEASE:
         break;
     }
     for (uint32_t i = 0; i < terms->retry_codes_count; i++)
@@ -297,10 +332,14 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
     const char *reason = ended->reason ? ended->reason : "";
     uint32_t site;
 
-    if (!job)
+    if (!job) {
+        lease_settle(grid, ended->job_id, ended->epoch, &ended->usage);
         return;
+    }
     site = job->grant->site;
     job->outcome = (uint8_t)yield_outcome(job, ended->outcome);
+    if (job->outcome == OUTCOME_LEASE && !lease_binds(grid, job))
+        job->outcome = OUTCOME_LOST; /* a site has no reason to say so */
     yield_count(job);
     yield_clear(grid, job);
     job->exit_code = ended->exit_code;
@@ -314,9 +353,11 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
         job_end(grid, job, JOB_DONE);
     } else if (job->outcome == OUTCOME_REFUSED) {
         end_refused(grid, job, site, reason);
+    } else if (job->outcome == OUTCOME_LEASE) {
+        end_lease(grid, job, site);
     } else if (job->outcome >= OUTCOME_PREEMPTED) {
         end_yielded(grid, job, site);
-    } else if (ended->outcome == OUTCOME_LOST || ended->outcome == OUTCOME_STOPPED) {
+    } else if (job->outcome == OUTCOME_LOST || ended->outcome == OUTCOME_STOPPED) {
         end_lost(grid, job,
                  *reason                          ? reason
                  : ended->outcome == OUTCOME_LOST ? "its supervisor died"
@@ -331,8 +372,10 @@ void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch)
     struct job *job = find_attempt(grid, job_id, epoch);
     uint32_t site;
 
-    if (!job)
+    if (!job) {
+        lease_settle(grid, job_id, epoch, NULL);
         return;
+    }
     site = job->grant->site;
     /* Asked to stop before it had begun: it has stopped. */
     job->outcome = (uint8_t)yield_outcome(job, OUTCOME_STOPPED);

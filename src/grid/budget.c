@@ -67,7 +67,12 @@ void budget_settle(struct grid *grid, struct job *job, int64_t price_micro)
 {
     reserve(grid, job->tenant, -job->reserved_micro);
     job->reserved_micro = 0;
-    for (uint32_t at = job->tenant; at; at = grid->tenants[at].parent) {
+    budget_spend(grid, job->tenant, price_micro);
+}
+
+void budget_spend(struct grid *grid, uint32_t tenant, int64_t price_micro)
+{
+    for (uint32_t at = tenant; at; at = grid->tenants[at].parent) {
         struct tenant *own = &grid->tenants[at];
 
         if (own->has_limits &&

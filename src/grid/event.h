@@ -47,6 +47,9 @@ enum event_type { /* numbers are for ever: they are in journals */
                       16,                /* what a site's power costs over time: see grid/power.h */
                   EVENT_SITE_SHED = 17,  /* a site must draw less for a while; or no longer */
                   EVENT_POLICY_SET = 18, /* how the network orders work, as an operator says */
+                  EVENT_LEASE_ENDED =
+                      19, /* a site was not answered for so long that its lease is over */
+                  EVENT_JOB_MOVE = 20, /* a user or operator wants it to run elsewhere */
                   EVENT_SITE_POLICY =
                       21, /* what the owner of a site lets happen there, or an operator limits */
                   EVENT_CHECKPOINT_STORED = 22 /* an attempt's checkpoint is whole in the store */
@@ -69,7 +72,10 @@ enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_PREEMPTED = 8, /* its room went to another job */
                        OUTCOME_SHED = 9,      /* its site had to draw less */
                        OUTCOME_PAUSED = 10,   /* it waits for better hours */
-                       OUTCOME_REFUSED = 13   /* said by the site: its owner does not let it in */
+                       OUTCOME_MOVED = 11,    /* it goes on elsewhere, as somebody asked */
+                       /* Said by the grid, and by a site that stopped it for that. */
+                       OUTCOME_LEASE = 12,  /* its site was not heard for longer than its lease */
+                       OUTCOME_REFUSED = 13 /* said by the site: its owner does not let it in */
 };
 
 /* What a site's power is in one slot of time; TARIFF_UNKNOWN: not told. */
@@ -175,7 +181,10 @@ struct event {
         struct {
             const char *site;
             uint64_t session; /* grows; a stale session's events are refused by the shell */
-        } site_seen, site_lost;
+            /* site_seen: how long it may go on unheard with what must not run twice, in all; 0:
+             * its agent keeps no lease. */
+            int64_t lease_ms;
+        } site_seen, site_lost, lease_ended;
         struct {
             uint64_t job_id;
             uint32_t epoch;
@@ -220,6 +229,12 @@ struct event {
         struct event_site_shed site_shed;
         struct event_site_policy site_policy;
         struct event_checkpoint_stored checkpoint_stored;
+        struct {
+            uint64_t job_id;
+            const char *to; /* a site; "" = away from where it is */
+            bool force;     /* also when it saves no checkpoint and so begins anew */
+            const char *by, *reason;
+        } job_move;
     };
 };
 

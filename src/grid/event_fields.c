@@ -253,10 +253,22 @@ static const struct field joined_list[] = {
 static const struct field seen_list[] = {
     STRING("site", site_seen.site, NAME_MAX_),
     AT("session", U64, site_seen.session),
+    AT("lease_ms", I64, site_seen.lease_ms),
 };
 static const struct field lost_list[] = {
     STRING("site", site_lost.site, NAME_MAX_),
     AT("session", U64, site_lost.session),
+};
+static const struct field lease_ended_list[] = {
+    STRING("site", lease_ended.site, NAME_MAX_),
+    AT("session", U64, lease_ended.session),
+};
+static const struct field job_move_list[] = {
+    AT("job_id", U64, job_move.job_id),
+    STRING("to", job_move.to, NAME_MAX_),
+    AT("force", BOOL, job_move.force),
+    STRING("by", job_move.by, EVENT_TEXT_BYTES_MAX),
+    STRING("reason", job_move.reason, EVENT_TEXT_BYTES_MAX),
 };
 static const struct field started_list[] = {
     AT("job_id", U64, attempt_started.job_id),
@@ -432,6 +444,8 @@ static const struct {
     TYPE(EVENT_SITE_TARIFF, "site_tariff", site_tariff_list),
     TYPE(EVENT_SITE_SHED, "site_shed", shed_list),
     TYPE(EVENT_POLICY_SET, "policy_set", policy_list),
+    TYPE(EVENT_LEASE_ENDED, "lease_ended", lease_ended_list),
+    TYPE(EVENT_JOB_MOVE, "job_move", job_move_list),
     TYPE(EVENT_SITE_POLICY, "site_policy", owner_list),
     TYPE(EVENT_CHECKPOINT_STORED, "checkpoint_stored", checkpoint_stored_list),
 };

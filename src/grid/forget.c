@@ -89,6 +89,7 @@ void forget_apply(struct grid *grid, const struct event *event)
     }
     intern_text(&grid->forgotten, name);
     end_attempts(grid, site, name);
+    lease_forget_site(grid, site); /* nothing more is heard of it */
     bare.nodes = NULL;
     bare.nodes_count = 0;
     fleet_set_site(&grid->fleet, &bare, NULL, 0);

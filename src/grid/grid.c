@@ -54,6 +54,7 @@ void grid_destroy(struct grid *grid)
     free(grid->key_order);
     free(grid->parts_out);
     free(grid->yielding);
+    free(grid->darks);
     fit_fini(&grid->fit);
     reserve_fini(&grid->reserve);
     power_free(grid);
@@ -111,7 +112,8 @@ void grid_advance(struct grid *grid, int64_t time_ms)
 
 static int check_ended(const struct event_attempt_ended *ended, struct err *err)
 {
-    if (ended->outcome > OUTCOME_LOST && ended->outcome != OUTCOME_REFUSED)
+    if (ended->outcome > OUTCOME_LOST && ended->outcome != OUTCOME_LEASE &&
+        ended->outcome != OUTCOME_REFUSED)
         return err_set(err, -EINVAL, "job %" PRIu64 ": unknown outcome %u", ended->job_id,
                        ended->outcome);
     return 0;
@@ -160,6 +162,10 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
         return check_ended(&event->attempt_ended, err);
     case EVENT_CHECKPOINT_STORED:
         return saved_check(grid, &event->checkpoint_stored, err);
+    case EVENT_LEASE_ENDED:
+        return lease_check(grid, event, err);
+    case EVENT_JOB_MOVE:
+        return move_check(grid, event, err);
     case EVENT_PASS:
     case EVENT_TICK:
     case EVENT_ATTEMPT_STARTED:
@@ -239,6 +245,12 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_CHECKPOINT_STORED:
         saved_apply(grid, &event->checkpoint_stored);
+        break;
+    case EVENT_LEASE_ENDED:
+        lease_apply(grid, event);
+        break;
+    case EVENT_JOB_MOVE:
+        move_apply(grid, event);
         break;
     case EVENT_NOTE:
         break;

@@ -33,6 +33,7 @@ struct grid; /* opaque */
 #define GRID_PARTS_MAX 4096u      /* nodes of one gang */
 #define GRID_SITES_MAX 4096u
 #define GRID_WEIGHT_MILLI_MAX 1000000000u
+#define GRID_LEASE_MS_MAX (366 * 24 * 3600 * 1000LL)
 #define GRID_GUARANTEE_MAX (1LL << 40)
 #define GRID_PASS_STARTS_MAX 1000u    /* a pass that starts so many stops there and wants another */
 #define GRID_OUTCOMES_KEPT (1u << 22) /* how far back `after` may name an ended job, in ids */
@@ -113,18 +114,22 @@ enum effect_type {
     EFFECT_STOP,        /* site: stop (job, epoch) */
     EFFECT_JOB_CHANGED, /* tell watchers: state, reason */
     EFFECT_JOB_ENDED,   /* final: write history; after this the grid forgets it (no JOB_CHANGED) */
-    EFFECT_USAGE        /* one ledger row: an attempt's usage; view.allocation still shows what it
+    EFFECT_USAGE,       /* one ledger row: an attempt's usage; view.allocation still shows what it
                            held. Comes before the JOB_CHANGED or JOB_ENDED of the same attempt */
+    EFFECT_SETTLED      /* the ledger row of an attempt that was closed by LEASE_ENDED, as its site
+                           told it later: `usage` in all, `more` beyond the row. Once an attempt; no
+                           view: the job may have ended */
 };
 struct effect {
     enum effect_type type;
     uint64_t job_id;
     uint32_t epoch;
     struct job_view view;            /* as of after the step; strings good until the next step */
-    struct usage usage;              /* EFFECT_USAGE: of this attempt */
-    uint32_t outcome;                /* EFFECT_USAGE */
+    struct usage usage;              /* EFFECT_USAGE, _SETTLED: of this attempt */
+    struct usage more;               /* EFFECT_SETTLED */
+    uint32_t outcome;                /* EFFECT_USAGE, _SETTLED */
     int32_t exit_code;               /* EFFECT_USAGE */
-    int64_t granted_ms, released_ms; /* EFFECT_USAGE */
+    int64_t granted_ms, released_ms; /* EFFECT_USAGE, _SETTLED */
     /* EFFECT_USAGE: what the site claimed and cannot be; `usage` holds the bounds. */
     uint32_t disputes_count;
     struct usage_dispute disputes[USAGE_CLAIMS];
@@ -225,6 +230,22 @@ uint32_t grid_site_count(const struct grid *grid);
 const struct site_info *grid_site_get(const struct grid *grid, uint32_t index, bool *reachable_out);
 uint64_t grid_site_session(const struct grid *grid, uint32_t index); /* as site_seen told last */
 bool grid_site_is_forgotten(const struct grid *grid, uint32_t index);
+struct lease_view {
+    int64_t ms;      /* how long it may go on unheard with what must not run twice; 0 = no lease */
+    int64_t lost_ms; /* Unix ms: not heard since; 0 = it is heard */
+    bool is_over;
+};
+void grid_site_lease(const struct grid *grid, uint32_t index, struct lease_view *view_out);
+/* Attempts that were closed because their site's lease had ended, and on which it has not reported
+ * yet. Oldest first, from cursor 0. */
+struct dark_view {
+    uint64_t job_id;
+    uint32_t epoch;
+    const char *site; /* good until the next step */
+};
+bool grid_dark_next(const struct grid *grid, uint32_t *cursor, struct dark_view *view_out);
+bool grid_dark_find(const struct grid *grid, uint64_t job_id, uint32_t epoch,
+                    struct dark_view *view_out);
 int grid_site_find(const struct grid *grid, const char *name); /* index or -1 */
 bool grid_node_get(const struct grid *grid, uint32_t site, uint32_t node,
                    struct node_view *view_out);

@@ -335,5 +335,7 @@ int grid_check_invariants(const struct grid *grid, struct err *err)
         rc = promises_check(grid, err);
     if (rc == 0)
         rc = ranks_check(grid, err);
+    if (rc == 0)
+        rc = lease_check_darks(grid, err);
     return rc < 0 ? rc : check_arrays(grid, err);
 }

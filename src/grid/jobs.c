@@ -431,6 +431,8 @@ static void array_element_ended(struct grid *grid, struct array *array, enum job
 
 void job_free(struct grid *grid, struct job *job)
 {
+    if (job->shape_asked)
+        shapes_unref(&grid->shapes, job->shape_asked);
     shapes_unref(&grid->shapes, job->shape);
     intern_unref(&grid->terms, job->terms);
     grid_tenant_unref(grid, job->tenant);

@@ -104,27 +104,6 @@ void owners_fill(const struct grid *grid, const char *tenant, const struct terms
     access->span_ms = grid->owners_ask & ASKED_SPAN ? span_of(terms) : 0;
 }
 
-/* It is another shape by now; its place in the queue stays. */
-static void set_shape(struct grid *grid, struct job *job, const struct request_shape *shape)
-{
-    uint32_t number = shapes_get(&grid->shapes, shape);
-    bool is_queued = job->item.bucket != 0;
-
-    if (number == job->shape) {
-        shapes_unref(&grid->shapes, number);
-        return;
-    }
-    if (is_queued)
-        queue_remove(&grid->queue, &job->item);
-    shapes_unref(&grid->shapes, job->shape);
-    job->shape = number;
-    if (is_queued) {
-        struct queue_key key = job_queue_key(grid, job);
-
-        queue_add(&grid->queue, &key, &job->item);
-    }
-}
-
 static void forget_refusal(struct request_access *access, uint32_t site)
 {
     uint32_t kept = 0;
@@ -143,11 +122,11 @@ static void reshape_all(struct grid *grid, uint32_t site)
         struct request_shape *shape = &grid->request_out.shape;
 
         memset(&grid->request_out, 0, sizeof(grid->request_out));
-        shape_to_request(job_shape(grid, job), shape);
+        shape_to_request(job_asked(grid, job), shape);
         forget_refusal(&shape->access, site);
         owners_fill(grid, intern_data(&grid->tenant_names, job->tenant), job_terms(grid, job),
                     shape);
-        set_shape(grid, job, shape);
+        job_set_shape(grid, job, shape);
     }
     grid->request_of = 0;
 }
@@ -179,12 +158,12 @@ void owners_refused(struct grid *grid, struct job *job, uint32_t site)
 
     memset(&grid->request_out, 0, sizeof(grid->request_out));
     grid->request_of = 0;
-    shape_to_request(job_shape(grid, job), shape);
+    shape_to_request(job_asked(grid, job), shape);
     forget_refusal(access, site);
     if (access->refused_count == REQUEST_REFUSED_MAX) /* the one of long ago may be asked again */
         forget_refusal(access, access->refused[0]);
     access->refused[access->refused_count++] = site;
-    set_shape(grid, job, shape);
+    job_set_shape(grid, job, shape);
 }
 
 int64_t owners_cap_watts(const struct grid *grid, uint32_t site)

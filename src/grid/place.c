@@ -62,8 +62,12 @@ int place_check(const struct grid *grid, const struct event *event, struct err *
             return err_set(err, -EINVAL, "more than %u kinds of chip", SITE_CHIPS_MAX);
         return fleet_check_site(&grid->fleet, &event->site_joined.site, GRID_SITES_MAX, err);
     case EVENT_SITE_SEEN:
-    case EVENT_SITE_LOST:
+        if (event->site_seen.lease_ms < 0 || event->site_seen.lease_ms > GRID_LEASE_MS_MAX)
+            return err_set(err, -EINVAL, "a lease of %" PRId64 " ms", event->site_seen.lease_ms);
         site = find_site(grid, event->site_seen.site, err);
+        return site < 0 ? site : 0;
+    case EVENT_SITE_LOST:
+        site = find_site(grid, event->site_lost.site, err);
         return site < 0 ? site : 0;
     case EVENT_NODE_STATE:
         return check_node_state(grid, event, err);
@@ -106,6 +110,10 @@ void place_apply(struct grid *grid, const struct event *event)
         power_recount(grid,
                       fleet_set_site(fleet, &event->site_joined.site, event->site_joined.chips,
                                      event->site_joined.chips_count));
+        /* It takes work again: another lease has begun. */
+        site = fleet_find_site(fleet, event->site_joined.site.name);
+        fleet->sites[site].lease.is_over = false;
+        fleet->sites[site].lease.lost_ms = 0;
         packing_site_joined(grid, event->site_joined.site.name);
         rates_site_joined(grid, event->site_joined.site.name);
         shares_set_total(grid);
@@ -113,12 +121,15 @@ void place_apply(struct grid *grid, const struct event *event)
     case EVENT_SITE_SEEN:
         site = fleet_find_site(fleet, event->site_seen.site);
         fleet->sites[site].session = event->site_seen.session;
+        fleet->sites[site].lease = (struct fleet_lease){ .ms = event->site_seen.lease_ms };
         fleet_set_reachable(fleet, (uint32_t)site, true);
         break;
     case EVENT_SITE_LOST:
         site = fleet_find_site(fleet, event->site_lost.site);
         if (fleet->sites[site].session != event->site_lost.session)
             return; /* that session was followed by another */
+        if (fleet->sites[site].reachable)
+            fleet->sites[site].lease.lost_ms = grid->now_ms;
         fleet_set_reachable(fleet, (uint32_t)site, false);
         break;
     case EVENT_NODE_STATE:

@@ -582,7 +582,7 @@ static void place_job(struct reader *reader, struct job *job)
 
 static void read_yield(struct reader *reader, struct job *job)
 {
-    job->yield_cause = (uint8_t)take(reader, YIELD_TURN);
+    job->yield_cause = (uint8_t)take(reader, YIELD_LAST);
     job->yield_for = take(reader, reader->grid->next_id);
     job->yields_count = (uint16_t)take(reader, UINT16_MAX);
     if ((job->yield_cause != YIELD_NONE && job->state != JOB_STOPPING) ||
@@ -630,7 +630,8 @@ static void read_job(struct reader *reader, uint64_t *last_id)
 {
     struct grid *grid = reader->grid;
     uint64_t id = *last_id + take(reader, grid->next_id);
-    uint64_t flags = take(reader, reader->version >= 6   ? 255
+    uint64_t flags = take(reader, reader->version >= 15  ? 511
+                                  : reader->version >= 6 ? 255
                                   : reader->version >= 5 ? 127
                                   : reader->version >= 3 ? 63
                                                          : 31);
@@ -653,6 +654,17 @@ static void read_job(struct reader *reader, uint64_t *last_id)
     job->outcome = (uint8_t)take(reader, OUTCOME_LAST);
     job->exit_code = (int32_t)take_signed(reader, INT32_MIN, INT32_MAX);
     read_refs(reader, job);
+    if (!reader->failed && (flags & JOB_IS_BOUND)) {
+        uint64_t how;
+
+        job->shape_asked = read_shape(reader);
+        job->bound_site = (uint32_t)take(reader, grid->fleet.sites_count);
+        how = take(reader, 3);
+        job->bound_away = how & 1;
+        job->moves = how >> 1;
+        if (!job->bound_site || (job->moves && job->state != JOB_STOPPING))
+            reader->failed = true;
+    }
     if (flags & JOB_HAS_ARRAY) {
         job->array_index = (uint32_t)take(reader, GRID_ELEMENTS_MAX);
         job->array =
@@ -687,6 +699,41 @@ static void read_job(struct reader *reader, uint64_t *last_id)
         return;
     count_job(grid, job);
     place_job(reader, job);
+}
+
+/* Before the tenants' shares: a tenant may be known for what it used in the dark alone. */
+static void read_leases(struct reader *reader)
+{
+    struct grid *grid = reader->grid;
+    uint64_t count;
+
+    for (uint32_t i = 0; i < grid->fleet.sites_count; i++) {
+        struct fleet_lease *lease = &grid->fleet.sites[i].lease;
+
+        lease->ms = take_signed(reader, 0, GRID_LEASE_MS_MAX);
+        lease->lost_ms = take_past_time(reader);
+        lease->is_over = take(reader, 1);
+    }
+    count = take(reader, DARKS_MAX);
+    for (uint64_t i = 0; i < count && !reader->failed; i++) {
+        struct dark dark = { .job_id = take(reader, grid->next_id - 1),
+                             .epoch = (uint32_t)take(reader, UINT32_MAX) };
+        const char *tenant = take_text(reader, MODEL_NAME_BYTES - 1);
+
+        dark.site = (uint32_t)take(reader, GRID_SITES_MAX);
+        dark.granted_ms = take_past_time(reader);
+        dark.released_ms = take_past_time(reader);
+        dark.cpu_ms_max = take_signed(reader, 0, INT64_MAX);
+        dark.energy_mj_max = take_signed(reader, 0, INT64_MAX);
+        take_struct(reader, &fields_of_usage, &dark.billed);
+        if (!*tenant)
+            reader->failed = true;
+        if (reader->failed)
+            return;
+        dark.tenant = grid_tenant(grid, tenant);
+        MEM_GROW(grid->darks, grid->darks_cap, grid->darks_count + 1);
+        grid->darks[grid->darks_count++] = dark;
+    }
 }
 
 static void read_keys(struct reader *reader)
@@ -859,6 +906,8 @@ static void read_all(struct reader *reader)
     count = take(reader, GRID_JOBS_MAX);
     for (uint64_t i = 0; i < count && !reader->failed; i++)
         read_job(reader, &last_id);
+    if (!reader->failed && reader->version >= 15)
+        read_leases(reader);
     if (!reader->failed)
         read_keys(reader);
     if (!reader->failed && reader->version >= 2) {

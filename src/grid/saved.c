@@ -27,6 +27,8 @@ static bool is_held_by(const struct grid *grid, const struct job *job, uint32_t 
         return false;
     if (job->grant && epoch == job->epoch && job->grant->site == (uint32_t)index)
         return true;
+    if (job->outcome == OUTCOME_LEASE && job->epoch > epoch)
+        return false; /* closed unheard: another has gone on since */
     return past && epoch == past->ended_epoch && past->ended_site == (uint32_t)index + 1;
 }
 

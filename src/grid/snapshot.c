@@ -231,19 +231,25 @@ static void put_access(struct buf *out, const struct request_access *access)
         put_u64(out, access->refused[i]);
 }
 
+static void put_shape(struct writer *writer, uint32_t number)
+{
+    struct request_shape *shape;
+
+    if (!mention(writer, &writer->shapes, number))
+        return;
+    shape = mem_alloc(1, sizeof(*shape));
+    shape_to_request(&writer->grid->shapes.list[number], shape);
+    put_struct(writer->out, &fields_of_shape, shape);
+    put_u64(writer->out, shape->work);
+    put_access(writer->out, &shape->access);
+    free(shape);
+}
+
 static void put_refs(struct writer *writer, const struct job *job)
 {
     const struct grid *grid = writer->grid;
 
-    if (mention(writer, &writer->shapes, job->shape)) {
-        struct request_shape *shape = mem_alloc(1, sizeof(*shape));
-
-        shape_to_request(job_shape(grid, job), shape);
-        put_struct(writer->out, &fields_of_shape, shape);
-        put_u64(writer->out, shape->work);
-        put_access(writer->out, &shape->access);
-        free(shape);
-    }
+    put_shape(writer, job->shape);
     if (mention(writer, &writer->terms, job->terms))
         put_terms(writer->out, job_terms(grid, job));
     if (mention(writer, &writer->tenants, job->tenant))
@@ -290,7 +296,8 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
                      (job->cancel_requested ? JOB_CANCEL_REQUESTED : 0) |
                      (job->yield_cause || job->yields_count ? JOB_HAS_YIELD : 0) |
                      (has_waited(job) ? JOB_HAS_WAIT : 0) |
-                     (job->reserved_micro ? JOB_HAS_RESERVED : 0));
+                     (job->reserved_micro ? JOB_HAS_RESERVED : 0) |
+                     (job->bound_site ? JOB_IS_BOUND : 0));
     put_u64(out, job->state);
     put_i64(out, job->submitted_ms);
     put_i64(out, job->item.eligible_ms);
@@ -301,6 +308,11 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
     put_u64(out, job->outcome);
     put_i64(out, job->exit_code);
     put_refs(writer, job);
+    if (job->bound_site) {
+        put_shape(writer, job->shape_asked);
+        put_u64(out, job->bound_site);
+        put_u64(out, job->bound_away | (unsigned)job->moves << 1);
+    }
     if (job->array)
         put_u64(out, job->array_index);
     if (job->deps) {
@@ -411,6 +423,32 @@ static void put_shares(const struct grid *grid, struct buf *out)
     free(list);
 }
 
+/* Of each site its lease; then what was closed with one and not reported on yet. */
+static void put_leases(const struct grid *grid, struct buf *out)
+{
+    for (uint32_t i = 0; i < grid->fleet.sites_count; i++) {
+        const struct fleet_lease *lease = &grid->fleet.sites[i].lease;
+
+        put_i64(out, lease->ms);
+        put_i64(out, lease->lost_ms);
+        put_u64(out, lease->is_over);
+    }
+    put_u64(out, grid->darks_count);
+    for (uint32_t i = 0; i < grid->darks_count; i++) {
+        const struct dark *dark = &grid->darks[i];
+
+        put_u64(out, dark->job_id);
+        put_u64(out, dark->epoch);
+        put_text(out, intern_data(&grid->tenant_names, dark->tenant));
+        put_u64(out, dark->site);
+        put_i64(out, dark->granted_ms);
+        put_i64(out, dark->released_ms);
+        put_i64(out, dark->cpu_ms_max);
+        put_i64(out, dark->energy_mj_max);
+        put_struct(out, &fields_of_usage, &dark->billed);
+    }
+}
+
 static void put_head(const struct grid *grid, struct buf *out)
 {
     const struct job *job = grid_job_after(grid, 0);
@@ -471,6 +509,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
         put_job(&writer, job, last_id);
         last_id = job->item.id;
     }
+    put_leases(grid, out);
     put_keys(grid, out);
     put_key_hashes(grid, out);
     put_shares(grid, out);

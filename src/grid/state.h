@@ -12,6 +12,7 @@
  * saved.c     checkpoints that the network holds
  * owners.c    what owners let in
  * ranks.c     whose work goes first by what it needs
+ * lease.c     sites that are not heard                                  move.c     to another site
  * snapshot.c  to bytes and back                                         invariants.c */
 #pragma once
 
@@ -73,6 +74,18 @@ struct job_past { /* of a job that has run: usage of ended attempts and of the o
     int64_t checkpoint_every_ms;      /* of this attempt: see rhythm.c; 0 = as the job says */
 };
 
+/* An attempt that was closed because its site's lease had ended, until the site reports on it: what
+ * it used in the dark is settled then. */
+struct dark {
+    uint64_t job_id;
+    uint32_t epoch;
+    uint32_t tenant, site;
+    int64_t granted_ms, released_ms;
+    int64_t cpu_ms_max, energy_mj_max; /* no more than that can be true */
+    struct usage billed;
+};
+#define DARKS_MAX 100000u
+
 struct array {
     uint64_t id;
     uint32_t count, parallel_max;
@@ -116,6 +129,8 @@ struct job {
     struct job_wait *wait;                                   /* NULL = never waited for power */
     struct job_rank *rank;                                   /* NULL: by age alone */
     uint32_t shape, terms, tenant, user, name, spec, reason; /* interned */
+    uint32_t shape_asked; /* without the place that it is bound to; 0 = `shape` is it */
+    uint32_t bound_site;  /* index + 1; 0 = it goes where it likes: move.c */
     uint32_t array_index;
     uint32_t epoch;
     int32_t exit_code;
@@ -124,6 +139,8 @@ struct job {
     uint8_t yield_cause; /* enum yield_cause; while it is stopping for it */
     bool cancel_requested;
     bool is_promised;       /* has an entry in grid.promises */
+    bool bound_away;        /* anywhere but to bound_site */
+    bool moves;             /* the attempt that holds now is the one it is to leave */
     uint16_t yields_count;  /* how often it made way */
     uint64_t yield_for;     /* the job it makes way for; 0 = none in particular */
     int64_t reserved_micro; /* of its tenants' budgets, while it holds */
@@ -134,8 +151,10 @@ enum yield_cause { /* numbers are for ever: they are in snapshots */
                    YIELD_PREEMPT = 1, /* for a job that goes first */
                    YIELD_SHED = 2,    /* its site must draw less */
                    YIELD_TARIFF = 3,  /* for cheaper or greener hours */
-                   YIELD_TURN = 4     /* for one of its tenant that is to need less */
+                   YIELD_TURN = 4,    /* for one of its tenant that is to need less */
+                   YIELD_MOVE = 5     /* to go on at another site */
 };
+#define YIELD_LAST YIELD_MOVE
 
 struct waiters { /* who waits for one id; ids of jobs, ascending; some may have gone */
     uint64_t *ids;
@@ -234,6 +253,9 @@ struct grid {
 
     uint32_t owners_ask;    /* what some owner wants to know of who comes: owners.c */
     int64_t owners_next_ms; /* when some site's hours begin or are about to end */
+    struct dark *darks;     /* oldest first */
+    uint32_t darks_count, darks_cap;
+
     struct grid_counts counts;
     bool wants_pass;
 
@@ -327,6 +349,21 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
                       int64_t checkpoint_ms, int64_t stall_ms, const char *reason);
 void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended);
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch);
+/* Its site's lease has ended: it runs no longer, whatever is said of it later. */
+void attempt_lease_ended(struct grid *grid, struct job *job);
+
+/* --- lease.c ------------------------------------------------------------------------------ */
+/* Does its attempt end with its site's lease, to go on elsewhere? */
+bool lease_binds(const struct grid *grid, const struct job *job);
+int lease_check(const struct grid *grid, const struct event *event, struct err *err);
+void lease_apply(struct grid *grid, const struct event *event);
+/* The attempt is closed now with this on its bill; the rest comes with its site's report. */
+void lease_remember(struct grid *grid, const struct job *job, const struct usage *billed);
+/* A report on an attempt that is none of the present: the books get what they lack. `usage` NULL:
+ * the site knows nothing of it. */
+void lease_settle(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage);
+void lease_forget_site(struct grid *grid, uint32_t site);
+int lease_check_darks(const struct grid *grid, struct err *err); /* the invariants */
 
 struct job_past *job_past_of(struct job *job); /* made when there is none */
 
@@ -373,6 +410,8 @@ int64_t budget_left(const struct grid *grid, uint32_t tenant); /* INT64_MAX = no
 int64_t budget_price(struct grid *grid, const struct job *job);
 void budget_reserve(struct grid *grid, struct job *job);
 void budget_settle(struct grid *grid, struct job *job, int64_t price_micro);
+/* So much more was spent by an attempt that has been settled before. */
+void budget_spend(struct grid *grid, uint32_t tenant, int64_t price_micro);
 void budget_restore(struct grid *grid, const struct job *job);
 
 /* --- preempt.c ---------------------------------------------------------------------------- */
@@ -398,15 +437,36 @@ void yield_restore(struct grid *grid, struct job *job);
 /* How many are being stopped for this. */
 uint32_t yield_pending(const struct grid *grid, enum yield_cause cause, uint64_t for_id);
 
+/* --- move.c ------------------------------------------------------------------------------- */
+int move_check(const struct grid *grid, const struct event *event, struct err *err);
+void move_apply(struct grid *grid, const struct event *event);
+/* It goes back to the queue: the binding is for the next attempt, or has been used. */
+void move_requeued(struct grid *grid, struct job *job);
+/* What the job asked for, wherever it is bound to. */
+struct shape *job_asked(const struct grid *grid, const struct job *job);
+/* It asks for something else from now on: its binding and its place in line stay. */
+void job_set_shape(struct grid *grid, struct job *job, const struct request_shape *asked);
+
 /* --- usage.c ------------------------------------------------------------------------------ */
 /* One ledger row: the grant's time on the grid's clock, and what the site reported, but no more
  * than was possible. */
 struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
                             const struct usage *reported);
+/* The same of what was held from then to then, with claims that are not doubted. */
+struct usage_span {
+    uint32_t site;
+    int64_t from_ms, until_ms;
+    uint64_t cpus, devices_milli;
+};
+struct usage usage_of_span(const struct grid *grid, const struct usage_span *span,
+                           const struct usage *claims);
 /* What of the report was not possible; `ended` NULL: no word of when it ran. */
 uint32_t usage_dispute(const struct grid *grid, const struct grant *grant,
                        const struct usage *reported, const struct event_attempt_ended *ended,
                        struct usage_dispute out[USAGE_CLAIMS]);
+/* The most that can be true of CPU time and energy, of what is held until now. */
+void usage_bounds(const struct grid *grid, const struct grant *grant, int64_t *cpu_ms_out,
+                  int64_t *energy_mj_out);
 void usage_add(struct usage *sum, const struct usage *usage, bool first);
 
 /* --- pass.c, place.c ---------------------------------------------------------------------- */

@@ -103,6 +103,17 @@ uint32_t usage_dispute(const struct grid *grid, const struct grant *grant,
     return count;
 }
 
+void usage_bounds(const struct grid *grid, const struct grant *grant, int64_t *cpu_ms_out,
+                  int64_t *energy_mj_out)
+{
+    int64_t ms = possible_ms(grid, grant);
+    __int128 cpus, watts_milli;
+
+    sum_possible(grid, grant, &cpus, &watts_milli);
+    *cpu_ms_out = fit_64(cpus * ms);
+    *energy_mj_out = fit_64(watts_milli * ms / 1000);
+}
+
 /* --- what is counted ------------------------------------------------------------------------- */
 
 static void take_claims(const struct grid *grid, const struct grant *grant,
@@ -125,25 +136,39 @@ static void take_claims(const struct grid *grid, const struct grant *grant,
 struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
                             const struct usage *reported)
 {
-    const struct fleet_site *site = &grid->fleet.sites[grant->site];
+    struct usage_span span = { .site = grant->site,
+                               .from_ms = grant->granted_ms,
+                               .until_ms = grid->now_ms,
+                               .cpus = grant->cpus,
+                               .devices_milli = grant->devices_milli };
+    struct usage claims = { 0 };
+
+    if (reported)
+        take_claims(grid, grant, reported, &claims);
+    return usage_of_span(grid, &span, &claims);
+}
+
+struct usage usage_of_span(const struct grid *grid, const struct usage_span *span,
+                           const struct usage *claims)
+{
+    const struct fleet_site *site = &grid->fleet.sites[span->site];
     const struct site_tariff *tariff = &site->info.tariff;
     int64_t cpu_price = fleet_cpu_price(site), device_price = fleet_device_price(site);
-    int64_t wall_ms = grid->now_ms - grant->granted_ms;
-    __int128 cpu_ms = (__int128)grant->cpus * wall_ms;
-    __int128 device_ms = (__int128)grant->devices_milli * wall_ms;
-    struct usage usage = { .wall_ms = wall_ms };
+    int64_t wall_ms = span->until_ms - span->from_ms;
+    __int128 cpu_ms = (__int128)span->cpus * wall_ms;
+    __int128 device_ms = (__int128)span->devices_milli * wall_ms;
+    struct usage usage = *claims;
     int64_t power_price, carbon;
 
+    usage.wall_ms = wall_ms;
     usage.cpu_held_ms = fit_64(cpu_ms);
     usage.device_milli_ms = fit_64(device_ms);
-    if (reported)
-        take_claims(grid, grant, reported, &usage);
     /* 1 kWh = 3.6e9 mJ; g/1000 per kWh = 1000 ug per kWh. */
     usage.carbon_ug = fit_64(scaled(usage.energy_mj, tariff->carbon_g_per_kwh_milli, 3600000));
     usage.price_micro =
         fit_64(scaled(cpu_ms, cpu_price, 3600000) + scaled(device_ms, device_price, 3600000000LL) +
                scaled(usage.energy_mj, tariff->power_price_micro_per_kwh, 3600000000LL));
-    if (grid->powers_count && tariffs_cost(grid, grant->site, grant->granted_ms, grid->now_ms,
+    if (grid->powers_count && tariffs_cost(grid, span->site, span->from_ms, span->until_ms,
                                            usage.energy_mj, &power_price, &carbon)) {
         usage.carbon_ug = carbon;
         usage.price_micro = fit_64(scaled(cpu_ms, cpu_price, 3600000) +

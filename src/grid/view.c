@@ -46,7 +46,7 @@ static void fill_request(const struct grid *grid, const struct job *job, struct 
         out->deps[i] = (struct request_dep){ .job_id = job->deps->list[i].id,
                                              .kind = job->deps->list[i].kind };
     out->deps_count = job->deps ? job->deps->count : 0;
-    shape_to_request(job_shape(grid, job), &out->shape);
+    shape_to_request(job_asked(grid, job), &out->shape);
     if (out->shape.work) {
         work_names(&grid->work, out->shape.work, &tenant, &class);
         memcpy(out->work.class, class, strnlen(class, MODEL_NAME_BYTES - 1));

@@ -378,9 +378,30 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
     }
 }
 
+/* What becomes of it while its site is not heard; "" = it is. */
+static void print_unheard(const struct grid *grid, const struct job *job, char *out, size_t bytes)
+{
+    const struct fleet_site *site = &grid->fleet.sites[job->grant->site];
+    char when[40];
+
+    snprintf(out, bytes, "%s", site->reachable ? "" : ", which is not reachable now");
+    if (site->reachable)
+        return;
+    if (lease_binds(grid, job) && site->lease.ms && !site->lease.is_over) {
+        print_clock(site->lease.lost_ms + site->lease.ms, grid->now_ms, when, sizeof(when));
+        snprintf(out, bytes,
+                 ", which is not reachable now: by about %s its lease ends, it is stopped there "
+                 "and queued again",
+                 when);
+    } else if (job->state == JOB_RUNNING) {
+        snprintf(out, bytes, ", which is not reachable now: it goes on there");
+    }
+}
+
 int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
 {
     const struct job *job = grid_job(grid, job_id);
+    char unheard[160] = "";
     const char *site;
 
     memset(why_out, 0, sizeof(*why_out));
@@ -388,6 +409,8 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
         return -ENOENT;
     rates_why(grid, job, why_out->rate, sizeof(why_out->rate));
     site = job->grant ? grid->fleet.sites[job->grant->site].info.name : "";
+    if (job->grant)
+        print_unheard(grid, job, unheard, sizeof(unheard));
     switch ((enum job_state)job->state) {
     case JOB_HELD:
         why_held(grid, job, why_out);
@@ -404,21 +427,19 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
             break;
         }
         say(why_out, "starting", "is being started at %s (attempt %u)%s", site, job->epoch,
-            grid->fleet.sites[job->grant->site].reachable ? "" : ", which is not reachable now");
+            unheard);
         break;
     case JOB_RUNNING:
-        say(why_out, "running", "runs at %s (attempt %u)%s", site, job->epoch,
-            grid->fleet.sites[job->grant->site].reachable
-                ? ""
-                : ", which is not reachable now: it goes on there");
+        say(why_out, "running", "runs at %s (attempt %u)%s", site, job->epoch, unheard);
         break;
     case JOB_STOPPING:
-        if (job->yield_cause == YIELD_PREEMPT || job->yield_cause == YIELD_TURN) {
-            say(why_out, "preempted", "%.200s", intern_data(&grid->strings, job->reason));
+        if (job->yield_cause == YIELD_PREEMPT || job->yield_cause == YIELD_TURN ||
+            job->yield_cause == YIELD_MOVE) {
+            say(why_out, job->yield_cause == YIELD_MOVE ? "moving" : "preempted", "%.200s",
+                intern_data(&grid->strings, job->reason));
             break;
         }
-        say(why_out, "stopping", "is being stopped at %s%s", site,
-            grid->fleet.sites[job->grant->site].reachable ? "" : ", which is not reachable now");
+        say(why_out, "stopping", "is being stopped at %s%s", site, unheard);
         break;
     case JOB_DONE:
     case JOB_FAILED:

@@ -67,6 +67,8 @@ uint32_t yield_outcome(const struct job *job, uint32_t outcome)
         return OUTCOME_SHED;
     case YIELD_TARIFF:
         return OUTCOME_PAUSED;
+    case YIELD_MOVE:
+        return OUTCOME_MOVED;
     }
     return outcome;
 }
@@ -84,8 +86,8 @@ void yield_clear(struct grid *grid, struct job *job)
  * it from those who go first anyway. */
 void yield_count(struct job *job)
 {
-    if (job->outcome >= OUTCOME_PREEMPTED && job->yield_cause != YIELD_TURN &&
-        job->yields_count < UINT16_MAX)
+    if (job->outcome >= OUTCOME_PREEMPTED && job->outcome <= OUTCOME_PAUSED &&
+        job->yield_cause != YIELD_TURN && job->yields_count < UINT16_MAX)
         job->yields_count++;
 }
 

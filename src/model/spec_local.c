@@ -352,9 +352,10 @@ int spec_check_supported(const struct job_spec *spec, struct err *err)
         has_image = has_image || spec->variants[i].image;
     if (has_image)
         return refuse_unsupported(err, "image", "this network runs no container images yet");
-    if (spec->request.on_unreachable == UNREACHABLE_MOVE)
-        return refuse_unsupported(err, "on_unreachable",
-                                  "move needs a second site; this network has one: use wait");
+    if (spec->request.on_unreachable == UNREACHABLE_MOVE && !spec->request.requeue_on_loss)
+        return err_field(err, -EINVAL, "on_unreachable",
+                         "on_unreachable: move starts the job again elsewhere, which "
+                         "requeue_on_loss: false forbids");
     if (spec->rto_ms)
         return refuse_unsupported(err, "rto", "this network has no spare site yet");
     return check_resolved(spec, err);

@@ -24,6 +24,8 @@
 #define HTTP_METHOD_BYTES 16u
 /* Of one connection: the head, then what is written. Zeroed by the library for every request. */
 #define HTTP_CONNECTION_MEMORY_BYTES HTTP_HEAD_BYTES_MAX
+/* What a length that is told is believed of: memory that is not written to costs nothing. */
+#define HTTP_BODY_RESERVED_BYTES_MAX ((size_t)16 << 20)
 /* Read past a body's limit, and forgotten, before the connection is cut. */
 #define HTTP_BODY_DROPPED_BYTES_MAX (8u << 20)
 

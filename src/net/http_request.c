@@ -30,6 +30,17 @@ const char *http_request_header(const struct http_request *request, const char *
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
+void *http_request_take_body(struct http_request *request, size_t *len_out)
+{
+    void *body = request->body.data;
+
+    *len_out = request->body.len;
+    request->server->bodies_bytes -= request->body.len;
+    request->body.data = NULL;
+    request->body.len = request->body.cap = 0;
+    return body;
+}
+
 const char *http_request_body(const struct http_request *request, size_t *len_out)
 {
     *len_out = request->body.len;

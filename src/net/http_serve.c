@@ -225,6 +225,8 @@ static enum MHD_Result on_head(struct http_request *request, const char *url, co
         (declared > request->body_bytes_max &&
          http_request_header(request, MHD_HTTP_HEADER_EXPECT)))
         return refuse(request, MHD_HTTP_CONTENT_TOO_LARGE, "too_large", "the body is too large");
+    if (declared && declared <= request->body_bytes_max)
+        buf_reserve(&request->body, MIN(declared, HTTP_BODY_RESERVED_BYTES_MAX));
     return MHD_YES;
 }
 

@@ -66,6 +66,8 @@ const char *http_request_path(const struct http_request *request);
 const char *http_request_query(const struct http_request *request, const char *key);   /* NULL */
 const char *http_request_header(const struct http_request *request, const char *name); /* NULL */
 const char *http_request_body(const struct http_request *request, size_t *len_out);
+/* Hand the body over, malloc'd; NULL when there is none. From then on the request has none. */
+void *http_request_take_body(struct http_request *request, size_t *len_out);
 /* "Authorization: Bearer X" -> X, else NULL. */
 const char *http_request_bearer(const struct http_request *request);
 const char *http_request_peer(const struct http_request *request); /* "127.0.0.1" */

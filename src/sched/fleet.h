@@ -72,6 +72,13 @@ struct fleet_power {
     int64_t cpu_mw_max;                             /* the most that one CPU of it draws */
 };
 
+/* How long the site may go on without being heard: the grid's business, kept here with the site. */
+struct fleet_lease {
+    int64_t ms;      /* as its session was given; 0 = it keeps none */
+    int64_t lost_ms; /* when it was heard no more; 0 = it is */
+    bool is_over;    /* what must not run twice runs there no longer */
+};
+
 struct fleet_site {
     struct site_info info; /* nodes as told last; absent ones as they were */
     struct fleet_node *nodes;
@@ -85,6 +92,7 @@ struct fleet_site {
     uint32_t kinds_first, kinds_count; /* in fleet.kinds, by chip */
     bool reachable;
     uint64_t session;
+    struct fleet_lease lease;
     struct fleet_power power;
     struct site_policy *policy; /* the owner's; NULL = none. See owner.h */
     struct site_limits limits;  /* an operator's, when limits_told */

@@ -79,6 +79,7 @@ static void on_effect(void *context, const struct effect *effect)
         on_ended(engine, effect);
         break;
     case EFFECT_JOB_CHANGED:
+    case EFFECT_SETTLED: /* energy and work are counted as they are used */
         break;
     }
 }

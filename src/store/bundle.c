@@ -1,8 +1,10 @@
 #include "store/bundle.h"
 
 #include "store/frame.h"
+#include "store/store_internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FRAME_LEN_AT 12u
@@ -14,7 +16,7 @@ int bundle_add(struct store *store, const struct store_id *id, struct buf *out, 
 
     if (rc < 0)
         return err_set(err, rc, "store: no room for a chunk: %s", strerror(-rc));
-    rc = store_chunk_export(store, id, out, err);
+    rc = store_chunk_frame(store, id, out, err);
     if (rc < 0)
         out->len = before;
     return rc;
@@ -45,17 +47,28 @@ int bundle_next(const uint8_t **at, const uint8_t *end, struct bundle_item *item
 int bundle_import(struct store *store, const void *data, size_t len, uint32_t *count_out,
                   struct err *err)
 {
+    struct store_piece *pieces = calloc(STORE_PIECES_MAX, sizeof(*pieces));
     const uint8_t *at = data;
     const uint8_t *end = at + len;
     struct bundle_item item;
-    int rc;
+    int rc = pieces ? 1 : err_set(err, -ENOMEM, "store: out of memory");
 
     *count_out = 0;
-    while ((rc = bundle_next(&at, end, &item, err)) > 0) {
-        rc = store_chunk_import(store, &item.id, item.frame, item.frame_len, err);
-        if (rc < 0)
-            return rc;
-        ++*count_out;
+    while (rc > 0) {
+        uint32_t count = 0;
+        int taken = 0;
+
+        while (count < STORE_PIECES_MAX && (rc = bundle_next(&at, end, &item, err)) > 0)
+            pieces[count++] = (struct store_piece){ .content = item.frame,
+                                                    .len = item.frame_len,
+                                                    .chunk = { .id = item.id } };
+        if (rc >= 0)
+            taken = store_chunk_import_many(store, pieces, count, err);
+        if (taken < 0)
+            rc = taken;
+        else if (rc >= 0)
+            *count_out += count;
     }
+    free(pieces);
     return rc;
 }

@@ -9,7 +9,7 @@
 #define BUNDLE_BYTES_MAX (16u << 20)   /* of one message */
 #define BUNDLE_BYTES_WANTED (8u << 20) /* a sender stops adding past it */
 
-/* Append a chunk of the store, checked. -ENOENT, -EBADMSG (removed), -ENOSPC. */
+/* Append a chunk of the store; who takes it in checks it. -ENOENT, -ENOSPC. */
 int bundle_add(struct store *store, const struct store_id *id, struct buf *out, struct err *err);
 
 struct bundle_item {
@@ -21,6 +21,6 @@ struct bundle_item {
  * frame is not unpacked here: store_chunk_import checks it. */
 int bundle_next(const uint8_t **at, const uint8_t *end, struct bundle_item *item_out,
                 struct err *err);
-/* Take all of it in. `*count_out` chunks were good before the first that was not. */
+/* Take all of it in, each checked; `*count_out` of them, when all were good. -EBADMSG. */
 int bundle_import(struct store *store, const void *data, size_t len, uint32_t *count_out,
                   struct err *err);

@@ -79,6 +79,18 @@ int frame_encode(struct frame_codec *codec, const void *data, size_t len, struct
     return 0;
 }
 
+int frame_encode_plain(const void *data, size_t len, struct buf *frame_out)
+{
+    struct header header = { .magic = { 'M', 'S', 'C', '1' }, .codec = CODEC_NONE };
+    int rc;
+
+    if (len == 0 || len > CHUNK_BYTES_MAX)
+        return -EINVAL;
+    header.content_bytes = header.packed_bytes = htole32((uint32_t)len);
+    rc = buf_add(frame_out, &header, sizeof(header));
+    return rc < 0 ? rc : buf_add(frame_out, data, len);
+}
+
 static int read_header(const void *frame, size_t len, struct header *header_out)
 {
     static const uint8_t zeros[3];

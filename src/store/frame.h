@@ -26,6 +26,8 @@ void frame_codec_destroy(struct frame_codec *codec);
 
 /* Append the frame of 1 .. CHUNK_BYTES_MAX bytes to `frame_out`. -EINVAL, -ENOMEM, -ENOSPC. */
 int frame_encode(struct frame_codec *codec, const void *data, size_t len, struct buf *frame_out);
+/* The same, not compressed. */
+int frame_encode_plain(const void *data, size_t len, struct buf *frame_out);
 /* What a header says, unchecked beyond the header: -EBADMSG when it is not one. */
 int frame_content_bytes(const void *frame, size_t len, uint32_t *bytes_out);
 /* Unpack into `content_out` (CHUNK_BYTES_MAX of room), check against `id`.

@@ -221,6 +221,12 @@ void store_close(struct store *store)
     closep(&store->fd);
     closep(&store->lock_fd);
     frame_codec_destroy(store->codec);
+    pool_destroy(store->pool);
+    for (uint32_t i = 0; i < POOL_WORKERS_MAX; i++) {
+        frame_codec_destroy(store->codecs[i]);
+        buf_fini(&store->frames[i]);
+        free(store->contents[i]);
+    }
     buf_fini(&store->frame);
     free(store->pending);
     free(store->content);

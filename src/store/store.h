@@ -26,8 +26,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STORE_BATCH_BYTES (128ll << 20)
-#define STORE_BATCH_CHUNKS 2048u
+#define STORE_BATCH_BYTES (1ll << 30)
+#define STORE_BATCH_CHUNKS 16384u
 #define STORE_ROOT_NAME_BYTES_MAX 128u
 #define STORE_ROOTS_MAX 100000u
 
@@ -125,6 +125,9 @@ bool store_has_chunk(struct store *store, const struct store_id *id);
 /* Append one chunk's frame, checked. -ENOENT, -EBADMSG (removed). */
 int store_chunk_export(struct store *store, const struct store_id *id, struct buf *frame_out,
                        struct err *err);
+/* The same without the check, for one who checks himself. */
+int store_chunk_frame(struct store *store, const struct store_id *id, struct buf *frame_out,
+                      struct err *err);
 /* Take in a frame from anybody. 0 also when it is here already. -EBADMSG: not that chunk.
  * Durable, and seen by store_verify of the whole store, after store_flush. */
 int store_chunk_import(struct store *store, const struct store_id *id, const void *frame,

@@ -126,18 +126,201 @@ int store_chunk_add(struct store *store, const uint8_t *content, size_t len,
     return 0;
 }
 
+/* --- many at once ----------------------------------------------------------------------------- */
+
+static int make_pool(struct store *store)
+{
+    if (store->pool)
+        return 0;
+    store->pool = pool_create();
+    for (uint32_t i = 0; store->pool && i < pool_workers(store->pool); i++) {
+        store->frames[i] = buf_init(FRAME_BYTES_MAX);
+        store->codecs[i] = frame_codec_create(store->params.level);
+        store->contents[i] = malloc(CHUNK_BYTES_MAX);
+        if (!store->codecs[i] || !store->contents[i])
+            return -ENOMEM;
+    }
+    return store->pool ? 0 : -ENOMEM;
+}
+
+struct adding {
+    struct store *store;
+    struct store_piece *pieces;
+};
+
+/* The file in tmp/ is made by whoever is first: two pieces of one content are one chunk. */
+static int write_piece(struct store *store, struct store_piece *piece, const void *frame,
+                       size_t len)
+{
+    char path[STORE_PATH_BYTES];
+    int fd, rc;
+
+    store_chunk_path(&piece->chunk.id, path);
+    fd =
+        openat(store->tmp_fd, path + 3, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return errno == EEXIST ? 0 : -errno;
+    rc = file_write_all(fd, frame, len);
+    if (close(fd) < 0 && rc == 0)
+        rc = -errno;
+    if (rc < 0)
+        unlinkat(store->tmp_fd, path + 3, 0);
+    piece->is_new = rc == 0;
+    piece->stored = len;
+    return rc;
+}
+
+/* Where packing saves little, as with weights of models, only every eighth chunk is tried. */
+#define PLAIN_RUN 7u
+static int pack_piece(struct store *store, uint32_t worker, const struct store_piece *piece)
+{
+    struct buf *frame = &store->frames[worker];
+    int rc;
+
+    buf_clear(frame);
+    if (store->plain[worker]) {
+        store->plain[worker]--;
+        return frame_encode_plain(piece->content, piece->len, frame);
+    }
+    rc = frame_encode(store->codecs[worker], piece->content, piece->len, frame);
+    if (rc == 0 && frame->len > piece->len - piece->len / 8)
+        store->plain[worker] = PLAIN_RUN;
+    return rc;
+}
+
+static void add_piece(void *context, uint32_t worker, uint32_t index)
+{
+    struct adding *adding = context;
+    struct store *store = adding->store;
+    struct store_piece *piece = &adding->pieces[index];
+    struct buf *frame = &store->frames[worker];
+
+    piece->chunk = (struct chunk_ref){ .id = store_id_of(piece->content, piece->len),
+                                       .bytes = (uint32_t)piece->len };
+    piece->is_new = false;
+    piece->rc = 0;
+    if (store_has_chunk(store, &piece->chunk.id))
+        return;
+    piece->rc = pack_piece(store, worker, piece);
+    if (piece->rc == 0)
+        piece->rc = write_piece(store, piece, frame->data, frame->len);
+}
+
+/* Of somebody else: what it unpacks to must have its name. */
+static void import_piece(void *context, uint32_t worker, uint32_t index)
+{
+    struct adding *adding = context;
+    struct store *store = adding->store;
+    struct store_piece *piece = &adding->pieces[index];
+    struct err err;
+
+    piece->is_new = false;
+    piece->rc = 0;
+    if (store_has_chunk(store, &piece->chunk.id))
+        return;
+    piece->rc = frame_decode(store->codecs[worker], piece->content, piece->len, &piece->chunk.id,
+                             store->contents[worker], &piece->chunk.bytes, &err);
+    if (piece->rc == 0)
+        piece->rc = write_piece(store, piece, piece->content, piece->len);
+}
+
+static int add_one_by_one(struct store *store, struct store_piece *pieces, uint32_t count,
+                          struct store_put_result *result, struct err *err)
+{
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < count; i++)
+        rc =
+            store_chunk_add(store, pieces[i].content, pieces[i].len, &pieces[i].chunk, result, err);
+    return rc;
+}
+
+/* By all workers; what is new is pending. */
+static int run_many(struct store *store, struct store_piece *pieces, uint32_t count,
+                    void (*work)(void *context, uint32_t worker, uint32_t piece), struct err *err)
+{
+    struct adding adding = { store, pieces };
+    int rc = make_pool(store) < 0 ? err_set(err, -ENOMEM, "store: out of memory") : 0;
+
+    if (rc == 0 && store->pending_count + count > STORE_BATCH_CHUNKS)
+        rc = store_flush(store, err);
+    if (rc < 0)
+        return rc;
+    pool_run(store->pool, count, work, &adding);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct store_piece *piece = &pieces[i];
+        char name[STORE_ID_TEXT_BYTES];
+
+        if (piece->rc < 0 && rc == 0) {
+            store_id_format(&piece->chunk.id, name);
+            rc = err_set(err, piece->rc, "store: chunk %s: %s", name,
+                         piece->rc == -EBADMSG ? "not what its name says" : strerror(-piece->rc));
+        }
+        if (!piece->is_new)
+            continue;
+        store->pending[store->pending_count++] = piece->chunk.id;
+        store->pending_bytes += (int64_t)piece->stored;
+    }
+    if (rc == 0 && store->pending_bytes >= STORE_BATCH_BYTES)
+        rc = store_flush(store, err);
+    return rc;
+}
+
+int store_chunk_add_many(struct store *store, struct store_piece *pieces, uint32_t count,
+                         struct store_put_result *result, struct err *err)
+{
+    int rc;
+
+    if (store->params.step || count < 2)
+        return add_one_by_one(store, pieces, count, result, err);
+    rc = run_many(store, pieces, count, add_piece, err);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct store_piece *piece = &pieces[i];
+
+        result->chunks_count++;
+        result->content_bytes += (int64_t)piece->len;
+        if (!piece->is_new)
+            continue;
+        result->new_chunks_count++;
+        result->new_bytes += (int64_t)piece->len;
+        result->stored_bytes += (int64_t)piece->stored;
+    }
+    return rc;
+}
+
+int store_chunk_import_many(struct store *store, struct store_piece *pieces, uint32_t count,
+                            struct err *err)
+{
+    int rc = 0;
+
+    if (!store->params.step && count > 1)
+        return run_many(store, pieces, count, import_piece, err);
+    for (uint32_t i = 0; rc == 0 && i < count; i++)
+        rc = store_chunk_import(store, &pieces[i].chunk.id, pieces[i].content, pieces[i].len, err);
+    return rc;
+}
+
+/* What is pending gets its name first. */
+static int read_chunk(struct store *store, const char *path, struct buf *frame_out, struct err *err)
+{
+    int rc = store_read(store->chunks_fd, path, frame_out, err);
+
+    if (rc != -ENOENT || store->pending_count == 0)
+        return rc;
+    rc = store_flush(store, err);
+    return rc < 0 ? rc : store_read(store->chunks_fd, path, frame_out, err);
+}
+
 /* Read and check; a damaged one is removed, as it is of no use and would count as here. */
 static int load(struct store *store, const struct store_id *id, uint32_t *bytes_out,
                 struct err *err)
 {
     char path[STORE_PATH_BYTES];
-    int rc = store_flush(store, err);
+    int rc;
 
-    if (rc < 0)
-        return rc;
     store_chunk_path(id, path);
     buf_clear(&store->frame);
-    rc = store_read(store->chunks_fd, path, &store->frame, err);
+    rc = read_chunk(store, path, &store->frame, err);
     if (rc == -ENOENT)
         return err_set(err, rc, "chunk %s: missing", path + 3);
     if (rc == 0)
@@ -176,6 +359,17 @@ int store_chunk_read(struct store *store, const struct chunk_ref *chunk, struct 
         return rc;
     rc = buf_add(content_out, store->content, bytes);
     return rc < 0 ? err_set(err, rc, "store: no room for a chunk: %s", strerror(-rc)) : 0;
+}
+
+int store_chunk_frame(struct store *store, const struct store_id *id, struct buf *frame_out,
+                      struct err *err)
+{
+    char path[STORE_PATH_BYTES];
+    int rc;
+
+    store_chunk_path(id, path);
+    rc = read_chunk(store, path, frame_out, err);
+    return rc == -ENOENT ? err_set(err, rc, "chunk %s: missing", path + 3) : rc;
 }
 
 int store_chunk_export(struct store *store, const struct store_id *id, struct buf *frame_out,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "store/frame.h"
+#include "store/pool.h"
 #include "store/store.h"
 
 #include <dirent.h>
@@ -12,7 +13,12 @@
 struct store {
     struct store_params params;
     struct frame_codec *codec;
-    struct store_id *pending; /* chunks in tmp/, not synced yet */
+    struct pool *pool;                            /* made when there is work for it; NULL before */
+    struct frame_codec *codecs[POOL_WORKERS_MAX]; /* of its workers, as these */
+    struct buf frames[POOL_WORKERS_MAX];
+    uint8_t *contents[POOL_WORKERS_MAX]; /* CHUNK_BYTES_MAX each */
+    uint32_t plain[POOL_WORKERS_MAX];    /* so many chunks more are not worth packing */
+    struct store_id *pending;            /* chunks in tmp/, not synced yet */
     uint32_t pending_count;
     int64_t pending_bytes;
     uint8_t *content; /* CHUNK_BYTES_MAX */
@@ -41,6 +47,22 @@ void store_chunk_path(const struct store_id *id, char path_out[STORE_PATH_BYTES]
 /* Cut out of `content`: hashed; framed and kept when it is new. */
 int store_chunk_add(struct store *store, const uint8_t *content, size_t len,
                     struct chunk_ref *chunk_out, struct store_put_result *result, struct err *err);
+/* The same for many at once, by the pool's workers; as one after the other where tests look at each
+ * step. */
+#define STORE_PIECES_MAX 256u
+struct store_piece {
+    const uint8_t *content;
+    size_t len;
+    struct chunk_ref chunk; /* filled in, as what follows */
+    bool is_new;
+    size_t stored;
+    int rc;
+};
+int store_chunk_add_many(struct store *store, struct store_piece *pieces, uint32_t count,
+                         struct store_put_result *result, struct err *err);
+/* As store_chunk_import, for many: `content` and `len` are frames, chunk.id their names. */
+int store_chunk_import_many(struct store *store, struct store_piece *pieces, uint32_t count,
+                            struct err *err);
 /* Unpack into store->content, checked against the reference's name and, when it has one, its size.
  * A damaged one is removed. */
 int store_chunk_load(struct store *store, const struct chunk_ref *chunk, uint32_t *bytes_out,

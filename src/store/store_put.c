@@ -11,14 +11,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define READ_BYTES (8u * CHUNK_BYTES_MAX)
+#define READ_BYTES (16u * CHUNK_BYTES_MAX)
 
 struct put {
     struct store *store;
     struct manifest manifest;
     struct store_put_result result;
     const struct store_put_how *how;
-    uint8_t *window; /* READ_BYTES */
+    uint8_t *window;            /* READ_BYTES */
+    struct store_piece *pieces; /* STORE_PIECES_MAX */
     struct err *err;
 };
 
@@ -33,42 +34,53 @@ static int check_reader(const struct put *put, const struct stat *st, const char
                    path);
 }
 
+/* Cut what of the window can be cut, and take the pieces in; `*start_inout` moves on. */
+static int put_window(struct put *put, size_t *start_inout, size_t end, bool ended)
+{
+    size_t start = *start_inout;
+    uint32_t count = 0;
+    int rc;
+
+    while (count < STORE_PIECES_MAX && (end - start >= CHUNK_BYTES_MAX || (ended && end > start))) {
+        size_t cut = chunker_cut(put->window + start, end - start);
+
+        put->pieces[count++] = (struct store_piece){ .content = put->window + start, .len = cut };
+        start += cut;
+    }
+    rc = store_chunk_add_many(put->store, put->pieces, count, &put->result, put->err);
+    for (uint32_t i = 0; rc == 0 && i < count; i++)
+        rc = manifest_add_chunk(&put->manifest, &put->pieces[i].chunk, put->err);
+    *start_inout = start;
+    return rc;
+}
+
 static int put_content(struct put *put, int fd, const char *path)
 {
     size_t start = 0;
     size_t len = 0;
     bool ended = false;
+    int rc = 0;
 
-    for (;;) {
-        struct chunk_ref chunk;
-        size_t cut;
-        int rc;
+    while (rc == 0 && !(ended && len == 0)) {
+        size_t end;
 
-        if (!ended && len < CHUNK_BYTES_MAX) {
-            ssize_t got;
+        memmove(put->window, put->window + start, len);
+        start = 0;
+        while (!ended && len < READ_BYTES) {
+            ssize_t got = read(fd, put->window + len, READ_BYTES - len);
 
-            memmove(put->window, put->window + start, len);
-            start = 0;
-            got = read(fd, put->window + len, READ_BYTES - len);
             if (got < 0 && errno == EINTR)
                 continue;
             if (got < 0)
                 return err_set(put->err, -errno, "%s: %s", path, strerror(errno));
             ended = got == 0;
             len += (size_t)got;
-            continue;
         }
-        cut = chunker_cut(put->window + start, len);
-        if (cut == 0)
-            return 0;
-        rc = store_chunk_add(put->store, put->window + start, cut, &chunk, &put->result, put->err);
-        if (rc == 0)
-            rc = manifest_add_chunk(&put->manifest, &chunk, put->err);
-        if (rc < 0)
-            return rc;
-        start += cut;
-        len -= cut;
+        end = len;
+        rc = put_window(put, &start, end, ended);
+        len = end - start;
     }
+    return rc;
 }
 
 static int put_file(struct put *put, int fd, const struct stat *before, const char *path)
@@ -252,8 +264,12 @@ int store_put_as(struct store *store, int at_fd, const char *path, const struct 
     int rc;
 
     put.window = malloc(READ_BYTES);
-    if (!put.window)
+    put.pieces = calloc(STORE_PIECES_MAX, sizeof(*put.pieces));
+    if (!put.window || !put.pieces) {
+        free(put.window);
+        free(put.pieces);
         return err_set(err, -ENOMEM, "%s: out of memory", path);
+    }
     put.manifest = manifest_init(&store->params.limits);
     rc = put_top(&put, at_fd, path);
     if (rc == 0)
@@ -262,5 +278,6 @@ int store_put_as(struct store *store, int at_fd, const char *path, const struct 
         *result_out = put.result;
     manifest_fini(&put.manifest);
     free(put.window);
+    free(put.pieces);
     return rc;
 }

@@ -10,7 +10,12 @@
  * controller answers with the session number; the agent then opens the stream with it. The
  * controller sends RUN/STOP as effects come, after a first RECONCILE that lists every attempt the
  * site should hold; the agent reports ENDED for those it has ended, UNKNOWN for those it has never
- * heard of (after RECONCILE only), and stops what is not listed. */
+ * heard of (after RECONCILE only), and stops what is not listed.
+ *
+ * Leases (docs/leases.md): RECONCILE says how long an answered post holds. The agent posts ALIVE
+ * when it has posted nothing else for `every_ms`; what runs with `lease` it stops, from `stop_ms`
+ * before the lease ends, so that nothing of it is left then. Both count on CLOCK_BOOTTIME, each its
+ * own: the agent from when it sent what was answered 200, the controller from when that came. */
 #pragma once
 
 #include "base/arena.h"
@@ -23,6 +28,7 @@
 #define WIRE_LINE_BYTES_MAX (4u << 20)
 #define WIRE_HEARTBEAT_MS 2000    /* controller -> agent: PING, at least this often */
 #define WIRE_SILENCE_MS_MAX 10000 /* no line for so long: the stream is broken */
+#define WIRE_LEASE_MS_MAX (366 * 24 * 3600 * 1000LL)
 #define WIRE_PARTS_MAX 4096u
 #define WIRE_ATTEMPTS_MAX 100000u        /* in one RECONCILE or HELLO */
 #define WIRE_LOG_BYTES_MAX (1u << 20)    /* of one REPORT_LOG, before base64 */
@@ -62,6 +68,7 @@ struct wire_command {
     int64_t duration_ms_max;        /* 0 = none */
     int32_t run_as_uid, run_as_gid; /* -1 = the agent chooses (private uid of the tenant) */
     bool host_paths;                /* the tenant may use folders of the host as its unix user */
+    bool lease;                     /* it must not outlive the lease */
     const char *spec_json;          /* with secrets; JSON object as text */
     char checkpoint[65];            /* to go on from, by its name in the store; "" = none */
     int64_t checkpoint_saved_ms;    /* by the clock of the site that saved it */
@@ -74,6 +81,8 @@ struct wire_command {
     /* reconcile */
     uint32_t attempts_count;
     const struct wire_attempt_id *attempts;
+    int64_t lease_ms; /* 0 = none is kept */
+    int64_t stop_ms, every_ms;
     /* ping */
     int64_t time_ms;
     /* log_read: answer with REPORT_LOG lines carrying `request` until `follow_until`/EOF */
@@ -91,7 +100,8 @@ enum wire_report_type {
     REPORT_UNKNOWN,
     REPORT_LOG,
     REPORT_NODE, /* a device turned sick or well, a node cordoned itself */
-    REPORT_INVENTORY
+    REPORT_INVENTORY,
+    REPORT_ALIVE /* nothing but that; never in the journal */
 };
 struct wire_report {
     enum wire_report_type type;
@@ -101,6 +111,7 @@ struct wire_report {
     const struct site_policy *policy; /* its owner's; NULL = not told (an older agent) */
     char version[32];
     uint64_t incarnation; /* grows with each start of the agent */
+    int64_t boot_ms;      /* hello, alive: its CLOCK_BOOTTIME; 0 = it keeps no lease */
     uint32_t attempts_count;
     const struct wire_attempt_id
         *attempts; /* all it holds, running or ended and not acknowledged */

@@ -14,7 +14,7 @@
 static const char *const type_names[] = {
     [REPORT_HELLO] = "hello", [REPORT_STARTED] = "started",     [REPORT_PROGRESS] = "progress",
     [REPORT_ENDED] = "ended", [REPORT_UNKNOWN] = "unknown",     [REPORT_LOG] = "log",
-    [REPORT_NODE] = "node",   [REPORT_INVENTORY] = "inventory",
+    [REPORT_NODE] = "node",   [REPORT_INVENTORY] = "inventory", [REPORT_ALIVE] = "alive",
 };
 
 static const struct wire_field fields[] = {
@@ -22,6 +22,7 @@ static const struct wire_field fields[] = {
     { "epoch", WIRE_U32, AT(attempt.epoch), 0, UINT32_MAX, 0, ATTEMPT, ATTEMPT },
     { "version", WIRE_TEXT, AT(version), 0, 0, 0, IN(HELLO), 0 },
     { "incarnation", WIRE_U64, AT(incarnation), 0, INT64_MAX, 0, IN(HELLO), IN(HELLO) },
+    { "boot_ms", WIRE_I64, AT(boot_ms), 0, INT64_MAX, 0, IN(HELLO) | IN(ALIVE), IN(ALIVE) },
     { "started_ms", WIRE_I64, AT(started_ms), 0, INT64_MAX, 0, TIMES, IN(STARTED) },
     { "ended_ms", WIRE_I64, AT(ended_ms), 0, INT64_MAX, 0, IN(ENDED), 0 },
     { "stall_ms", WIRE_I64, AT(stall_ms), 0, INT64_MAX, 0, IN(PROGRESS), 0 },

@@ -63,7 +63,8 @@ static void hear(void *context, const struct effect *effect)
     struct pending one = { .site = SITES_MAX };
 
     model_hear(&sim->model, &sim->truth, sim->grid, effect);
-    if (sim->quiet_ear || effect->type == EFFECT_JOB_CHANGED || effect->type == EFFECT_JOB_ENDED)
+    if (sim->quiet_ear || effect->type == EFFECT_JOB_CHANGED || effect->type == EFFECT_JOB_ENDED ||
+        effect->type == EFFECT_SETTLED)
         return;
     one.site = 0; /* the driver's own number: the grid counts sites as they join */
     if (effect->type == EFFECT_USAGE)

@@ -248,6 +248,13 @@ void model_hear(struct model *model, struct sim_truth *truth, const struct grid 
     case EFFECT_USAGE:
         hear_usage(model, truth, effect);
         break;
+    case EFFECT_SETTLED:
+        model->settled++;
+        model->price_micro += (uint64_t)effect->more.price_micro;
+        if (effect->more.wall_ms || effect->more.cpu_held_ms || effect->more.device_milli_ms)
+            sim_fail(truth, "job %" PRIu64 " attempt %u: what it held is billed twice",
+                     effect->job_id, effect->epoch);
+        break;
     case EFFECT_JOB_CHANGED:
         if (model->ended[effect->job_id])
             sim_fail(truth, "job %" PRIu64 " changes after its end", effect->job_id);

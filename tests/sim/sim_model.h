@@ -33,7 +33,7 @@ struct model {
     uint64_t cpus, devices_milli;               /* held now */
     uint64_t cpu_ms, device_milli_ms;           /* integrals */
     uint64_t rows_cpu_ms, rows_device_milli_ms; /* of the ledger rows */
-    uint64_t rows, runs, price_micro;
+    uint64_t rows, runs, settled, price_micro;
 };
 
 void model_reset(struct model *model);

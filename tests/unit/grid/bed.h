@@ -21,6 +21,8 @@ struct bed {
     uint64_t ended_job;
     char ended_reason[REASON_BYTES];
     struct usage row; /* the newest ledger row */
+    uint32_t settled;
+    struct usage settled_more; /* of the newest that was settled late */
     char row_site[MODEL_NAME_BYTES];
 };
 
@@ -50,6 +52,11 @@ static inline void bed_hear(void *context, const struct effect *effect)
         bed->rows++;
         bed->row = effect->usage;
         memcpy(bed->row_site, effect->view.allocation.site, sizeof(bed->row_site));
+        break;
+    case EFFECT_SETTLED:
+        bed->settled++;
+        bed->row = effect->usage;
+        bed->settled_more = effect->more;
         break;
     }
 }
