@@ -375,12 +375,15 @@ static int open_stores(struct agent *agent, struct err *err)
                                       .link = agent_link,
                                       .ready = agent_on_staged,
                                       .context = agent };
+    struct prestage_config prestage = { .link = agent_link, .context = agent };
     int rc = depot_create(&depot, &agent->depot, err);
 
     if (rc < 0)
         return rc;
-    saves.depot = staging.depot = agent->depot;
+    saves.depot = staging.depot = prestage.depot = agent->depot;
     rc = saves_create(&saves, &agent->saves, err);
+    if (rc == 0)
+        rc = prestage_create(&prestage, &agent->prestage, err);
     return rc < 0 ? rc : staging_create(&staging, &agent->staging, err);
 }
 
@@ -425,6 +428,7 @@ static void close_loop(struct agent *agent)
     depot_destroy(agent->depot);
     saves_destroy(agent->saves);
     staging_destroy(agent->staging);
+    prestage_destroy(agent->prestage);
     logread_destroy(agent->logread);
     session_destroy(agent->session);
     renewal_destroy(agent->renewal);

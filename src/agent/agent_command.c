@@ -468,5 +468,8 @@ void agent_on_command(void *context, const struct wire_command *command)
     case WIRE_FORGET:
         agent->executor->ops->forget(agent->executor, key_of(command->attempt));
         break;
+    case WIRE_PRESTAGE:
+        prestage_take(agent->prestage, command);
+        break;
     }
 }

@@ -10,6 +10,7 @@
 #include "agent/saves.h"
 #include "agent/session.h"
 #include "agent/site.h"
+#include "agent/prestage.h"
 #include "agent/staging.h"
 #include "agent/tenants.h"
 
@@ -37,6 +38,7 @@ struct agent {
     struct depot *depot;
     struct saves *saves;
     struct staging *staging;
+    struct prestage *prestage;
     struct tenants *tenants; /* NULL unless root */
     struct site site;
     bool policy_is_bad; /* and that was said */

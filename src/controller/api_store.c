@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/api_handlers.h"
+#include "controller/prestage.h"
 #include "controller/session.h"
 #include "store/bundle.h"
 
@@ -409,6 +410,8 @@ static void record(struct vault_work *work)
             release_root(controller, self->job_id, before, 0);
         else if (rc < 0 && rc != -EALREADY && strcmp(before, name) != 0)
             release_root(controller, self->job_id, name, 0);
+        if (rc == 0)
+            prestage_offer(controller, self->job_id, name);
         if (rc == -EALREADY) { /* what is there is as new: all is well */
             rc = 0;
             seq = shell_last_seq(controller->shell);

@@ -160,8 +160,9 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
     spec->request.checkpoint = spec->checkpoint_signal ? CHECKPOINT_ASKED
                                : spec->checkpoint_path ? CHECKPOINT_OWN
                                                        : CHECKPOINT_NONE;
-    if (spec->request.rpo_ms && !spec->checkpoint_path)
-        return spec_refuse(reader, &root, -EINVAL, "rpo: expected checkpoint.path");
+    if ((spec->request.rpo_ms || spec->rto_ms) && !spec->checkpoint_path)
+        return spec_refuse(reader, &root, -EINVAL, "%s: expected checkpoint.path",
+                           spec->request.rpo_ms ? "rpo" : "rto");
     snprintf(spec->request.shape.access.image, REQUEST_IMAGE_BYTES, "%s",
              spec->image ? spec->image : "");
     rc = spec_check_work(spec, reader);

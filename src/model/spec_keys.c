@@ -292,7 +292,7 @@ static const struct spec_key job_keys[] = {
       .help =
           "At most this much work should be lost to a fault; the network says how often to save." },
     { "rto", KEY_DURATION, AT(rto_ms), .min = 1000, .max = DURATION_MS_MAX,
-      .help = "It must run again so soon after a fault." },
+      .help = "It should run again so soon after a fault: its newest checkpoint waits elsewhere." },
     { "image", KEY_LINE, AT(image), .min = 1, .max = 1024,
       .help = "Container image; absent: the site's own system." },
     { "setup", KEY_TEXT, AT(setup), .min = 1, .max = SPEC_TEXT_BYTES_MAX,

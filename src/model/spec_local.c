@@ -356,7 +356,5 @@ int spec_check_supported(const struct job_spec *spec, struct err *err)
         return err_field(err, -EINVAL, "on_unreachable",
                          "on_unreachable: move starts the job again elsewhere, which "
                          "requeue_on_loss: false forbids");
-    if (spec->rto_ms)
-        return refuse_unsupported(err, "rto", "this network has no spare site yet");
     return check_resolved(spec, err);
 }

@@ -49,7 +49,8 @@ enum wire_command_type {
     WIRE_RECONCILE,
     WIRE_PING,
     WIRE_LOG_READ,
-    WIRE_FORGET
+    WIRE_FORGET,
+    WIRE_PRESTAGE /* bring `checkpoint` of the job, which runs elsewhere, into the store here */
 };
 struct wire_attempt_id {
     uint64_t job_id;

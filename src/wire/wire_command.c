@@ -7,13 +7,14 @@
 #include <string.h>
 
 #define IN(type) (1u << WIRE_##type)
-#define ATTEMPT_TYPES (IN(RUN) | IN(STOP) | IN(LOG_READ) | IN(FORGET))
-#define ATTEMPT_NEEDED (IN(RUN) | IN(STOP) | IN(FORGET))
+#define ATTEMPT_TYPES (IN(RUN) | IN(STOP) | IN(LOG_READ) | IN(FORGET) | IN(PRESTAGE))
+#define ATTEMPT_NEEDED (IN(RUN) | IN(STOP) | IN(FORGET) | IN(PRESTAGE))
 #define AT(m) offsetof(struct wire_command, m), sizeof(((struct wire_command *)0)->m)
 
 static const char *const type_names[] = {
-    [WIRE_RUN] = "run",   [WIRE_STOP] = "stop",         [WIRE_RECONCILE] = "reconcile",
-    [WIRE_PING] = "ping", [WIRE_LOG_READ] = "log_read", [WIRE_FORGET] = "forget",
+    [WIRE_RUN] = "run",           [WIRE_STOP] = "stop",         [WIRE_RECONCILE] = "reconcile",
+    [WIRE_PING] = "ping",         [WIRE_LOG_READ] = "log_read", [WIRE_FORGET] = "forget",
+    [WIRE_PRESTAGE] = "prestage",
 };
 
 static const struct wire_field fields[] = {
@@ -30,7 +31,7 @@ static const struct wire_field fields[] = {
     { "uid", WIRE_I32, AT(run_as_uid), -1, INT32_MAX, -1, IN(RUN), 0 },
     { "gid", WIRE_I32, AT(run_as_gid), -1, INT32_MAX, -1, IN(RUN), 0 },
     { "host_paths", WIRE_BOOL, AT(host_paths), 0, 1, 0, IN(RUN), 0 },
-    { "checkpoint", WIRE_NAME, AT(checkpoint), 0, 0, 0, IN(RUN), 0 },
+    { "checkpoint", WIRE_NAME, AT(checkpoint), 0, 0, 0, IN(RUN) | IN(PRESTAGE), IN(PRESTAGE) },
     { "checkpoint_saved_ms", WIRE_I64, AT(checkpoint_saved_ms), 0, INT64_MAX, 0, IN(RUN), 0 },
     { "checkpoint_every_ms", WIRE_I64, AT(checkpoint_every_ms), 0, INT64_MAX, 0, IN(RUN), 0 },
     { "lease", WIRE_BOOL, AT(lease), 0, 1, 0, IN(RUN), 0 },

@@ -82,6 +82,23 @@ EOF
     resume home
 }
 
+@test "with an rto the newest checkpoint waits where the job would go on" {
+    { steps_job "$BATS_TEST_TMPDIR"; echo 'rto: 30s'; } >"$BATS_TEST_TMPDIR/job.yaml"
+    drain west
+    drain home
+    job=$("$MAINS" submit --state "$STATE" --json "$BATS_TEST_TMPDIR/job.yaml" | jq -r .id)
+    wait_for 30 job_is "$job" running
+    resume west
+    touch "$BATS_TEST_TMPDIR/step"
+    wait_for 30 has_checkpoint "$job"
+    waits_at_west() { grep -qs "$(checkpoint_of "$job")" "$WHERE/west/agent/store/roots/pre-$job"; }
+    wait_for 30 waits_at_west
+    [ ! -e "$WHERE/east/agent/store/roots/pre-$job" ]
+    touch "$BATS_TEST_TMPDIR/end"
+    "$MAINS" wait "$job" --state "$STATE"
+    resume home
+}
+
 @test "outputs of a site elsewhere are artifacts: listed, fetched, verified, with where they come from" {
     cd "$BATS_TEST_TMPDIR"
     cat >job.yaml <<'EOF'

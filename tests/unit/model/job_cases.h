@@ -152,6 +152,7 @@ static const struct {
     { "run: x\nretries: {max: 1, on_exit: [256]}", "2:29", "expected an exit code", true },
     { "run: x\nretries: {on_exit: [1]}", "1:1", "on_exit goes with max", false },
     { "run: x\nrpo: 5m", "1:1", "rpo: expected checkpoint.path", false },
+    { "run: x\nrto: 5m", "1:1", "rto: expected checkpoint.path", false },
     { "run: x\nlog_limit: 1", "2:12", "log_limit: expected a size from 4 KiB to 1 TiB", true },
     { "run: x\nobjective: {time: 0}", "2:12", "objective: expected a weight above 0", false },
     { "run: x\nobjective: {time: -1}", "2:19", "objective.time: expected a number", true },

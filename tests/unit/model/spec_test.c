@@ -237,7 +237,7 @@ static void test_unsupported(void **state)
         { "run: x\non_unreachable: move", "", 0 },
         { "run: x\non_unreachable: move\nrequeue_on_loss: false", "on_unreachable", -EINVAL },
         { "run: x\ncheckpoint: {path: c}\nrpo: 1m", "", 0 },
-        { "run: x\nrto: 1m", "rto", -ENOTSUP },
+        { "run: x\ncheckpoint: {path: c}\nrto: 1m", "", 0 },
         { "run: x\ninputs: [{from: 'ftp://bucket/x', to: x}]", "inputs", -ENOTSUP },
         { "run: x\ninputs: [{from: 's3://bucket/x', to: x}]", "inputs", -EINVAL },
         { "run: x\ninputs: [{from: 'store:12', to: x}]", "inputs", -EINVAL },
