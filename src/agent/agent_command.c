@@ -332,6 +332,8 @@ static int make_order(struct agent *agent, const struct wire_command *command,
     order->disk_bytes = part->disk_bytes;
     order->spec_len = (uint32_t)strlen(command->spec_json);
     rc = choose_identity(agent, command, order, err);
+    order->shares_count = part->shares_count;
+    memcpy(order->shares_ppm, part->shares_ppm, sizeof(order->shares_ppm));
     return rc < 0 ? rc : add_devices(node, part, order, err);
 }
 

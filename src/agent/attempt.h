@@ -87,6 +87,8 @@ struct attempt_order {
     int64_t memory_bytes, disk_bytes; /* of this part in all; 0 = no limit */
     uint32_t processes_max;           /* 0 = the usual */
     uint32_t spec_len;                /* the spec's JSON follows */
+    uint32_t shares_count;            /* of a mixed gang: of the work of all, each task's, in ppm */
+    uint32_t shares_ppm[NODE_DEVICES_MAX];
     uint32_t devices_count;
     struct attempt_device devices[NODE_DEVICES_MAX]; /* last: only those there are are sent */
 };

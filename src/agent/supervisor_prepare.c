@@ -403,6 +403,7 @@ static int make_environment(struct supervisor *sup, const struct spec_variant *v
         facts.rank = facts.local_rank = i;
         facts.devices = indexes;
         facts.devices_count = count;
+        facts.share_ppm = !once && i < sup->order->shares_count ? sup->order->shares_ppm[i] : 0;
         add_base(sup, &env);
         if (rank_env_add_job(&env, sup->spec, variant) < 0 ||
             rank_env_add_rank(&env, sup->spec, &facts) < 0)

@@ -38,6 +38,8 @@ static const struct wire_part *make_parts(const struct site_info *site,
             to->devices[d].index = from->devices[d].index;
             to->devices[d].milli = from->devices[d].milli;
         }
+        to->shares_count = from->shares_count;
+        memcpy(to->shares_ppm, from->shares_ppm, from->shares_count * sizeof(to->shares_ppm[0]));
     }
     return parts;
 }

@@ -87,6 +87,7 @@ static const struct field shape_list[] = {
     NUMBER(U32, struct request_shape, within_hard),
     NUMBER(U32, struct request_shape, spread),
     STRUCT(struct request_shape, access, fields_of_access),
+    NUMBER(U32, struct request_shape, mixed),
 };
 TABLE(fields_of_shape, shape_list);
 

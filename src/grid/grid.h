@@ -73,6 +73,9 @@ struct alloc_part {
         uint32_t index; /* in node_info.devices */
         uint32_t milli;
     } devices[NODE_DEVICES_MAX];
+    /* Of a mixed gang: how much of all work each task here should do, in ppm; else none. */
+    uint32_t shares_count;
+    uint32_t shares_ppm[NODE_DEVICES_MAX];
 };
 struct allocation {
     char site[MODEL_NAME_BYTES];

@@ -44,7 +44,7 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     memset(out, 0, sizeof(*out));
     set_name(out->site, site->info.name);
     if (from->chip != FLEET_NO_CHIP)
-        set_name(out->chip, site->chips[from->chip].kind);
+        set_name(out->chip, from->chip == FLEET_MIXED ? "mixed" : site->chips[from->chip].kind);
     out->fits_ever = true;
     out->fits_now = fit_candidate(shape, &grid->fleet, from->site, from->chip, FIT_LIMITED, fit);
     start_ms = out->fits_now ? now_ms

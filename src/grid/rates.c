@@ -83,11 +83,13 @@ void rates_site_joined(struct grid *grid, const char *name)
         work_set_chip(&grid->work, &grid->fleet.sites[index].chips[c]);
 }
 
-/* All of the gang is on one kind: that of its first device. */
+/* That of all its devices; NULL = it has none, or they are of several kinds. */
 static const char *chip_of(const struct grid *grid, const struct grant *grant)
 {
     const struct fleet_site *site = &grid->fleet.sites[grant->site];
 
+    if (!mixed_is_one_kind(grid, grant))
+        return NULL;
     for (uint32_t i = 0; i < grant->parts_count; i++)
         for (uint32_t d = 0; d < grant->parts[i].devices_count; d++)
             if (grant->parts[i].devices[d].index != FLEET_DEVICE_GONE) {
@@ -191,9 +193,11 @@ void rates_why(struct grid *grid, const struct job *job, char *out, size_t bytes
 
         if (!count)
             return;
-        if (best->chip != FLEET_NO_CHIP)
+        if (best->chip != FLEET_NO_CHIP && best->chip != FLEET_MIXED)
             chip = grid->fleet.sites[best->site].chips[best->chip].kind;
     }
+    if (shape->devices_milli && !chip)
+        return; /* it is mixed */
     rate = work_rate(&grid->work, shape->work, chip, shape->devices_milli,
                      work_gang(shape->tasks, shape->devices_milli, shape->cpus));
     if (!(rate.seconds > 0))

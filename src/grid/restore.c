@@ -154,7 +154,7 @@ static void read_site(struct reader *reader)
 
     reader->arena = arena_init((size_t)1 << 30);
     take_struct(reader, &fields_of_site, &info);
-    chips_count = take(reader, FLEET_NO_CHIP);
+    chips_count = take(reader, FLEET_MIXED - 1);
     if (chips_count > (uint64_t)(reader->in.end - reader->in.at))
         reader->failed = true;
     chips = mem_alloc(reader->failed ? 0 : chips_count, sizeof(*chips));

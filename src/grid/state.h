@@ -8,6 +8,7 @@
  * yield.c     attempts that make way for something else
  * promises.c  starts that are promised to those that wait
  * yield.c     attempts that make way for something else                 shares.c   whose turn it is
+ * mixed.c     gangs on several kinds of chip
  * budget.c    what tenants may still spend                              preempt.c  who makes way
  * saved.c     checkpoints that the network holds
  * owners.c    what owners let in
@@ -513,6 +514,12 @@ void promises_fini(struct grid *grid);
 /* Of all events about sites: 0 unless the site is, or cannot be, forgotten. */
 int forget_check(const struct grid *grid, const struct event *event, struct err *err);
 void forget_apply(struct grid *grid, const struct event *event);
+
+/* --- mixed.c ------------------------------------------------------------------------------ */
+/* Into the parts, which are those of the grant, of a gang that may be mixed. */
+void mixed_shares(const struct grid *grid, const struct shape *shape, const struct grant *grant,
+                  struct alloc_part *parts);
+bool mixed_is_one_kind(const struct grid *grid, const struct grant *grant);
 
 /* --- view.c ------------------------------------------------------------------------------- */
 void job_fill_view(struct grid *grid, const struct job *job, struct job_view *view);

@@ -27,6 +27,9 @@ static int check_shape(const struct request_shape *shape, struct err *err)
                          NODE_DEVICES_MAX);
     if (shape->within >= TOPOLOGY_COUNT || shape->within_hard > 1 || shape->spread > 1)
         return err_field(err, -EINVAL, "topology", "topology: unknown");
+    if (shape->mixed > 1 || (shape->mixed && (shape->tasks < 2 || shape->devices_milli < 1000)))
+        return err_field(err, -EINVAL, "resources.mixed",
+                         "mixed: expected several tasks, each with whole devices");
     if (shape->memory_bytes < 0 || shape->memory_bytes > TASK_BYTES_MAX)
         return err_field(err, -EINVAL, "resources.memory", "memory per task is out of range");
     if (shape->disk_bytes < 0 || shape->disk_bytes > TASK_BYTES_MAX)

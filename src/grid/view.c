@@ -53,7 +53,8 @@ static void fill_request(const struct grid *grid, const struct job *job, struct 
     }
 }
 
-static void fill_allocation(struct grid *grid, const struct grant *grant, struct allocation *out)
+static void fill_allocation(struct grid *grid, const struct shape *shape, const struct grant *grant,
+                            struct allocation *out)
 {
     MEM_GROW(grid->parts_out, grid->parts_out_cap, grant->parts_count);
     for (uint32_t i = 0; i < grant->parts_count; i++) {
@@ -65,13 +66,15 @@ static void fill_allocation(struct grid *grid, const struct grant *grant, struct
         to->cpus = part->cpus;
         to->memory_bytes = part->memory_bytes;
         to->disk_bytes = part->disk_bytes;
-        to->devices_count = 0;
+        to->devices_count = to->shares_count = 0;
         for (uint32_t d = 0; d < part->devices_count; d++)
             if (part->devices[d].index != FLEET_DEVICE_GONE) {
                 to->devices[to->devices_count].index = part->devices[d].index;
                 to->devices[to->devices_count++].milli = part->devices[d].milli;
             }
     }
+    if (shape->mixed)
+        mixed_shares(grid, shape, grant, grid->parts_out);
     memcpy(out->site, grid->fleet.sites[grant->site].info.name, sizeof(out->site));
     out->parts_count = grant->parts_count;
     out->parts = grid->parts_out;
@@ -106,7 +109,7 @@ void job_fill_view(struct grid *grid, const struct job *job, struct job_view *vi
     view->started_ms = job->started_ms;
     view->ended_ms = job_state_is_final(view->state) ? grid->now_ms : 0;
     if (job->grant)
-        fill_allocation(grid, job->grant, &view->allocation);
+        fill_allocation(grid, job_shape(grid, job), job->grant, &view->allocation);
     view->exit_code = job->exit_code;
     view->outcome = (enum attempt_outcome)job->outcome;
     view->reason = intern_data(&grid->strings, job->reason);

@@ -200,7 +200,8 @@ static void print_busy(struct grid *grid, struct shape *shape, const struct cand
         if (!node_is_open(node))
             continue;
         for (uint32_t d = 0; shape->devices_milli && d < node->devices_count; d++)
-            if (node->devices[d].chip == at->chip && device_is_usable(&node->devices[d])) {
+            if ((node->devices[d].chip == at->chip || at->chip == FLEET_MIXED) &&
+                device_is_usable(&node->devices[d])) {
                 total++;
                 busy += node->devices[d].used_milli > 0;
             }
@@ -212,8 +213,10 @@ static void print_busy(struct grid *grid, struct shape *shape, const struct cand
     if (until_ms > 0)
         print_clock(until_ms, grid->now_ms, when, sizeof(when));
     snprintf(out, bytes, "%" PRIu64 " of %" PRIu64 " %s at %s are busy%s%s", busy, total,
-             at->chip == FLEET_NO_CHIP ? "CPUs" : site->chips[at->chip].kind, site->info.name,
-             when[0] ? "; room by " : "", when);
+             at->chip == FLEET_NO_CHIP ? "CPUs"
+             : at->chip == FLEET_MIXED ? "devices"
+                                       : site->chips[at->chip].kind,
+             site->info.name, when[0] ? "; room by " : "", when);
 }
 
 /* When it could start at its best place, by the bounds of what runs and is promised; 0 = not known.

@@ -221,6 +221,8 @@ static void add_mains(struct rank_env *env, const struct job_spec *spec,
     print_indices(facts->devices, facts->devices_count, text);
     take_buf(env, "MAINS_DEVICES", true, text);
     rank_env_format(env, "MAINS_DEVICES_COUNT", "%" PRIu32, facts->devices_count);
+    if (facts->share_ppm)
+        rank_env_format(env, "MAINS_SHARE", "%" PRIu32, facts->share_ppm);
     if (facts->workdir)
         rank_env_set(env, "MAINS_WORKDIR", facts->workdir);
     if (facts->hostfile)

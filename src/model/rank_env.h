@@ -53,6 +53,7 @@ struct rank_facts {
 
     const char *bin_dir; /* has an `srun` of ours, for the PATH of scripts for Slurm; NULL = none */
     int64_t checkpoint_every_ms; /* how often it should save; 0 = as it likes */
+    uint32_t share_ppm;          /* of a mixed gang: how much of all work is its; 0 = not mixed */
     const char *workdir;
     const char *hostfile;    /* written with rank_hostfile_print; NULL = none */
     const char *master_addr; /* NULL: address of node 0 */

@@ -106,6 +106,8 @@ struct request_shape {
     uint32_t spread;      /* 1: over as many nodes as it can, instead of as few */
     uint32_t work; /* the number the grid gave to its tenant's class of work; 0 = none told */
     uint32_t reserved;
+    uint32_t mixed; /* 1: where no one kind of chip has room for all, its tasks may be on several */
+    uint32_t reserved_too;
     /* Kinds that will do, in order of preference: see request_chip_is_match. */
     char chips[REQUEST_CHIPS_MAX][MODEL_NAME_BYTES];
     struct request_need needs[REQUEST_NEEDS_MAX];

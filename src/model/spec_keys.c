@@ -48,6 +48,10 @@ static const struct spec_key resources_keys[] = {
                 "name\"}}",
       .help = "Kinds of chip that will do, best first: a kind of the catalogue, or its beginning "
               "up to a hyphen (\"h100\" is every H100)." },
+    { "mixed", KEY_FLAG, AT(request.shape.mixed),
+      .help =
+          "Tasks of a gang may be on different kinds at one site, each task on one, where no one "
+          "kind has room for all. MAINS_SHARE tells each how much of the work is its." },
     { "needs", KEY_CUSTOM, .read = spec_read_needs, .print = spec_print_needs,
       .schema =
           "{\"type\":\"object\",\"maxProperties\":8,\"additionalProperties\":false,"

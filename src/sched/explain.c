@@ -74,11 +74,28 @@ static void survey_devices(struct survey *survey, const struct shape *shape,
     keep_most(&survey->devices, fit, s, n);
 }
 
+static void survey_chip(struct survey *survey, const struct shape *shape,
+                        const struct fleet_site *site, uint32_t s, uint16_t chip)
+{
+    int64_t tasks = 0;
+
+    for (uint32_t n = 0; n < site->info.nodes_count; n++) {
+        uint32_t fit = fit_tasks(shape, site, &site->nodes[n], chip, FIT_EVER);
+
+        survey->nodes_fit += fit > 0;
+        tasks += fit;
+    }
+    keep_most(&survey->tasks, tasks, s, 0);
+    if (shape->within_hard)
+        keep_most(&survey->domain, (int64_t)topology_most(shape, site, chip, FIT_EVER), s, 0);
+    if (tasks >= shape->tasks && site->reachable)
+        survey->any_reachable = true;
+}
+
 static void survey_site(struct survey *survey, const struct shape *shape, const struct fleet *fleet,
                         uint32_t s)
 {
     const struct fleet_site *site = &fleet->sites[s];
-    uint32_t kinds = shape->devices_milli ? site->chips_count : 1;
 
     survey->sites_allowed++;
     for (uint32_t n = 0; n < site->info.nodes_count; n++) {
@@ -90,29 +107,13 @@ static void survey_site(struct survey *survey, const struct shape *shape, const 
         if (shape->devices_milli)
             survey_devices(survey, shape, site, s, n);
     }
-    for (uint32_t c = 0; c < kinds; c++) {
-        int64_t tasks = 0;
-
-        if (shape->devices_milli &&
-            shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) != BAR_NONE)
-            continue;
-        for (uint32_t n = 0; n < site->info.nodes_count; n++) {
-            uint32_t fit = fit_tasks(shape, site, &site->nodes[n],
-                                     shape->devices_milli ? (uint16_t)c : FLEET_NO_CHIP, FIT_EVER);
-
-            survey->nodes_fit += fit > 0;
-            tasks += fit;
-        }
-        keep_most(&survey->tasks, tasks, s, 0);
-        if (shape->within_hard)
-            keep_most(&survey->domain,
-                      (int64_t)topology_most(shape, site,
-                                             shape->devices_milli ? (uint16_t)c : FLEET_NO_CHIP,
-                                             FIT_EVER),
-                      s, 0);
-        if (tasks >= shape->tasks && site->reachable)
-            survey->any_reachable = true;
-    }
+    if (!shape->devices_milli)
+        survey_chip(survey, shape, site, s, FLEET_NO_CHIP);
+    for (uint32_t c = 0; shape->devices_milli && c < site->chips_count; c++)
+        if (shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) == BAR_NONE)
+            survey_chip(survey, shape, site, s, (uint16_t)c);
+    if (shape->mixed)
+        survey_chip(survey, shape, site, s, FLEET_MIXED);
 }
 
 static struct verdict verdict(enum verdict_code code, int64_t needed, const struct most *most)

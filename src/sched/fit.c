@@ -23,7 +23,8 @@ static inline uint32_t device_room(const struct shape *shape, const struct fleet
     const struct fleet_device *device = &node->devices[index];
     uint32_t room;
 
-    if (device->chip != chip || device->memory_bytes < shape->device_memory_bytes)
+    if ((device->chip != chip && chip != FLEET_MIXED) ||
+        device->memory_bytes < shape->device_memory_bytes)
         return 0;
     if (when == FIT_EVER)
         return 1000;
@@ -37,12 +38,25 @@ static inline uint32_t device_room(const struct shape *shape, const struct fleet
 
 /* The need of memory is by device where the catalogue does not know: see shape_bar_of_chip. */
 static bool devices_meet_needs(const struct shape *shape, const struct fleet_site *site,
-                               const struct fleet_node *node, uint32_t index)
+                               const struct fleet_node *node, uint32_t index, uint16_t chip)
 {
     const struct fleet_device *device = &node->devices[index];
 
-    return !shape->needs_count ||
+    return (!shape->needs_count && chip != FLEET_MIXED) ||
            shape_bar_of_chip(shape, &site->chips[device->chip], device->memory_bytes) == BAR_NONE;
+}
+
+/* All devices of a task are of one kind: of a mixed gang's with several, those on one node are of
+ * the kind of the first that will do. */
+static uint16_t kind_on(const struct shape *shape, const struct fleet_site *site,
+                        const struct fleet_node *node, uint16_t chip)
+{
+    if (chip != FLEET_MIXED || shape->devices_milli == 1000)
+        return chip;
+    for (uint32_t i = 0; i < node->devices_count; i++)
+        if (devices_meet_needs(shape, site, node, i, chip))
+            return node->devices[i].chip;
+    return FLEET_NO_CHIP;
 }
 
 static uint32_t device_tasks(const struct shape *shape, const struct fleet_site *site,
@@ -50,10 +64,11 @@ static uint32_t device_tasks(const struct shape *shape, const struct fleet_site 
 {
     uint32_t milli = shape->devices_milli, whole = 0, shares = 0;
 
+    chip = kind_on(shape, site, node, chip);
     for (uint32_t i = 0; i < node->devices_count; i++) {
         uint32_t room = device_room(shape, node, i, chip, when);
 
-        if (!room || !devices_meet_needs(shape, site, node, i))
+        if (!room || !devices_meet_needs(shape, site, node, i, chip))
             continue;
         whole += room == 1000;
         shares += room / milli;
@@ -261,7 +276,8 @@ bool fit_candidate_plainly(const struct shape *shape, const struct fleet *fleet,
 bool fit_never_in_pool(const struct shape *shape, const struct room_pool *pool, uint16_t chip)
 {
     return shape->devices_milli &&
-           (!pool->devices_count || (pool->is_uniform && pool->chip != chip) ||
+           (!pool->devices_count ||
+            (pool->is_uniform && pool->chip != chip && chip != FLEET_MIXED) ||
             (uint64_t)pool->devices_count * 1000 < shape->devices_milli);
 }
 
@@ -543,14 +559,28 @@ static bool find_gang(const struct shape *shape, const struct fleet_site *site, 
     return left == 0;
 }
 
+int64_t fit_chip_watts(const struct shape *shape, const struct fleet_site *site, uint16_t chip)
+{
+    int64_t watts = 0;
+
+    if (chip == FLEET_NO_CHIP)
+        return 0;
+    if (chip != FLEET_MIXED)
+        return site->chips[chip].power_watts > 0 ? site->chips[chip].power_watts : 0;
+    for (uint32_t c = 0; c < site->chips_count; c++)
+        if (site->chips[c].power_watts > watts &&
+            shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) == BAR_NONE)
+            watts = site->chips[c].power_watts;
+    return watts;
+}
+
 bool fit_has_power(const struct shape *shape, const struct fleet_site *site, uint16_t chip)
 {
     __int128 task_mw = (__int128)site->power.cpu_mw_max * shape->cpus;
 
     if (!site->power.is_capped)
         return true;
-    if (chip != FLEET_NO_CHIP && site->chips[chip].power_watts > 0)
-        task_mw += (__int128)site->chips[chip].power_watts * shape->devices_milli;
+    task_mw += (__int128)fit_chip_watts(shape, site, chip) * shape->devices_milli;
     return task_mw * shape->tasks <= site->power.left_mw;
 }
 
@@ -569,7 +599,8 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
         return false;
     if (shape->within || shape->spread)
         return topology_fit(shape, fleet, site, chip, when, fit);
-    if (fleet->packer && shape->ask.devices && shape->ask_version == fleet->shape_version &&
+    if (fleet->packer && shape->ask.devices && chip != FLEET_MIXED &&
+        shape->ask_version == fleet->shape_version &&
         find_packed(shape, fleet, site, chip, when, fit))
         return true;
     if (find_single(shape, at, chip, when, fit))
@@ -669,11 +700,12 @@ static uint32_t choose_devices(const struct shape *shape, const struct fleet_sit
 {
     uint32_t wanted = tasks * (shape->devices_milli / 1000), used = 0;
 
+    chip = kind_on(shape, site, node, chip);
     memset(milli, 0, node->devices_count * sizeof(*milli));
     if (shape->devices_milli >= 1000) {
         for (uint32_t i = 0; i < node->devices_count && used < wanted; i++)
             if (device_room(shape, node, i, chip, when) == 1000 &&
-                devices_meet_needs(shape, site, node, i)) {
+                devices_meet_needs(shape, site, node, i, chip)) {
                 milli[i] = 1000;
                 used++;
             }
@@ -685,7 +717,8 @@ static uint32_t choose_devices(const struct shape *shape, const struct fleet_sit
         for (uint32_t i = 0; i < node->devices_count; i++) {
             uint32_t room = device_room(shape, node, i, chip, when);
 
-            if (room < milli[i] + shape->devices_milli || !devices_meet_needs(shape, site, node, i))
+            if (room < milli[i] + shape->devices_milli ||
+                !devices_meet_needs(shape, site, node, i, chip))
                 continue;
             if (share_room ? room == share_room && best == UINT32_MAX
                            : room - milli[i] < best_room) {

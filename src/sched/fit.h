@@ -45,6 +45,8 @@ struct fit {
 };
 void fit_fini(struct fit *fit);
 
+/* What one device draws at most there, by the catalogue; 0 = not known. */
+int64_t fit_chip_watts(const struct shape *shape, const struct fleet_site *site, uint16_t chip);
 /* May the site draw what the whole gang would, at most? */
 bool fit_has_power(const struct shape *shape, const struct fleet_site *site, uint16_t chip);
 /* Try one candidate; the answer is in `fit`. FIT_NOW and FIT_LIMITED look at the distinct states

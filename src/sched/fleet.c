@@ -129,7 +129,7 @@ static uint16_t chip_index(struct fleet_site *site, const char *kind)
     for (uint32_t i = 0; i < site->chips_count; i++)
         if (strcmp(site->chips[i].kind, kind) == 0)
             return (uint16_t)i;
-    if (site->chips_count >= FLEET_NO_CHIP - 1)
+    if (site->chips_count >= FLEET_MIXED - 1)
         return 0;
     site->chips = mem_resize(site->chips, site->chips_count + 1, sizeof(*site->chips));
     chip = &site->chips[site->chips_count];

@@ -16,6 +16,7 @@
 #include "sched/work.h"
 
 #define FLEET_NO_CHIP UINT16_MAX     /* a place for work without devices */
+#define FLEET_MIXED (UINT16_MAX - 1) /* all kinds of a site that will do, for a mixed gang */
 #define FLEET_DEVICE_GONE UINT32_MAX /* a held device that its node no longer has */
 
 struct fleet_device {
@@ -207,10 +208,11 @@ static inline int64_t node_cpus_free(const struct fleet_node *node)
 {
     return (int64_t)node->cpus - node->cpus_used;
 }
-/* The place of a site's chip, or of FLEET_NO_CHIP, in fleet.kinds. */
+/* The place of a site's chip in fleet.kinds; of FLEET_NO_CHIP and FLEET_MIXED the one that all of
+ * its nodes are of. */
 static inline uint32_t kinds_at(const struct fleet_site *site, uint16_t chip)
 {
-    return site->kinds_first + (chip == FLEET_NO_CHIP ? site->kinds_count - 1 : chip);
+    return site->kinds_first + (chip >= FLEET_MIXED ? site->kinds_count - 1 : chip);
 }
 static inline bool device_is_usable(const struct fleet_device *device)
 {

@@ -1,10 +1,11 @@
 /* kinds.h - what has changed where, for those who remember what they worked out before it.
  *
- * A kind is one chip at one site, or (the last of a site) work without devices there. Whatever is
- * looked for at a candidate (shape.h) depends on the nodes of its kind alone, so what was found
- * stands until one of them changes: versions tell that something did, the log what. They are side
- * by side for the whole fleet, since a pass compares many of them. Derived, never stored; laid out
- * anew when a site's chips change, with fleet.shape_version: all is then looked for again. */
+ * A kind is one chip at one site, or (the last of a site) work without devices or on any chip
+ * there. Whatever is looked for at a candidate (shape.h) depends on the nodes of its kind alone, so
+ * what was found stands until one of them changes: versions tell that something did, the log what.
+ * They are side by side for the whole fleet, since a pass compares many of them. Derived, never
+ * stored; laid out anew when a site's chips change, with fleet.shape_version: all is then looked
+ * for again. */
 #pragma once
 
 #include <stdbool.h>

@@ -184,7 +184,7 @@ bool promise_is_sound(const struct promise *promise, const struct fleet *fleet)
             uint32_t index = plan->parts[i].devices[d].index;
 
             if (index >= node->devices_count || !device_is_usable(&node->devices[index]) ||
-                node->devices[index].chip != promise->chip)
+                (promise->chip != FLEET_MIXED && node->devices[index].chip != promise->chip))
                 return false;
         }
     }

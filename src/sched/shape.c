@@ -86,6 +86,7 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
         .within = request->within,
         .within_hard = request->within_hard,
         .spread = request->spread,
+        .mixed = request->mixed,
         .work = request->work,
         .chips_count = request->chips_count,
         .needs_count = request->needs_count,
@@ -132,6 +133,7 @@ void shape_to_request(const struct shape *shape, struct request_shape *out)
     out->within = shape->within;
     out->within_hard = shape->within_hard;
     out->spread = shape->spread;
+    out->mixed = shape->mixed;
     out->work = shape->work;
     out->chips_count = shape->chips_count;
     out->needs_count = shape->needs_count;
@@ -197,7 +199,7 @@ enum shape_bar shape_bar_of_chip(const struct shape *shape, const struct chip_fi
 
 /* --- candidates ----------------------------------------------------------------------------- */
 
-static int64_t chip_speed(const struct chip_figures *chip)
+int64_t shape_chip_speed(const struct chip_figures *chip)
 {
     static const enum chip_metric order[] = { METRIC_BF16_TFLOPS, METRIC_FP16_TFLOPS,
                                               METRIC_TF32_TFLOPS, METRIC_FP32_TFLOPS };
@@ -220,11 +222,10 @@ static void set_costs(struct candidate *candidate, const struct shape *shape,
     __int128 watts_milli = 0, money;
 
     if (candidate->chip != FLEET_NO_CHIP) {
-        const struct chip_figures *chip = &site->chips[candidate->chip];
-
-        candidate->speed_milli = chip_speed(chip);
-        if (chip->power_watts > 0)
-            watts_milli += (__int128)chip->power_watts * shape->devices_milli;
+        if (candidate->chip != FLEET_MIXED)
+            candidate->speed_milli = shape_chip_speed(&site->chips[candidate->chip]);
+        watts_milli +=
+            (__int128)fit_chip_watts(shape, site, candidate->chip) * shape->devices_milli;
     }
     if (node && node->cpus && node->cpu_load_watts > 0)
         watts_milli += (__int128)node->cpu_load_watts * 1000 * shape->cpus / node->cpus;
@@ -272,7 +273,10 @@ static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32
         if (!fits)
             return false;
     }
-    if (chip != FLEET_NO_CHIP)
+    candidate.preference = UINT16_MAX; /* mixed: behind all that are of one kind */
+    if (chip == FLEET_NO_CHIP)
+        candidate.preference = 0;
+    else if (chip != FLEET_MIXED)
         candidate.preference = (uint16_t)shape_preference(shape, site->chips[chip].kind);
     set_costs(&candidate, shape, site, first);
     if (shape->candidates_count == *cap) {
@@ -284,6 +288,16 @@ static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32
                                                                    .kind = candidate.kind };
     shape->candidates[shape->candidates_count++] = candidate;
     return true;
+}
+
+/* How many kinds of the site's chips will do. */
+static uint32_t kinds_that_do(const struct shape *shape, const struct fleet_site *site)
+{
+    uint32_t count = 0;
+
+    for (uint32_t c = 0; c < site->chips_count; c++)
+        count += shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) == BAR_NONE;
+    return count;
 }
 
 static void find_candidates(struct shape *shape, const struct fleet *fleet)
@@ -306,6 +320,8 @@ static void find_candidates(struct shape *shape, const struct fleet *fleet)
         for (uint32_t c = 0; shape->devices_milli && c < site->chips_count; c++)
             if (shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) == BAR_NONE)
                 add_candidate(shape, fleet, i, (uint16_t)c, &cap);
+        if (shape->mixed && kinds_that_do(shape, site) > 1)
+            add_candidate(shape, fleet, i, FLEET_MIXED, &cap);
     }
     shape->candidates_version = fleet->shape_version;
     shape->sorted_by.kind = UINT32_MAX;
@@ -358,6 +374,8 @@ static bool is_before(const struct candidate *a, const struct candidate *b,
 {
     bool is_rated = a->rate.seconds > 0;
 
+    if ((a->chip == FLEET_MIXED) != (b->chip == FLEET_MIXED)) /* of one kind, if there is room */
+        return b->chip == FLEET_MIXED;
     if (is_rated != (b->rate.seconds > 0)) /* a known pace is before one that nobody knows */
         return is_rated;
     /* The job's own order of chips says what it takes to be fast, where nothing better does. */
@@ -382,6 +400,8 @@ static void set_rate(struct candidate *candidate, const struct shape *shape,
         .kwh_carbon_g = watts > 0 ? (double)candidate->carbon_ug / 1e3 / watts : 0,
     };
 
+    if (candidate->chip == FLEET_MIXED)
+        return; /* learned of gangs of one kind */
     candidate->rate =
         work_rate(fleet->work, shape->work,
                   candidate->chip == FLEET_NO_CHIP ? NULL : site->chips[candidate->chip].kind,

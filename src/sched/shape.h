@@ -22,7 +22,7 @@ struct candidate_ahead {
  * one of these. */
 struct candidate {
     uint32_t site;
-    uint16_t chip;       /* FLEET_NO_CHIP */
+    uint16_t chip;       /* FLEET_NO_CHIP, FLEET_MIXED */
     uint16_t preference; /* place in the job's own list of chips */
     uint32_t kind;       /* in fleet.kinds */
     struct candidate_ahead ahead;
@@ -60,6 +60,7 @@ struct shape {
     uint32_t tasks, tasks_per_node, cpus, devices_milli;
     int64_t memory_bytes, disk_bytes, device_memory_bytes;
     uint32_t within, within_hard, spread; /* topology.h */
+    uint32_t mixed;                       /* its tasks may be on several kinds of chip */
     uint32_t work;                        /* number in fleet.work; 0 = nothing is known of it */
     uint32_t chips_count, needs_count, places_count;
     const char (*chips)[MODEL_NAME_BYTES]; /* inside the interned bytes */
@@ -99,6 +100,9 @@ enum shape_bar {
     BAR_DEVICE_MEMORY,
     BAR_UNHEALTHY /* the device would do, but is sick or cordoned */
 };
+/* By which chips are compared where nobody knows the work's pace: TFLOPS in 1/1000; 0 = not known.
+ */
+int64_t shape_chip_speed(const struct chip_figures *chip);
 bool shape_allows_site(const struct shape *shape, const struct site_info *site);
 enum shape_bar shape_bar_of_chip(const struct shape *shape, const struct chip_figures *chip,
                                  int64_t memory_bytes);

@@ -271,6 +271,8 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
             memcpy(request->shape.chips[i], load->names[chips->names[i]], MODEL_NAME_BYTES);
         request->shape.within = job->within;
         request->shape.within_hard = job->within_hard;
+        request->shape.mixed =
+            job->mixed && request->shape.tasks > 1 && request->shape.devices_milli >= 1000;
         memcpy(request->work.class, load->names[job->work], MODEL_NAME_BYTES);
         request->work.units_milli = job->units_milli;
     }

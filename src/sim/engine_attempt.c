@@ -47,13 +47,56 @@ static const struct sim_pool *pool_of(const struct sim_engine *engine,
     return sim_site_pool(&engine->setup->fleet->sites[attempt->site], attempt->shares[0].node);
 }
 
+static uint32_t group_of(const struct sim_engine *engine, const struct sim_attempt *attempt,
+                         uint32_t share)
+{
+    const struct sim_site *site = &engine->setup->fleet->sites[attempt->site];
+
+    return engine->sites[attempt->site]
+        .node_groups[sim_site_pool(site, attempt->shares[share].node) - site->pools];
+}
+
+/* On several kinds of chip; their devices are whole. */
+static bool is_mixed(const struct sim_engine *engine, const struct sim_attempt *attempt)
+{
+    for (uint32_t i = 1; attempt->devices_milli && i < attempt->shares_count; i++)
+        if (group_of(engine, attempt, i) != group_of(engine, attempt, 0))
+            return true;
+    return false;
+}
+
+static int64_t share_milli(const struct sim_attempt *attempt, uint32_t share)
+{
+    return 1000 * (int64_t)__builtin_popcountll(attempt->shares[share].devices);
+}
+
+/* Of its devices in the mean: in a mixed gang each does as much as it is fast. 0 = not known. */
+static int64_t speed_of(const struct sim_engine *engine, const struct sim_attempt *attempt)
+{
+    const struct sim_site *site = &engine->setup->fleet->sites[attempt->site];
+    int64_t milli = 0;
+    __int128 sum = 0;
+
+    if (!is_mixed(engine, attempt))
+        return sim_chip_speed(&pool_of(engine, attempt)->figures);
+    for (uint32_t i = 0; i < attempt->shares_count; i++) {
+        int64_t speed = sim_chip_speed(&sim_site_pool(site, attempt->shares[i].node)->figures);
+
+        if (speed <= 0)
+            return 0;
+        sum += (__int128)speed * share_milli(attempt, i);
+        milli += share_milli(attempt, i);
+    }
+    return milli ? (int64_t)(sum / milli) : 0;
+}
+
 /* Ms of wall time per 1,000,000 ms of work: the chip's speed beside the reference chip's, and the
  * slowest node of the gang sets the pace of all. */
 static int64_t pace_of(struct sim_engine *engine, const struct sim_attempt *attempt)
 {
     const struct sim_job *job = &engine->setup->load->jobs[attempt->job];
     int64_t reference = engine->speeds[job->reference];
-    int64_t speed = sim_chip_speed(&pool_of(engine, attempt)->figures), pace = PPM;
+    int64_t speed = speed_of(engine, attempt), pace = PPM;
 
     if (attempt->devices_milli && job->reference) {
         if (reference > 0 && speed > 0)
@@ -89,12 +132,30 @@ static void set_costs(struct sim_engine *engine, struct sim_attempt *attempt)
                   (__int128)attempt->watts_milli * price / PPM);
 }
 
+static int64_t mixed_watts(struct sim_engine *engine, const struct sim_attempt *attempt)
+{
+    const struct sim_site *site = &engine->setup->fleet->sites[attempt->site];
+    int64_t watts_milli = 0;
+    bool is_known = true;
+
+    for (uint32_t i = 0; i < attempt->shares_count; i++) {
+        int64_t watts = sim_site_pool(site, attempt->shares[i].node)->figures.power_watts;
+
+        is_known &= watts > 0;
+        watts_milli += MAX(watts, 0) * share_milli(attempt, i);
+    }
+    engine->result->power_unknown += !is_known;
+    return watts_milli;
+}
+
 static void set_rates(struct sim_engine *engine, struct sim_attempt *attempt)
 {
     const struct sim_pool *pool = pool_of(engine, attempt);
     int64_t watts_milli = (int64_t)pool->cpu_watts * 1000 * attempt->cpus / pool->cpus;
 
-    if (attempt->devices_milli && pool->figures.power_watts > 0)
+    if (is_mixed(engine, attempt))
+        watts_milli += mixed_watts(engine, attempt);
+    else if (attempt->devices_milli && pool->figures.power_watts > 0)
         watts_milli += (int64_t)pool->figures.power_watts * attempt->devices_milli;
     else if (attempt->devices_milli)
         engine->result->power_unknown++;
@@ -123,7 +184,10 @@ static void count_series(struct sim_engine *engine, const struct sim_attempt *at
     sim_series_add(series, SIM_SERIES_DEVICES, now_ms, sign * attempt->devices_milli);
     sim_series_add(series, SIM_SERIES_CPUS, now_ms, sign * attempt->cpus);
     sim_series_add(series, SIM_SERIES_POWER, now_ms, sign * attempt->watts_milli);
-    if (attempt->devices_milli)
+    for (uint32_t i = 0; is_mixed(engine, attempt) && i < attempt->shares_count; i++)
+        sim_series_add(series, sim_series_of_group(group_of(engine, attempt, i)), now_ms,
+                       sign * share_milli(attempt, i));
+    if (attempt->devices_milli && !is_mixed(engine, attempt))
         sim_series_add(series, sim_series_of_group(attempt->group), now_ms,
                        sign * attempt->devices_milli);
     sim_series_add(series, sim_series_of_group(engine->sites[attempt->site].cpu_group), now_ms,
@@ -196,11 +260,8 @@ void sim_attempt_run(struct sim_engine *engine, const struct effect *effect)
         run->first_ms = engine->now_ms;
     engine->last_start_ms = engine->now_ms;
     attempt->work_ms = run->left_ms;
-    attempt->group = attempt->devices_milli
-                         ? engine->sites[attempt->site]
-                               .node_groups[pool_of(engine, attempt) -
-                                            engine->setup->fleet->sites[attempt->site].pools]
-                         : engine->sites[attempt->site].cpu_group;
+    attempt->group = attempt->devices_milli ? group_of(engine, attempt, 0)
+                                            : engine->sites[attempt->site].cpu_group;
     attempt->pace_ppm = pace_of(engine, attempt);
     set_rates(engine, attempt);
     set_checkpoints(engine, attempt, run);

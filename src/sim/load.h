@@ -39,6 +39,7 @@ struct sim_job {
     uint32_t work;        /* its class of work: sim_load_name; 0 = none told */
     uint8_t within;       /* enum topology_level */
     bool within_hard;
+    bool mixed; /* a gang's tasks may be on several kinds of chip */
 };
 
 struct sim_chip_set {

@@ -27,6 +27,7 @@ enum role {
     ROLE_POD_MILLI,
     ROLE_UNITS,
     ROLE_HARD,  /* 1: the domain it asks for or nowhere */
+    ROLE_MIXED, /* 1: its tasks may be on several kinds of chip */
     ROLE_CHIPS, /* "A|B" */
     ROLE_USER,
     ROLE_TENANT,
@@ -103,6 +104,7 @@ static const struct table tables[] = {
         { "units", ROLE_UNITS, false },
         { "within", ROLE_WITHIN, false },
         { "hard", ROLE_HARD, false },
+        { "mixed", ROLE_MIXED, false },
         { "state", ROLE_STATE, false } } },
 };
 
@@ -297,6 +299,7 @@ static int take(struct reader *reader)
     if (!set_class(&job, text_of(reader, ROLE_QOS), text_of(reader, ROLE_CLASS)))
         return sim_trace_bad(trace, "class: expected low, normal, high or urgent, not \"%.40s\"",
                              text_of(reader, ROLE_CLASS));
+    job.mixed = value[ROLE_MIXED] > 0;
     if (!set_topology(&job, text_of(reader, ROLE_WITHIN), value[ROLE_HARD] > 0))
         return sim_trace_bad(trace, "within: expected node, rack, supernode or pool, not \"%.40s\"",
                              text_of(reader, ROLE_WITHIN));

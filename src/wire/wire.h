@@ -41,6 +41,8 @@ struct wire_part { /* as alloc_part, with names: what one node holds of an attem
     struct {
         uint32_t index, milli;
     } devices[NODE_DEVICES_MAX];
+    uint32_t shares_count; /* of a mixed gang: how much of all work each task does, ppm; else 0 */
+    uint32_t shares_ppm[NODE_DEVICES_MAX];
 };
 
 enum wire_command_type {

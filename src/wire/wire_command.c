@@ -74,6 +74,12 @@ static int print_part(const struct wire_part *part, struct buf *out)
                    part->devices[i].milli);
     }
     buf_add_char(out, ']');
+    if (part->shares_count > NODE_DEVICES_MAX)
+        return -EINVAL;
+    for (uint32_t i = 0; i < part->shares_count; i++)
+        buf_printf(out, "%s%" PRIu32, i ? "," : ",\"shares\":[", part->shares_ppm[i]);
+    if (part->shares_count)
+        buf_add_char(out, ']');
     rc = wire_print_fields(out, part_fields, ARRAY_COUNT(part_fields), 0, part);
     buf_add_char(out, '}');
     return rc;
@@ -138,6 +144,24 @@ static int parse_devices(const json_t *list, struct wire_part *part, struct err 
     return 0;
 }
 
+static int parse_shares(const json_t *list, struct wire_part *part, struct err *err)
+{
+    size_t count = json_array_size(list);
+
+    if ((list && !json_is_array(list)) || count > NODE_DEVICES_MAX)
+        return err_field(err, -EBADMSG, "shares", "shares: expected a list of at most %u",
+                         NODE_DEVICES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        json_int_t ppm = json_integer_value(json_array_get(list, i));
+
+        if (!json_is_integer(json_array_get(list, i)) || ppm < 0 || ppm > 1000000)
+            return err_field(err, -EBADMSG, "shares", "shares[%zu]: expected 0..1000000", i);
+        part->shares_ppm[i] = (uint32_t)ppm;
+    }
+    part->shares_count = (uint32_t)count;
+    return 0;
+}
+
 static int parse_parts(const json_t *list, struct arena *arena, struct wire_command *command,
                        struct err *err)
 {
@@ -157,6 +181,8 @@ static int parse_parts(const json_t *list, struct arena *arena, struct wire_comm
             rc = wire_parse_fields(part, part_fields, ARRAY_COUNT(part_fields), 0, &parts[i], err);
         if (rc == 0)
             rc = parse_devices(json_object_get(part, "devices"), &parts[i], err);
+        if (rc == 0)
+            rc = parse_shares(json_object_get(part, "shares"), &parts[i], err);
         if (rc < 0)
             return err_prefix(err, rc, "parts[%zu]", i);
     }

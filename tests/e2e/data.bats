@@ -214,3 +214,112 @@ EOF
     [ "$status" -eq 1 ]
     [[ $output == *"rclone is not installed here"* ]]
 }
+
+# Counts in memory; writes its checkpoint only when it is asked to.
+asked_job() {
+    cat <<EOF
+name: asked
+grace: 20s
+checkpoint: {path: n, signal: USR1}
+run: |
+  n=0; [ "\$MAINS_RESTORED" = 1 ] && n=\$(cat n)
+  echo "at \$MAINS_SITE from \$n"
+  trap 'echo \$n >n.new; mv n.new n' USR1
+  while [ ! -e "$1/end" ]; do
+    [ -e "$1/step" ] && rm "$1/step" && n=\$((n + 1)) && echo "\$n" >"$1/count"
+    sleep 0.05
+  done
+EOF
+}
+
+@test "a job that moves goes on from what it saved when it was asked to stop" {
+    asked_job "$BATS_TEST_TMPDIR" >"$BATS_TEST_TMPDIR/job.yaml"
+    job=$("$MAINS" submit --state "$STATE" --site east,west --json "$BATS_TEST_TMPDIR/job.yaml" | jq -r .id)
+    wait_for 30 job_is "$job" running
+    counted() { [ "$(cat "$BATS_TEST_TMPDIR/count" 2>/dev/null)" = "$1" ]; }
+    for n in 1 2 3; do
+        touch "$BATS_TEST_TMPDIR/step"
+        wait_for 30 counted $n
+    done
+    site=$("$MAINS" show "$job" --state "$STATE" --json | jq -r .allocation.site)
+    other=east
+    [ "$site" = east ] && other=west
+    "$MAINS" move "$job" --to $other --state "$STATE"
+    begun() { "$MAINS" logs "$job" --state "$STATE" | grep -q "at $other from 3"; }
+    wait_for 60 begun
+    touch "$BATS_TEST_TMPDIR/end"
+    "$MAINS" wait "$job" --state "$STATE"
+}
+
+@test "agent and controller are killed while a job runs; its next checkpoint is stored all the same" {
+    steps_job "$BATS_TEST_TMPDIR" >"$BATS_TEST_TMPDIR/job.yaml"
+    job=$("$MAINS" submit --state "$STATE" --site east --json "$BATS_TEST_TMPDIR/job.yaml" | jq -r .id)
+    wait_for 30 job_is "$job" running
+    touch "$BATS_TEST_TMPDIR/step"
+    wait_for 30 has_checkpoint "$job"
+    first=$(checkpoint_of "$job")
+    kill -9 "$(pgrep -P "$(tr -dc 0-9 <"$WHERE/east/lock")" -f ' agent' | head -n 1)"
+    kill -9 "$(controller_pid)"
+    touch "$BATS_TEST_TMPDIR/step"
+    wait_for 60 has_other_checkpoint "$job" "$first"
+    second=$(checkpoint_of "$job")
+    kill -9 "$(supervisor_of east "$job" 1)"
+    again() { [ -e "$WHERE/east/agent/attempts/$job.2/run" ]; }
+    wait_for 60 again
+    [ "$(checkpoint_of "$job")" = "$second" ]
+    touch "$BATS_TEST_TMPDIR/end"
+    "$MAINS" wait "$job" --state "$STATE"
+    [[ $("$MAINS" logs "$job" --state "$STATE") == *"attempt 2 at east begins at 2"* ]]
+    [ "$("$MAINS" show "$job" --state "$STATE" --json | jq '.attempts | length')" -eq 2 ]
+}
+
+@test "a site puts nothing into other sites' jobs, and nonsense is refused" {
+    url=$(endpoint)/api/v1
+    pin="sha256//$(jq -r .pin "$STATE/endpoint.json")"
+    ask() { curl -sk --pinnedpubkey "$pin" -m 20 -o "$BATS_TEST_TMPDIR/answer" -w '%{http_code}' "$@"; }
+    west=(--cert "$WHERE/west/site.crt" --key "$WHERE/west/site.key")
+    steps_job "$BATS_TEST_TMPDIR" >"$BATS_TEST_TMPDIR/job.yaml"
+    job=$("$MAINS" submit --state "$STATE" --site east --json "$BATS_TEST_TMPDIR/job.yaml" | jq -r .id)
+    wait_for 30 job_is "$job" running
+    name=$("$MAINS" artifacts put "$BATS_TEST_TMPDIR/job.yaml" --state "$STATE" | cut -d: -f2)
+    for kind in checkpoint outputs; do
+        said="{\"kind\":\"$kind\",\"job\":$job,\"epoch\":1,\"manifest\":\"$name\",\"saved_ms\":9000000000000}"
+        [ "$(ask "${west[@]}" --data "$said" "$url/site-session/stored?site=west")" = 409 ]
+        [ "$(ask "${west[@]}" --data "$said" "$url/site-session/stored?site=east")" = 403 ]
+        [ "$(ask --data "$said" "$url/site-session/stored?site=west")" = 401 ]
+    done
+    [ "$(ask "${west[@]}" "$url/site-session/inputs?site=west&job=$job&epoch=1")" = 409 ]
+    [ -z "$(checkpoint_of "$job")" ]
+    [ "$(ask "${west[@]}" --data '{"kind":"soup"}' "$url/site-session/stored?site=west")" = 400 ]
+    [ "$(ask "${west[@]}" --data 'no manifest' -X PUT "$url/store/manifests")" = 400 ]
+    [ "$(ask "${west[@]}" --data 'no chunks' "$url/store/chunks")" = 400 ]
+    [ "$(ask "${west[@]}" --data 'short' "$url/store/chunks/get")" = 400 ]
+    [ "$(ask "${west[@]}" "$url/store/manifests/zz")" = 400 ]
+    [ "$(ask "${west[@]}" "$url/store/manifests/$(printf '0%.0s' {1..64})/missing")" = 404 ]
+    [ "$(ask --data 'x' "$url/store/chunks")" = 401 ]
+    head -c 20000000 /dev/zero >"$BATS_TEST_TMPDIR/big"
+    [ "$(ask "${west[@]}" --data-binary @"$BATS_TEST_TMPDIR/big" "$url/store/chunks")" = 413 ]
+    # A manifest whose chunks have not come is not taken for a checkpoint, from the right site either.
+    east=(--cert "$WHERE/east/site.crt" --key "$WHERE/east/site.key")
+    chunk=$(printf 'a%.0s' {1..64})
+    printf 'mains-manifest 1\nf 644 5 n\n%s 5\nend 1 1\n' "$chunk" >"$BATS_TEST_TMPDIR/manifest"
+    [ "$(ask "${east[@]}" -X PUT --data-binary @"$BATS_TEST_TMPDIR/manifest" "$url/store/manifests")" = 200 ]
+    [ "$(jq .missing "$BATS_TEST_TMPDIR/answer")" = 1 ]
+    said="{\"kind\":\"checkpoint\",\"job\":$job,\"epoch\":1,\"manifest\":\"$(jq -r .manifest "$BATS_TEST_TMPDIR/answer")\",\"saved_ms\":1}"
+    [ "$(ask "${east[@]}" --data "$said" "$url/site-session/stored?site=east")" = 400 ]
+    [[ $(cat "$BATS_TEST_TMPDIR/answer") == *"have not come"* ]]
+    "$MAINS" cancel -q "$job" --state "$STATE"
+}
+
+@test "a store that is full says so, and takes again what it has room for" {
+    small=$BATS_TEST_TMPDIR/small/state
+    "$MAINS" up --detach --state "$small" --listen 127.0.0.1:0 --store 3MiB --sandbox-off >&2
+    head -c 2000000 /dev/urandom >"$BATS_TEST_TMPDIR/one"
+    head -c 9000000 /dev/urandom >"$BATS_TEST_TMPDIR/two"
+    "$MAINS" artifacts put "$BATS_TEST_TMPDIR/one" --state "$small"
+    run "$MAINS" artifacts put "$BATS_TEST_TMPDIR/two" --state "$small"
+    "$MAINS" down --state "$small" >/dev/null
+    [ "$status" -eq 1 ]
+    [ "${#lines[@]}" -eq 1 ]
+    [[ $output == *"store is full"* ]]
+}

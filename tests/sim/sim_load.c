@@ -42,10 +42,13 @@ static void choose_shape(struct request_shape *shape, struct rng *rng)
         shape->tasks_per_node = (uint32_t)rng_below(rng, 3);
         shape->cpus = 1;
     }
+    shape->mixed = kind == 2 && rng_below(rng, 2);
     if (kind >= 2 && kind < 7) {
         shape->devices_milli = rng_below(rng, 2) ? 100 * (1 + (uint32_t)rng_below(rng, 9))
                                                  : 1000 * (1 + (uint32_t)rng_below(rng, 2));
-        if (rng_below(rng, 3) == 0) {
+        if (shape->mixed)
+            shape->devices_milli = 1000 * (1 + (uint32_t)(rng_below(rng, 3) == 0));
+        if (!shape->mixed && rng_below(rng, 3) == 0) {
             strcpy(shape->chips[0], rng_below(rng, 2) ? "chip-b" : "chip-a");
             shape->chips_count = 1;
         }

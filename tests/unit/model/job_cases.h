@@ -19,6 +19,7 @@ static const char *const good_jobs[] = {
     "run: x\nwork: {class: w, operations: 9000000000000000000}",
     "run: x\ntasks: 8\ntopology: {within: rack, hard: true}",
     "run: x\ntopology: {within: supernode, spread: true}",
+    "run: x\ntasks: 8\nresources: {devices: 1, chips: [h100, a100], mixed: true}",
     "run: x\nresources: {devices: 250m}",
     "run: x\nresources: {devices: 8, chips: [h100, a100-sxm4-80g], needs: {bf16_tflops: 300, "
     "memory_gb: 40.5}}",

@@ -336,6 +336,32 @@ static void what_needs_less_goes_first(void **state)
     bed_fini(&bed);
 }
 
+/* A fast chip and two that are a quarter as fast: of a gang on all three each does what it can. */
+static void mixed_gangs_share_by_speed(void **state)
+{
+    static const char fleet[] =
+        "sites: [ { name: s, pools: [ { name: f, nodes: 1, cpus: 8, memory: 8Gi, devices: 1, chip: "
+        "quick, chip_tflops: 400, chip_watts: 400 }, { name: g, nodes: 2, cpus: 8, memory: 8Gi, "
+        "devices: 1, chip: odd, chip_tflops: 100, chip_watts: 100 } ] } ]";
+    struct bed bed = bed_init(fleet, "jobs",
+                              "submit_s,run_s,tasks,devices,chips,mixed\n"
+                              "0,1000,3,1,quick|odd,1\n0,100,1,1,,0\n");
+
+    (void)state;
+    bed.load->jobs[0].reference = bed.load->chip_sets[bed.load->jobs[0].chips].names[0];
+    bed_run(&bed);
+    assert_int_equal(bed.result.done, 2);
+    /* 1,000 s on three quick ones: 3 x 400 of (400 + 100 + 100). */
+    assert_in_range(bed.result.end_ms, 2000000, 2101000);
+    assert_int_equal(bed.result.never_started, 0);
+    bed_fini(&bed);
+
+    bed = bed_init(fleet, "jobs", "submit_s,run_s,tasks,devices,chips\n0,1000,3,1,quick|odd\n");
+    bed_run(&bed);
+    assert_int_equal(bed.result.never_started, 1); /* of one kind there are two */
+    bed_fini(&bed);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -346,6 +372,7 @@ int main(void)
         cmocka_unit_test(users_cancel_and_quotas_hold),
         cmocka_unit_test(owners_take_back),
         cmocka_unit_test(what_needs_less_goes_first),
+        cmocka_unit_test(mixed_gangs_share_by_speed),
         cmocka_unit_test(the_same_inputs_give_the_same_bytes),
         cmocka_unit_test(a_journal_is_a_trace),
     };

@@ -50,6 +50,12 @@ static const struct {
       "[0,1001]"
       "]}]}",
       -EBADMSG, "devices[0]" },
+    { "{\"type\":\"run\",\"job\":1,\"epoch\":1,\"spec\":{},\"parts\":[{\"node\":\"n\",\"shares\":["
+      "1,1000001]}]}",
+      -EBADMSG, "shares[1]" },
+    { "{\"type\":\"run\",\"job\":1,\"epoch\":1,\"spec\":{},\"parts\":[{\"node\":\"n\",\"shares\":1}"
+      "]}",
+      -EBADMSG, "shares: expected a list" },
     { "{\"type\":\"run\",\"job\":1,\"epoch\":1,\"spec\":\"{}\",\"parts\":[{\"node\":\"n\"}]}",
       -EBADMSG, "spec" },
     { "{\"type\":\"run\",\"job\":1,\"epoch\":1,\"spec\":{},\"parts\":[{\"node\":\"n\"}],\"tenant\":"
@@ -156,7 +162,9 @@ static void test_run(void **state)
                                     .devices_count = 2,
                                     .memory_bytes = (int64_t)1 << 40,
                                     .disk_bytes = 5,
-                                    .devices = { { 7, 1000 }, { 0, 250 } } },
+                                    .devices = { { 7, 1000 }, { 0, 250 } },
+                                    .shares_count = 2,
+                                    .shares_ppm = { 750000, 250000 } },
                                   { .node = "b" } };
     struct wire_command run = { .type = WIRE_RUN,
                                 .attempt = { INT64_MAX, UINT32_MAX },
@@ -193,6 +201,8 @@ static void test_run(void **state)
     assert_true(out.parts[0].memory_bytes == (int64_t)1 << 40 && out.parts[0].disk_bytes == 5);
     assert_int_equal(out.parts[0].devices_count, 2);
     assert_true(out.parts[0].devices[0].index == 7 && out.parts[0].devices[1].milli == 250);
+    assert_true(out.parts[0].shares_count == 2 && out.parts[0].shares_ppm[1] == 250000);
+    assert_int_equal(out.parts[1].shares_count, 0);
     assert_string_equal(out.parts[1].node, "b");
     assert_int_equal(out.parts[1].devices_count, 0);
     arena_fini(&arena);
