@@ -85,7 +85,9 @@ int web_fetch(struct store *store, const char *url, const char *digest, const ch
 
     if (digest) {
         snprintf(root, sizeof(root), "web-%.80s", digest);
-        *strchr(root, ':') = '-';
+        for (char *p = root; *p; p++)
+            if (*p == ':')
+                *p = '-';
         if (store_root_find(store, root, id_out, &until_ms, NULL) == 0 && is_whole(store, id_out))
             return 0;
     }

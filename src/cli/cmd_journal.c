@@ -145,7 +145,7 @@ static int verify_journal(const struct cli_args *args, const char *state)
         rc = journal_verify(journal, &records, &err);
     if (rc == 0 && (!verify.grid || !journal))
         rc = err_set(&err, -ENOMEM, "out of memory");
-    if (rc == 0) {
+    if (rc == 0 && journal) {
         rc = check_state(&verify, journal);
         if (rc < 0)
             err = verify.err;
