@@ -143,7 +143,7 @@ static uint64_t count_limited_off(const struct shape *shape, const struct fleet_
     uint64_t off = 0;
 
     for (uint32_t i = 0; i < site->room.apart_count; i++) {
-        const struct fleet_node *node = &site->nodes[site->room.apart[i]];
+        const struct fleet_node *node = &site->nodes[site->room.apart[i].node];
         uint32_t tasks = fit_tasks(shape, site, node, chip, FIT_NOW);
 
         if (tasks)
