@@ -252,6 +252,7 @@ struct grid {
     uint64_t *cut_jobs;                /* held by a cut, in no order that means anything */
     uint32_t cut_jobs_count, cut_jobs_cap;
 
+    uint32_t owners_lend;   /* sites whose owner takes back a share of them */
     uint32_t owners_ask;    /* what some owner wants to know of who comes: owners.c */
     int64_t owners_next_ms; /* when some site's hours begin or are about to end */
     struct dark *darks;     /* oldest first */

@@ -352,6 +352,45 @@ static void test_cap(void **state)
     bed_destroy(&bed);
 }
 
+/* Half of the site is alice's first: what is lent of that comes back at once, and no more of it. */
+static void test_own_share(void **state)
+{
+    struct bed bed = bed_create(one, 1);
+    struct site_policy policy;
+    uint64_t bobs[4], alices[3];
+
+    (void)state;
+    site_policy_init(&policy);
+    strcpy(policy.own_tenant, "alice");
+    policy.own_ppm = 500000;
+    must_tell(&bed, "here", &policy);
+    for (int i = 0; i < 4; i++)
+        bobs[i] = bed_submit(&bed, job_of("bob", HOUR_MS));
+    bed_pass(&bed);
+    assert_int_equal(bed.runs, 4);
+    for (int i = 0; i < 4; i++)
+        bed_started(&bed, bobs[i], 1);
+    bed.now_ms += 10;
+    for (int i = 0; i < 3; i++)
+        alices[i] = bed_submit(&bed, job_of("alice", HOUR_MS));
+    for (int i = 0; i < 2; i++) { /* the newest of bob's makes way, each time */
+        bed_pass(&bed);
+        assert_int_equal(bed.stops, i + 1);
+        assert_int_equal(bed_state(&bed, bobs[3 - i]), JOB_STOPPING);
+        bed_why(&bed, bobs[3 - i], "preempted", "the owner of its site takes back what is lent");
+        bed_ended(&bed, bobs[3 - i], 1, OUTCOME_STOPPED, 0);
+        bed_pass(&bed);
+        assert_int_equal(bed_state(&bed, alices[i]), JOB_STARTING);
+        bed_started(&bed, alices[i], 1);
+    }
+    bed_pass(&bed);
+    bed.now_ms += 40000;
+    bed_pass(&bed);
+    assert_int_equal(bed.stops, 2);
+    assert_int_equal(bed_state(&bed, alices[2]), JOB_QUEUED);
+    bed_destroy(&bed);
+}
+
 /* It comes back from a snapshot, byte for byte, and from the journal's form. */
 static void test_kept(void **state)
 {
@@ -409,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_floors),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_cap),
+        cmocka_unit_test(test_own_share),
         cmocka_unit_test(test_kept),
     };
 
