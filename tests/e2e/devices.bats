@@ -20,11 +20,15 @@ ln -s /proc/self/fd fd; ln -s fd/0 stdin; ln -s fd/1 stdout; ln -s fd/2 stderr
 mkfifo kmsg
 cd /
 mount --rbind $BASE/dev /dev
-PATH=$BASE/tools:\$PATH exec "$MAINS" up --detach --state "$STATE" --listen 127.0.0.1:0 --sandbox-off
+PATH=$BASE/tools:\$PATH exec "$MAINS" up --detach --state "$STATE" --listen 127.0.0.2:0 --tls --sandbox-off
 END
     unshare -m --propagation private sh "$BASE/up" >&2
 }
-teardown_file() { [ -z "${BASE:-}" ] || network_stop; }
+teardown_file() {
+    [ -n "${BASE:-}" ] || return 0
+    if [ -s "$BASE/lab.pid" ]; then kill "$(cat "$BASE/lab.pid")" 2>/dev/null || :; fi
+    network_stop
+}
 
 UUID=GPU-11111111-2222-3333-4444-555555555555
 tool() { # tool ECC TEMPERATURE: what nvidia-smi prints from now on
@@ -83,4 +87,26 @@ is_running() { [ "$(state_of "$1")" = running ]; }
 @test "one that goes is told as gone" {
     rm "$(dev)/nvidia0"
     wait_for 60 device_is sick "no longer there"
+}
+
+lab_is() { "$MAINS" nodes --state "$STATE" --json | jq -e --arg s "$1" '.[] | select(.site == "lab") | .state == $s' >/dev/null; }
+
+@test "a node without space cordons itself, and comes back; what an operator cordoned stays so" {
+    token=$("$MAINS" site token lab --state "$STATE" | sed 's/^mains join //')
+    mkdir "$BASE/lab"
+    # A state folder that is small: on a file system of its own, in a namespace of its own.
+    unshare -m --propagation private sh -c 'mount -t tmpfs -o size=64m tmpfs "$1"; echo $$ >"$2"; exec "$3" join "$4" --state "$1" --sandbox-off' \
+        sh "$BASE/lab" "$BASE/lab.pid" "$MAINS" "$token" >"$BASE/lab.log" 2>&1 3>&- &
+    wait_for 20 lab_is ready
+    lab=/proc/$(cat "$BASE/lab.pid")/root$BASE/lab
+    head -c 52M /dev/zero >"$lab/ballast"
+    wait_for 60 lab_is cordoned
+    "$MAINS" nodes --state "$STATE" --json | jq -e '.[] | select(.site == "lab").reason == "unhealthy: no space is left on its disk"'
+    rm "$lab/ballast"
+    wait_for 150 lab_is ready
+    node=$("$MAINS" nodes --state "$STATE" --json | jq -r '.[] | select(.site == "lab").name')
+    "$MAINS" site cordon-node lab "$node" --reason dust --state "$STATE"
+    kill "$(pgrep -P "$(cat "$BASE/lab.pid")" -f ' agent' | head -n 1)" # says anew that it is well
+    sleep 3
+    wait_for 20 lab_is cordoned
 }
