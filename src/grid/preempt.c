@@ -259,7 +259,7 @@ static bool has_victims(const struct search *search)
 
     for (uint32_t i = 0; i < job_class; i++)
         count += search->grid->class_yields[i];
-    return count || search->is_own || search->is_turn;
+    return count || search->is_own || search->is_turn || search->owner_only;
 }
 
 static bool choose(struct search *search, struct choice *best)
@@ -401,12 +401,13 @@ static struct job *first_owners(struct grid *grid)
     const struct queue_bucket *best = NULL;
 
     for (uint32_t i = 0; i < grid->queue.used_count; i++) {
-        const struct queue_bucket *bucket = &grid->queue.buckets[grid->queue.used[i]];
+        const struct queue_bucket *bucket = &grid->queue.buckets[grid->queue.used[i].number];
+        struct shape *shape = &grid->shapes.list[bucket->key.shape];
         struct job *job = (struct job *)bucket->first;
 
-        if (grid->shapes.list[bucket->key.shape].no_fit_version == grid->fleet.room_version &&
-            grid->shapes.list[bucket->key.shape].candidates_count && is_somewheres_own(grid, job) &&
-            pass_hold(grid, job) == HOLD_NONE && !power_holds(grid, job) &&
+        if (is_somewheres_own(grid, job) && fit_is_nowhere(shape, &grid->fleet, &grid->fit) &&
+            shape->candidates_count && pass_hold(grid, job) == HOLD_NONE &&
+            !power_holds(grid, job) &&
             (!best || queue_bucket_is_before(&grid->queue, bucket, best)))
             best = bucket;
     }

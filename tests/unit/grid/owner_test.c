@@ -242,6 +242,45 @@ static void test_hours(void **state)
     bed_destroy(&bed);
 }
 
+/* What was worked out for the opening is not believed when that is over. */
+static void test_hours_pass(void **state)
+{
+    struct bed bed = bed_create(one, 1);
+    struct site_policy policy;
+    struct event wide = job_of("alice", 2 * HOUR_MS);
+    struct why why;
+    uint64_t holder, job;
+
+    (void)state;
+    bed.now_ms = MONDAY_MS + 15 * HOUR_MS;
+    must_tell(&bed, "here", office(&policy));
+    wide.job_submitted.request.shape.cpus = 4;
+    wide.job_submitted.request.duration_ms_max = 3 * HOUR_MS - 60000;
+    holder = bed_submit(&bed, wide);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, holder), JOB_STARTING);
+    wide.job_submitted.request.duration_ms_max = 2 * HOUR_MS;
+    job = bed_submit(&bed, wide); /* not before the holder's end, and then it is too late */
+    bed_pass(&bed);
+    assert_int_equal(grid_why(bed.grid, job, &why), 0);
+    assert_int_equal(why.start_estimate_ms, MONDAY_MS + (7 * 24 + 8) * HOUR_MS);
+    bed.now_ms = MONDAY_MS + 17 * HOUR_MS;
+    bed_done(&bed, holder);
+    for (int i = 0; i < 3; i++) {
+        bed_step(&bed, &(struct event){ .type = EVENT_TICK });
+        bed_pass(&bed);
+        bed.now_ms += 10 * 60000;
+    }
+    assert_int_equal(bed_state(&bed, job), JOB_QUEUED);
+    assert_int_equal(grid_why(bed.grid, job, &why), 0);
+    assert_int_equal(why.start_estimate_ms, MONDAY_MS + (7 * 24 + 8) * HOUR_MS);
+    bed.now_ms = MONDAY_MS + (7 * 24 + 8) * HOUR_MS;
+    bed_step(&bed, &(struct event){ .type = EVENT_TICK });
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, job), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
 /* Who refuses is not asked again, until the policy is another; others may take it. */
 static void test_refused_by_the_site(void **state)
 {
@@ -444,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_the_bar_is_named_where_it_fits),
         cmocka_unit_test(test_images_and_data),
         cmocka_unit_test(test_hours),
+        cmocka_unit_test(test_hours_pass),
         cmocka_unit_test(test_refused_by_the_site),
         cmocka_unit_test(test_floors),
         cmocka_unit_test(test_limits),
