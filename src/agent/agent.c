@@ -160,6 +160,7 @@ static void on_closed(void *context)
 {
     struct agent *agent = context;
 
+    pricing_lost(agent->pricing);
     logread_drop_all(agent->logread);
     agent->unknown_count = 0;
     uv_timer_stop(&agent->unknown_timer);
@@ -203,30 +204,75 @@ static void do_chores(uv_work_t *work)
 {
     struct agent *agent = work->data;
     const struct retain_limits limits = { RETAIN_ATTEMPTS_MAX, RETAIN_AGE_MS, RETAIN_BYTES_MAX };
-    struct err err;
 
     while (retain_run(agent->agent_dir, clock_wall_ms(), &limits) == RETAIN_BATCH_MAX)
         ;
-    if (agent->node_looked_over->devices_count && !agent->executor->ops->discover)
-        discover_devices(&agent->site.discover, agent->node_looked_over, &agent->readings, &err);
 }
 
 static void chores_done(uv_work_t *work, int status)
 {
     struct agent *agent = work->data;
-    struct node_info *node = &agent->site.info.nodes[0];
 
+    (void)status;
     agent->chores_running = false;
-    if (agent->executor->ops->discover)
-        return;
-    if (status == 0 && agent->node_looked_over->devices_count)
-        meter_tick(agent->meter, agent->readings.power_mw, agent->node_looked_over->devices_count);
-    if (status < 0 || node_info_is_equal(node, agent->node_looked_over))
-        return;
-    *node = *agent->node_looked_over;
+}
+
+static void on_looked(void *context, const struct discover_readings *readings)
+{
+    struct agent *agent = context;
+
+    if (agent->site.info.nodes[0].devices_count)
+        meter_tick(agent->meter, readings->power_mw, agent->site.info.nodes[0].devices_count);
+}
+
+static void on_devices_changed(void *context)
+{
+    struct agent *agent = context;
+    const struct node_info *node = &agent->site.info.nodes[0];
+
     meter_set_node(agent->meter, node, agent->site.catalogue);
-    log_warn("the devices of this node changed");
+    for (uint32_t i = 0; i < node->devices_count; i++)
+        if (node->devices[i].health == DEVICE_SICK)
+            log_warn("device %" PRIu32 " (%s): %s", i, node->devices[i].chip,
+                     node->devices[i].health_text);
+    log_info("the devices of this node changed");
     tell_inventory(agent);
+}
+
+/* What an operator has cordoned stays so: the controller sees to that. */
+void agent_tell_node(struct agent *agent)
+{
+    const struct health *health = agent->watch ? watch_health(agent->watch) : NULL;
+    struct wire_report report = { .type = REPORT_NODE, .device = -1 };
+
+    if (!health)
+        return;
+    memcpy(report.node, agent->site.info.nodes[0].name, sizeof(report.node));
+    report.cordoned = health->node_is_sick;
+    snprintf(report.reason, sizeof(report.reason), "%s",
+             health->node_is_sick ? health->node_reason : "");
+    session_report(agent->session, &report);
+    session_flush(agent->session);
+}
+
+static void on_node_changed(void *context, const struct health *health)
+{
+    log_warn("this node %s", health->node_is_sick ? health->node_reason : "is well again");
+    agent_tell_node(context);
+}
+
+static int open_watch(struct agent *agent, struct err *err)
+{
+    struct watch_config config = { .loop = &agent->loop,
+                                   .discover = &agent->site.discover,
+                                   .node = &agent->site.info.nodes[0],
+                                   .state_dir = agent->config->state_dir,
+                                   .looked = on_looked,
+                                   .changed = on_devices_changed,
+                                   .node_changed = on_node_changed,
+                                   .context = agent };
+
+    return agent->executor->ops->discover ? 0 : watch_create(&config, &agent->watch, err);
 }
 
 static void list_running(void *context, const struct attempt_view *view)
@@ -267,11 +313,11 @@ static void on_minute(uv_timer_t *timer)
     struct agent *agent = timer->data;
 
     look_at_policy(agent);
+    pricing_look(agent->pricing);
 
     meter_tick(agent->meter, NULL, 0);
     if (agent->chores_running)
         return;
-    *agent->node_looked_over = agent->site.info.nodes[0];
     agent->chores.data = agent;
     agent->chores_running =
         uv_queue_work(&agent->loop, &agent->chores, do_chores, chores_done) == 0;
@@ -330,9 +376,6 @@ static int open_parts(struct agent *agent, struct err *err)
     if (rc == 0)
         rc = meter_create(&agent->site.info.nodes[0], agent->site.catalogue, !ops->discover,
                           &agent->meter, err);
-    agent->node_looked_over = calloc(1, sizeof(*agent->node_looked_over));
-    if (rc == 0 && !agent->node_looked_over)
-        rc = err_set(err, -ENOMEM, "agent: out of memory");
     return rc;
 }
 
@@ -352,6 +395,9 @@ static int open_session(struct agent *agent, struct err *err)
                                      .context = agent };
     int rc = session_create(&config, &agent->session, err);
 
+    if (rc == 0)
+        rc = pricing_create(&agent->loop, &agent->site.pricing, agent->session, &agent->pricing,
+                            err);
     return rc < 0 ? rc
                   : logread_create(&agent->loop, agent->agent_dir, agent->executor, agent->session,
                                    &agent->logread, err);
@@ -411,6 +457,8 @@ static int open_handles(struct agent *agent, struct err *err)
         agent_start_tick(agent);
     agent->renewal = renewal_create(&agent->loop, agent->config->state_dir);
     rc = open_stores(agent, err);
+    if (rc == 0)
+        rc = open_watch(agent, err);
     return rc < 0 ? rc : open_session(agent, err);
 }
 
@@ -429,6 +477,8 @@ static void close_loop(struct agent *agent)
     saves_destroy(agent->saves);
     staging_destroy(agent->staging);
     prestage_destroy(agent->prestage);
+    watch_destroy(agent->watch);
+    pricing_destroy(agent->pricing);
     logread_destroy(agent->logread);
     session_destroy(agent->session);
     renewal_destroy(agent->renewal);
@@ -446,7 +496,6 @@ static void close_parts(struct agent *agent)
     tenants_close(agent->tenants);
     meter_destroy(agent->meter);
     site_close(&agent->site);
-    free(agent->node_looked_over);
     free(agent->unknown);
     free(agent->held);
     free(agent->agent_dir);

@@ -461,6 +461,8 @@ void agent_on_command(void *context, const struct wire_command *command)
     case WIRE_RECONCILE:
         agent_take_lease(agent, command);
         reconcile_with(agent, command);
+        pricing_look(agent->pricing);
+        agent_tell_node(agent);
         break;
     case WIRE_PING:
         break;

@@ -13,6 +13,7 @@
 #include "agent/prestage.h"
 #include "agent/staging.h"
 #include "agent/tenants.h"
+#include "agent/watch.h"
 
 #include <uv.h>
 
@@ -25,16 +26,16 @@ struct agent {
     uv_poll_t executor_poll;
     uv_timer_t tick, unknown_timer, minute, alive;
     uv_signal_t signals[2];
-    uv_work_t chores; /* retention, and a look at the devices */
+    uv_work_t chores; /* retention */
     bool chores_running;
-    struct node_info *node_looked_over; /* by the chores */
-    struct discover_readings readings;
 
     struct executor *executor;
     struct session *session;
     struct lease lease;
     struct renewal *renewal; /* of the certificate; NULL where it has none */
     struct logread *logread;
+    struct watch *watch;     /* NULL: the engine looks its nodes over itself */
+    struct pricing *pricing; /* NULL: nothing changes over time */
     struct depot *depot;
     struct saves *saves;
     struct staging *staging;
@@ -53,6 +54,7 @@ struct agent {
 
 /* agent.c */
 void agent_take_lease(struct agent *agent, const struct wire_command *reconcile);
+void agent_tell_node(struct agent *agent);
 /* agent_command.c */
 void agent_on_command(void *context, const struct wire_command *command);
 void agent_on_note(void *context, enum attempt_note_type type, const struct attempt_record *record);

@@ -178,6 +178,7 @@ static struct device_info *take_place(struct look *look, uint32_t *place_out)
     node->devices[*place_out].numa = UINT32_MAX;
     look->readings.power_mw[*place_out] = -1;
     look->readings.temperature_c[*place_out] = -1;
+    look->readings.address[*place_out][0] = '\0';
     return &node->devices[*place_out];
 }
 
@@ -229,6 +230,7 @@ static void add_device(struct look *look, const struct vendor_adapter *adapter,
     add_nodes(look, adapter->nodes_common, 0, device);
     look->readings.power_mw[place] = found->power_mw;
     look->readings.temperature_c[place] = found->temperature_c;
+    memcpy(look->readings.address[place], address, sizeof(address));
 }
 
 /* Run one tool and parse what it says, even when it failed half-way. 0 when it told of devices. */
@@ -432,6 +434,8 @@ static void fit_in(const struct look *look, struct node_info *node,
             *device = now->devices[i];
             readings->power_mw[place] = look->readings.power_mw[i];
             readings->temperature_c[place] = look->readings.temperature_c[i];
+            memcpy(readings->address[place], look->readings.address[i],
+                   sizeof(readings->address[place]));
         }
         if (!found) {
             device->health = DEVICE_SICK;
@@ -446,6 +450,8 @@ static void fit_in(const struct look *look, struct node_info *node,
         node->devices[place] = now->devices[i];
         readings->power_mw[place] = look->readings.power_mw[i];
         readings->temperature_c[place] = look->readings.temperature_c[i];
+        memcpy(readings->address[place], look->readings.address[i],
+               sizeof(readings->address[place]));
         node->devices_count++;
     }
 }

@@ -28,6 +28,7 @@ struct discover_config {
 struct discover_readings {
     int64_t power_mw[NODE_DEVICES_MAX];
     int32_t temperature_c[NODE_DEVICES_MAX];
+    char address[NODE_DEVICES_MAX][16]; /* PCI, "0000:3b:00.0"; "" = not told */
 };
 
 /* All of it. `readings_out` may be NULL. -ENOMEM, or -EIO where the machine's CPUs cannot be read;

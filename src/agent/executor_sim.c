@@ -1,6 +1,7 @@
 /* The engine of a site that is made up (simsite.h): attempts are entries with a time at which they
  * end. All else is as at any other site: it remembers over restarts, tells, is asked to stop. */
 #include "agent/executor.h"
+#include "agent/lease.h"
 #include "agent/simsite.h"
 #include "agent/simsite_log.h"
 #include "base/clock.h"
@@ -8,6 +9,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +41,10 @@ struct sim {
     struct held **heap; /* those that are not over, the next due first */
     uint32_t heap_count, heap_cap;
     int timer_fd;
+    int agent_fd;          /* where the lease is */
+    uint32_t bound_count;  /* attempts that must not outlive a lease */
+    uint64_t lease_seen;   /* the one that was looked at last */
+    int64_t lease_stop_ms; /* when what is bound to it stops (CLOCK_BOOTTIME) */
 };
 
 static struct sim *sim_of(struct executor *executor)
@@ -124,6 +130,8 @@ static void set_timer(const struct sim *sim)
 
     if (sim->heap_count) {
         wait_ms = MAX(sim->heap[0]->due_ms - clock_wall_ms(), 0);
+        if (sim->bound_count && sim->lease_seen)
+            wait_ms = MIN(wait_ms, MAX(sim->lease_stop_ms - clock_boot_ms(), 0));
         when.it_value.tv_sec = wait_ms / 1000;
         when.it_value.tv_nsec = wait_ms % 1000 * 1000000 + 1; /* zero would be never */
     }
@@ -189,16 +197,73 @@ static void finish(struct sim *sim, struct held *held)
     if (held->state == ATTEMPT_BEGUN)
         record->started_ms = 0;
     held->state = ATTEMPT_ENDED;
+    sim->bound_count -= held->run.lease != 0;
     book(sim, held, true);
     if (simsite_log_ended(sim->log, record) < 0)
         log_error("job %" PRIu64 ": its end cannot be written down", held->key.job_id);
     sim->config.told(sim->config.context, NOTE_ENDED, record);
 }
 
+/* ---- the lease: what its supervisor would do at a real site, agent or not ---- */
+
+/* When what is bound to this lease stopped (Unix ms); INT64_MAX: it is held. */
+static int64_t find_lease_over(struct sim *sim, uint64_t number)
+{
+    int64_t wall = clock_wall_ms(), boot = clock_boot_ms(), at;
+    struct lease_state state;
+
+    at = lease_stop_at(sim->agent_fd, number, &state);
+    if (at) {
+        sim->lease_seen = number;
+        sim->lease_stop_ms = at;
+        return boot < at ? INT64_MAX : wall - (boot - at);
+    }
+    /* There is another by now. This one was over when it was to be, as far as it was seen. */
+    return sim->lease_seen == number ? wall - MAX(boot - sim->lease_stop_ms, 0) : wall;
+}
+
+static void end_by_lease(struct sim *sim, struct held *held, int64_t over_ms)
+{
+    struct attempt_record *record = &held->run.record;
+
+    if (record->ended_ms <= over_ms)
+        return; /* it was at its end before */
+    record->ended_ms = over_ms;
+    record->end = END_LEASE;
+    record->exit_code = 0;
+    snprintf(record->reason, sizeof(record->reason),
+             "the site was not answered by the network for longer than its lease");
+    held->run.stopped = true;
+    simsite_log_stop(sim->log, record);
+    heap_remove(sim, held);
+    held->due_ms = over_ms;
+    settle(sim, sim->heap_count++, held);
+}
+
+static void end_by_leases(struct sim *sim)
+{
+    int64_t over_ms = INT64_MAX;
+    uint64_t number = 0;
+    struct held *held, *next;
+
+    if (!sim->bound_count)
+        return;
+    HASH_ITER (hh, sim->all, held, next) {
+        if (!held->run.lease || held->state == ATTEMPT_ENDED)
+            continue;
+        if (held->run.lease != number)
+            over_ms = find_lease_over(sim, held->run.lease);
+        number = held->run.lease;
+        if (over_ms != INT64_MAX)
+            end_by_lease(sim, held, over_ms);
+    }
+}
+
 static void run_due(struct sim *sim)
 {
     int64_t now = clock_wall_ms();
 
+    end_by_leases(sim);
     while (sim->heap_count && sim->heap[0]->due_ms <= now) {
         struct held *held = sim->heap[0];
 
@@ -233,6 +298,7 @@ static struct held *add_held(struct sim *sim, const struct simsite_run *run,
     }
     HASH_ADD(hh, sim->all, key, sizeof(held->key), held);
     sim->unacknowledged++;
+    sim->bound_count += run->lease && !run->ended;
     return held;
 }
 
@@ -285,7 +351,7 @@ static int sim_start_parts(struct executor *executor, const struct attempt_order
                            const char *spec_json, struct err *err)
 {
     struct sim *sim = sim_of(executor);
-    struct simsite_run run = { .record.key = order->key };
+    struct simsite_run run = { .record.key = order->key, .lease = order->lease };
     struct simsite_fate fate;
     struct held *held;
     int rc;
@@ -311,6 +377,7 @@ static int sim_start_parts(struct executor *executor, const struct attempt_order
         return rc < 0 ? rc : err_set(err, -ENOMEM, "attempt: out of memory");
     }
     book(sim, held, false);
+    end_by_leases(sim); /* and when to look again */
     set_timer(sim);
     return 0;
 }
@@ -494,6 +561,8 @@ static void sim_close(struct executor *executor)
     simsite_log_close(sim->log);
     if (sim->timer_fd >= 0)
         close(sim->timer_fd);
+    if (sim->agent_fd >= 0)
+        close(sim->agent_fd);
     free(sim->heap);
     free(sim->booked);
     free(sim);
@@ -512,8 +581,11 @@ static int sim_open(const struct executor_config *config, struct executor **exec
     }
     sim->base.ops = &executor_sim_ops;
     sim->config = *config;
-    sim->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    rc = sim->timer_fd < 0 ? err_set(err, -errno, "timer: %s", strerror(errno)) : 0;
+    sim->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+    sim->agent_fd = open(config->agent_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    rc = sim->timer_fd < 0 || sim->agent_fd < 0
+             ? err_set(err, -errno, "%s: %s", config->agent_dir, strerror(errno))
+             : 0;
     if (rc == 0 && !config->sim_fleet)
         rc = err_set(err, -EINVAL, "executor sim: --sim-fleet FILE says what the site is");
     if (rc == 0)
@@ -528,6 +600,7 @@ static int sim_open(const struct executor_config *config, struct executor **exec
         sim_close(&sim->base);
         return rc;
     }
+    end_by_leases(sim);
     set_timer(sim);
     *executor_out = &sim->base;
     return 0;

@@ -196,6 +196,11 @@ void session_set_patience(struct session *session, int64_t patience_ms)
     session->patience_ms = patience_ms;
 }
 
+bool session_is_open(const struct session *session)
+{
+    return session->state == SESSION_OPEN;
+}
+
 size_t session_backlog(const struct session *session)
 {
     return session->queue.len;

@@ -82,6 +82,8 @@ int simsite_log_run(struct simsite_log *log, const struct simsite_run *run)
     struct buf *line = begin(log, "run", run->record.key);
 
     add_times(line, &run->record);
+    if (run->lease)
+        buf_printf(line, ",\"lease\":%" PRIu64, run->lease);
     buf_add_text(line, ",\"parts\":[");
     for (uint32_t i = 0; i < run->parts_count; i++) {
         buf_add_text(line, i ? "," : "");
@@ -95,8 +97,8 @@ int simsite_log_stop(struct simsite_log *log, const struct attempt_record *recor
 {
     struct buf *line = begin(log, "stop", record->key);
 
-    buf_printf(line, ",\"until\":%" PRId64 ",\"checkpoint\":%" PRId64, record->ended_ms,
-               record->checkpoint_ms);
+    buf_printf(line, ",\"until\":%" PRId64 ",\"end\":%" PRIu32 ",\"checkpoint\":%" PRId64,
+               record->ended_ms, record->end, record->checkpoint_ms);
     add_reason(line, record->reason);
     return end(log);
 }
@@ -205,6 +207,7 @@ static void read_run(struct remembered **all, struct attempt_key key, const json
     one->key.epoch = key.epoch;
     one->run.record.key = one->key;
     read_times(line, &one->run.record);
+    one->run.lease = (uint64_t)number(line, "lease");
     if (!read_parts(json_object_get(line, "parts"), &one->run)) {
         free(one);
         return;
@@ -238,7 +241,7 @@ static void take_line(struct remembered **all, const char *text, size_t len)
         const char *reason = json_string_value(json_object_get(line, "reason"));
 
         one->run.stopped = true;
-        one->run.record.end = END_STOPPED;
+        one->run.record.end = (uint32_t)number(line, "end");
         one->run.record.ended_ms = number(line, "until");
         one->run.record.checkpoint_ms = number(line, "checkpoint");
         snprintf(one->run.record.reason, sizeof(one->run.record.reason), "%.159s",

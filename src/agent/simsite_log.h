@@ -3,7 +3,7 @@
  *
  *     {"ms":..,"run":"7.1","begin":..,"until":..,"end":0,"code":0,"parts":[[node,cpus,[dev,milli,
  *      ...]],...]}
- *     {"ms":..,"stop":"7.1","until":..,"reason":".."}
+ *     {"ms":..,"stop":"7.1","until":..,"end":5,"reason":".."}
  *     {"ms":..,"clash":"7.1","node":3,"device":2}   what it was given is held by another
  *     {"ms":..,"ended":"7.1","begin":..,"until":..,"end":0,"code":0,"reason":"","cpu_ms":..,
  *      "cpu_held_ms":..,"device_milli_ms":..}
@@ -27,6 +27,7 @@ struct simsite_part {
 struct simsite_run {              /* an attempt as it is or was */
     struct attempt_record record; /* ended_ms: when it will end, or has */
     bool ended, stopped;
+    uint64_t lease; /* which it must not outlive; 0 = none */
     uint32_t parts_count;
     struct simsite_part *parts; /* one block with their devices */
 };

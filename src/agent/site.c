@@ -46,7 +46,8 @@ static int check_keys(const char *path, json_t *root, struct err *err)
         "slurm.qos|slurm.reservation|slurm.bin_dir|domains|domains.rack|domains.supernode|"
         "tariff|tariff.carbon_g_per_kwh_milli|"
         "tariff.power_price_micro_per_kwh|tariff.cpu_price_micro_per_hour|"
-        "tariff.device_price_micro_per_hour|tariff.currency|";
+        "tariff.device_price_micro_per_hour|tariff.currency|tariff.series|tariff.url|"
+        "tariff.every|";
     static const char *const prefixes[] = { "",        "tariff.", "domains.", "slurm.",
                                             "policy.", "data.",   "floor.",   "own." };
     json_t *policy = json_object_get(root, "policy");
@@ -322,6 +323,8 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
         rc = read_site_file(config, &root, err);
     if (rc == 0)
         rc = read_policy(config, root, &site.policy, err);
+    if (rc == 0)
+        rc = pricing_config_parse(json_object_get(root, "tariff"), &site.pricing, err);
     if (rc == 0)
         rc = read_domains(root, node, err);
     if (rc == 0)

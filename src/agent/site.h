@@ -10,6 +10,7 @@
 #include "agent/agent.h"
 #include "agent/discover.h"
 #include "agent/policy.h"
+#include "agent/pricing.h"
 #include "agent/executor.h"
 #include "agent/slurm_job.h"
 #include "model/chip.h"
@@ -19,7 +20,8 @@ struct site {
     struct catalogue *catalogue;
     struct discover_config discover;
     struct site_policy policy; /* the owner's, held here */
-    int64_t link_rate_bytes;   /* a second, of files to and from the network; 0 = without limit */
+    struct pricing_config pricing;
+    int64_t link_rate_bytes; /* a second, of files to and from the network; 0 = without limit */
 };
 
 #define SITE_OWNER "local" /* when nobody says whose it is */

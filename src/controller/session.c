@@ -510,6 +510,7 @@ static bool event_from_report(const char *site, const struct wire_report *report
         return true;
     case REPORT_LOG:
     case REPORT_ALIVE:
+    case REPORT_TARIFF:
         return false;
     }
     return false;
@@ -578,9 +579,30 @@ static bool is_within_bounds(struct site_session *session, const struct wire_rep
                              size_t bytes)
 {
     if (report->type != REPORT_PROGRESS && report->type != REPORT_NODE &&
-        report->type != REPORT_INVENTORY && report->type != REPORT_HELLO)
+        report->type != REPORT_INVENTORY && report->type != REPORT_HELLO &&
+        report->type != REPORT_TARIFF)
         return true;
     return session_guard_takes(&session->guard, clock_mono_ms(), bytes);
+}
+
+/* A site says that its node is well again: what an operator has cordoned stays so. */
+static bool is_operators(const struct site_session *session, const struct wire_report *report)
+{
+    const struct grid *grid = shell_grid(session->sessions->controller->shell);
+    int site = grid_site_find(grid, session->site);
+    bool reachable;
+    const struct site_info *info =
+        site < 0 ? NULL : grid_site_get(grid, (uint32_t)site, &reachable);
+    struct node_view view;
+
+    for (uint32_t i = 0; report->type == REPORT_NODE && !report->cordoned && info &&
+                         report->device < 0 && i < info->nodes_count;
+         i++)
+        if (strcmp(info->nodes[i].name, report->node) == 0 &&
+            grid_node_get(grid, (uint32_t)site, i, &view))
+            return view.cordoned && strncmp(view.cordon_reason ? view.cordon_reason : "",
+                                            WIRE_NODE_UNHEALTHY, strlen(WIRE_NODE_UNHEALTHY)) != 0;
+    return false;
 }
 
 /* An inventory gets the catalogue's figures of its chips; one that is known already, as after each
@@ -597,6 +619,39 @@ static int apply_report(struct controller *controller, struct event *event, uint
         grid_check(shell_grid(controller->shell), event, err) == 0)
         return -EALREADY;
     return shell_apply(controller->shell, event, NULL, seq_out, err);
+}
+
+/* The owner's own series; what it cannot be, such as slots of another length, is told once. */
+static int take_tariff(struct site_session *session, const struct tariff_file *tariff,
+                       struct err *err)
+{
+    struct tariff_row *rows = calloc(tariff->count + 1u, sizeof(*rows));
+    struct event event = { .type = EVENT_SITE_TARIFF };
+    struct change change = { 0 };
+    uint64_t seq = 0;
+    int rc;
+
+    if (!rows)
+        return err_set(err, -ENOMEM, "tariff: out of memory");
+    for (uint32_t i = 0; i < tariff->count; i++)
+        rows[i] = (struct tariff_row){ tariff->rows[i].price_micro, tariff->rows[i].carbon_mg,
+                                       tariff->rows[i].green_ppm, tariff->rows[i].cap_w };
+    event.site_tariff = (struct event_site_tariff){ .site = session->site,
+                                                    .kind = TARIFF_FACTS,
+                                                    .from_ms = tariff->from_ms,
+                                                    .slot_ms = tariff->slot_ms,
+                                                    .rows_count = tariff->count,
+                                                    .rows = rows,
+                                                    .by = "its owner" };
+    rc = shell_apply(session->sessions->controller->shell, &event, NULL, &seq, err);
+    free(rows);
+    if (rc == 0 && change_from_event(seq, &event, &change))
+        events_note(session->sessions->controller->events, &change);
+    if (rc == -EROFS || rc == -ENOBUFS || rc == -ENOMEM)
+        return rc;
+    if (rc < 0)
+        log_warn("site %s: its owner's tariff is refused: %s", session->site, err->text);
+    return 0;
 }
 
 /* Before the next pass, so that nothing is placed that its owner does not let in. */
@@ -634,6 +689,10 @@ static int take_report(struct site_session *session, const struct wire_report *r
         relays_take(controller->relays, session->site, report);
         return 0;
     }
+    if (report->type == REPORT_TARIFF)
+        return take_tariff(session, &report->tariff, err);
+    if (is_operators(session, report))
+        return 0;
     if (!is_news(session, report)) {
         if (report->type == REPORT_ENDED)
             forget_when_durable(session, shell_last_seq(controller->shell), report->attempt);

@@ -314,12 +314,18 @@ struct queue_key job_queue_key(const struct grid *grid, const struct job *job)
     };
 }
 
+int64_t job_span_ms(const struct grid *grid, const struct job *job)
+{
+    int64_t duration_ms = job_terms(grid, job)->duration_ms_max;
+
+    return duration_ms ? duration_ms + END_SLACK_MS : INT64_MAX;
+}
+
 void job_line_up(struct grid *grid, struct job *job)
 {
     struct queue_key key = job_queue_key(grid, job);
-    int64_t span_ms = job_terms(grid, job)->duration_ms_max;
 
-    job->item.span_ms = span_ms ? span_ms + END_SLACK_MS : INT64_MAX;
+    job->item.span_ms = job_span_ms(grid, job);
     queue_add(&grid->queue, &key, &job->item);
     if (job->array)
         job->array->queued++;

@@ -63,15 +63,17 @@ int owners_check(const struct grid *grid, const struct event_site_policy *event,
     return 0;
 }
 
-static uint32_t asked_by_all(const struct grid *grid)
+static uint32_t asked_by_all(struct grid *grid)
 {
     uint32_t asked = 0;
 
+    grid->owners_lend = 0;
     for (uint32_t i = 0; i < grid->fleet.sites_count && grid->fleet.policies_count; i++) {
         const struct site_policy *policy = grid->fleet.sites[i].policy;
 
         if (!policy)
             continue;
+        grid->owners_lend += policy->own_ppm > 0;
         asked |= policy->tenants_told ? ASKED_TENANT : 0;
         asked |= policy->classes_told ? ASKED_CLASS : 0;
         asked |= policy->windows_count ? ASKED_SPAN : 0;
@@ -173,6 +175,65 @@ int64_t owners_cap_watts(const struct grid *grid, uint32_t site)
     int64_t limit = at->limits_told ? at->limits.watts : -1;
 
     return cap < 0 || (limit >= 0 && limit < cap) ? limit : cap;
+}
+
+/* --- the owner's own -------------------------------------------------------------------------- */
+
+bool owners_is_own(const struct grid *grid, uint32_t tenant, uint32_t site)
+{
+    const struct site_policy *policy = grid->fleet.sites[site].policy;
+    uint32_t own;
+
+    if (!policy || !policy->own_ppm)
+        return false;
+    own =
+        intern_find(&grid->tenant_names, policy->own_tenant, (uint32_t)strlen(policy->own_tenant));
+    for (; own && tenant; tenant = grid->tenants[tenant].parent)
+        if (tenant == own)
+            return true;
+    return false;
+}
+
+/* Of devices for work with devices, of CPUs for other work: what the owner's own holds there, and
+ * `more`, beside its share of what is open. */
+static bool is_within_share(const struct grid *grid, uint32_t site, bool on_devices, uint64_t more)
+{
+    const struct fleet_site *at = &grid->fleet.sites[site];
+    uint64_t total = 0, held = more;
+
+    for (uint32_t i = 0; i < at->info.nodes_count; i++) {
+        const struct fleet_node *node = &at->nodes[i];
+
+        if (!node_is_open(node))
+            continue;
+        total += on_devices ? 0 : node->cpus;
+        for (uint32_t d = 0; on_devices && d < node->devices_count; d++)
+            total += device_is_usable(&node->devices[d]) ? 1000 : 0;
+    }
+    for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
+        const struct grant *grant = grid->fleet.grants[i];
+
+        if (grant->site == site && owners_is_own(grid, grid_job(grid, grant->job_id)->tenant, site))
+            held += on_devices ? grant->devices_milli : grant->cpus;
+    }
+    return held * 1000000 <= total * at->policy->own_ppm;
+}
+
+bool owners_claims(const struct grid *grid, const struct job *job, uint32_t site)
+{
+    const struct shape *shape = job_shape(grid, job);
+    bool on_devices = shape->devices_milli > 0;
+
+    return owners_is_own(grid, job->tenant, site) &&
+           is_within_share(grid, site, on_devices,
+                           (uint64_t)shape->tasks *
+                               (on_devices ? shape->devices_milli : shape->cpus));
+}
+
+bool owners_protects(const struct grid *grid, const struct job *job, uint32_t site)
+{
+    return owners_is_own(grid, job->tenant, site) &&
+           is_within_share(grid, site, job_shape(grid, job)->devices_milli > 0, 0);
 }
 
 /* --- hours ---------------------------------------------------------------------------------- */

@@ -22,6 +22,12 @@ bool owners_ask(const struct grid *grid); /* does any want to know who asks? */
 void owners_refused(struct grid *grid, struct job *job, uint32_t site);
 /* Windows that have opened or are about to close (grid.owners_next_ms says when that is). */
 void owners_tick(struct grid *grid);
+/* Is the tenant, or one above it, whose work is the site's owner's own? */
+bool owners_is_own(const struct grid *grid, uint32_t tenant, uint32_t site);
+/* Does the job come within the share of the site that is its owner's own, and is it the owner's? */
+bool owners_claims(const struct grid *grid, const struct job *job, uint32_t site);
+/* Is what the job holds there within that share? */
+bool owners_protects(const struct grid *grid, const struct job *job, uint32_t site);
 /* The cap of its owner or of an operator, the lesser; -1 = none. In W. */
 int64_t owners_cap_watts(const struct grid *grid, uint32_t site);
 void owners_put(const struct grid *grid, struct buf *out);

@@ -5,18 +5,18 @@
 
 #define LIFTED (UINT64_C(1) << 62) /* versions of limits while a promise is lifted */
 #define BACKFILL_DEPTH QUEUE_NEAR  /* jobs of one bucket tried for one short enough */
-#define DEAD_MIN 32u               /* of a walk's heads, before those like them are left out */
+#define IDLE_MIN 32u               /* buckets met for nothing, before the like are set aside */
 
 int64_t job_end_bound(const struct grid *grid, const struct job *job)
 {
-    int64_t duration_ms = job_terms(grid, job)->duration_ms_max;
     const struct promise *promise = promise_of(grid, job);
+    int64_t span_ms = job->item.bucket ? job->item.span_ms : job_span_ms(grid, job);
 
     /* A pass a little later than the promised start takes of the slack, not of who comes next. */
     if (promise && promise->plan && promise->start_ms < grid->now_ms &&
         promise->start_ms > grid->now_ms - END_SLACK_MS / 2)
         return promise->end_ms;
-    return duration_ms ? grid->now_ms + duration_ms + END_SLACK_MS : INT64_MAX;
+    return span_ms < INT64_MAX ? grid->now_ms + span_ms : INT64_MAX;
 }
 
 uint32_t pass_full_tenant(const struct grid *grid, const struct job *job, enum hold *hold_out)
@@ -89,7 +89,9 @@ struct pass {
         struct job *job;
     } promised[CLASS_COUNT * GRID_RESERVATIONS_MAX];
     uint32_t promised_count;
-    uint32_t dead_count; /* heads met for nothing since the walk was put in order */
+    uint64_t promised_mask; /* bit n % 64: bucket n may be of one of them */
+    uint32_t idle_count;    /* buckets met for nothing since the walk was put in order */
+    uint64_t limit_version; /* of the fleet, by which buckets were set aside */
 };
 
 /* --- who is blocked --------------------------------------------------------------------------- */
@@ -166,16 +168,6 @@ static bool may_start(void *context, const struct queue_use *use)
 static bool has_room(const struct grid *grid, uint32_t shape)
 {
     return grid->shapes.list[shape].no_fit_version != grid->fleet.room_version;
-}
-
-/* What fits no more matters only while the first blocked of its class are not all found. */
-static bool may_still_start(void *context, const struct queue_head *head)
-{
-    const struct pass *pass = context;
-    uint32_t job_class = 15u - (head->rank >> 28);
-
-    return has_room(pass->grid, head->shape) ||
-           pass->seen_count[job_class] < blocked_most(pass->grid);
 }
 
 static void hold(struct grid *grid, const struct job *job)
@@ -284,8 +276,10 @@ static void list_promised(struct pass *pass)
     for (uint32_t i = 0; i < grid->promises_count; i++) {
         struct job *job = grid_job(grid, grid->promises[i]->job_id);
 
-        if (grid->promises[i]->plan)
-            pass->promised[pass->promised_count++] = (struct promised){ job->item.bucket, job };
+        if (!grid->promises[i]->plan)
+            continue;
+        pass->promised[pass->promised_count++] = (struct promised){ job->item.bucket, job };
+        pass->promised_mask |= (uint64_t)1 << job->item.bucket % 64;
     }
 }
 
@@ -316,6 +310,8 @@ static bool fits_within(struct grid *grid, struct job *job, int64_t until_ms)
 {
     grid->fleet.window.until_ms = until_ms;
     grid->fleet.window.is_promised = false;
+    if (fit_is_known_not(job_shape(grid, job), &grid->fleet, FIT_LIMITED))
+        return false; /* without a look at what it asks for */
     return fit_find(job_shape(grid, job), &grid->fleet, &job_terms(grid, job)->objective,
                     FIT_LIMITED, &grid->fit);
 }
@@ -341,7 +337,7 @@ static struct job *find_start(struct grid *grid, struct queue_bucket *bucket, en
     shortest_ms = queue_shortest_ms(bucket);
     if (shortest_ms == INT64_MAX || failed_ms == 0 ||
         promise_horizon(&grid->fleet, grid->now_ms + shortest_ms) >= failed_ms ||
-        !fit_find(shape, &grid->fleet, &job_terms(grid, first)->objective, FIT_NOW, &grid->fit))
+        fit_is_nowhere(shape, &grid->fleet, &grid->fit))
         return NULL;
     for (uint32_t i = 1; item && i < BACKFILL_DEPTH; i++, item = item->next) {
         struct job *job = (struct job *)item;
@@ -413,16 +409,41 @@ static uint32_t start_due(struct grid *grid)
     return starts;
 }
 
-/* Heads of what has no room any more are left out of the walk, once there are many. */
-static void count_dead(struct pass *pass, const struct queue_bucket *bucket)
+/* Once the first blocked of its class are found, a bucket of which nobody can start now need not be
+ * met: neither for lack of room, nor because even its shortest would run into a promise. */
+static bool may_still_start(void *context, const struct queue_head *head)
+{
+    const struct pass *pass = context;
+    struct grid *grid = pass->grid;
+
+    if (pass->seen_count[15u - (head->rank >> 28)] < blocked_most(grid))
+        return true;
+    if (!has_room(grid, head->shape))
+        return false;
+    return pass->promised_mask >> head->number % 64 & 1 ||
+           !is_too_long(grid, &grid->queue.buckets[head->number]);
+}
+
+static void set_idle_aside(struct pass *pass)
 {
     struct queue *queue = &pass->grid->queue;
 
-    if (has_room(pass->grid, bucket->key.shape) || ++pass->dead_count < DEAD_MIN ||
-        pass->dead_count < queue->heap_count / 8)
+    if (++pass->idle_count < IDLE_MIN || pass->idle_count < queue->heap_count / 8)
         return;
     queue_walk_reorder(queue, may_still_start, pass);
-    pass->dead_count = 0;
+    pass->idle_count = 0;
+}
+
+/* The next bucket in order. Where more fits beside the promises than before, all that were set
+ * aside are met after all. */
+static struct queue_bucket *walk_next(struct pass *pass, uint32_t *number_out)
+{
+    struct grid *grid = pass->grid;
+
+    if (pass->limit_version != grid->fleet.limit_version)
+        queue_walk_wake(&grid->queue);
+    pass->limit_version = grid->fleet.limit_version;
+    return queue_walk_next(&grid->queue, number_out);
 }
 
 void pass_run(struct grid *grid)
@@ -447,7 +468,8 @@ void pass_run(struct grid *grid)
     list_promised(&pass);
     has_turns = shares_rank(grid);
     queue_walk_begin_with(&grid->queue, may_start, &pass);
-    while ((bucket = queue_walk_next(&grid->queue, &number)) != NULL) {
+    pass.limit_version = grid->fleet.limit_version;
+    while ((bucket = walk_next(&pass, &number)) != NULL) {
         struct shape *shape = &grid->shapes.list[bucket->key.shape];
         struct job *job = (struct job *)bucket->first, *found;
         uint32_t left = bucket->count;
@@ -459,7 +481,7 @@ void pass_run(struct grid *grid)
             if (pass.seen_count[bucket->key.job_class] < blocked_most(grid))
                 block(&pass, job);
             else
-                count_dead(&pass, bucket);
+                set_idle_aside(&pass);
             continue;
         }
         if (starts++ == GRID_PASS_STARTS_MAX) {

@@ -224,8 +224,9 @@ static void count_draw(struct grid *grid, uint32_t site)
     for (uint32_t i = 0; i < at->info.nodes_count; i++) {
         int32_t watts = at->info.nodes[i].cpu_load_watts;
 
-        if (at->nodes[i].cpus && watts > 0) /* rounded up: a guess that is never too low */
-            now.cpu_mw_max = MAX(now.cpu_mw_max, (int64_t)watts * 1000 / at->nodes[i].cpus + 1);
+        if (at->info.nodes[i].cpus && watts > 0) /* rounded up: a guess that is never too low */
+            now.cpu_mw_max =
+                MAX(now.cpu_mw_max, (int64_t)watts * 1000 / at->info.nodes[i].cpus + 1);
     }
     fleet_set_power(&grid->fleet, site, &now);
     power_of(grid, site)->draw_mw = sum_mw(grid, site);

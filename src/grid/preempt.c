@@ -5,9 +5,11 @@
  *   - those of a lower class, if they are of class low or save checkpoints, and their tenant holds
  *     more than what is its own (share_owes): so that a guarantee stands above classes;
  *   - when it is within its tenant's guarantee (share_is_within), those of any other tenant that
- *     borrows, whatever their class.
+ *     borrows, whatever their class;
  *   - while work is ordered by what it needs (ranks.h), those of the same class and tenant that
- *     save checkpoints and that it stands clearly before (order_may_displace).
+ *     save checkpoints and that it stands clearly before (order_may_displace);
+ *   - at a site whose owner's own it is, within the share that the owner keeps for that, those of
+ *     anybody else, at once: what is lent is taken back without a wait.
  * Jobs with requeue_on_loss false are never stopped. Lower classes first, then those that save
  * checkpoints, then who loses least work: device-ms since the newest checkpoint, or since the
  * start, and a restart (sched/order.h). order_pick_victims knows devices of nodes; here CPUs,
@@ -30,6 +32,7 @@
 #include "grid/state.h"
 
 #include "base/cleanup.h"
+#include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/ranks.h"
 #include "sched/mem.h"
@@ -59,6 +62,9 @@ struct search {
     bool is_own;  /* within its tenant's guarantee */
     bool is_turn; /* only its like may be stopped for it */
     struct order_rank rank;
+    bool owner_only; /* only where it is the owner's own */
+    bool is_owners;  /* at the place that is tried, it is */
+    uint32_t site;   /* which that is */
     struct victim *victims;
     uint32_t count, cap;
 };
@@ -67,6 +73,7 @@ struct choice {
     uint32_t count;
     uint32_t job_class; /* of the highest stopped */
     int64_t lost;
+    bool is_owners; /* where the head is the owner's own */
 };
 
 /* --- who may be stopped ----------------------------------------------------------------------- */
@@ -101,10 +108,12 @@ static bool may_stop(const struct search *search, const struct job *job)
     uint32_t account = job_tenant(grid, job)->account;
     uint32_t to = job_tenant(grid, search->head)->account;
 
+    if (search->is_owners)
+        return !owners_is_own(grid, job->tenant, search->site);
     if (search->is_turn)
         return job->tenant == search->head->tenant && theirs == ours && saves(grid, job) &&
                ranks_may_displace(grid, &search->rank, job, cost_ms(grid, job));
-    if (!share_owes(grid->share, account, to))
+    if (owners_protects(grid, job, search->site) || !share_owes(grid->share, account, to))
         return false;
     if (search->is_own && job->tenant != search->head->tenant)
         return true;
@@ -130,7 +139,8 @@ static void list_victims(struct search *search, uint32_t site)
         struct job *job = grid_job(grid, grant->job_id);
 
         if (!yield_is_possible(grid, job) || !may_stop(search, job) ||
-            (!search->is_turn && grid->now_ms - grant->granted_ms < run_ms_least(job)))
+            (!search->is_turn && !search->is_owners &&
+             grid->now_ms - grant->granted_ms < run_ms_least(job)))
             continue;
         MEM_GROW(search->victims, search->cap, search->count + 1);
         search->victims[search->count++] =
@@ -201,6 +211,11 @@ static bool try_candidate(struct search *search, const struct candidate *at, str
     uint64_t sum = fit_count(search->shape, &grid->fleet, at->site, at->chip);
     bool fits;
 
+    search->site = at->site;
+    search->is_owners = !search->is_turn && owners_claims(grid, search->head, at->site);
+    if (search->owner_only && !search->is_owners)
+        return false;
+    out->is_owners = search->is_owners;
     list_victims(search, at->site);
     if (search->count) /* else there may be no list */
         qsort_r(search->victims, search->count, sizeof(*search->victims), compare_victims, grid);
@@ -244,7 +259,7 @@ static bool has_victims(const struct search *search)
 
     for (uint32_t i = 0; i < job_class; i++)
         count += search->grid->class_yields[i];
-    return count || search->is_own || search->is_turn;
+    return count || search->is_own || search->is_turn || search->owner_only;
 }
 
 static bool choose(struct search *search, struct choice *best)
@@ -296,7 +311,7 @@ static bool has_claim(const struct grid *grid, const struct job *job)
     return lower || (grid->guarantees_count && is_own(grid, job));
 }
 
-static bool try_for(struct grid *grid, struct job *head)
+static bool try_for(struct grid *grid, struct job *head, bool owner_only)
 {
     const char *tenant = intern_data(&grid->tenant_names, head->tenant);
     struct search search = { .grid = grid, .head = head, .shape = job_shape(grid, head) };
@@ -305,12 +320,18 @@ static bool try_for(struct grid *grid, struct job *head)
 
     if (yield_pending(grid, YIELD_PREEMPT, head->item.id))
         return true;
+    search.owner_only = owner_only;
     search.is_own = grid->guarantees_count && is_own(grid, head);
     found = choose(&search, &choice);
     for (uint32_t i = 0; found && i < choice.count; i++) {
         struct job *job = grid_job(grid, choice.ids[i]);
 
-        if (job_terms(grid, job)->job_class < job_terms(grid, head)->job_class)
+        if (choice.is_owners)
+            yield_ask(grid, job, YIELD_PREEMPT, head->item.id,
+                      "makes way for job %" PRIu64
+                      ": the owner of its site takes back what is lent",
+                      head->item.id);
+        else if (job_terms(grid, job)->job_class < job_terms(grid, head)->job_class)
             yield_ask(grid, job, YIELD_PREEMPT, head->item.id,
                       "makes way for job %" PRIu64 ", which is of a higher class", head->item.id);
         else
@@ -366,6 +387,33 @@ static struct job *first_own(struct grid *grid, const struct job *but)
     return best ? (struct job *)best->first : NULL;
 }
 
+static bool is_somewheres_own(const struct grid *grid, const struct job *job)
+{
+    for (uint32_t i = 0; i < grid->fleet.sites_count; i++)
+        if (grid->fleet.sites[i].policy && owners_is_own(grid, job->tenant, i))
+            return true;
+    return false;
+}
+
+/* The first in order that has no room and whose owner has lent some. */
+static struct job *first_owners(struct grid *grid)
+{
+    const struct queue_bucket *best = NULL;
+
+    for (uint32_t i = 0; i < grid->queue.used_count; i++) {
+        const struct queue_bucket *bucket = &grid->queue.buckets[grid->queue.used[i].number];
+        struct shape *shape = &grid->shapes.list[bucket->key.shape];
+        struct job *job = (struct job *)bucket->first;
+
+        if (is_somewheres_own(grid, job) && fit_is_nowhere(shape, &grid->fleet, &grid->fit) &&
+            shape->candidates_count && pass_hold(grid, job) == HOLD_NONE &&
+            !power_holds(grid, job) &&
+            (!best || queue_bucket_is_before(&grid->queue, bucket, best)))
+            best = bucket;
+    }
+    return best ? (struct job *)best->first : NULL;
+}
+
 struct job *preempt_first(struct grid *grid)
 {
     struct job *job = grid->preempt_for ? grid_job(grid, grid->preempt_for) : NULL;
@@ -386,6 +434,11 @@ void preempt_run(struct grid *grid, struct job *head)
 {
     struct job *own;
 
+    if (grid->owners_lend && head && !grid->preempt_for) {
+        own = first_owners(grid);
+        if (own && try_for(grid, own, true))
+            return;
+    }
     if (grid->preempts_not || !head || (!grid->guarantees_count && !has_claim(grid, head))) {
         grid->preempt_next_ms = 0;
         return;
@@ -394,11 +447,11 @@ void preempt_run(struct grid *grid, struct job *head)
         return;
     grid->preempt_next_ms = grid->now_ms + PREEMPT_EVERY_MS;
     if (grid->now_ms - head->item.eligible_ms >= PREEMPT_WAIT_MS && has_claim(grid, head) &&
-        try_for(grid, head))
+        try_for(grid, head, false))
         return;
     own = grid->guarantees_count ? first_own(grid, head) : NULL;
     if (own)
-        try_for(grid, own);
+        try_for(grid, own, false);
 }
 
 void preempt_tick(struct grid *grid)

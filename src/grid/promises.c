@@ -81,6 +81,7 @@ static void plan(struct grid *grid, struct promise *promise, int64_t before_ms, 
     if (found.plan && start_ms <= grid->now_ms && !may_be_now)
         promise_clear(&found, &grid->fleet);
     if (found.plan) {
+        promise_touch(promise, &grid->fleet); /* it may have been lifted only */
         promise_clear(promise, &grid->fleet);
         promise->start_ms = start_ms;
         promise->end_ms = found.end_ms;
@@ -201,7 +202,7 @@ static void look_again(struct grid *grid, struct promise *promise)
 {
     if (promise->start_ms <= grid->now_ms)
         return; /* it may start */
-    promise_unset(promise, &grid->fleet);
+    promise_lift(promise, &grid->fleet);
     plan(grid, promise, promise->plan ? promise->start_ms : -1, false);
 }
 

@@ -252,6 +252,7 @@ struct grid {
     uint64_t *cut_jobs;                /* held by a cut, in no order that means anything */
     uint32_t cut_jobs_count, cut_jobs_cap;
 
+    uint32_t owners_lend;   /* sites whose owner takes back a share of them */
     uint32_t owners_ask;    /* what some owner wants to know of who comes: owners.c */
     int64_t owners_next_ms; /* when some site's hours begin or are about to end */
     struct dark *darks;     /* oldest first */
@@ -301,6 +302,7 @@ void job_set_state(struct grid *grid, struct job *job, enum job_state state);
 void job_set_reason(struct grid *grid, struct job *job, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* To the queue: it may run as soon as there is room. Keeps an earlier eligible_ms. */
 void job_enqueue(struct grid *grid, struct job *job);
+int64_t job_span_ms(const struct grid *grid, const struct job *job); /* INT64_MAX = no limit */
 void job_line_up(struct grid *grid, struct job *job); /* no more than that */
 void job_dequeue(struct grid *grid, struct job *job);
 struct queue_key job_queue_key(const struct grid *grid, const struct job *job);

@@ -291,6 +291,14 @@ static uint64_t lists_from(const struct room_pool *pool, const struct shape *sha
     return pool->lists_used >> whole << whole;
 }
 
+/* Has the node, without a look at it, too few whole devices for so many tasks, or none to use? */
+static inline bool is_out(const struct shape *shape, const struct room *room,
+                          const struct room_apart *apart, uint16_t chip, uint32_t tasks)
+{
+    return (uint64_t)shape->devices_milli / 1000 * tasks > apart->whole ||
+           fit_never_in_pool(shape, &room->pools[apart->pool], chip);
+}
+
 static void keep_better(struct fit_part *best, uint32_t node, uint32_t tasks, uint64_t waste)
 {
     if (!best->tasks || waste < best->waste || (waste == best->waste && node < best->node))
@@ -333,10 +341,12 @@ static bool find_single(const struct shape *shape, const struct fleet_site *site
         if (!fit_never_in_pool(shape, &room->pools[p], chip))
             find_in_pool(shape, site, &room->pools[p], chip, when, &best);
     for (uint32_t i = 0; i < room->apart_count; i++) {
-        const struct fleet_node *node = &site->nodes[room->apart[i]];
+        const struct fleet_node *node = &site->nodes[room->apart[i].node];
 
-        if (fit_tasks(shape, site, node, chip, when) >= shape->tasks)
-            keep_better(&best, room->apart[i], shape->tasks, node_waste(shape, node, chip, when));
+        if (!is_out(shape, room, &room->apart[i], chip, shape->tasks) &&
+            fit_tasks(shape, site, node, chip, when) >= shape->tasks)
+            keep_better(&best, room->apart[i].node, shape->tasks,
+                        node_waste(shape, node, chip, when));
     }
     if (!best.tasks)
         return false;
@@ -417,7 +427,8 @@ static bool find_packed(const struct shape *shape, const struct fleet *fleet, ui
                 consider_state(&packing, room_first(room, at));
     }
     for (uint32_t i = 0; i < room->apart_count; i++)
-        consider_state(&packing, room->apart[i]);
+        if (!is_out(shape, room, &room->apart[i], chip, shape->tasks))
+            consider_state(&packing, room->apart[i].node);
     if (!packing.states || packing.states > PACKER_STATES_MAX)
         return false; /* also when there was nothing to choose: find_single is quick then */
     MEM_GROW(fit->parts, fit->parts_cap, 1);
@@ -478,7 +489,9 @@ static uint64_t list_groups(const struct shape *shape, const struct fleet_site *
                 sum += add_group(shape, site, chip, when, at, room_first(room, at), fit, count_out);
     }
     for (uint32_t i = 0; i < room->apart_count; i++)
-        sum += add_group(shape, site, chip, when, ROOM_NONE, room->apart[i], fit, count_out);
+        if (!is_out(shape, room, &room->apart[i], chip, 1))
+            sum +=
+                add_group(shape, site, chip, when, ROOM_NONE, room->apart[i].node, fit, count_out);
     return sum;
 }
 
@@ -628,7 +641,8 @@ uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_
                        fit_tasks(shape, at, &at->nodes[room_first(room, c)], chip, FIT_NOW);
     }
     for (uint32_t i = 0; i < room->apart_count; i++)
-        sum += fit_tasks(shape, at, &at->nodes[room->apart[i]], chip, FIT_NOW);
+        if (!is_out(shape, room, &room->apart[i], chip, 1))
+            sum += fit_tasks(shape, at, &at->nodes[room->apart[i].node], chip, FIT_NOW);
     return sum;
 }
 
@@ -639,9 +653,7 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
 {
     uint32_t count;
 
-    if (shape->no_fit_version == fleet->room_version ||
-        (when == FIT_LIMITED && shape->no_fit_limited == fleet->limit_version &&
-         fleet->window.until_ms >= shape->no_fit_until_ms))
+    if (fit_is_known_not(shape, fleet, when))
         return false;
     shape_candidates(shape, fleet, objective, &count);
     if (fleet->packer)
@@ -673,10 +685,30 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
     return false;
 }
 
+/* It fitted somewhere, and nothing has been taken or given back there since. Power and hours are
+ * other matters. */
+static bool fits_still(const struct shape *shape, const struct fleet *fleet)
+{
+    const struct fleet_site *site = &fleet->sites[shape->fits_site];
+
+    return shape->fits_version == fleet->shape_version && !site->power.is_capped && !site->policy &&
+           fleet->kinds[shape->fits_kind].changes_count == shape->fits_changes;
+}
+
 /* In whatever order they stand: no objective is asked for. */
 bool fit_is_nowhere(struct shape *shape, const struct fleet *fleet, struct fit *fit)
 {
-    return !fit_find(shape, fleet, &shape->sorted_by, FIT_NOW, fit);
+    if (fit_is_known_not(shape, fleet, FIT_NOW))
+        return true;
+    if (fits_still(shape, fleet))
+        return false;
+    if (!fit_find(shape, fleet, &shape->sorted_by, FIT_NOW, fit))
+        return true;
+    shape->fits_site = fit->site;
+    shape->fits_kind = kinds_at(&fleet->sites[fit->site], fit->chip);
+    shape->fits_changes = fleet->kinds[shape->fits_kind].changes_count;
+    shape->fits_version = fleet->shape_version;
+    return false;
 }
 
 bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass, struct fit *fit)

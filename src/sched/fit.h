@@ -72,6 +72,14 @@ bool fit_never_in_pool(const struct shape *shape, const struct room_pool *pool, 
  * room appears there. */
 bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
               enum fit_when when, struct fit *fit);
+/* Was it found not to fit, and has nothing changed since? */
+static inline bool fit_is_known_not(const struct shape *shape, const struct fleet *fleet,
+                                    enum fit_when when)
+{
+    return shape->no_fit_version == fleet->room_version ||
+           (when == FIT_LIMITED && shape->no_fit_limited == fleet->limit_version &&
+            fleet->window.until_ms >= shape->no_fit_until_ms);
+}
 /* Is there a candidate at all in which it fits now? Remembered until room appears, or `pass` (not
  * 0) is another: a yes is as of the first asking in that pass. */
 bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass, struct fit *fit);

@@ -31,10 +31,11 @@ int64_t fleet_grant_mw(const struct fleet *fleet, const struct grant *grant)
     for (uint32_t i = 0; i < grant->parts_count; i++) {
         const struct grant_part *part = &grant->parts[i];
         const struct fleet_node *node = &site->nodes[part->node];
-        int32_t watts = site->info.nodes[part->node].cpu_load_watts;
+        const struct node_info *info =
+            &site->info.nodes[part->node]; /* whatever it is limited to */
 
-        if (node->cpus && watts > 0)
-            sum += (int64_t)watts * 1000 * part->cpus / node->cpus;
+        if (info->cpus && info->cpu_load_watts > 0)
+            sum += (int64_t)info->cpu_load_watts * 1000 * part->cpus / info->cpus;
         for (uint32_t d = 0; d < part->devices_count; d++) {
             uint32_t at = part->devices[d].index;
 

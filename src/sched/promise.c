@@ -129,11 +129,13 @@ void promise_set(struct promise *promise, struct fleet *fleet)
 
 void promise_touch(const struct promise *promise, struct fleet *fleet)
 {
-    for (uint32_t i = 0; promise->is_set && i < promise->plan->parts_count; i++)
-        kinds_touch_node(fleet, promise->plan->site, promise->plan->parts[i].node, false);
+    if (!promise->plan)
+        return;
+    kinds_touch_grant(fleet, promise->plan, false);
+    fleet->limit_version++;
 }
 
-void promise_unset(struct promise *promise, struct fleet *fleet)
+void promise_lift(struct promise *promise, struct fleet *fleet)
 {
     struct fleet_site *site;
     uint32_t at = 0;
@@ -148,13 +150,19 @@ void promise_unset(struct promise *promise, struct fleet *fleet)
         if (!site->nodes[node].limits)
             room_set_apart(&site->room, site, node, false);
     }
-    promise_touch(promise, fleet);
     change_others(promise, fleet, true);
     while (fleet->promises[at] != promise)
         at++;
     fleet->promises[at] = fleet->promises[--fleet->promises_count];
-    fleet->limit_version++;
     promise->is_set = false;
+}
+
+void promise_unset(struct promise *promise, struct fleet *fleet)
+{
+    if (!promise->is_set)
+        return;
+    promise_lift(promise, fleet);
+    promise_touch(promise, fleet);
 }
 
 void promise_clear(struct promise *promise, struct fleet *fleet)

@@ -36,7 +36,9 @@ struct promise {
  * however short, and makes no other promise's limits smaller. */
 void promise_set(struct promise *promise, struct fleet *fleet);
 void promise_unset(struct promise *promise, struct fleet *fleet); /* may be set again */
-/* What was found beside it is to be looked for again. */
+/* The same for a while in which nobody but reserve_find looks: what was found beside it stands,
+ * unless promise_touch tells that it is not set again as it was. */
+void promise_lift(struct promise *promise, struct fleet *fleet);
 void promise_touch(const struct promise *promise, struct fleet *fleet);
 /* No place any more; unset first if need be. */
 void promise_clear(struct promise *promise, struct fleet *fleet);

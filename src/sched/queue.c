@@ -13,6 +13,7 @@ void queue_fini(struct queue *queue)
     free(queue->buckets);
     free(queue->used);
     free(queue->heap);
+    free(queue->asleep);
     *queue = (struct queue){ 0 };
 }
 
@@ -214,12 +215,23 @@ static void sift_down(struct queue *queue, uint32_t at)
     heap[at] = moved;
 }
 
+static void push(struct queue *queue, const struct queue_head *head)
+{
+    uint32_t at = queue->heap_count++;
+
+    while (at && head_is_before(head, &queue->heap[(at - 1) / 2])) {
+        queue->heap[at] = queue->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    queue->heap[at] = *head;
+}
+
 void queue_walk_begin_with(struct queue *queue,
                            bool (*wanted)(void *context, const struct queue_use *use),
                            void *context)
 {
     MEM_GROW(queue->heap, queue->heap_cap, queue->used_count + 1);
-    queue->heap_count = 0;
+    queue->heap_count = queue->asleep_count = 0;
     for (uint32_t i = 0; i < queue->used_count; i++)
         if (!wanted || wanted(context, &queue->used[i]))
             queue->heap[queue->heap_count++] = head_of(queue, &queue->used[i]);
@@ -227,24 +239,53 @@ void queue_walk_begin_with(struct queue *queue,
         sift_down(queue, i);
 }
 
+static void rank_again(const struct queue *queue, struct queue_head *head)
+{
+    head->rank =
+        queue_rank(queue, 15u - (head->rank >> 28), head->tenant, head->rank % QUEUE_LEVELS);
+}
+
+/* Of those that were set aside, who still are to come. */
+static void drop_passed(struct queue *queue)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < queue->asleep_count; i++)
+        if (head_is_before(&queue->at, &queue->asleep[i]))
+            queue->asleep[kept++] = queue->asleep[i];
+    queue->asleep_count = kept;
+}
+
 void queue_walk_reorder(struct queue *queue,
                         bool (*wanted)(void *context, const struct queue_head *head), void *context)
 {
     uint32_t kept = 0;
 
+    drop_passed(queue); /* before the turns are others */
+    queue->at = (struct queue_head){ .first_ms = INT64_MIN };
+    for (uint32_t i = 0; i < queue->asleep_count; i++)
+        rank_again(queue, &queue->asleep[i]);
     for (uint32_t i = 0; i < queue->heap_count; i++) {
-        struct queue_head *head = &queue->heap[kept];
+        struct queue_head head = queue->heap[i];
 
-        if (wanted && !wanted(context, &queue->heap[i]))
+        rank_again(queue, &head);
+        if (!wanted || wanted(context, &head)) {
+            queue->heap[kept++] = head;
             continue;
-        *head = queue->heap[i];
-        head->rank =
-            queue_rank(queue, 15u - (head->rank >> 28), head->tenant, head->rank % QUEUE_LEVELS);
-        kept++;
+        }
+        MEM_GROW(queue->asleep, queue->asleep_cap, queue->asleep_count + 1);
+        queue->asleep[queue->asleep_count++] = head;
     }
     queue->heap_count = kept;
     for (uint32_t i = queue->heap_count / 2; i-- > 0;)
         sift_down(queue, i);
+}
+
+void queue_walk_wake(struct queue *queue)
+{
+    drop_passed(queue);
+    while (queue->asleep_count)
+        push(queue, &queue->asleep[--queue->asleep_count]);
 }
 
 void queue_walk_begin(struct queue *queue)
@@ -256,7 +297,8 @@ struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out)
 {
     if (!queue->heap_count)
         return NULL;
-    *number_out = queue->heap[0].number;
+    queue->at = queue->heap[0];
+    *number_out = queue->at.number;
     queue->heap[0] = queue->heap[--queue->heap_count];
     if (queue->heap_count)
         sift_down(queue, 0);
@@ -266,13 +308,8 @@ struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out)
 void queue_walk_again(struct queue *queue, uint32_t number)
 {
     struct queue_head head = head_of(queue, &queue->used[queue->buckets[number].slot]);
-    uint32_t at = queue->heap_count++;
 
-    while (at && head_is_before(&head, &queue->heap[(at - 1) / 2])) {
-        queue->heap[at] = queue->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
-    }
-    queue->heap[at] = head;
+    push(queue, &head);
 }
 
 uint64_t queue_ahead(const struct queue *queue, const struct queue_item *item, uint32_t steps_max,

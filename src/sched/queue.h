@@ -56,6 +56,9 @@ struct queue {
     uint32_t used_count, used_cap;
     struct queue_head *heap; /* of the pass under way */
     uint32_t heap_count, heap_cap;
+    struct queue_head *asleep; /* of the walk, set aside; in no order that means anything */
+    uint32_t asleep_count, asleep_cap;
+    struct queue_head at; /* handed out last */
     uint64_t count;
     const uint32_t *turns; /* by tenant, below QUEUE_TURNS_MAX, less goes first; NULL = all alike */
 };
@@ -83,10 +86,12 @@ uint32_t queue_rank(const struct queue *queue, uint32_t job_class, uint32_t tena
 /* Is the head of `a` before that of `b`? */
 bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,
                             const struct queue_bucket *b);
-/* Go on with what is `wanted` of the rest, by the turns as they are now. */
+/* Put what is left of the walk in order again, by the turns as they are now. What is not `wanted`
+ * is set aside; queue_walk_wake brings back what of that has not been passed by since. */
 void queue_walk_reorder(struct queue *queue,
                         bool (*wanted)(void *context, const struct queue_head *head),
                         void *context);
+void queue_walk_wake(struct queue *queue);
 struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out);
 void queue_walk_again(struct queue *queue, uint32_t number);
 

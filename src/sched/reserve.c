@@ -51,8 +51,8 @@ static void undo(struct reserve *reserve, struct fleet_site *site)
 /* Release grants of the site in the order of their ends until the gang fits, whatever is promised:
  * when that is, or when the site's hours let it in next. -1: never; or, with `before_ms` >= 0, not
  * before that, and in `tasks_out` how many fit by then. The fleet is left as it then is, for undo.
- * With enough room for each task there is a
- * place (fit.h), but for the limit on parts: that is asked only then. */
+ * With enough room for each task there is a place (fit.h), but for the limit on parts: that is
+ * asked only then. */
 static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
                          uint32_t site, uint16_t chip, int64_t before_ms, struct fit *fit,
                          int64_t now_ms, uint64_t *tasks_out)
@@ -143,7 +143,7 @@ static uint64_t count_limited_off(const struct shape *shape, const struct fleet_
     uint64_t off = 0;
 
     for (uint32_t i = 0; i < site->room.apart_count; i++) {
-        const struct fleet_node *node = &site->nodes[site->room.apart[i]];
+        const struct fleet_node *node = &site->nodes[site->room.apart[i].node];
         uint32_t tasks = fit_tasks(shape, site, node, chip, FIT_NOW);
 
         if (tasks)
@@ -264,7 +264,8 @@ static bool ahead_holds(struct candidate *at, const struct shape *shape, struct 
 
     if (ahead->changes_count == UINT64_MAX ||
         kind->changes_count - ahead->changes_count > KIND_CHANGES ||
-        ends_next_ms(&site->ends, ahead->now_ms) <= now_ms)
+        ends_next_ms(&site->ends, ahead->now_ms) <= now_ms ||
+        (ahead->is_exact && ahead->start_ms >= 0 && ahead->start_ms < now_ms)) /* of the hours */
         return false;
     for (uint64_t i = ahead->changes_count; i < kind->changes_count; i++) {
         const struct fleet_change *change = &kind->changes[i % KIND_CHANGES];

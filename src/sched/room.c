@@ -332,6 +332,8 @@ void room_move(struct room *room, const struct fleet_site *site, uint32_t node)
 {
     struct room_spot *spot = &room->spots[node];
 
+    if (spot->apart != ROOM_NONE)
+        room->apart[spot->apart].whole = site->nodes[node].devices_whole;
     if (spot->class == ROOM_NONE)
         return;
     leave(room, spot);
@@ -348,11 +350,12 @@ void room_set_apart(struct room *room, const struct fleet_site *site, uint32_t n
         leave(room, spot);
         MEM_GROW(room->apart, room->apart_cap, room->apart_count + 1);
         spot->apart = room->apart_count;
-        room->apart[room->apart_count++] = node;
+        room->apart[room->apart_count++] =
+            (struct room_apart){ node, spot->pool, site->nodes[node].devices_whole };
         return;
     }
     room->apart[spot->apart] = room->apart[--room->apart_count];
-    room->spots[room->apart[spot->apart]].apart = spot->apart;
+    room->spots[room->apart[spot->apart].node].apart = spot->apart;
     spot->apart = ROOM_NONE;
     join(room, &site->nodes[node], spot);
 }
@@ -396,6 +399,10 @@ bool room_is_sound(const struct room *room, const struct fleet_site *site)
         struct state state;
 
         if ((spot->pool != ROOM_NONE) != node_is_open(&site->nodes[i]))
+            return false;
+        if (spot->apart != ROOM_NONE &&
+            (room->apart[spot->apart].node != i || room->apart[spot->apart].pool != spot->pool ||
+             room->apart[spot->apart].whole != site->nodes[i].devices_whole))
             return false;
         if (spot->pool == ROOM_NONE || spot->apart != ROOM_NONE)
             continue;

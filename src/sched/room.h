@@ -51,6 +51,11 @@ struct room_spot {           /* of a node */
     uint32_t apart;          /* place in room.apart */
 };
 
+struct room_apart { /* a node that stands apart */
+    uint32_t node, pool;
+    uint32_t whole; /* of its devices, those of which nothing is used, well or not */
+};
+
 struct room {
     struct room_pool *pools; /* by their first node */
     uint32_t pools_count;
@@ -61,7 +66,7 @@ struct room {
     uint32_t *order;
     struct room_spot *spots;
     uint32_t nodes_count;
-    uint32_t *apart;
+    struct room_apart *apart;
     uint32_t apart_count, apart_cap;
 };
 

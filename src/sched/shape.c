@@ -97,8 +97,8 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
     shape->places = (const void *)(shape->needs + shape->needs_count);
     if (kept->reserved)
         shape->access = (const void *)(shape->places + shape->places_count);
-    shape->ask_version = shape->candidates_version = shape->no_fit_version = shape->no_fit_limited =
-        UINT64_MAX;
+    shape->ask_version = shape->fits_version = shape->candidates_version = shape->no_fit_version =
+        shape->no_fit_limited = UINT64_MAX;
     return number;
 }
 

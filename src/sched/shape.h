@@ -55,6 +55,10 @@ struct shape {
     /* What was found of all candidates together; first, since each bucket of a queue is asked. */
     uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
     uint64_t fits_in_pass;   /* see fit_exists */
+    uint64_t
+        fits_version; /* fleet.shape_version at which it fitted, there, after so many changes */
+    uint64_t fits_changes;
+    uint32_t fits_site, fits_kind;
     uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
     int64_t no_fit_until_ms; /* that begin before this */
     uint32_t tasks, tasks_per_node, cpus, devices_milli;

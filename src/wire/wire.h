@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "model/inventory.h"
 #include "model/site_policy.h"
+#include "model/tariff_file.h"
 #include "model/usage.h"
 
 #define WIRE_LINE_BYTES_MAX (4u << 20)
@@ -31,6 +32,7 @@
 #define WIRE_LEASE_MS_MAX (366 * 24 * 3600 * 1000LL)
 #define WIRE_PARTS_MAX 4096u
 #define WIRE_ATTEMPTS_MAX 100000u        /* in one RECONCILE or HELLO */
+#define WIRE_TARIFF_ROWS_MAX 35136u      /* in one REPORT_TARIFF: a leap year of quarter hours */
 #define WIRE_LOG_BYTES_MAX (1u << 20)    /* of one REPORT_LOG, before base64 */
 #define WIRE_ARENA_BYTES_MAX (16u << 20) /* enough for what any one line may hold */
 
@@ -104,7 +106,8 @@ enum wire_report_type {
     REPORT_LOG,
     REPORT_NODE, /* a device turned sick or well, a node cordoned itself */
     REPORT_INVENTORY,
-    REPORT_ALIVE /* nothing but that; never in the journal */
+    REPORT_ALIVE, /* nothing but that; never in the journal */
+    REPORT_TARIFF /* what the owner's series says of its power */
 };
 struct wire_report {
     enum wire_report_type type;
@@ -131,11 +134,13 @@ struct wire_report {
     const char *data; /* raw bytes; base64 on the wire */
     uint32_t data_len;
     bool eof;
+    struct tariff_file tariff; /* tariff; rows borrowed */
     /* node */
     char node[MODEL_NAME_BYTES];
     int32_t device; /* -1 = the node */
-    bool cordoned;
+    bool cordoned;  /* `reason` begins with WIRE_NODE_UNHEALTHY; false ends only such */
 };
+#define WIRE_NODE_UNHEALTHY "unhealthy: "
 
 /* Append one line, '\n' included. Text that is not UTF-8 or holds control characters is printed
  * with

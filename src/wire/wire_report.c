@@ -3,6 +3,7 @@
 #include "wire/wire_field.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <nettle/base64.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ static const char *const type_names[] = {
     [REPORT_HELLO] = "hello", [REPORT_STARTED] = "started",     [REPORT_PROGRESS] = "progress",
     [REPORT_ENDED] = "ended", [REPORT_UNKNOWN] = "unknown",     [REPORT_LOG] = "log",
     [REPORT_NODE] = "node",   [REPORT_INVENTORY] = "inventory", [REPORT_ALIVE] = "alive",
+    [REPORT_TARIFF] = "tariff",
 };
 
 static const struct wire_field fields[] = {
@@ -33,6 +35,8 @@ static const struct wire_field fields[] = {
     { "request", WIRE_U64, AT(request), 0, INT64_MAX, 0, IN(LOG), IN(LOG) },
     { "offset", WIRE_I64, AT(offset), 0, INT64_MAX, 0, IN(LOG), 0 },
     { "eof", WIRE_BOOL, AT(eof), 0, 1, 0, IN(LOG), 0 },
+    { "from_ms", WIRE_I64, AT(tariff.from_ms), 0, INT64_MAX, 0, IN(TARIFF), IN(TARIFF) },
+    { "slot_ms", WIRE_I64, AT(tariff.slot_ms), 1, INT64_MAX, 0, IN(TARIFF), IN(TARIFF) },
     { "node", WIRE_NAME, AT(node), 0, 0, 0, IN(NODE), IN(NODE) },
     { "device", WIRE_I32, AT(device), -1, INT32_MAX, -1, IN(NODE), 0 },
     { "cordoned", WIRE_BOOL, AT(cordoned), 0, 1, 0, IN(NODE), IN(NODE) },
@@ -92,6 +96,26 @@ static int print_policy(const struct site_policy *policy, struct buf *out)
     return buf_add_text(out, text);
 }
 
+static int print_rows(const struct tariff_file *tariff, struct buf *out)
+{
+    if (!tariff->count || tariff->count > WIRE_TARIFF_ROWS_MAX)
+        return -EINVAL;
+    buf_add_text(out, ",\"rows\":[");
+    for (uint32_t i = 0; i < tariff->count; i++) {
+        const struct tariff_file_row *row = &tariff->rows[i];
+        const int64_t values[] = { row->price_micro, row->carbon_mg, row->green_ppm, row->cap_w };
+
+        buf_add_text(out, i ? ",[" : "[");
+        for (size_t v = 0; v < ARRAY_COUNT(values); v++)
+            if (values[v] == TARIFF_FILE_UNKNOWN)
+                buf_add_text(out, v ? ",null" : "null");
+            else
+                buf_printf(out, "%s%" PRId64, v ? "," : "", values[v]);
+        buf_add_char(out, ']');
+    }
+    return buf_add_char(out, ']');
+}
+
 static int print_data(const struct wire_report *report, struct buf *out)
 {
     size_t len = BASE64_ENCODE_RAW_LENGTH((size_t)report->data_len);
@@ -126,6 +150,8 @@ int wire_report_print(const struct wire_report *report, struct buf *out)
         rc = print_policy(report->policy, out);
     if (rc == 0 && report->type == REPORT_HELLO)
         rc = wire_print_attempts(out, report->attempts, report->attempts_count);
+    if (rc == 0 && report->type == REPORT_TARIFF)
+        rc = print_rows(&report->tariff, out);
     if (rc == 0 && report->type == REPORT_LOG)
         rc = print_data(report, out);
     return wire_end_line(out, start, rc);
@@ -144,6 +170,37 @@ static int parse_usage(const json_t *json, struct usage *usage, struct err *err)
     if (rc < 0)
         return err_prefix(err, rc, "usage");
     usage->energy_measured = json_is_true(measured);
+    return 0;
+}
+
+static int parse_rows(const json_t *list, struct arena *arena, struct tariff_file *tariff,
+                      struct err *err)
+{
+    size_t count = json_array_size(list);
+
+    if (!count || count > WIRE_TARIFF_ROWS_MAX)
+        return err_field(err, -EBADMSG, "rows", "rows: expected a list of 1 to %u",
+                         WIRE_TARIFF_ROWS_MAX);
+    tariff->rows = arena_alloc(arena, count, sizeof(*tariff->rows));
+    if (!tariff->rows)
+        return err_set(err, -ENOMEM, "rows: out of memory");
+    for (size_t i = 0; i < count; i++) {
+        struct tariff_file_row *row = &tariff->rows[i];
+        int64_t *const values[] = { &row->price_micro, &row->carbon_mg, &row->green_ppm,
+                                    &row->cap_w };
+        const json_t *cells = json_array_get(list, i);
+
+        for (size_t v = 0; v < ARRAY_COUNT(values); v++) {
+            const json_t *cell = json_array_get(cells, v);
+
+            if (json_array_size(cells) != ARRAY_COUNT(values) ||
+                !(json_is_integer(cell) || json_is_null(cell)))
+                return err_field(err, -EBADMSG, "rows",
+                                 "rows[%zu]: expected four whole numbers, or null", i);
+            *values[v] = json_is_null(cell) ? TARIFF_FILE_UNKNOWN : json_integer_value(cell);
+        }
+    }
+    tariff->count = (uint32_t)count;
     return 0;
 }
 
@@ -218,6 +275,8 @@ int wire_report_parse(const char *line, size_t len, struct arena *arena,
     if (rc == 0 && type == REPORT_HELLO)
         rc = wire_parse_attempts(json_object_get(root, "attempts"), arena, &report.attempts,
                                  &report.attempts_count, err);
+    if (rc == 0 && type == REPORT_TARIFF)
+        rc = parse_rows(json_object_get(root, "rows"), arena, &report.tariff, err);
     if (rc == 0 && type == REPORT_LOG)
         rc = parse_data(json_object_get(root, "data"), arena, &report, err);
     /* Last, since only it allocates outside the arena. */

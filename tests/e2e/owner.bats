@@ -108,3 +108,71 @@ site_of() { "$MAINS" show "$1" --state "$STATE" --json | jq -r '.attempts[0].sit
     "$MAINS" wait "$job" --state "$STATE"
     "$MAINS" show "$job" --state "$STATE" --json | jq -e '.usage.price_micro > 1000000'
 }
+
+prices() { # prices FIRST SECOND: of this hour and the next
+    local now=$(($(date +%s) / 3600 * 3600))
+    printf 'time,price\n%s,%s\n%s,%s\n' "$now" "$1" $((now + 3600)) "$2"
+}
+price_is() { "$MAINS" site tariff lab --state "$STATE" --json | jq -e ".price_micro == $1" >/dev/null; }
+
+@test "a tariff of a file: told, and told again when it is another" {
+    file="$(dirname "$STATE")/prices.csv"
+    prices 0.10 0.20 >"$file"
+    policy "tariff: {series: \"$file\"}"
+    wait_for 20 price_is 100000
+    [ "$("$MAINS" site tariff lab --state "$STATE" --json | jq '.rows | length')" -eq 2 ]
+    prices 0.30 0.20 >"$file"
+    wait_for 50 price_is 300000
+}
+
+@test "a tariff of a URL; one that makes no sense changes nothing" {
+    web="$(dirname "$STATE")/web"
+    mkdir -p "$web"
+    prices 0.41 0.20 >"$web/p.csv"
+    python3 -u -m http.server --bind 127.0.0.1 --directory "$web" 0 >"$web/log" 2>&1 3>&- &
+    server=$!
+    wait_for 10 grep -q 'port [0-9]' "$web/log"
+    port=$(sed -n 's/.*port \([0-9]*\) .*/\1/p' "$web/log" | head -n 1)
+    policy "tariff: {url: \"http://127.0.0.1:$port/p.csv\", every: 10s}"
+    wait_for 20 price_is 410000
+    echo 'nonsense' >"$web/p.csv"
+    refused() { grep -q 'tariff: .*p.csv' "$OTHER/up.log"; }
+    wait_for 50 refused
+    price_is 410000
+    kill "$server"
+}
+
+@test "limits: the network uses less than the site offers, until it may again" {
+    policy 'region: here'
+    "$MAINS" site limits lab --cpus 1 --state "$STATE"
+    job=$(submit --site lab --cpus 2 -- true)
+    [ "$(state_of "$job")" = queued ]
+    "$MAINS" run --state "$STATE" --site lab --cpus 1 -- true
+    run "$MAINS" site show lab --state "$STATE"
+    [[ $output == *"limits   1 CPUs"* ]]
+    run "$MAINS" site limits lab --cpus many --state "$STATE"
+    [ "$status" -eq 2 ]
+    "$MAINS" site limits lab --cpus none --state "$STATE"
+    "$MAINS" wait "$job" --state "$STATE"
+}
+
+@test "a node is cordoned by name" {
+    node=$("$MAINS" nodes --state "$STATE" --json | jq -r '.[] | select(.site == "lab").name')
+    "$MAINS" site cordon-node lab "$node" --reason dust --state "$STATE"
+    "$MAINS" nodes --state "$STATE" --json | jq -e '.[] | select(.site == "lab") | .state == "cordoned"'
+    "$MAINS" site uncordon-node lab "$node" --state "$STATE"
+    "$MAINS" run --state "$STATE" --site lab -- true
+}
+
+@test "the owner's own work takes back what is lent" {
+    policy 'policy: {own: {tenant: physics, share: 100}}'
+    "$MAINS" token create --state "$STATE" --tenant physics >"$(dirname "$STATE")/physics"
+    lent=$(submit --site lab --cpus 2 -- sleep 300)
+    running() { [ "$(state_of "$1")" = running ]; }
+    wait_for 20 running "$lent"
+    own=$("$MAINS" submit --state "$STATE" --token-file "$(dirname "$STATE")/physics" --json --scratch --site lab --cpus 2 -- true | jq -r .id)
+    "$MAINS" wait "$own" --state "$STATE"
+    "$MAINS" show "$lent" --state "$STATE" --json | jq -e '.attempts[0].outcome == "preempted"'
+    wait_for 20 running "$lent"
+    "$MAINS" cancel "$lent" --state "$STATE"
+}

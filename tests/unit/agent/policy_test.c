@@ -1,6 +1,7 @@
 /* The owner's words, and the door: what an order that the policy does not allow is answered,
  * whoever gave it. */
 #include "agent/policy.h"
+#include "agent/pricing.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -193,6 +194,67 @@ static void test_the_end_of_the_day(void **state)
     assert_false(policy_is_closed(&policy, MONDAY));
 }
 
+static void test_tariff_settings(void **state)
+{
+    static const struct {
+        const char *json, *says; /* NULL = fine */
+    } cases[] = {
+        { "{}", NULL },
+        { "{\"series\": \"/a.csv\"}", NULL },
+        { "{\"url\": \"https://x/y\", \"every\": \"1h\"}", NULL },
+        { "{\"series\": \"a.csv\"}", "an absolute path" },
+        { "{\"series\": 1}", "tariff.series" },
+        { "{\"url\": \"ftp://x\"}", "expected http" },
+        { "{\"url\": \"http://x\", \"series\": \"/a\"}", "either" },
+        { "{\"url\": \"http://x\", \"every\": \"1s\"}", "at least 10s" },
+        { "{\"url\": \"http://x\", \"every\": \"often\"}", "tariff.every" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *json = json_loads(cases[i].json, 0, NULL);
+        struct pricing_config config;
+        struct err err = { 0 };
+        int rc = pricing_config_parse(json, &config, &err);
+
+        if ((rc < 0) != (cases[i].says != NULL) ||
+            (cases[i].says && !strstr(err.text, cases[i].says)))
+            fail_msg("%s: rc %d, \"%s\"", cases[i].json, rc, err.text);
+        json_decref(json);
+    }
+}
+
+/* From the first slot that is new or another to the last, and nothing where all is known. */
+static void test_what_changed(void **state)
+{
+    struct tariff_file_row old_rows[] = { { .price_micro = 1 },
+                                          { .price_micro = 2 },
+                                          { .price_micro = 3 } };
+    struct tariff_file_row new_rows[] = { { .price_micro = 2 },
+                                          { .price_micro = 3 },
+                                          { .price_micro = 4 } };
+    const struct tariff_file none = { 0 }, told = { 0, 60000, 3, old_rows };
+    struct tariff_file next = { 60000, 60000, 3, new_rows }, changes;
+
+    (void)state;
+    changes = pricing_changes(&none, &told);
+    assert_int_equal(changes.count, 3);
+    assert_int_equal(pricing_changes(&told, &told).count, 0);
+    changes = pricing_changes(&told, &next);
+    assert_int_equal(changes.count, 1);
+    assert_int_equal(changes.from_ms, 180000);
+    assert_int_equal(changes.rows[0].price_micro, 4);
+    new_rows[0].price_micro = 9;
+    changes = pricing_changes(&told, &next);
+    assert_int_equal(changes.count, 3);
+    assert_int_equal(changes.from_ms, 60000);
+    next.from_ms = 90000; /* other slots */
+    assert_int_equal(pricing_changes(&told, &next).count, 3);
+    next.slot_ms = 30000;
+    next.from_ms = 60000;
+    assert_int_equal(pricing_changes(&told, &next).count, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +263,8 @@ int main(void)
         cmocka_unit_test(test_zones),
         cmocka_unit_test(test_the_door),
         cmocka_unit_test(test_the_end_of_the_day),
+        cmocka_unit_test(test_tariff_settings),
+        cmocka_unit_test(test_what_changed),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

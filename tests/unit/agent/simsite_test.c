@@ -1,16 +1,19 @@
 /* A made-up site: its file, and its attempts as the agent sees them. */
 #include "agent/executor.h"
+#include "agent/lease.h"
 #include "agent/simsite.h"
 #include "base/clock.h"
 #include "base/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 #include <cmocka.h>
@@ -203,10 +206,10 @@ static void pump_until(struct bed *bed, const uint32_t *count, uint32_t wanted)
     assert_int_equal(*count, wanted);
 }
 
-static int start(struct bed *bed, uint64_t job, uint32_t epoch, uint32_t device,
-                 const char *seconds)
+static int start_bound(struct bed *bed, uint64_t job, uint32_t epoch, uint32_t device,
+                       const char *seconds, uint64_t lease)
 {
-    struct attempt_order order = { .key = { job, epoch } };
+    struct attempt_order order = { .key = { job, epoch }, .lease = lease };
     struct wire_part part = { .node = "n2", .tasks = 1, .cpus = 4, .devices_count = 1 };
     char spec[120];
     struct err err;
@@ -215,6 +218,12 @@ static int start(struct bed *bed, uint64_t job, uint32_t epoch, uint32_t device,
     part.devices[0].milli = 1000;
     snprintf(spec, sizeof(spec), "{\"run\":\"x\",\"env\":{\"SIM_SECONDS\":\"%s\"}}", seconds);
     return bed->executor->ops->start_parts(bed->executor, &order, &part, 1, spec, &err);
+}
+
+static int start(struct bed *bed, uint64_t job, uint32_t epoch, uint32_t device,
+                 const char *seconds)
+{
+    return start_bound(bed, job, epoch, device, seconds, 0);
 }
 
 static bool log_has(const struct bed *bed, const char *text)
@@ -317,6 +326,43 @@ static void test_restart(void **state)
     bed_close(&bed);
 }
 
+/* What is bound to a lease stops with it, also while the agent is away; the rest goes on. */
+static void test_lease(void **state)
+{
+    struct attempt_view view;
+    struct lease lease;
+    struct bed bed;
+    int64_t began;
+    int fd;
+
+    (void)state;
+    bed_open(&bed, FLEET);
+    fd = open(bed.agent_dir, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(lease_open(fd, &lease, NULL), 0);
+    lease_set_terms(&lease, 1000, 200, 100);
+    assert_int_equal(lease_renew(&lease, clock_boot_ms(), NULL), 0);
+    began = clock_wall_ms();
+    assert_int_equal(start_bound(&bed, 1, 1, 0, "1h", lease.state.number), 0);
+    assert_int_equal(start_bound(&bed, 2, 1, 1, "10ms", lease.state.number), 0);
+    assert_int_equal(start_bound(&bed, 3, 1, 2, "1h", 0), 0);
+    pump_until(&bed, &bed.ended, 2);
+    assert_true(bed.last.key.job_id == 1 && bed.last.end == END_LEASE);
+    assert_in_range(bed.last.ended_ms - began, 700, 900);
+    /* Another lease, which ends while the agent is away. */
+    assert_int_equal(lease_renew(&lease, clock_boot_ms(), NULL), 0);
+    while (!lease_is_held(&lease)) /* the one before is about to end: the next begins after it */
+        assert_int_equal(lease_renew(&lease, clock_boot_ms(), NULL), 0);
+    assert_int_equal(start_bound(&bed, 4, 1, 0, "1h", lease.state.number), 0);
+    bed_reopen(&bed);
+    pump_until(&bed, &bed.ended, 3);
+    assert_true(bed.last.key.job_id == 4 && bed.last.end == END_LEASE);
+    assert_true(bed.executor->ops->find(bed.executor, (struct attempt_key){ 3, 1 }, &view));
+    assert_int_equal(view.state, ATTEMPT_RUNNING);
+    lease_close(&lease);
+    close(fd);
+    bed_close(&bed);
+}
+
 static void test_clash_is_noted(void **state)
 {
     struct bed bed;
@@ -334,10 +380,10 @@ static void test_clash_is_noted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_files),          cmocka_unit_test(test_nodes),
-        cmocka_unit_test(test_draws),          cmocka_unit_test(test_life),
-        cmocka_unit_test(test_stop),           cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_clash_is_noted),
+        cmocka_unit_test(test_files), cmocka_unit_test(test_nodes),
+        cmocka_unit_test(test_draws), cmocka_unit_test(test_life),
+        cmocka_unit_test(test_stop),  cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_lease), cmocka_unit_test(test_clash_is_noted),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -242,6 +242,45 @@ static void test_hours(void **state)
     bed_destroy(&bed);
 }
 
+/* What was worked out for the opening is not believed when that is over. */
+static void test_hours_pass(void **state)
+{
+    struct bed bed = bed_create(one, 1);
+    struct site_policy policy;
+    struct event wide = job_of("alice", 2 * HOUR_MS);
+    struct why why;
+    uint64_t holder, job;
+
+    (void)state;
+    bed.now_ms = MONDAY_MS + 15 * HOUR_MS;
+    must_tell(&bed, "here", office(&policy));
+    wide.job_submitted.request.shape.cpus = 4;
+    wide.job_submitted.request.duration_ms_max = 3 * HOUR_MS - 60000;
+    holder = bed_submit(&bed, wide);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, holder), JOB_STARTING);
+    wide.job_submitted.request.duration_ms_max = 2 * HOUR_MS;
+    job = bed_submit(&bed, wide); /* not before the holder's end, and then it is too late */
+    bed_pass(&bed);
+    assert_int_equal(grid_why(bed.grid, job, &why), 0);
+    assert_int_equal(why.start_estimate_ms, MONDAY_MS + (7 * 24 + 8) * HOUR_MS);
+    bed.now_ms = MONDAY_MS + 17 * HOUR_MS;
+    bed_done(&bed, holder);
+    for (int i = 0; i < 3; i++) {
+        bed_step(&bed, &(struct event){ .type = EVENT_TICK });
+        bed_pass(&bed);
+        bed.now_ms += 10 * 60000;
+    }
+    assert_int_equal(bed_state(&bed, job), JOB_QUEUED);
+    assert_int_equal(grid_why(bed.grid, job, &why), 0);
+    assert_int_equal(why.start_estimate_ms, MONDAY_MS + (7 * 24 + 8) * HOUR_MS);
+    bed.now_ms = MONDAY_MS + (7 * 24 + 8) * HOUR_MS;
+    bed_step(&bed, &(struct event){ .type = EVENT_TICK });
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, job), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
 /* Who refuses is not asked again, until the policy is another; others may take it. */
 static void test_refused_by_the_site(void **state)
 {
@@ -352,6 +391,45 @@ static void test_cap(void **state)
     bed_destroy(&bed);
 }
 
+/* Half of the site is alice's first: what is lent of that comes back at once, and no more of it. */
+static void test_own_share(void **state)
+{
+    struct bed bed = bed_create(one, 1);
+    struct site_policy policy;
+    uint64_t bobs[4], alices[3];
+
+    (void)state;
+    site_policy_init(&policy);
+    strcpy(policy.own_tenant, "alice");
+    policy.own_ppm = 500000;
+    must_tell(&bed, "here", &policy);
+    for (int i = 0; i < 4; i++)
+        bobs[i] = bed_submit(&bed, job_of("bob", HOUR_MS));
+    bed_pass(&bed);
+    assert_int_equal(bed.runs, 4);
+    for (int i = 0; i < 4; i++)
+        bed_started(&bed, bobs[i], 1);
+    bed.now_ms += 10;
+    for (int i = 0; i < 3; i++)
+        alices[i] = bed_submit(&bed, job_of("alice", HOUR_MS));
+    for (int i = 0; i < 2; i++) { /* the newest of bob's makes way, each time */
+        bed_pass(&bed);
+        assert_int_equal(bed.stops, i + 1);
+        assert_int_equal(bed_state(&bed, bobs[3 - i]), JOB_STOPPING);
+        bed_why(&bed, bobs[3 - i], "preempted", "the owner of its site takes back what is lent");
+        bed_ended(&bed, bobs[3 - i], 1, OUTCOME_STOPPED, 0);
+        bed_pass(&bed);
+        assert_int_equal(bed_state(&bed, alices[i]), JOB_STARTING);
+        bed_started(&bed, alices[i], 1);
+    }
+    bed_pass(&bed);
+    bed.now_ms += 40000;
+    bed_pass(&bed);
+    assert_int_equal(bed.stops, 2);
+    assert_int_equal(bed_state(&bed, alices[2]), JOB_QUEUED);
+    bed_destroy(&bed);
+}
+
 /* It comes back from a snapshot, byte for byte, and from the journal's form. */
 static void test_kept(void **state)
 {
@@ -405,10 +483,12 @@ int main(void)
         cmocka_unit_test(test_the_bar_is_named_where_it_fits),
         cmocka_unit_test(test_images_and_data),
         cmocka_unit_test(test_hours),
+        cmocka_unit_test(test_hours_pass),
         cmocka_unit_test(test_refused_by_the_site),
         cmocka_unit_test(test_floors),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_cap),
+        cmocka_unit_test(test_own_share),
         cmocka_unit_test(test_kept),
     };
 
