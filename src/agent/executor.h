@@ -40,6 +40,7 @@ struct executor_config {
 struct executor_ops {
     const char *name;
     bool is_elsewhere; /* nothing of this machine counts: it is not looked over */
+    bool one_kind;     /* an attempt holds devices of one kind only */
     /* Before any thread exists: it may fork. */
     int (*open)(const struct executor_config *config, struct executor **executor_out,
                 struct err *err);

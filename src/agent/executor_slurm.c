@@ -584,6 +584,7 @@ static int slurm_open(const struct executor_config *config, struct executor **ex
 
 const struct executor_ops executor_slurm_ops = {
     .name = "slurm",
+    .one_kind = true,
     .open = slurm_open,
     .close = slurm_close,
     .fd = slurm_fd,

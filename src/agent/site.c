@@ -348,6 +348,7 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
     site.info.nodes = node;
     site.info.nodes_count = 1;
     site.info.sandbox_optional = config->allow_no_sandbox || config->sandbox_off;
+    site.info.one_kind = executor->ops->one_kind;
     if (executor->ops->discover) {
         site.info.sandbox_optional = true; /* the cluster keeps jobs apart, or nobody does */
         rc = site_refresh(&site, executor, err);

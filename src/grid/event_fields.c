@@ -192,6 +192,7 @@ static const struct field site_list[] = {
     STRUCT(struct site_info, tariff, fields_of_tariff),
     LIST(struct site_info, nodes, nodes_count, SITE_NODES_MAX, fields_of_node),
     NUMBER(BOOL, struct site_info, sandbox_optional),
+    NUMBER(BOOL, struct site_info, one_kind),
 };
 TABLE(fields_of_site, site_list);
 

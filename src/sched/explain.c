@@ -112,7 +112,7 @@ static void survey_site(struct survey *survey, const struct shape *shape, const 
     for (uint32_t c = 0; shape->devices_milli && c < site->chips_count; c++)
         if (shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) == BAR_NONE)
             survey_chip(survey, shape, site, s, (uint16_t)c);
-    if (shape->mixed)
+    if (shape->mixed && !site->info.one_kind)
         survey_chip(survey, shape, site, s, FLEET_MIXED);
 }
 
