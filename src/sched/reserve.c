@@ -372,6 +372,7 @@ int64_t reserve_find(struct reserve *reserve, struct shape *shape, struct fleet 
 static bool hold_at(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
                     const struct candidate *at, struct fit *fit, int64_t now_ms)
 {
+    struct fleet_site *site = &fleet->sites[at->site];
     uint64_t tasks;
     bool fits =
         run_ahead(reserve, shape, fleet, at->site, at->chip, -1, fit, now_ms, &tasks) >= 0 &&
@@ -385,7 +386,9 @@ static bool hold_at(struct reserve *reserve, struct shape *shape, struct fleet *
                                           .plan = fit_grant(shape, fleet, fit, FIT_NOW) };
         promise_set(&reserve->hold, fleet);
     }
-    undo(reserve, &fleet->sites[at->site]);
+    undo(reserve, site);
+    for (uint32_t i = 0; fits && i < reserve->hold.plan->parts_count; i++)
+        room_move(&site->room, site, reserve->hold.plan->parts[i].node); /* it holds that again */
     return fits;
 }
 
