@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define UNKNOWN_AFTER_MS 1000
+#define LOOK_TICKS 4 /* so many until checkpoints are looked for where no supervisor tells */
 
 static struct attempt_key key_of(struct wire_attempt_id id)
 {
@@ -345,6 +346,8 @@ static void on_tick(uv_timer_t *timer)
         uv_timer_stop(timer);
     if (agent->executor->ops->discover) /* its logs may be a file server's, which tells nobody */
         logread_resume(agent->logread);
+    if (agent->executor->ops->discover && ++agent->ticks_count % LOOK_TICKS == 0)
+        saves_look(agent->saves);
     session_flush(agent->session);
 }
 

@@ -28,6 +28,7 @@ struct agent {
     uv_signal_t signals[2];
     uv_work_t chores; /* retention */
     bool chores_running;
+    uint32_t ticks_count;
 
     struct executor *executor;
     struct session *session;

@@ -419,6 +419,19 @@ void saves_seen(struct saves *saves, struct attempt_key key, int64_t checkpoint_
         begin(save);
 }
 
+void saves_look(struct saves *saves)
+{
+    struct save *save, *after;
+
+    HASH_ITER (hh, saves->list, save, after) {
+        if (!save->path || save->ended || save->over || save->busy ||
+            uv_is_active((uv_handle_t *)&save->timer))
+            continue;
+        save->want = SAVE_CHECKPOINT;
+        begin(save);
+    }
+}
+
 bool saves_end(struct saves *saves, struct attempt_key key, const struct attempt_record *record)
 {
     struct save *save = find(saves, key);

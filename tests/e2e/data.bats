@@ -323,3 +323,23 @@ EOF
     [ "${#lines[@]}" -eq 1 ]
     [[ $output == *"store is full"* ]]
 }
+
+@test "a retry on the same machine finds what the failed attempt saved, in the sandbox as well" {
+    home=$BATS_TEST_TMPDIR/home/state
+    "$MAINS" up --detach --state "$home" --listen 127.0.0.1:0 >&2
+    "$MAINS" token create --role tenant --tenant guests --state "$home" --json | jq -r .token >"$BATS_TEST_TMPDIR/token"
+    cat >"$BATS_TEST_TMPDIR/job.yaml" <<'EOF'
+retries: 2
+checkpoint: {path: deep/ckpt}
+inputs: [{content: "7", to: start}]
+run: |
+  if [ "$MAINS_RESTORED" = 1 ]; then
+    [ "$(cat deep/ckpt/n)" = 7 ] && [ -O deep/ckpt/n ] && echo 8 >deep/ckpt/n && echo good; exit
+  fi
+  mkdir -p deep/ckpt; cp start deep/ckpt/n; exit 3
+EOF
+    run env MAINS_TOKEN="$(cat "$BATS_TEST_TMPDIR/token")" "$MAINS" run --url "$(jq -r .url "$home/endpoint.json")" "$BATS_TEST_TMPDIR/job.yaml"
+    "$MAINS" down --state "$home" --cancel >/dev/null
+    [ "$status" -eq 0 ]
+    [[ $output == *good* ]]
+}
