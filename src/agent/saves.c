@@ -235,6 +235,14 @@ static int step(struct depot_task *task, const struct depot_bench *bench, struct
     return 0;
 }
 
+static void drop_step(struct depot_task *task)
+{
+    struct save *save = (struct save *)task;
+
+    if (save->phase != PHASE_PUT)
+        transfer_fini(&save->transfer);
+}
+
 /* --- on the loop ------------------------------------------------------------------------------ */
 
 static void done(struct depot_task *task);
@@ -297,6 +305,7 @@ static void begin(struct save *save)
     save->phase = PHASE_PUT;
     save->saves->config.link(save->saves->config.context, &save->link);
     save->task.step = step;
+    save->task.drop = drop_step;
     save->task.done = done;
     depot_submit(save->saves->config.depot, &save->task);
 }

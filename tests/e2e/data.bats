@@ -151,7 +151,7 @@ EOF
 
 @test "what is put comes back the same, and what is no name, or not there, is told in one line" {
     cd "$BATS_TEST_TMPDIR"
-    mkdir -p tree/sub && head -c 3000000 /dev/urandom >tree/sub/random && echo x >tree/x
+    mkdir -p tree/sub && head -c 30000000 /dev/urandom >tree/sub/random && echo x >tree/x
     name=$("$MAINS" artifacts put tree --state "$STATE")
     [[ $name == store:* ]]
     "$MAINS" artifacts get "$name" back --state "$STATE"
@@ -342,4 +342,19 @@ EOF
     "$MAINS" down --state "$home" --cancel >/dev/null
     [ "$status" -eq 0 ]
     [[ $output == *good* ]]
+}
+
+@test "what a site's link may carry is bounded by its owner" {
+    cd "$BATS_TEST_TMPDIR"
+    "$MAINS" down --state "$WHERE/west" >/dev/null
+    echo '{"link_rate": "2MiB"}' >site.json
+    "$MAINS" join --state "$WHERE/west" --detach --sandbox-off --config site.json
+    wait_for 30 connected west
+    head -c 8000000 /dev/urandom >big
+    printf 'inputs: [big]\nrun: cksum <big\n' >job.yaml
+    began=$(date +%s%N)
+    job=$("$MAINS" submit --state "$STATE" --site west --json job.yaml | jq -r .id)
+    "$MAINS" wait "$job" --state "$STATE"
+    [ $(($(date +%s%N) - began)) -gt 1500000000 ]
+    [ "$("$MAINS" logs "$job" --state "$STATE")" = "$(cksum <big)" ]
 }
