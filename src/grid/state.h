@@ -303,7 +303,7 @@ void job_set_reason(struct grid *grid, struct job *job, const char *fmt, ...) PR
 /* To the queue: it may run as soon as there is room. Keeps an earlier eligible_ms. */
 void job_enqueue(struct grid *grid, struct job *job);
 int64_t job_span_ms(const struct grid *grid, const struct job *job); /* INT64_MAX = no limit */
-void job_line_up(struct grid *grid, struct job *job); /* no more than that */
+void job_line_up(struct grid *grid, struct job *job);                /* no more than that */
 void job_dequeue(struct grid *grid, struct job *job);
 struct queue_key job_queue_key(const struct grid *grid, const struct job *job);
 /* Final: tells, remembers the outcome, frees. The job holds nothing and is not queued. */
