@@ -355,6 +355,7 @@ static int open_parts(struct agent *agent, struct err *err)
                                       .agent_dir = agent->agent_dir,
                                       .slurm = &agent->slurm,
                                       .sim_fleet = agent->config->sim_fleet,
+                                      .kube = &agent->kube,
                                       .told = agent_on_note,
                                       .changed = on_site_changed,
                                       .context = agent };
@@ -366,7 +367,7 @@ static int open_parts(struct agent *agent, struct err *err)
     if (rc == 0)
         rc = open_lease(agent, err);
     if (rc == 0)
-        rc = site_choose_executor(agent->config, &ops, &agent->slurm, err);
+        rc = site_choose_executor(agent->config, &ops, &agent->slurm, &agent->kube, err);
     if (rc == 0) /* forks: before anything else has grown this process */
         rc = ops->open(&config, &agent->executor, err);
     if (rc == 0 && geteuid() == 0)
@@ -496,6 +497,7 @@ static void close_parts(struct agent *agent)
     tenants_close(agent->tenants);
     meter_destroy(agent->meter);
     site_close(&agent->site);
+    kube_settings_fini(&agent->kube);
     free(agent->unknown);
     free(agent->held);
     free(agent->agent_dir);

@@ -390,6 +390,31 @@ void agent_on_staged(void *context, const struct attempt_order *order,
     session_flush(agent->session);
 }
 
+static bool has_image(const char *spec_json)
+{
+    json_t *spec = json_loads(spec_json, 0, NULL);
+    bool has = json_object_get(spec, "image") != NULL;
+
+    json_decref(spec);
+    return has;
+}
+
+/* What the engine here does not do, and another site's may. */
+static bool engine_bars(const struct agent *agent, const struct wire_command *command,
+                        struct err *err)
+{
+    const struct executor_ops *ops = agent->executor->ops;
+
+    if (command->lease && ops->no_lease)
+        return err_set(err, -ENOTSUP,
+                       "on_unreachable: move: a %s site cannot promise that its work ends when it "
+                       "is not heard",
+                       ops->name) < 0;
+    if (!ops->images && has_image(command->spec_json))
+        return err_set(err, -ENOTSUP, "this site runs no container images") < 0;
+    return false;
+}
+
 static void run(struct agent *agent, const struct wire_command *command)
 {
     const struct policy_ask ask = { command->tenant, command->spec_json, command->duration_ms_max };
@@ -409,6 +434,10 @@ static void run(struct agent *agent, const struct wire_command *command)
     }
     if (command->lease && !lease_is_held(&agent->lease)) {
         tell_no_lease(agent, command->attempt);
+        return;
+    }
+    if (engine_bars(agent, command, &err)) {
+        tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
         return;
     }
     if (rc == 0 && staging_is_needed(command)) {

@@ -45,6 +45,7 @@ struct agent {
     struct site site;
     bool policy_is_bad; /* and that was said */
     struct slurm_settings slurm;
+    struct kube_settings kube;
     struct meter *meter;
 
     struct wire_attempt_id *unknown; /* of the last RECONCILE, and not yet ordered anew */

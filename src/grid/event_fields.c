@@ -193,6 +193,7 @@ static const struct field site_list[] = {
     LIST(struct site_info, nodes, nodes_count, SITE_NODES_MAX, fields_of_node),
     NUMBER(BOOL, struct site_info, sandbox_optional),
     NUMBER(BOOL, struct site_info, one_kind),
+    NUMBER(BOOL, struct site_info, images),
 };
 TABLE(fields_of_site, site_list);
 
