@@ -25,6 +25,7 @@ struct agent {
     uv_loop_t loop;
     uv_poll_t executor_poll;
     uv_timer_t tick, unknown_timer, minute, alive;
+    uv_timer_t contact; /* when it may be heard again, or no longer */
     uv_signal_t signals[2];
     uv_work_t chores; /* retention */
     bool chores_running;

@@ -37,7 +37,8 @@ static int assume_tariff(json_t *root)
 static int check_keys(const char *path, json_t *root, struct err *err)
 {
     static const char known[] =
-        "|name|owner|region|link_rate|policy|policy.tenants|policy.classes|policy.images|policy."
+        "|name|owner|region|link_rate|windows|policy|policy.tenants|policy.classes|policy.images|"
+        "policy."
         "data|"
         "policy.hours|policy.zone|policy.floor|policy.power_cap|policy.own|"
         "data.come|data.leave|data.here|floor.cpu_hour|floor.device_hour|own.tenant|own.share|"
@@ -273,10 +274,17 @@ static int read_policy(const struct agent_config *config, const json_t *root,
                        struct site_policy *out, struct err *err)
 {
     const char *owner = json_string_value(json_object_get(root, "owner"));
+    struct site_policy policy;
+    int rc;
 
     if (config->owner || !owner)
         owner = config->owner ? config->owner : SITE_OWNER;
-    return policy_parse(json_object_get(root, "policy"), owner, clock_wall_ms(), out, err);
+    rc = policy_parse(json_object_get(root, "policy"), owner, clock_wall_ms(), &policy, err);
+    if (rc == 0)
+        rc = policy_add_contacts(&policy, json_object_get(root, "windows"), err);
+    if (rc == 0)
+        *out = policy;
+    return rc;
 }
 
 int site_reload_policy(const struct agent_config *config, struct site *site, struct err *err)

@@ -366,6 +366,12 @@ static const struct field window_list[] = {
     NUMBER(U32, struct site_window, until_min),
 };
 static TABLE(fields_of_window, window_list);
+static const struct field contact_list[] = {
+    NUMBER(I64, struct site_contact, from_ms),
+    NUMBER(I64, struct site_contact, until_ms),
+    NUMBER(I64, struct site_contact, period_ms),
+};
+static TABLE(fields_of_contact, contact_list);
 static const struct field site_policy_list[] = {
     NUMBER(BOOL, struct site_policy, tenants_told),
     ARRAY(struct site_policy, tenants, tenants_count, plain_name),
@@ -387,6 +393,7 @@ static const struct field site_policy_list[] = {
       .missing = -1 },
     TEXT(struct site_policy, own_tenant),
     NUMBER(U32, struct site_policy, own_ppm),
+    ARRAY(struct site_policy, contacts, contacts_count, fields_of_contact),
 };
 TABLE(fields_of_site_policy, site_policy_list);
 static const struct field owner_list[] = {

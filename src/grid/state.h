@@ -253,6 +253,7 @@ struct grid {
     uint32_t cut_jobs_count, cut_jobs_cap;
 
     uint32_t owners_lend;   /* sites whose owner takes back a share of them */
+    uint32_t owners_timed;  /* sites with hours, or that are not always to be heard */
     uint32_t owners_ask;    /* what some owner wants to know of who comes: owners.c */
     int64_t owners_next_ms; /* when some site's hours begin or are about to end */
     struct dark *darks;     /* oldest first */

@@ -88,7 +88,7 @@ static void survey_chip(struct survey *survey, const struct shape *shape,
     keep_most(&survey->tasks, tasks, s, 0);
     if (shape->within_hard)
         keep_most(&survey->domain, (int64_t)topology_most(shape, site, chip, FIT_EVER), s, 0);
-    if (tasks >= shape->tasks && site->reachable)
+    if (tasks >= shape->tasks && owner_is_expected(site))
         survey->any_reachable = true;
 }
 

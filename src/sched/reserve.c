@@ -70,7 +70,10 @@ static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, str
             open_ms =
                 start_ms < INT64_MAX ? owner_next_start(fleet, shape, site, start_ms) : INT64_MAX;
             *tasks_out = sum;
-            return open_ms > start_ms && before_ms >= 0 && open_ms >= before_ms ? -1 : open_ms;
+            if (open_ms > start_ms && (open_ms == INT64_MAX || /* it is never let in again */
+                                       (before_ms >= 0 && open_ms >= before_ms)))
+                return -1;
+            return open_ms;
         }
         grant = ends_walk_next(&reserve->walk, &end_ms);
         if (!grant || (before_ms >= 0 && end_ms >= before_ms)) {

@@ -312,7 +312,7 @@ static void find_candidates(struct shape *shape, const struct fleet *fleet)
     for (uint32_t i = 0; i < fleet->sites_count; i++) {
         const struct fleet_site *site = &fleet->sites[i];
 
-        if (!site->reachable || !shape_allows_site(shape, &site->info) ||
+        if (!owner_is_expected(site) || !shape_allows_site(shape, &site->info) ||
             !owner_lets(fleet, shape, i))
             continue;
         if (!shape->devices_milli)
