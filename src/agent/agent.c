@@ -18,6 +18,7 @@
 
 #define MINUTE_MS 60000
 #define METER_TICK_MS 30000
+#define CONTACT_LOOK_MS 60000
 /* A sign of life that is not answered for so many of their intervals: the connection is no good. */
 #define PATIENCE_PARTS 3
 #define PATIENCE_MS_MIN 2000
@@ -275,6 +276,22 @@ static int open_watch(struct agent *agent, struct err *err)
     return agent->executor->ops->discover ? 0 : watch_create(&config, &agent->watch, err);
 }
 
+/* By the plan of contacts: dial, or be still until the next one. */
+static void keep_contacts(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    const struct site_policy *policy = &agent->site.policy;
+    int64_t now_ms = clock_wall_ms(), until_ms = site_policy_heard_until(policy, now_ms);
+    int64_t next_ms = until_ms > 0 ? until_ms : site_policy_next_contact(policy, now_ms);
+
+    session_hold(agent->session, until_ms < 0);
+    if (next_ms == INT64_MAX)
+        return;
+    /* Not for so long that a clock that was set is not seen. */
+    uv_timer_start(&agent->contact, keep_contacts,
+                   (uint64_t)MIN(MAX(next_ms - now_ms, 1), CONTACT_LOOK_MS), 0);
+}
+
 static void list_running(void *context, const struct attempt_view *view)
 {
     if (view->state == ATTEMPT_RUNNING)
@@ -295,6 +312,7 @@ static void look_at_policy(struct agent *agent)
     if (rc > 0) {
         log_info("the owner's policy has changed");
         tell_inventory(agent);
+        keep_contacts(&agent->contact);
     }
     if (!policy_is_closed(&agent->site.policy, clock_wall_ms()))
         return;
@@ -355,6 +373,7 @@ static int open_parts(struct agent *agent, struct err *err)
                                       .agent_dir = agent->agent_dir,
                                       .slurm = &agent->slurm,
                                       .sim_fleet = agent->config->sim_fleet,
+                                      .kube = &agent->kube,
                                       .told = agent_on_note,
                                       .changed = on_site_changed,
                                       .context = agent };
@@ -366,7 +385,7 @@ static int open_parts(struct agent *agent, struct err *err)
     if (rc == 0)
         rc = open_lease(agent, err);
     if (rc == 0)
-        rc = site_choose_executor(agent->config, &ops, &agent->slurm, err);
+        rc = site_choose_executor(agent->config, &ops, &agent->slurm, &agent->kube, err);
     if (rc == 0) /* forks: before anything else has grown this process */
         rc = ops->open(&config, &agent->executor, err);
     if (rc == 0 && geteuid() == 0)
@@ -395,6 +414,8 @@ static int open_session(struct agent *agent, struct err *err)
                                      .context = agent };
     int rc = session_create(&config, &agent->session, err);
 
+    if (rc == 0)
+        keep_contacts(&agent->contact);
     if (rc == 0)
         rc = pricing_create(&agent->loop, &agent->site.pricing, agent->session, &agent->pricing,
                             err);
@@ -437,7 +458,8 @@ static int open_stores(struct agent *agent, struct err *err)
 static int open_handles(struct agent *agent, struct err *err)
 {
     static const int numbers[] = { SIGTERM, SIGINT };
-    uv_timer_t *timers[] = { &agent->tick, &agent->unknown_timer, &agent->minute, &agent->alive };
+    uv_timer_t *timers[] = { &agent->tick, &agent->unknown_timer, &agent->minute, &agent->alive,
+                             &agent->contact };
     int rc;
 
     uv_poll_init(&agent->loop, &agent->executor_poll, agent->executor->ops->fd(agent->executor));
@@ -496,6 +518,7 @@ static void close_parts(struct agent *agent)
     tenants_close(agent->tenants);
     meter_destroy(agent->meter);
     site_close(&agent->site);
+    kube_settings_fini(&agent->kube);
     free(agent->unknown);
     free(agent->held);
     free(agent->agent_dir);

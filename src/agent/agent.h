@@ -29,7 +29,8 @@ struct agent_config {
     uint32_t cpus_lent;
     int64_t memory_lent_bytes;
     bool allow_no_sandbox; /* may jobs run unsandboxed when they ask for it? */
-    const char *executor;  /* "local", "slurm", "sim"; NULL = as site.json says, else "local" */
+    const char *executor;  /* "local", "slurm", "kubernetes", "sim"; NULL = as site.json says, else
+                              "local" */
     const char *sim_fleet; /* what a simulated site has (simsite.h) */
     bool sandbox_off;      /* run everything unsandboxed: benches, machines that cannot */
     enum log_level log_level;

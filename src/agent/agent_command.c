@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define UNKNOWN_AFTER_MS 1000
+#define LOOK_TICKS 4 /* so many until checkpoints are looked for where no supervisor tells */
 
 static struct attempt_key key_of(struct wire_attempt_id id)
 {
@@ -345,6 +346,8 @@ static void on_tick(uv_timer_t *timer)
         uv_timer_stop(timer);
     if (agent->executor->ops->discover) /* its logs may be a file server's, which tells nobody */
         logread_resume(agent->logread);
+    if (agent->executor->ops->discover && ++agent->ticks_count % LOOK_TICKS == 0)
+        saves_look(agent->saves);
     session_flush(agent->session);
 }
 
@@ -387,6 +390,31 @@ void agent_on_staged(void *context, const struct attempt_order *order,
     session_flush(agent->session);
 }
 
+static bool has_image(const char *spec_json)
+{
+    json_t *spec = json_loads(spec_json, 0, NULL);
+    bool has = json_object_get(spec, "image") != NULL;
+
+    json_decref(spec);
+    return has;
+}
+
+/* What the engine here does not do, and another site's may. */
+static bool engine_bars(const struct agent *agent, const struct wire_command *command,
+                        struct err *err)
+{
+    const struct executor_ops *ops = agent->executor->ops;
+
+    if (command->lease && ops->no_lease)
+        return err_set(err, -ENOTSUP,
+                       "on_unreachable: move: a %s site cannot promise that its work ends when it "
+                       "is not heard",
+                       ops->name) < 0;
+    if (!ops->images && has_image(command->spec_json))
+        return err_set(err, -ENOTSUP, "this site runs no container images") < 0;
+    return false;
+}
+
 static void run(struct agent *agent, const struct wire_command *command)
 {
     const struct policy_ask ask = { command->tenant, command->spec_json, command->duration_ms_max };
@@ -406,6 +434,10 @@ static void run(struct agent *agent, const struct wire_command *command)
     }
     if (command->lease && !lease_is_held(&agent->lease)) {
         tell_no_lease(agent, command->attempt);
+        return;
+    }
+    if (engine_bars(agent, command, &err)) {
+        tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
         return;
     }
     if (rc == 0 && staging_is_needed(command)) {

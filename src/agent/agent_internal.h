@@ -25,9 +25,11 @@ struct agent {
     uv_loop_t loop;
     uv_poll_t executor_poll;
     uv_timer_t tick, unknown_timer, minute, alive;
+    uv_timer_t contact; /* when it may be heard again, or no longer */
     uv_signal_t signals[2];
     uv_work_t chores; /* retention */
     bool chores_running;
+    uint32_t ticks_count;
 
     struct executor *executor;
     struct session *session;
@@ -44,6 +46,7 @@ struct agent {
     struct site site;
     bool policy_is_bad; /* and that was said */
     struct slurm_settings slurm;
+    struct kube_settings kube;
     struct meter *meter;
 
     struct wire_attempt_id *unknown; /* of the last RECONCILE, and not yet ordered anew */

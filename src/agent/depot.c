@@ -102,6 +102,8 @@ static bool work_on(struct depot *depot, struct depot_task *task)
     cancelled = task->cancelled;
     uv_mutex_unlock(&depot->mutex);
     task->rc = cancelled ? -ECANCELED : 0;
+    if (cancelled && task->drop)
+        task->drop(task);
     if (task->rc == 0 && !depot->bench.store)
         task->rc = open_bench(depot, &task->err);
     if (task->rc == 0)

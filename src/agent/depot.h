@@ -22,6 +22,8 @@ struct depot_task { /* the owner embeds it */
     struct depot_task *next;
     /* One piece of work: 1 call again, 0 done, -errno. */
     int (*step)(struct depot_task *self, const struct depot_bench *bench, struct err *err);
+    void (*drop)(
+        struct depot_task *self); /* the same thread, instead of a step: it was cancelled */
     void (*done)(struct depot_task *self); /* on the loop; may free it */
     int rc;                                /* -ECANCELED: was not finished */
     struct err err;

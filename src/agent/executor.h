@@ -1,10 +1,10 @@
 /* executor.h - who runs attempts at a site: this machine itself, or an engine it stands before.
  *
  * One table of functions per engine: "local" (supervisors on this machine), "slurm" (a cluster,
- * through Slurm's own commands) and "sim" (a site that is made up). An executor belongs to one
- * thread, never blocks for long, and tells what happened through `told`, from open, pump and tick
- * only. What it holds survives the agent: executor_open finds
- * again all that was begun before. */
+ * through Slurm's own commands), "kubernetes" (a cluster, through its API server) and "sim" (a site
+ * that is made up). An executor belongs to one thread, never blocks for long, and tells what
+ * happened through `told`, from open, pump and tick only. What it holds survives the agent:
+ * executor_open finds again all that was begun before. */
 #pragma once
 
 #include "agent/attempt.h"
@@ -29,17 +29,23 @@ typedef void (*executor_told_fn)(void *context, enum attempt_note_type type,
 
 struct executor;
 struct slurm_settings;
+struct kube_settings;
 struct executor_config {
     const char *state_dir, *agent_dir;
     const struct slurm_settings *slurm; /* of the owner, for that engine */
     const char *sim_fleet;              /* the file, for that engine (simsite.h); NULL = none */
+    const struct kube_settings *kube;   /* the same */
     executor_told_fn told;
     void (*changed)(void *context); /* `discover` would say something else now */
     void *context;
 };
 struct executor_ops {
     const char *name;
+    bool images; /* it runs the container images that jobs bring */
+    /* It cannot promise that what it runs ends with the site's lease: such work is refused. */
+    bool no_lease;
     bool is_elsewhere; /* nothing of this machine counts: it is not looked over */
+    bool one_kind;     /* an attempt holds devices of one kind only */
     /* Before any thread exists: it may fork. */
     int (*open)(const struct executor_config *config, struct executor **executor_out,
                 struct err *err);
@@ -88,3 +94,4 @@ struct executor { /* an engine's own struct begins with it */
 extern const struct executor_ops executor_local_ops;
 extern const struct executor_ops executor_slurm_ops;
 extern const struct executor_ops executor_sim_ops;
+extern const struct executor_ops executor_kubernetes_ops;

@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "model/spec.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -13,7 +12,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -141,9 +139,9 @@ static int make_order(struct slurm *slurm, const struct attempt_order *base,
     order->note.array_count = base->array_count;
     snprintf(order->note.user, sizeof(order->note.user), "%s", base->user);
     order->state_dir = slurm->state_dir;
-    order->agent_dir = slurm->agent_dir;
+    order->agent_dir = slurm->place.agent_dir;
     order->settings = &slurm->settings;
-    snprintf(order->tag, sizeof(order->tag), "%s", slurm->tag);
+    snprintf(order->tag, sizeof(order->tag), "%s", slurm->place.tag);
     rc = take_parts(slurm, parts, parts_count, order, err);
     if (rc == 0)
         rc = take_devices(slurm, parts, parts_count, order, err);
@@ -176,8 +174,7 @@ static int slurm_start_parts(struct executor *executor, const struct attempt_ord
     struct slurm *slurm = slurm_of(executor);
     struct slurm_attempt *attempt;
     struct slurm_order *order = NULL;
-    char name[ATTEMPT_NAME_BYTES];
-    int rc;
+    int rc, fd = -1;
 
     if (slurm_find(slurm, base->key))
         return -EEXIST;
@@ -186,15 +183,15 @@ static int slurm_start_parts(struct executor *executor, const struct attempt_ord
     rc = make_order(slurm, base, parts, parts_count, spec_json, &order, err);
     if (rc == 0)
         rc = read_grace(spec_json, &order->note.grace_ms, err);
-    attempt_name(base->key, name);
-    if (rc == 0 && mkdirat(slurm->attempts_fd, name, 0700) < 0)
-        rc = err_set(err, -errno, "attempt %s: %s", name, strerror(errno));
+    if (rc == 0)
+        rc = engine_begin(&slurm->place, base->key, &fd, err);
+    closep(&fd);
     attempt = rc == 0 ? add_attempt(slurm, base->key) : NULL;
     if (!attempt) {
         if (order)
             slurm_note_fini(&order->note);
         slurm_order_free(order);
-        return rc < 0 ? rc : err_set(err, -ENOMEM, "attempt %s: out of memory", name);
+        return rc < 0 ? rc : err_set(err, -ENOMEM, "attempt: out of memory");
     }
     attempt->order = order;
     attempt->note = order->note; /* owns the parts, which the order borrows */
@@ -277,36 +274,20 @@ static uint32_t slurm_count(const struct executor *executor)
     return HASH_COUNT(CONTAINER_OF(executor, struct slurm, base)->attempts);
 }
 
-static int read_record(int folder_fd, const char *file, struct attempt_key key,
-                       struct attempt_record *record_out)
-{
-    CLEANUP(closep) int fd = openat(folder_fd, file, O_RDONLY | O_CLOEXEC);
-
-    return fd < 0 ? -errno : attempt_record_read(fd, key, record_out);
-}
-
 static bool slurm_recall(struct executor *executor, struct attempt_key key,
                          struct attempt_record *record_out)
 {
-    char name[ATTEMPT_NAME_BYTES], path[ATTEMPT_NAME_BYTES + 16];
-
-    attempt_name(key, name);
-    snprintf(path, sizeof(path), "%s/ended", name);
-    return read_record(slurm_of(executor)->attempts_fd, path, key, record_out) == 0;
+    return engine_recall(&slurm_of(executor)->place, key, record_out);
 }
 
 static void slurm_acknowledge(struct executor *executor, struct attempt_key key)
 {
     struct slurm *slurm = slurm_of(executor);
     struct slurm_attempt *attempt = slurm_find(slurm, key);
-    char name[ATTEMPT_NAME_BYTES], to[ATTEMPT_NAME_BYTES + 16];
 
     if (!attempt || attempt->state != ATTEMPT_ENDED)
         return;
-    attempt_name(key, name);
-    snprintf(to, sizeof(to), "%s/ended", name);
-    if (renameat(slurm->ended_fd, name, slurm->attempts_fd, to) < 0)
-        unlinkat(slurm->ended_fd, name, 0);
+    engine_acknowledge(&slurm->place, key);
     drop_attempt(slurm, attempt);
 }
 
@@ -373,7 +354,7 @@ static int slurm_pump(struct executor *executor, struct err *err)
         woken = true;
     if (woken)
         slurm_read_events(slurm);
-    slurm_worker_pump(slurm->worker);
+    engine_worker_pump(slurm->worker);
     return 0;
 }
 
@@ -384,41 +365,29 @@ static int slurm_fd(const struct executor *executor)
 
 /* ---- opening: what is there from before ---- */
 
-static void remove_folder(const struct slurm *slurm, const char *name)
+static void adopt(void *context, struct attempt_key key, const struct attempt_record *record)
 {
-    CLEANUP(freep) char *path = path_format("%s/attempts/%s", slurm->agent_dir, name);
-
-    if (path)
-        dir_remove(path, NULL);
-}
-
-static void adopt(struct slurm *slurm, struct attempt_key key, const char *name)
-{
-    char path[ATTEMPT_NAME_BYTES + 16];
+    struct slurm *slurm = context;
     struct slurm_attempt *attempt;
-    struct attempt_record record;
     struct slurm_note note = { 0 };
-    CLEANUP(closep) int fd = -1;
-    bool ended = read_record(slurm->ended_fd, name, key, &record) == 0;
+    int fd, rc;
 
-    snprintf(path, sizeof(path), "%s/ended", name);
-    if (slurm_find(slurm, key) || faccessat(slurm->attempts_fd, path, F_OK, 0) == 0)
-        return;
-    fd = openat(slurm->attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    if (!ended && slurm_note_read(fd, key, &note) < 0) {
-        /* sbatch was never asked: as if it had not been ordered. */
-        remove_folder(slurm, name);
-        return;
+    if (!record) {
+        fd = engine_open_attempt(&slurm->place, key);
+        rc = fd < 0 ? fd : slurm_note_read(fd, key, &note);
+        closep(&fd);
+        if (rc < 0) { /* sbatch was never asked: as if it had not been ordered */
+            engine_remove(&slurm->place, key);
+            return;
+        }
     }
     attempt = add_attempt(slurm, key);
     if (!attempt) {
         slurm_note_fini(&note);
         return;
     }
-    if (ended) {
-        attempt->record = record;
+    if (record) {
+        attempt->record = *record;
         attempt->state = ATTEMPT_ENDED;
         return;
     }
@@ -428,92 +397,38 @@ static void adopt(struct slurm *slurm, struct attempt_key key, const char *name)
     attempt->seen = SLURM_PENDING;
 }
 
-static int scan(struct slurm *slurm, struct err *err)
-{
-    const int folders[] = { slurm->ended_fd, slurm->attempts_fd };
-
-    for (size_t i = 0; i < ARRAY_COUNT(folders); i++) {
-        int fd = openat(folders[i], ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-        struct dirent *entry;
-
-        if (!dir) {
-            closep(&fd);
-            return err_set(err, -errno, "%s: %s", slurm->agent_dir, strerror(errno));
-        }
-        while ((entry = readdir(dir)) != NULL) {
-            char name[ATTEMPT_NAME_BYTES];
-            struct attempt_key key;
-
-            if (!attempt_parse_name(entry->d_name, &key))
-                continue;
-            attempt_name(key, name);
-            adopt(slurm, key, name);
-        }
-        closedir(dir);
-    }
-    return 0;
-}
-
-/* Tells this agent's jobs from those of another agent of the same user on the same cluster. */
-static int read_tag(struct slurm *slurm, struct err *err)
-{
-    CLEANUP(freep) char *path = path_format("%s/slurm.tag", slurm->agent_dir);
-    CLEANUP(buf_fini) struct buf text = buf_init(64);
-    uint32_t number;
-
-    if (!path)
-        return err_set(err, -ENOMEM, "tag: out of memory");
-    if (file_read(path, &text, NULL) == 0 && text.len == 9 &&
-        strspn(text.data, "0123456789abcdef") == 8) {
-        snprintf(slurm->tag, sizeof(slurm->tag), "%.8s", text.data);
-        return 0;
-    }
-    if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-        return err_set(err, -EIO, "tag: no randomness");
-    snprintf(slurm->tag, sizeof(slurm->tag), "%08" PRIx32, number);
-    buf_clear(&text);
-    buf_printf(&text, "%s\n", slurm->tag);
-    return file_write(path, text.data, text.len, 0600, true, err);
-}
-
 static int make_folders(struct slurm *slurm, struct err *err)
 {
-    static const char *const names[] = { "attempts", "ended", SLURM_EVENTS };
-    int *const fds[] = { &slurm->attempts_fd, &slurm->ended_fd, &slurm->events_fd };
-    CLEANUP(freep) char *events = path_format("%s/" SLURM_EVENTS, slurm->agent_dir);
-    int rc = dir_make(slurm->agent_dir, 0700, err);
+    CLEANUP(freep) char *events = NULL;
+    int rc = engine_open(&slurm->place, slurm->config.agent_dir, "slurm.tag", err);
 
     if (rc < 0)
         return rc;
-    slurm->agent_fd = open(slurm->agent_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (slurm->agent_fd < 0)
-        return err_set(err, -errno, "%s: %s", slurm->agent_dir, strerror(errno));
-    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-        if (mkdirat(slurm->agent_fd, names[i], 0700) < 0 && errno != EEXIST)
-            return err_set(err, -errno, "%s/%s: %s", slurm->agent_dir, names[i], strerror(errno));
-        *fds[i] = openat(slurm->agent_fd, names[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (*fds[i] < 0)
-            return err_set(err, -errno, "%s/%s: %s", slurm->agent_dir, names[i], strerror(errno));
-    }
+    if (mkdirat(slurm->place.agent_fd, SLURM_EVENTS, 0700) < 0 && errno != EEXIST)
+        return err_set(err, -errno, "%s/" SLURM_EVENTS ": %s", slurm->place.agent_dir,
+                       strerror(errno));
+    slurm->events_fd =
+        openat(slurm->place.agent_fd, SLURM_EVENTS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    events = path_format("%s/" SLURM_EVENTS, slurm->place.agent_dir);
     slurm->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (!events || slurm->inotify_fd < 0 ||
+    if (slurm->events_fd < 0 || !events || slurm->inotify_fd < 0 ||
         inotify_add_watch(slurm->inotify_fd, events, IN_MOVED_TO) < 0)
-        return err_set(err, -EIO, "%s: cannot be watched: %s", slurm->agent_dir, strerror(errno));
+        return err_set(err, -EIO, "%s: cannot be watched: %s", slurm->place.agent_dir,
+                       strerror(errno));
     return 0;
 }
 
 static int start_worker(struct slurm *slurm, struct err *err)
 {
     struct epoll_event event = { .events = EPOLLIN };
-    int rc = slurm_worker_create(&slurm->worker, err);
+    int rc = engine_worker_create(&slurm->worker, err);
 
     if (rc < 0)
         return rc;
     slurm->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (slurm->epoll_fd < 0 ||
         epoll_ctl(slurm->epoll_fd, EPOLL_CTL_ADD, slurm->inotify_fd, &event) < 0 ||
-        epoll_ctl(slurm->epoll_fd, EPOLL_CTL_ADD, slurm_worker_fd(slurm->worker), &event) < 0)
+        epoll_ctl(slurm->epoll_fd, EPOLL_CTL_ADD, engine_worker_fd(slurm->worker), &event) < 0)
         return err_set(err, -errno, "epoll: %s", strerror(errno));
     return 0;
 }
@@ -521,10 +436,9 @@ static int start_worker(struct slurm *slurm, struct err *err)
 static void slurm_close(struct executor *executor)
 {
     struct slurm *slurm = slurm_of(executor);
-    const int fds[] = { slurm->agent_fd,  slurm->attempts_fd, slurm->ended_fd,
-                        slurm->events_fd, slurm->inotify_fd,  slurm->epoll_fd };
+    const int fds[] = { slurm->events_fd, slurm->inotify_fd, slurm->epoll_fd };
 
-    if (!slurm_worker_destroy(slurm->worker))
+    if (!engine_worker_destroy(slurm->worker))
         return; /* it is in a command, and uses all of this until the process ends */
     while (slurm->attempts)
         drop_attempt(slurm, slurm->attempts);
@@ -536,7 +450,7 @@ static void slurm_close(struct executor *executor)
     free(slurm->foreign);
     free(slurm->foreign_before);
     free(slurm->state_dir);
-    free(slurm->agent_dir);
+    engine_close(&slurm->place);
     free(slurm);
 }
 
@@ -557,18 +471,14 @@ static int slurm_open(const struct executor_config *config, struct executor **ex
     slurm->config = *config;
     if (config->slurm)
         slurm->settings = *config->slurm;
-    slurm->agent_fd = slurm->attempts_fd = slurm->ended_fd = slurm->events_fd = -1;
-    slurm->inotify_fd = slurm->epoll_fd = -1;
+    slurm->events_fd = slurm->inotify_fd = slurm->epoll_fd = -1;
     slurm->state_dir = strdup(config->state_dir);
-    slurm->agent_dir = strdup(config->agent_dir);
-    if (!slurm->state_dir || !slurm->agent_dir)
+    if (!slurm->state_dir)
         rc = err_set(err, -ENOMEM, "executor: out of memory");
     if (rc == 0)
         rc = make_folders(slurm, err);
     if (rc == 0)
-        rc = read_tag(slurm, err);
-    if (rc == 0)
-        rc = scan(slurm, err);
+        rc = engine_scan(&slurm->place, adopt, slurm, err);
     if (rc == 0) /* also counts what is there already as others' or ours */
         rc = slurm_site_read(slurm, err);
     if (rc == 0)
@@ -584,6 +494,7 @@ static int slurm_open(const struct executor_config *config, struct executor **ex
 
 const struct executor_ops executor_slurm_ops = {
     .name = "slurm",
+    .one_kind = true,
     .open = slurm_open,
     .close = slurm_close,
     .fd = slurm_fd,

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "model/units.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -170,6 +171,64 @@ static int read_hours(const json_t *json, int64_t now_ms, struct site_policy *po
     if (hours && !policy->windows_count)
         return err_set(err, -EINVAL, "policy.hours: an empty list; leave it out to be open always");
     return 0;
+}
+
+/* --- when it is to be heard ------------------------------------------------------------------- */
+
+static int read_time(const json_t *window, size_t index, const char *key,
+                     int (*parse)(const char *text, int64_t *ms_out, struct err *err), bool needed,
+                     int64_t *ms_out, struct err *err)
+{
+    const json_t *value = json_object_get(window, key);
+    const char *text = json_string_value(value);
+    int rc;
+
+    if (!value && !needed)
+        return 0;
+    rc = text ? parse(text, ms_out, err) : err_set(err, -EINVAL, "expected a text");
+    return rc < 0 ? err_prefix(err, -EINVAL, "windows[%zu].%s", index, key) : 0;
+}
+
+int policy_add_contacts(struct site_policy *policy, const json_t *list, struct err *err)
+{
+    json_t *window;
+    size_t i;
+
+    if (!list)
+        return 0;
+    if (!json_is_array(list) || !json_array_size(list) ||
+        json_array_size(list) > POLICY_CONTACTS_MAX)
+        return err_set(err, -EINVAL, "windows: expected a list of 1 to %u", POLICY_CONTACTS_MAX);
+    json_array_foreach (list, i, window) {
+        struct site_contact *contact = &policy->contacts[i];
+        bool is_periodic = json_object_get(window, "period") != NULL;
+        int64_t duration_ms = 0;
+        int rc;
+
+        if (json_object_size(window) < 2 || json_object_size(window) > (is_periodic ? 3u : 2u))
+            return err_set(err, -EINVAL,
+                           "windows[%zu]: expected from and until, or period, duration and offset",
+                           i);
+        if (is_periodic) {
+            rc = read_time(window, i, "period", units_parse_duration, true, &contact->period_ms,
+                           err);
+            if (rc == 0)
+                rc =
+                    read_time(window, i, "duration", units_parse_duration, true, &duration_ms, err);
+            if (rc == 0)
+                rc = read_time(window, i, "offset", units_parse_duration, false, &contact->from_ms,
+                               err);
+            contact->until_ms = contact->from_ms + duration_ms;
+        } else {
+            rc = read_time(window, i, "from", units_parse_time, true, &contact->from_ms, err);
+            if (rc == 0)
+                rc = read_time(window, i, "until", units_parse_time, true, &contact->until_ms, err);
+        }
+        if (rc < 0)
+            return rc;
+        policy->contacts_count++;
+    }
+    return site_policy_check(policy, err);
 }
 
 /* --- the rest ------------------------------------------------------------------------------- */

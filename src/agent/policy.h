@@ -26,6 +26,10 @@ int policy_parse(const json_t *json, const char *owner, int64_t now_ms, struct s
                  struct err *err);
 /* Its offset from UTC at `time_ms`: "UTC", "+05:30", or a zone of this machine. -EINVAL. */
 int policy_zone_offset(const char *zone, int64_t time_ms, int64_t *offset_min_out, struct err *err);
+/* `windows` of site.yaml, when the site can be heard at all, into policy->contacts: a list of
+ * {from: TIME, until: TIME} or {period: 96m, duration: 10m, offset: 3m}, the first at `offset`
+ * after 1970. NULL: always. -EINVAL and which. */
+int policy_add_contacts(struct site_policy *policy, const json_t *list, struct err *err);
 /* "Mon-Fri 18:00-08:00": one window for each day, local, turned by the offset. -EINVAL; -E2BIG past
  * POLICY_WINDOWS_MAX. */
 int policy_add_hours(struct site_policy *policy, const char *text, int64_t offset_min,

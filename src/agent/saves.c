@@ -235,6 +235,14 @@ static int step(struct depot_task *task, const struct depot_bench *bench, struct
     return 0;
 }
 
+static void drop_step(struct depot_task *task)
+{
+    struct save *save = (struct save *)task;
+
+    if (save->phase != PHASE_PUT)
+        transfer_fini(&save->transfer);
+}
+
 /* --- on the loop ------------------------------------------------------------------------------ */
 
 static void done(struct depot_task *task);
@@ -297,6 +305,7 @@ static void begin(struct save *save)
     save->phase = PHASE_PUT;
     save->saves->config.link(save->saves->config.context, &save->link);
     save->task.step = step;
+    save->task.drop = drop_step;
     save->task.done = done;
     depot_submit(save->saves->config.depot, &save->task);
 }
@@ -417,6 +426,19 @@ void saves_seen(struct saves *saves, struct attempt_key key, int64_t checkpoint_
     save->want = SAVE_CHECKPOINT;
     if (!uv_is_active((uv_handle_t *)&save->timer))
         begin(save);
+}
+
+void saves_look(struct saves *saves)
+{
+    struct save *save, *after;
+
+    HASH_ITER (hh, saves->list, save, after) {
+        if (!save->path || save->ended || save->over || save->busy ||
+            uv_is_active((uv_handle_t *)&save->timer))
+            continue;
+        save->want = SAVE_CHECKPOINT;
+        begin(save);
+    }
 }
 
 bool saves_end(struct saves *saves, struct attempt_key key, const struct attempt_record *record)

@@ -34,5 +34,7 @@ void saves_destroy(struct saves *saves);
 void saves_watch(struct saves *saves, struct attempt_key key, const char *spec_json, uid_t uid);
 /* Its supervisor has seen a checkpoint of this time. */
 void saves_seen(struct saves *saves, struct attempt_key key, int64_t checkpoint_ms);
+/* Of engines whose attempts have no supervisor here to tell: look at all that run, now. */
+void saves_look(struct saves *saves);
 /* It has ended. True: `ended` will say when that may be told. False: it may be told now. */
 bool saves_end(struct saves *saves, struct attempt_key key, const struct attempt_record *record);

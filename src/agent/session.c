@@ -44,6 +44,7 @@ struct session {
     int64_t patience_ms;
     struct rng rng;
     bool quiet; /* the failure was logged; say no more until it works again */
+    bool held;
 };
 
 static void begin(uv_timer_t *timer);
@@ -69,7 +70,24 @@ static void break_off(struct session *session, const char *why)
     session->state = SESSION_PAUSED;
     pause = session->pause_ms / 2 + (int64_t)rng_below(&session->rng, (uint64_t)session->pause_ms);
     session->pause_ms = MIN(session->pause_ms * 2, SESSION_PAUSE_MS_MAX);
-    uv_timer_start(&session->timer, begin, (uint64_t)pause, 0);
+    if (!session->held)
+        uv_timer_start(&session->timer, begin, (uint64_t)pause, 0);
+}
+
+void session_hold(struct session *session, bool holds)
+{
+    if (session->held == holds)
+        return;
+    session->held = holds;
+    if (!holds) {
+        session->pause_ms = SESSION_PAUSE_MS_MIN;
+        uv_timer_start(&session->timer, begin, 0, 0);
+        return;
+    }
+    uv_timer_stop(&session->timer);
+    session->quiet = true; /* as planned */
+    if (session->state != SESSION_PAUSED)
+        break_off(session, "its contact is over");
 }
 
 /* ---- reports ---- */

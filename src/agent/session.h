@@ -53,4 +53,6 @@ int64_t session_sent_ms(const struct session *session);
 /* How long a small post may take before the session is begun anew; 0 = as long as any. */
 void session_set_patience(struct session *session, int64_t patience_ms);
 size_t session_backlog(const struct session *session);
+/* Not to be heard: whatever is open ends, and nothing is dialled until it may again. */
+void session_hold(struct session *session, bool holds);
 bool session_is_open(const struct session *session); /* else reports are dropped */

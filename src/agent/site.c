@@ -37,11 +37,12 @@ static int assume_tariff(json_t *root)
 static int check_keys(const char *path, json_t *root, struct err *err)
 {
     static const char known[] =
-        "|name|owner|region|link_rate|policy|policy.tenants|policy.classes|policy.images|policy."
+        "|name|owner|region|link_rate|windows|policy|policy.tenants|policy.classes|policy.images|"
+        "policy."
         "data|"
         "policy.hours|policy.zone|policy.floor|policy.power_cap|policy.own|"
         "data.come|data.leave|data.here|floor.cpu_hour|floor.device_hour|own.tenant|own.share|"
-        "executor|slurm|slurm.partition|"
+        "executor|kubernetes|slurm|slurm.partition|"
         "slurm.account|"
         "slurm.qos|slurm.reservation|slurm.bin_dir|domains|domains.rack|domains.supernode|"
         "tariff|tariff.carbon_g_per_kwh_milli|"
@@ -219,13 +220,15 @@ static int read_slurm(const json_t *root, struct slurm_settings *out, struct err
 }
 
 int site_choose_executor(const struct agent_config *config, const struct executor_ops **ops_out,
-                         struct slurm_settings *slurm_out, struct err *err)
+                         struct slurm_settings *slurm_out, struct kube_settings *kube_out,
+                         struct err *err)
 {
     const char *name = config->executor;
     json_t *root = NULL;
     int rc = read_site_file(config, &root, err);
 
     memset(slurm_out, 0, sizeof(*slurm_out));
+    memset(kube_out, 0, sizeof(*kube_out));
     if (rc < 0)
         return rc;
     if (!name)
@@ -234,12 +237,17 @@ int site_choose_executor(const struct agent_config *config, const struct executo
         *ops_out = &executor_local_ops;
     else if (strcmp(name, "slurm") == 0)
         *ops_out = &executor_slurm_ops;
+    else if (strcmp(name, "kubernetes") == 0)
+        *ops_out = &executor_kubernetes_ops;
     else if (strcmp(name, "sim") == 0)
         *ops_out = &executor_sim_ops;
     else
-        rc = err_set(err, -EINVAL, "executor: %.40s: expected local, slurm or sim", name);
+        rc = err_set(err, -EINVAL, "executor: %.40s: expected local, slurm, kubernetes or sim",
+                     name);
     if (rc == 0)
         rc = read_slurm(root, slurm_out, err);
+    if (rc == 0 && kube_settings_parse(json_object_get(root, "kubernetes"), kube_out, err) < 0)
+        rc = err_prefix(err, -EINVAL, "site.json");
     json_decref(root);
     return rc;
 }
@@ -266,10 +274,17 @@ static int read_policy(const struct agent_config *config, const json_t *root,
                        struct site_policy *out, struct err *err)
 {
     const char *owner = json_string_value(json_object_get(root, "owner"));
+    struct site_policy policy;
+    int rc;
 
     if (config->owner || !owner)
         owner = config->owner ? config->owner : SITE_OWNER;
-    return policy_parse(json_object_get(root, "policy"), owner, clock_wall_ms(), out, err);
+    rc = policy_parse(json_object_get(root, "policy"), owner, clock_wall_ms(), &policy, err);
+    if (rc == 0)
+        rc = policy_add_contacts(&policy, json_object_get(root, "windows"), err);
+    if (rc == 0)
+        *out = policy;
+    return rc;
 }
 
 int site_reload_policy(const struct agent_config *config, struct site *site, struct err *err)
@@ -287,6 +302,15 @@ int site_reload_policy(const struct agent_config *config, struct site *site, str
         return 0;
     site->policy = policy;
     return 1;
+}
+
+static void describe_engine(const struct agent_config *config, const struct executor_ops *ops,
+                            struct site_info *info)
+{
+    /* A cluster keeps jobs apart itself, or nobody does. */
+    info->sandbox_optional = config->allow_no_sandbox || config->sandbox_off || ops->discover;
+    info->one_kind = ops->one_kind;
+    info->images = ops->images;
 }
 
 int site_open(const struct agent_config *config, struct executor *executor, struct site *site_out,
@@ -347,9 +371,8 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
     free(site.info.nodes);
     site.info.nodes = node;
     site.info.nodes_count = 1;
-    site.info.sandbox_optional = config->allow_no_sandbox || config->sandbox_off;
+    describe_engine(config, executor->ops, &site.info);
     if (executor->ops->discover) {
-        site.info.sandbox_optional = true; /* the cluster keeps jobs apart, or nobody does */
         rc = site_refresh(&site, executor, err);
         if (rc < 0) {
             site_close(&site);

@@ -2,9 +2,9 @@
  *
  * `state`/site.yaml, or site.json, when its owner wrote one, holds any of: policy (policy.h), name,
  * owner, region, domains (rack and supernode: what this node is part of), and tariff with the keys
- * of the API; executor ("local", "slurm"), and slurm with partition (names, commas between),
- * account, qos, reservation, bin_dir. What it leaves out is assumed, and said to be
- * (carbon_assumed, price_assumed). */
+ * of the API; executor ("local", "slurm", "kubernetes"), slurm with partition (names, commas
+ * between), account, qos, reservation, bin_dir, and kubernetes (kube_settings.h). What it leaves
+ * out is assumed, and said to be (carbon_assumed, price_assumed). */
 #pragma once
 
 #include "agent/agent.h"
@@ -12,6 +12,7 @@
 #include "agent/policy.h"
 #include "agent/pricing.h"
 #include "agent/executor.h"
+#include "agent/kube_settings.h"
 #include "agent/slurm_job.h"
 #include "model/chip.h"
 
@@ -31,9 +32,11 @@ struct site {
 #define SITE_CPU_PRICE_MICRO 10000         /* 0.01 a CPU-hour */
 #define SITE_DEVICE_PRICE_MICRO 1000000    /* 1 a device-hour */
 
-/* Which engine runs jobs here, and its settings; before any part of the agent. */
+/* Which engine runs jobs here, and its settings; before any part of the agent. `kube_out` is the
+ * caller's to fini. */
 int site_choose_executor(const struct agent_config *config, const struct executor_ops **ops_out,
-                         struct slurm_settings *slurm_out, struct err *err);
+                         struct slurm_settings *slurm_out, struct kube_settings *kube_out,
+                         struct err *err);
 /* Looks the machine over (blocks, see discover.h), or asks the engine what it has. */
 int site_open(const struct agent_config *config, struct executor *executor, struct site *site_out,
               struct err *err);

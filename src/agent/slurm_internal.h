@@ -1,10 +1,11 @@
 /* slurm_internal.h - the slurm executor's own state, shared by its files only. */
 #pragma once
 
+#include "agent/engine.h"
 #include "agent/executor.h"
 #include "agent/slurm_command.h"
 #include "agent/slurm_job.h"
-#include "agent/slurm_worker.h"
+#include "agent/engine_worker.h"
 
 #include <uthash.h>
 
@@ -47,11 +48,10 @@ struct slurm {
     struct executor base;
     struct executor_config config;
     struct slurm_settings settings;
-    char *state_dir, *agent_dir;
-    char tag[16];
-    int agent_fd, attempts_fd, ended_fd, events_fd;
-    int inotify_fd, epoll_fd;
-    struct slurm_worker *worker;
+    char *state_dir;
+    struct engine_place place;
+    int events_fd, inotify_fd, epoll_fd;
+    struct engine_worker *worker;
     struct slurm_attempt *attempts;
 
     bool looking, looking_nodes;

@@ -1,10 +1,7 @@
 #include "agent/slurm_job.h"
 
-#include "agent/checkpoint.h"
-#include "agent/laid.h"
+#include "agent/engine_job.h"
 #include "agent/slurm_script.h"
-#include "agent/stage.h"
-#include "agent/supervisor_internal.h"
 #include "base/file.h"
 #include "model/rank_env.h"
 
@@ -25,11 +22,9 @@
 #define MIB INT64_C(1048576)
 #define MARGIN_MINUTES 2 /* the agent itself ends it on time; Slurm should the agent be away */
 
-/* What staging wants to know of an attempt: as the supervisor of a local one. */
 struct job {
     const struct slurm_order *order;
-    struct supervisor sup;
-    char folder[PATH_MAX];
+    struct engine_job files;
     struct arena *arena;
     const struct spec_variant *variant;
 };
@@ -44,61 +39,14 @@ static int write_at(int folder_fd, const char *name, const void *data, size_t le
     return rc;
 }
 
-/* ---- folders ---- */
-
-static int open_work(struct job *job, struct err *err)
-{
-    struct supervisor *sup = &job->sup;
-    const char *path = sup->spec->workdir;
-
-    if (path && !sup->order->host_paths)
-        return err_field(err, -EACCES, "workdir",
-                         "workdir %s: this tenant may not use folders of the site", path);
-    if (path) {
-        snprintf(sup->work_path, sizeof(sup->work_path), "%s", path);
-        sup->work_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    } else {
-        if (mkdirat(sup->attempt_fd, WORK_DEFAULT, 0700) < 0 && errno != EEXIST)
-            return err_set(err, -errno, "work folder: %s", strerror(errno));
-        if (snprintf(sup->work_path, sizeof(sup->work_path), "%.4000s/" WORK_DEFAULT,
-                     job->folder) >= (int)sizeof(sup->work_path))
-            return err_set(err, -ENAMETOOLONG, "work folder: its path is too long");
-        sup->work_fd =
-            openat(sup->attempt_fd, WORK_DEFAULT, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    }
-    sup->work_private = path == NULL;
-    sup->work_seen = sup->work_path;
-    return sup->work_fd < 0
-               ? err_set(err, -errno, "work folder %s: %s", sup->work_path, strerror(errno))
-               : 0;
-}
-
 static int open_job(const struct slurm_order *order, int attempt_fd, struct job *job,
                     struct err *err)
 {
-    struct supervisor *sup = &job->sup;
-    char name[ATTEMPT_NAME_BYTES];
-    int rc;
-
-    memset(job, 0, sizeof(*job));
     job->order = order;
-    attempt_name(order->note.key, name);
-    if (snprintf(job->folder, sizeof(job->folder), "%s/attempts/%s", order->agent_dir, name) >=
-        (int)sizeof(job->folder))
-        return err_set(err, -ENAMETOOLONG, "%s: the path is too long", order->agent_dir);
-    sup->order = &order->base;
-    sup->attempt_fd = attempt_fd;
-    sup->work_fd = -1;
-    snprintf(sup->name, sizeof(sup->name), "%s", name);
-    identity_find(geteuid(), getegid(), false, &sup->identity);
-    rc = spec_parse_json_text(order->spec_json, strlen(order->spec_json), &sup->spec, err);
-    return rc < 0 ? rc : open_work(job, err);
-}
-
-static void close_job(struct job *job)
-{
-    closep(&job->sup.work_fd);
-    spec_destroy(job->sup.spec);
+    job->arena = NULL;
+    job->variant = NULL;
+    return engine_job_open(&job->files, &order->base, order->spec_json, attempt_fd,
+                           order->state_dir, order->agent_dir, err);
 }
 
 /* ---- texts, words and variables ---- */
@@ -134,7 +82,7 @@ static void add_word(struct list *list, const char *prefix, uint32_t index, cons
 /* "/bin/bash -l" and the file of the text, and the script's own words after it. */
 static uint32_t add_script(struct job *job, struct list *list, const char *prefix, const char *file)
 {
-    const struct job_spec *spec = job->sup.spec;
+    const struct job_spec *spec = job->files.sup.spec;
     char words[1024], path[PATH_MAX + 32];
     uint32_t count = 0;
 
@@ -149,14 +97,14 @@ static uint32_t add_script(struct job *job, struct list *list, const char *prefi
         if (*word)
             add_word(list, prefix, count++, word);
     }
-    snprintf(path, sizeof(path), "%s/script/%s", job->folder, file);
+    snprintf(path, sizeof(path), "%s/script/%s", job->files.folder, file);
     add_word(list, prefix, count++, path);
     return count;
 }
 
 static int add_command(struct job *job, struct list *list, int script_fd, struct err *err)
 {
-    const struct job_spec *spec = job->sup.spec;
+    const struct job_spec *spec = job->files.sup.spec;
     const struct spec_variant *variant = job->variant;
     const char *run = variant && variant->run ? variant->run : spec->run;
     const char *setup = variant && variant->setup ? variant->setup : spec->setup;
@@ -187,18 +135,18 @@ static int add_command(struct job *job, struct list *list, int script_fd, struct
 
 static void add_base(struct job *job, struct rank_env *env)
 {
-    const struct identity *identity = &job->sup.identity;
+    const struct identity *identity = &job->files.sup.identity;
     const char *path = getenv("PATH");
 
     rank_env_set(env, "PATH", path ? path : "/usr/local/bin:/usr/bin:/bin");
-    rank_env_set(env, "HOME", identity->home[0] ? identity->home : job->sup.work_seen);
+    rank_env_set(env, "HOME", identity->home[0] ? identity->home : job->files.sup.work_seen);
     rank_env_set(env, "USER", identity->name);
     rank_env_set(env, "LOGNAME", identity->name);
     rank_env_set(env, "SHELL", "/bin/sh");
     rank_env_set(env, "LANG", "C.UTF-8");
     rank_env_set(env, "TMPDIR", "/tmp");
-    rank_env_set(env, "PWD", job->sup.work_seen);
-    if (job->sup.restored)
+    rank_env_set(env, "PWD", job->files.sup.work_seen);
+    if (job->files.sup.restored)
         rank_env_set(env, "MAINS_RESTORED", "1");
 }
 
@@ -250,7 +198,7 @@ static int write_order(const struct slurm_note *note, int script_fd)
 static int add_environment(struct job *job, struct list *list, int script_fd, struct err *err)
 {
     const struct slurm_order *order = job->order;
-    const struct job_spec *spec = job->sup.spec;
+    const struct job_spec *spec = job->files.sup.spec;
     struct rank_node *nodes = arena_alloc(job->arena, order->note.parts_count, sizeof(*nodes));
     struct rank_env env = rank_env_init(job->arena);
     CLEANUP(buf_fini) struct buf text = buf_init(1u << 20);
@@ -267,7 +215,7 @@ static int add_environment(struct job *job, struct list *list, int script_fd, st
         .site = order->base.site,
         .nodes = nodes,
         .nodes_count = order->note.parts_count,
-        .workdir = job->sup.work_seen,
+        .workdir = job->files.sup.work_seen,
         .master_port = (uint16_t)(MASTER_PORT_BASE + order->note.key.job_id % MASTER_PORTS),
     };
 
@@ -280,7 +228,7 @@ static int add_environment(struct job *job, struct list *list, int script_fd, st
         return err_set(err, -EIO, "script: cannot be written");
     if (spec->launch == LAUNCH_ONCE && rank_hostfile_print(spec, &facts, &text) == 0 && text.len &&
         write_at(script_fd, "hosts", text.data, text.len) == 0) {
-        snprintf(hosts, sizeof(hosts), "%s/script/hosts", job->folder);
+        snprintf(hosts, sizeof(hosts), "%s/script/hosts", job->files.folder);
         facts.hostfile = hosts;
     }
     add_base(job, &env);
@@ -304,7 +252,7 @@ static int add_place(struct job *job, struct list *list, struct err *err)
 {
     const struct slurm_order *order = job->order;
     const struct slurm_note *note = &order->note;
-    const struct job_spec *spec = job->sup.spec;
+    const struct job_spec *spec = job->files.sup.spec;
     const char *bin = order->settings->bin_dir;
     CLEANUP(buf_fini) struct buf text = buf_init(1u << 20);
     char path[PATH_MAX], name[ATTEMPT_NAME_BYTES];
@@ -316,7 +264,7 @@ static int add_place(struct job *job, struct list *list, struct err *err)
     }
     attempt_name(note->key, name);
     add_ours(list, "MAINS_SLURM_TASKS", text.data ? text.data : "1");
-    add_ours(list, "MAINS_SLURM_DIR", job->folder);
+    add_ours(list, "MAINS_SLURM_DIR", job->files.folder);
     add_ours(list, "MAINS_SLURM_NAME", name);
     snprintf(path, sizeof(path), "%.4000s/" SLURM_EVENTS, order->agent_dir);
     add_ours(list, "MAINS_SLURM_EVENTS", path);
@@ -330,7 +278,7 @@ static int add_place(struct job *job, struct list *list, struct err *err)
              order->base.devices_count ? order->base.devices[0].visibility_env : "");
     add_ours(list, "MAINS_SLURM_DISTRIBUTION", is_uniform(note) ? "" : "--distribution=arbitrary");
     if (!is_uniform(note)) {
-        snprintf(path, sizeof(path), "%.4000s/script/order", job->folder);
+        snprintf(path, sizeof(path), "%.4000s/script/order", job->files.folder);
         add_ours(list, "MAINS_SLURM_ORDER", path);
     }
     buf_add_text(&list->text, "MAINS_SLURM_OURS=");
@@ -414,7 +362,7 @@ static int make_words(struct job *job, const char **argv_out, uint32_t argv_max,
     add_option(&words, "--comment=mains job %" PRIu64 " (%s)", order->note.key.job_id,
                order->base.name);
     add_option(&words, "--partition=%s", order->note.partition);
-    add_size(&words, order, job->sup.spec);
+    add_size(&words, order, job->files.sup.spec);
     if (settings->account[0])
         add_option(&words, "--account=%s", settings->account);
     if (settings->qos[0])
@@ -422,10 +370,10 @@ static int make_words(struct job *job, const char **argv_out, uint32_t argv_max,
     if (settings->reservation[0])
         add_option(&words, "--reservation=%s", settings->reservation);
     add_option(&words, "--open-mode=append");
-    add_option(&words, "--output=%s/stdout", job->folder);
-    add_option(&words, "--error=%s/stderr", job->folder);
-    add_option(&words, "--chdir=%s", job->sup.work_path);
-    add_option(&words, "--export-file=%s/script/env", job->folder);
+    add_option(&words, "--output=%s/stdout", job->files.folder);
+    add_option(&words, "--error=%s/stderr", job->files.folder);
+    add_option(&words, "--chdir=%s", job->files.sup.work_path);
+    add_option(&words, "--export-file=%s/script/env", job->files.folder);
     argv_out[words.count] = NULL;
     return words.failed ? err_set(err, -E2BIG, "sbatch: too many or too long options") : 0;
 }
@@ -433,16 +381,16 @@ static int make_words(struct job *job, const char **argv_out, uint32_t argv_max,
 /* '%' in a path would be a pattern to Slurm. */
 static int check_paths(const struct job *job, struct err *err)
 {
-    if (strpbrk(job->folder, "%\\") || strpbrk(job->sup.work_path, "%\\"))
+    if (strpbrk(job->files.folder, "%\\") || strpbrk(job->files.sup.work_path, "%\\"))
         return err_set(err, -EINVAL, "%s: '%%' and '\\' in paths mean something to Slurm",
-                       job->folder);
+                       job->files.folder);
     return 0;
 }
 
 static int prepare_files(struct job *job, struct err *err)
 {
     struct list list = { .text = buf_init(ENV_BYTES_MAX), .ours = buf_init(ENV_BYTES_MAX) };
-    int attempt_fd = job->sup.attempt_fd, script_fd, rc = 0;
+    int attempt_fd = job->files.sup.attempt_fd, script_fd, rc = 0;
 
     if (mkdirat(attempt_fd, "script", 0700) < 0 && errno != EEXIST)
         return err_set(err, -errno, "script: %s", strerror(errno));
@@ -470,8 +418,6 @@ static int prepare_files(struct job *job, struct err *err)
 int slurm_job_prepare(const struct slurm_order *order, int attempt_fd, struct arena *arena,
                       const char **argv_out, uint32_t argv_max, struct err *err)
 {
-    struct supervisor_place place = { .state_dir = order->state_dir,
-                                      .agent_dir = order->agent_dir };
     struct job *job = malloc(sizeof(*job));
     int rc;
 
@@ -479,82 +425,38 @@ int slurm_job_prepare(const struct slurm_order *order, int attempt_fd, struct ar
         return err_set(err, -ENOMEM, "attempt: out of memory");
     rc = open_job(order, attempt_fd, job, err);
     job->arena = arena;
-    job->sup.place = &place;
     if (rc == 0) {
-        job->variant = supervisor_find_variant(&job->sup);
-        if (job->sup.spec->image || (job->variant && job->variant->image))
+        job->variant = supervisor_find_variant(&job->files.sup);
+        if (job->files.sup.spec->image || (job->variant && job->variant->image))
             rc = err_field(err, -ENOTSUP, "image", "image: this site runs no container images");
     }
     if (rc == 0)
         rc = check_paths(job, err);
-    if (rc == 0 && job->sup.spec->inputs_count)
-        rc = stage_inputs(&job->sup, err);
-    if (rc == 0 && job->sup.spec->checkpoint_path)
-        rc = checkpoint_restore(&job->sup, err);
-    laid_clear(&job->sup);
+    if (rc == 0)
+        rc = engine_job_prepare(&job->files, err);
     if (rc == 0)
         rc = prepare_files(job, err);
     if (rc == 0)
         rc = make_words(job, argv_out, argv_max, err);
-    close_job(job);
+    engine_job_close(&job->files);
     free(job);
     return rc;
 }
 
 /* ---- after the end ---- */
 
-static int copy_log(struct job *job, const char *log, const char *pattern, struct err *err)
-{
-    const struct slurm_order *order = job->order;
-    struct rank_node node = { .name = order->note.parts[0].node,
-                              .tasks = order->note.parts[0].tasks };
-    struct rank_facts facts = { .job_id = order->note.key.job_id,
-                                .array_id = order->base.array_id,
-                                .array_index = order->base.array_index,
-                                .array_count = order->base.array_count,
-                                .user = order->base.user,
-                                .nodes = &node,
-                                .nodes_count = 1 };
-    char path[PATH_MAX], piece[32768];
-    ssize_t got;
-    int from, to = -1, rc;
-
-    rc = rank_expand_pattern(job->sup.spec, &facts, pattern, path, sizeof(path));
-    if (rc < 0)
-        return err_set(err, rc, "%s: the name is too long", log);
-    from = openat(job->sup.attempt_fd, log, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    rc = stage_open_output(&job->sup, path, &to, err);
-    while (rc == 0 && from >= 0 && (got = read(from, piece, sizeof(piece))) > 0)
-        rc = file_write_all(to, piece, (size_t)got);
-    closep(&from);
-    closep(&to);
-    return rc;
-}
-
 int slurm_job_collect(const struct slurm_order *order, int attempt_fd, struct err *err)
 {
-    struct supervisor_place place = { .state_dir = order->state_dir,
-                                      .agent_dir = order->agent_dir };
     struct job *job = malloc(sizeof(*job));
-    const struct job_spec *spec;
-    struct err later = { 0 };
     int rc;
 
     if (!job)
         return err_set(err, -ENOMEM, "attempt: out of memory");
     rc = open_job(order, attempt_fd, job, err);
-    job->sup.place = &place;
-    spec = job->sup.spec;
-    if (rc == 0 && spec->stdout_pattern)
-        rc = copy_log(job, "stdout", spec->stdout_pattern, err);
-    if (rc == 0 && spec->stderr_pattern)
-        rc = copy_log(job, "stderr", spec->stderr_pattern, err);
-    if (spec && job->sup.work_fd >= 0 && spec->outputs_count) {
-        int collected = stage_collect(&job->sup, rc < 0 ? &later : err);
-
-        rc = rc < 0 ? rc : collected;
-    }
-    close_job(job);
+    if (rc == 0)
+        rc = engine_job_collect(&job->files, order->note.parts[0].node, order->note.parts[0].tasks,
+                                err);
+    engine_job_close(&job->files);
     free(job);
     return rc;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 struct site_task {
-    struct slurm_task task;
+    struct engine_task task;
     struct slurm *slurm;
     int rc;
     struct err err;
@@ -190,12 +190,12 @@ static int take_site(struct slurm *slurm, struct site_task *site)
     return 0;
 }
 
-static void site_work(struct slurm_task *task)
+static void site_work(struct engine_task *task)
 {
     read_site(CONTAINER_OF(task, struct site_task, task));
 }
 
-static void site_done(struct slurm_task *task)
+static void site_done(struct engine_task *task)
 {
     struct site_task *site = CONTAINER_OF(task, struct site_task, task);
     struct slurm *slurm = site->slurm;
@@ -211,7 +211,7 @@ static void site_done(struct slurm_task *task)
         slurm->config.changed(slurm->config.context);
 }
 
-static void site_drop(struct slurm_task *task)
+static void site_drop(struct engine_task *task)
 {
     struct site_task *site = CONTAINER_OF(task, struct site_task, task);
 
@@ -230,9 +230,9 @@ void slurm_site_look(struct slurm *slurm)
     if (!site)
         return;
     site->slurm = slurm;
-    site->task = (struct slurm_task){ .work = site_work, .done = site_done, .drop = site_drop };
+    site->task = (struct engine_task){ .work = site_work, .done = site_done, .drop = site_drop };
     slurm->looking_nodes = true;
-    slurm_worker_push(slurm->worker, &site->task);
+    engine_worker_push(slurm->worker, &site->task);
 }
 
 int slurm_site_read(struct slurm *slurm, struct err *err)

@@ -16,7 +16,7 @@
 #define ARENA_BYTES_MAX (64u << 20)
 
 struct submit_task {
-    struct slurm_task task;
+    struct engine_task task;
     struct slurm *slurm;
     const struct slurm_order *order; /* the attempt's, which stays while this is under way */
     struct attempt_key key;
@@ -62,7 +62,7 @@ static void ask_sbatch(struct submit_task *submit, const char *const *argv)
     slurm_result_fini(&result);
 }
 
-static void submit_work(struct slurm_task *task)
+static void submit_work(struct engine_task *task)
 {
     struct submit_task *submit = CONTAINER_OF(task, struct submit_task, task);
     const char *argv[SLURM_OPTIONS_MAX];
@@ -73,7 +73,7 @@ static void submit_work(struct slurm_task *task)
     int fd;
 
     attempt_name(submit->key, name);
-    fd = openat(submit->slurm->attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = openat(submit->slurm->place.attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         submit->rc = err_set(&submit->err, -errno, "attempt %s: %s", name, strerror(errno));
         arena_fini(&arena);
@@ -100,7 +100,7 @@ static void submit_work(struct slurm_task *task)
     arena_fini(&arena);
 }
 
-static void submit_done(struct slurm_task *task)
+static void submit_done(struct engine_task *task)
 {
     struct submit_task *submit = CONTAINER_OF(task, struct submit_task, task);
     struct slurm *slurm = submit->slurm;
@@ -134,7 +134,7 @@ static void submit_done(struct slurm_task *task)
                  clock_wall_ms(), submit->err.text);
 }
 
-static void submit_drop(struct slurm_task *task)
+static void submit_drop(struct engine_task *task)
 {
     free(CONTAINER_OF(task, struct submit_task, task));
 }
@@ -151,9 +151,9 @@ void slurm_submit(struct slurm *slurm, struct slurm_attempt *attempt)
     submit->order = attempt->order;
     submit->key = attempt->key;
     submit->task =
-        (struct slurm_task){ .work = submit_work, .done = submit_done, .drop = submit_drop };
+        (struct engine_task){ .work = submit_work, .done = submit_done, .drop = submit_drop };
     attempt->submitting = true;
     attempt->submit_at_ms = 0;
     attempt->submits++;
-    slurm_worker_push(slurm->worker, &submit->task);
+    engine_worker_push(slurm->worker, &submit->task);
 }

@@ -30,7 +30,7 @@ static const char *bin_dir(const struct slurm *slurm)
 /* ---- the end of an attempt: outputs on the worker, then its record ---- */
 
 struct finish_task {
-    struct slurm_task task;
+    struct engine_task task;
     struct slurm *slurm;
     struct slurm_order order;
     struct attempt_record record;
@@ -48,18 +48,18 @@ static char *read_text(int folder_fd, const char *path)
     return buf_take(&text);
 }
 
-static void finish_work(struct slurm_task *task)
+static void finish_work(struct engine_task *task)
 {
     struct finish_task *finish = CONTAINER_OF(task, struct finish_task, task);
     struct attempt_record *record = &finish->record;
     struct slurm *slurm = finish->slurm;
-    char name[ATTEMPT_NAME_BYTES], fresh[ATTEMPT_NAME_BYTES + 8];
+    char name[ATTEMPT_NAME_BYTES];
     struct err err = { 0 };
     CLEANUP(closep) int fd = -1;
-    CLEANUP(closep) int out = -1;
+    int rc;
 
     attempt_name(record->key, name);
-    fd = openat(slurm->attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = openat(slurm->place.attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     finish->order.spec_json = fd >= 0 ? read_text(fd, "script/spec") : NULL;
     if (record->started_ms && finish->order.spec_json && finish->order.spec_json[0] &&
         slurm_job_collect(&finish->order, fd, &err) < 0 && record->end == END_EXITED &&
@@ -67,16 +67,14 @@ static void finish_work(struct slurm_task *task)
         record->exit_code = 1;
         snprintf(record->reason, sizeof(record->reason), "%.159s", err.text);
     }
-    snprintf(fresh, sizeof(fresh), ".%s", name);
-    out = openat(slurm->ended_fd, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (out < 0 || attempt_run_write(out, "0 0 -\n") < 0 || attempt_record_write(out, record) < 0 ||
-        renameat(slurm->ended_fd, fresh, slurm->ended_fd, name) < 0)
-        log_error("attempt %s: its record cannot be written: %s", name, strerror(errno));
+    rc = engine_write_record(&slurm->place, record);
+    if (rc < 0)
+        log_error("attempt %s: its record cannot be written: %s", name, strerror(-rc));
     if (fd >= 0)
         slurm_job_clean(fd);
 }
 
-static void finish_done(struct slurm_task *task)
+static void finish_done(struct engine_task *task)
 {
     struct finish_task *finish = CONTAINER_OF(task, struct finish_task, task);
     struct slurm *slurm = finish->slurm;
@@ -96,7 +94,7 @@ static void finish_done(struct slurm_task *task)
     slurm->config.told(slurm->config.context, NOTE_ENDED, &attempt->record);
 }
 
-static void finish_drop(struct slurm_task *task)
+static void finish_drop(struct engine_task *task)
 {
     struct finish_task *finish = CONTAINER_OF(task, struct finish_task, task);
 
@@ -154,23 +152,23 @@ void slurm_finish(struct slurm *slurm, struct slurm_attempt *attempt, enum attem
     snprintf(finish->order.base.user, sizeof(finish->order.base.user), "%s", attempt->note.user);
     finish->order.base.host_paths = true; /* checked when it began; it ran as this user */
     finish->order.state_dir = slurm->state_dir;
-    finish->order.agent_dir = slurm->agent_dir;
+    finish->order.agent_dir = slurm->place.agent_dir;
     finish->order.settings = &slurm->settings;
     finish->task =
-        (struct slurm_task){ .work = finish_work, .done = finish_done, .drop = finish_drop };
+        (struct engine_task){ .work = finish_work, .done = finish_done, .drop = finish_drop };
     attempt->collecting = true;
-    slurm_worker_push(slurm->worker, &finish->task);
+    engine_worker_push(slurm->worker, &finish->task);
 }
 
 /* ---- scancel ---- */
 
 struct cancel_task {
-    struct slurm_task task;
+    struct engine_task task;
     const struct slurm *slurm;
     char id[24], signal[24];
 };
 
-static void cancel_work(struct slurm_task *task)
+static void cancel_work(struct engine_task *task)
 {
     struct cancel_task *cancel = CONTAINER_OF(task, struct cancel_task, task);
     const char *const with[] = { "scancel", "--full", cancel->signal, cancel->id, NULL };
@@ -189,12 +187,12 @@ static void cancel_work(struct slurm_task *task)
     slurm_result_fini(&result);
 }
 
-static void cancel_done(struct slurm_task *task)
+static void cancel_done(struct engine_task *task)
 {
     (void)task; /* how it went, the next look tells */
 }
 
-static void cancel_drop(struct slurm_task *task)
+static void cancel_drop(struct engine_task *task)
 {
     free(CONTAINER_OF(task, struct cancel_task, task));
 }
@@ -210,8 +208,8 @@ void slurm_cancel(struct slurm *slurm, const struct slurm_attempt *attempt, cons
     if (signal)
         snprintf(cancel->signal, sizeof(cancel->signal), "--signal=%.10s", signal);
     cancel->task =
-        (struct slurm_task){ .work = cancel_work, .done = cancel_done, .drop = cancel_drop };
-    slurm_worker_push(slurm->worker, &cancel->task);
+        (struct engine_task){ .work = cancel_work, .done = cancel_done, .drop = cancel_drop };
+    engine_worker_push(slurm->worker, &cancel->task);
 }
 
 /* ---- what jobs say themselves ---- */
@@ -312,7 +310,7 @@ void slurm_read_events(struct slurm *slurm)
 /* ---- one squeue for all ---- */
 
 struct look_task {
-    struct slurm_task task;
+    struct engine_task task;
     struct slurm *slurm;
     int rc;
     struct err err;
@@ -320,7 +318,7 @@ struct look_task {
     struct slurm_result result;
 };
 
-static void look_work(struct slurm_task *task)
+static void look_work(struct engine_task *task)
 {
     struct look_task *look = CONTAINER_OF(task, struct look_task, task);
     char user[24];
@@ -359,7 +357,7 @@ static void visit_job(void *context, const struct slurm_job *job)
     struct slurm_attempt *attempt;
     struct attempt_key key;
 
-    if (!slurm_job_parse_name(slurm->tag, job->name, &key))
+    if (!slurm_job_parse_name(slurm->place.tag, job->name, &key))
         return;
     attempt = slurm_find(slurm, key);
     if (!attempt || attempt->state == ATTEMPT_ENDED)
@@ -460,7 +458,7 @@ static void tell_progress(struct slurm *slurm, struct slurm_attempt *attempt, in
     slurm->config.told(slurm->config.context, NOTE_PROGRESS, &said);
 }
 
-static void look_done(struct slurm_task *task)
+static void look_done(struct engine_task *task)
 {
     struct look_task *look = CONTAINER_OF(task, struct look_task, task);
     struct slurm *slurm = look->slurm;
@@ -488,7 +486,7 @@ static void look_done(struct slurm_task *task)
     }
 }
 
-static void look_drop(struct slurm_task *task)
+static void look_drop(struct engine_task *task)
 {
     struct look_task *look = CONTAINER_OF(task, struct look_task, task);
 
@@ -506,7 +504,7 @@ void slurm_look(struct slurm *slurm)
     if (!look)
         return;
     look->slurm = slurm;
-    look->task = (struct slurm_task){ .work = look_work, .done = look_done, .drop = look_drop };
+    look->task = (struct engine_task){ .work = look_work, .done = look_done, .drop = look_drop };
     slurm->looking = true;
-    slurm_worker_push(slurm->worker, &look->task);
+    engine_worker_push(slurm->worker, &look->task);
 }

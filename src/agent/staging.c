@@ -215,6 +215,7 @@ static void begin(struct staged *staged)
         staged->items[i].laid = false;
     staged->staging->config.link(staged->staging->config.context, &staged->link);
     staged->task.step = step;
+    staged->task.drop = NULL; /* what comes down is one message at a time */
     staged->task.done = done;
     depot_submit(staged->staging->config.depot, &staged->task);
 }

@@ -49,17 +49,8 @@ const struct spec_variant *supervisor_find_variant(const struct supervisor *sup)
     const struct attempt_order *order = sup->order;
     const char *family = order->devices_count ? order->devices[0].family : "cpu";
     const char *chip = order->devices_count ? order->devices[0].chip : "cpu";
-    const struct spec_variant *found = NULL;
 
-    for (uint32_t i = 0; i < sup->spec->variants_count; i++) {
-        const struct spec_variant *variant = &sup->spec->variants[i];
-
-        if (strcmp(variant->family, chip) == 0)
-            return variant; /* the exact chip before its family */
-        if (!found && strcmp(variant->family, family) == 0)
-            found = variant;
-    }
-    return found;
+    return spec_find_variant(sup->spec, chip, family);
 }
 
 /* ---- folders ---- */

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,11 +54,6 @@ struct transfer transfer_init(struct store *store, struct http_easy *easy,
     return (struct transfer){
         .store = store, .easy = easy, .link = link, .pace = pace, .up = up, .id = *id
     };
-}
-
-void transfer_fini(struct transfer *transfer)
-{
-    chunk_list_fini(&transfer->list);
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -213,31 +209,127 @@ static int ask_missing(struct transfer *transfer, struct err *err)
     return rc < 0 ? rc : read_missing(transfer, &answer, err);
 }
 
+/* A message on its way, with a thread and a connection of its own. */
+struct transfer_sender {
+    struct http_easy *easy;
+    const struct transfer_link *link;
+    struct buf body;
+    pthread_t thread;
+    bool busy;
+    int rc;
+    struct err err;
+};
+
+static void *send_body(void *context)
+{
+    struct transfer_sender *sender = context;
+    struct http_answer answer = { 0 };
+
+    sender->rc = send_request(sender->easy, sender->link, "POST", "/store/chunks",
+                              "application/x-mains-chunks", sender->body.data, sender->body.len,
+                              &answer, &sender->err);
+    http_answer_fini(&answer);
+    return NULL;
+}
+
+/* Wait for it; what it came to is told once. */
+static int sender_join(struct transfer_sender *sender, struct err *err)
+{
+    int rc;
+
+    if (!sender || !sender->busy)
+        return 0;
+    pthread_join(sender->thread, NULL);
+    sender->busy = false;
+    rc = sender->rc;
+    sender->rc = 0;
+    return rc < 0 ? err_set(err, rc, "%s", sender->err.text) : 0;
+}
+
+static int join_all(struct transfer *transfer, struct err *err)
+{
+    int first = 0;
+
+    for (uint32_t i = 0; i < TRANSFER_SENDERS; i++) {
+        int rc = sender_join(transfer->senders[i], first < 0 ? NULL : err);
+
+        first = first < 0 ? first : rc;
+    }
+    return first;
+}
+
+void transfer_fini(struct transfer *transfer)
+{
+    join_all(transfer, NULL);
+    for (uint32_t i = 0; i < TRANSFER_SENDERS; i++) {
+        if (!transfer->senders[i])
+            continue;
+        http_easy_destroy(transfer->senders[i]->easy);
+        buf_fini(&transfer->senders[i]->body);
+        free(transfer->senders[i]);
+        transfer->senders[i] = NULL;
+    }
+    chunk_list_fini(&transfer->list);
+}
+
+static struct transfer_sender *next_sender(struct transfer *transfer)
+{
+    struct transfer_sender **at = &transfer->senders[transfer->turn++ % TRANSFER_SENDERS];
+
+    if (*at)
+        return *at;
+    *at = calloc(1, sizeof(**at));
+    if (*at) {
+        (*at)->body = buf_init(BUNDLE_BYTES_MAX);
+        (*at)->link = transfer->link;
+        (*at)->easy = http_easy_create();
+    }
+    return *at && (*at)->easy ? *at : NULL;
+}
+
+/* Fill a message and let it go; the one before it may still be on its way. */
+static int send_next(struct transfer *transfer, struct err *err)
+{
+    struct transfer_sender *sender = next_sender(transfer);
+    int rc = sender ? sender_join(sender, err) : err_set(err, -ENOMEM, "out of memory");
+
+    if (rc < 0)
+        return rc;
+    buf_clear(&sender->body);
+    while (rc == 0 && transfer->next < transfer->list.count &&
+           sender->body.len < BUNDLE_BYTES_WANTED)
+        rc = bundle_add(transfer->store, &transfer->list.chunks[transfer->next++].id, &sender->body,
+                        err);
+    if (rc < 0)
+        return rc;
+    if (pthread_create(&sender->thread, NULL, send_body, sender) != 0)
+        return err_set(err, -EAGAIN, "no thread can be started");
+    sender->busy = true;
+    spend(transfer, sender->body.len);
+    return 1;
+}
+
 static int step_up(struct transfer *transfer, struct err *err)
 {
-    CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
-    CLEANUP(buf_fini) struct buf body = buf_init(BUNDLE_BYTES_MAX);
     struct chunk_list bad = { 0 };
-    int rc = 0;
+    int rc;
 
     if (!transfer->begun)
         return tell_manifest(transfer, err);
-    if (transfer->next == transfer->list.count)
-        return ask_missing(transfer, err);
-    while (rc == 0 && transfer->next < transfer->list.count && body.len < BUNDLE_BYTES_WANTED) {
-        rc = bundle_add(transfer->store, &transfer->list.chunks[transfer->next].id, &body, err);
-        transfer->next++;
+    if (transfer->next < transfer->list.count) {
+        rc = send_next(transfer, err);
+    } else {
+        rc = join_all(transfer, err);
+        if (rc == 0)
+            rc = ask_missing(transfer, err);
     }
-    if (rc == 0)
-        rc = send_request(transfer->easy, transfer->link, "POST", "/store/chunks",
-                          "application/x-mains-chunks", body.data, body.len, &answer, err);
-    if (rc == -EBADMSG) /* damaged here: away with it, so that it is put again */
+    if (rc == -EBADMSG) { /* damaged here: away with it, so that it is put again */
         store_verify(transfer->store, &transfer->id, &bad, NULL);
-    chunk_list_fini(&bad);
+        chunk_list_fini(&bad);
+    }
     if (rc < 0)
-        return rc;
-    spend(transfer, body.len);
-    return 1;
+        join_all(transfer, NULL);
+    return rc;
 }
 
 /* --- down ------------------------------------------------------------------------------------- */

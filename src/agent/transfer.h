@@ -21,6 +21,9 @@ struct transfer_link {
 void transfer_link_fini(struct transfer_link *link);
 int transfer_link_copy(const struct transfer_link *from, struct transfer_link *out);
 
+#define TRANSFER_SENDERS 2u /* messages on their way up: one is checked there, one is sent */
+struct transfer_sender;
+
 struct transfer {
     struct store *store;
     struct http_easy *easy;
@@ -35,12 +38,15 @@ struct transfer {
     uint32_t idle_rounds;  /* nothing came of them */
     int64_t bytes_total;   /* of content, of the tree */
     int64_t bytes_carried; /* on the wire */
+    struct transfer_sender *senders[TRANSFER_SENDERS];
+    uint32_t turn;
 };
 
 /* From here to there (`up`) or back. The pointers are borrowed until transfer_fini. */
 struct transfer transfer_init(struct store *store, struct http_easy *easy,
                               const struct transfer_link *link, struct pace *pace, bool up,
                               const struct store_id *id);
+/* Waits for messages on their way. Idempotent. */
 void transfer_fini(struct transfer *transfer);
 /* Carry one message. 1: call again; 0: all is there, and durable as that side does it. -ENOENT: the
  * network has it not; -ENOSPC: it has no room; -EACCES; -EAGAIN and the like: try again later. */

@@ -35,7 +35,7 @@ static const struct cli_option agent_options[] = {
     { "token-file", 0, "FILE", NULL, "The site's token." },
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
     { "sandbox-off", 0, NULL, NULL, "Run every job outside the sandbox." },
-    { "executor", 0, "NAME", "local|slurm|sim", "Who runs the jobs." },
+    { "executor", 0, "NAME", "local|slurm|kubernetes|sim", "Who runs the jobs." },
     { "sim-fleet", 0, "FILE", NULL, "What a simulated site has." },
     { 0 },
 };

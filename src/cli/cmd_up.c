@@ -53,8 +53,8 @@ static const struct cli_option options[] = {
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
     { "sandbox-off", 0, NULL, NULL,
       "Run every job outside the sandbox: for machines that allow no namespaces." },
-    { "executor", 0, "NAME", "local|slurm",
-      "Who runs the jobs: this machine, or the Slurm cluster that it belongs to." },
+    { "executor", 0, "NAME", "local|slurm|kubernetes",
+      "Who runs the jobs: this machine, or the Slurm or Kubernetes cluster that it belongs to." },
     { "verbose", 'v', NULL, NULL, "Log more." },
     { 0 },
 };

@@ -22,6 +22,8 @@ const struct cli_option job_options[] = {
     { "device-memory", 0, "SIZE", NULL, "Memory each accelerator has at least." },
     { "chips", 0, "KIND,...", NULL,
       "Kinds of accelerator that will do, best first, as h100,910b (`mains devices`)." },
+    { "mixed", 0, NULL, NULL,
+      "Tasks may be on different kinds where no one kind has room (see MAINS_SHARE)." },
     { "need", 0, "FIGURE=N", NULL,
       "A lower bound on a figure of the chip, as bf16_tflops=300. May be given again." },
     { "time", 'T', "DURATION", NULL,
@@ -359,6 +361,8 @@ int job_options_apply(const struct cli_args *args, json_t *root, struct err *err
     }
     if (rc == 0 && cli_args_has(args, "no-sandbox"))
         rc = put(root, "sandbox", json_false(), err);
+    if (rc == 0 && cli_args_has(args, "mixed"))
+        rc = put(root, "resources.mixed", json_true(), err);
     if (rc == 0 && cli_args_has(args, "scratch"))
         json_object_del(root, "workdir");
     if (rc == 0)

@@ -79,6 +79,25 @@ static void show_hours(const json_t *windows)
     printf(" (UTC)\n");
 }
 
+static void show_contacts(const json_t *contacts)
+{
+    size_t i;
+    json_t *contact;
+
+    json_array_foreach (contacts, i, contact) {
+        int64_t from = json_integer_value(json_array_get(contact, 0));
+        int64_t until = json_integer_value(json_array_get(contact, 1));
+        int64_t period = json_integer_value(json_array_get(contact, 2));
+        char first[64], lasts[32], every[32];
+
+        units_print_time(from, first, sizeof(first));
+        units_print_duration(until - from, lasts, sizeof(lasts));
+        units_print_duration(period, every, sizeof(every));
+        printf("  heard    %s%s%s from %s on\n", lasts, period ? " every " : "",
+               period ? every : "", first);
+    }
+}
+
 static void show_money(const json_t *floor, const char *key, const char *what)
 {
     char text[32];
@@ -119,6 +138,7 @@ void site_owner_show(const json_t *site)
     show_list("tenants", json_object_get(policy, "tenants"), "none");
     show_list("classes", json_object_get(policy, "classes"), "none");
     show_hours(json_object_get(policy, "windows"));
+    show_contacts(json_object_get(policy, "contacts"));
     show_list("images", json_object_get(policy, "images"), "none, but the site's own system");
     show_list("come", json_object_get(data, "come"), "no labelled data");
     show_list("leave", json_object_get(data, "leave"), "none of its data");

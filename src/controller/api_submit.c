@@ -104,6 +104,23 @@ static int check_sandbox(const struct api_call *call, const struct job_spec *spe
         "--no-sandbox) out, or have a site started with `mains up --allow-no-sandbox`");
 }
 
+/* The same for what only some sites run. */
+static int check_image(const struct api_call *call, const struct job_spec *spec, struct err *err)
+{
+    const struct grid *grid = shell_grid(call->controller->shell);
+    uint32_t count = grid_site_count(grid);
+    bool reachable;
+
+    if (!count || !spec_has_image(spec))
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (grid_site_get(grid, i, &reachable)->images)
+            return 0;
+    return err_field(err, -ENOTSUP, "image",
+                     "image: no container images are run by any site here: leave the key out, or "
+                     "have a Kubernetes cluster join");
+}
+
 static int resolve_after(struct api_call *call, struct submit *submit, struct err *err)
 {
     struct job_request *request = &submit->event.job_submitted.request;
@@ -182,6 +199,8 @@ static int submit_init(struct api_call *call, const char *text, size_t len, stru
         rc = check_host_paths(call, submit->spec, err);
     if (rc == 0)
         rc = check_sandbox(call, submit->spec, err);
+    if (rc == 0)
+        rc = check_image(call, submit->spec, err);
     if (rc == 0)
         rc = store_spec(call, submit, err);
     if (rc < 0)

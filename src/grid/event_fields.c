@@ -192,6 +192,8 @@ static const struct field site_list[] = {
     STRUCT(struct site_info, tariff, fields_of_tariff),
     LIST(struct site_info, nodes, nodes_count, SITE_NODES_MAX, fields_of_node),
     NUMBER(BOOL, struct site_info, sandbox_optional),
+    NUMBER(BOOL, struct site_info, one_kind),
+    NUMBER(BOOL, struct site_info, images),
 };
 TABLE(fields_of_site, site_list);
 
@@ -364,6 +366,12 @@ static const struct field window_list[] = {
     NUMBER(U32, struct site_window, until_min),
 };
 static TABLE(fields_of_window, window_list);
+static const struct field contact_list[] = {
+    NUMBER(I64, struct site_contact, from_ms),
+    NUMBER(I64, struct site_contact, until_ms),
+    NUMBER(I64, struct site_contact, period_ms),
+};
+static TABLE(fields_of_contact, contact_list);
 static const struct field site_policy_list[] = {
     NUMBER(BOOL, struct site_policy, tenants_told),
     ARRAY(struct site_policy, tenants, tenants_count, plain_name),
@@ -385,6 +393,7 @@ static const struct field site_policy_list[] = {
       .missing = -1 },
     TEXT(struct site_policy, own_tenant),
     NUMBER(U32, struct site_policy, own_ppm),
+    ARRAY(struct site_policy, contacts, contacts_count, fields_of_contact),
 };
 TABLE(fields_of_site_policy, site_policy_list);
 static const struct field owner_list[] = {

@@ -177,6 +177,25 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
     return err_set(err, -EINVAL, "unknown event type %d", (int)event->type);
 }
 
+static void policy_apply(struct grid *grid, const struct event *event)
+{
+    grid->order = event->policy_set.order;
+    ranks_set(grid, grid->order == ORDER_PREDICTED);
+    grid->preempts_not = !event->policy_set.preempts;
+    packing_set(grid, event->policy_set.fills);
+    grid->wants_pass = true;
+}
+
+/* What time alone brings about. */
+static void tick(struct grid *grid)
+{
+    owners_tick(grid);
+    power_tick(grid);
+    preempt_tick(grid);
+    ranks_tick(grid);
+    timers_fire(grid);
+}
+
 static void apply(struct grid *grid, const struct event *event, struct step_result *result)
 {
     switch (event->type) {
@@ -199,11 +218,7 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         shares_set_total(grid);
         break;
     case EVENT_POLICY_SET:
-        grid->order = event->policy_set.order;
-        ranks_set(grid, grid->order == ORDER_PREDICTED);
-        grid->preempts_not = !event->policy_set.preempts;
-        packing_set(grid, event->policy_set.fills);
-        grid->wants_pass = true;
+        policy_apply(grid, event);
         break;
     case EVENT_SITE_TARIFF:
         tariffs_apply(grid, &event->site_tariff);
@@ -215,19 +230,11 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         owners_apply(grid, &event->site_policy);
         break;
     case EVENT_PASS:
-        owners_tick(grid);
-        power_tick(grid);
-        preempt_tick(grid);
-        ranks_tick(grid);
-        timers_fire(grid);
+        tick(grid);
         pass_run(grid);
         break;
     case EVENT_TICK:
-        owners_tick(grid);
-        power_tick(grid);
-        preempt_tick(grid);
-        ranks_tick(grid);
-        timers_fire(grid);
+        tick(grid);
         break;
     case EVENT_ATTEMPT_STARTED:
         attempt_started(grid, event->attempt_started.job_id, event->attempt_started.epoch);

@@ -67,13 +67,14 @@ static uint32_t asked_by_all(struct grid *grid)
 {
     uint32_t asked = 0;
 
-    grid->owners_lend = 0;
+    grid->owners_lend = grid->owners_timed = 0;
     for (uint32_t i = 0; i < grid->fleet.sites_count && grid->fleet.policies_count; i++) {
         const struct site_policy *policy = grid->fleet.sites[i].policy;
 
         if (!policy)
             continue;
         grid->owners_lend += policy->own_ppm > 0;
+        grid->owners_timed += policy->windows_count || policy->contacts_count;
         asked |= policy->tenants_told ? ASKED_TENANT : 0;
         asked |= policy->classes_told ? ASKED_CLASS : 0;
         asked |= policy->windows_count ? ASKED_SPAN : 0;
@@ -144,7 +145,7 @@ void owners_apply(struct grid *grid, const struct event_site_policy *event)
         fleet_set_policy(&grid->fleet, site, event->policies_count ? event->policy : NULL);
         grid->owners_ask = asked_by_all(grid);
         reshape_all(grid, site);
-        grid->owners_next_ms = grid->owners_ask & ASKED_SPAN ? grid->now_ms : INT64_MAX;
+        grid->owners_next_ms = grid->owners_timed ? grid->now_ms : INT64_MAX;
     }
     if (had_cap || owners_cap_watts(grid, site) >= 0)
         power_make(grid, site);
@@ -248,11 +249,11 @@ static int64_t closing_ms(const struct site_policy *policy, int64_t now_ms)
 static void watch(struct grid *grid)
 {
     grid->owners_next_ms = INT64_MAX;
-    for (uint32_t i = 0; i < grid->fleet.sites_count && grid->owners_ask & ASKED_SPAN; i++) {
+    for (uint32_t i = 0; i < grid->fleet.sites_count && grid->owners_timed; i++) {
         const struct site_policy *policy = grid->fleet.sites[i].policy;
         int64_t lead_ms;
 
-        if (!policy || !policy->windows_count)
+        if (!policy || (!policy->windows_count && !policy->contacts_count))
             continue;
         grid->owners_next_ms =
             MIN(grid->owners_next_ms, site_policy_next_change(policy, grid->now_ms));
@@ -281,12 +282,12 @@ static void stop_at_close(struct grid *grid, uint32_t site)
 
 void owners_tick(struct grid *grid)
 {
-    if (!(grid->owners_ask & ASKED_SPAN) || grid->now_ms < grid->owners_next_ms)
+    if (!grid->owners_timed || grid->now_ms < grid->owners_next_ms)
         return;
     for (uint32_t i = 0; i < grid->fleet.sites_count; i++) {
         const struct site_policy *policy = grid->fleet.sites[i].policy;
 
-        if (!policy || !policy->windows_count)
+        if (!policy || (!policy->windows_count && !policy->contacts_count))
             continue;
         stop_at_close(grid, i);
         fleet_open_hours(&grid->fleet, i);

@@ -85,11 +85,12 @@ bool owners_why_hours(struct grid *grid, const struct job *job, struct why *why)
 {
     struct shape *shape = job_shape(grid, job);
     const struct candidate *candidates;
+    const struct fleet_site *site;
     int64_t best_ms = INT64_MAX;
     uint32_t count, best = 0;
     char when[64];
 
-    if (!shape->access || !shape->access->span_ms)
+    if (!grid->owners_timed)
         return false;
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
     for (uint32_t i = 0; i < count; i++) {
@@ -105,10 +106,19 @@ bool owners_why_hours(struct grid *grid, const struct job *job, struct why *why)
     if (best_ms == INT64_MAX)
         return false;
     units_print_time(best_ms, when, sizeof(when));
-    snprintf(why->code, sizeof(why->code), "hours");
     why->start_estimate_ms = best_ms;
+    site = &grid->fleet.sites[candidates[best].site];
+    if (site_policy_next_contact(site->policy, grid->now_ms) > grid->now_ms) {
+        snprintf(why->code, sizeof(why->code), "contact");
+        snprintf(
+            why->text, sizeof(why->text),
+            "site %s has room, and can be told to start it at %s: it is not always to be heard",
+            site->info.name, when);
+        return true;
+    }
+    snprintf(why->code, sizeof(why->code), "hours");
     snprintf(why->text, sizeof(why->text),
              "site %s has room, and takes work that may run so long from %s on: its owner's hours",
-             grid->fleet.sites[candidates[best].site].info.name, when);
+             site->info.name, when);
     return true;
 }

@@ -626,6 +626,21 @@ static void read_saved(struct reader *reader, const struct job *job)
         memcpy(saved->manifest, manifest, CHECKPOINT_NAME_CHARS + 1);
 }
 
+static void read_past(struct reader *reader, struct job *job)
+{
+    job->past = mem_alloc(1, sizeof(*job->past));
+    take_struct(reader, &fields_of_usage, &job->past->ended);
+    take_struct(reader, &fields_of_usage, &job->past->running);
+    job->past->checkpoint_ms = take_signed(reader, 0, INT64_MAX);
+    if (reader->version >= 11)
+        read_saved(reader, job);
+    if (reader->version >= 12) {
+        job->past->checkpoint_every_ms = take_signed(reader, 0, DURATION_MS_MAX);
+        job->past->saves.stall.sum_ms = take_signed(reader, 0, INT64_MAX);
+        job->past->saves.stall.count = (uint32_t)take(reader, SPARES_SAMPLES_MAX);
+    }
+}
+
 static void read_job(struct reader *reader, uint64_t *last_id)
 {
     struct grid *grid = reader->grid;
@@ -674,19 +689,8 @@ static void read_job(struct reader *reader, uint64_t *last_id)
     }
     if (!reader->failed && (flags & JOB_HAS_DEPS))
         read_deps(reader, job);
-    if (!reader->failed && (flags & JOB_HAS_PAST)) {
-        job->past = mem_alloc(1, sizeof(*job->past));
-        take_struct(reader, &fields_of_usage, &job->past->ended);
-        take_struct(reader, &fields_of_usage, &job->past->running);
-        job->past->checkpoint_ms = take_signed(reader, 0, INT64_MAX);
-        if (reader->version >= 11)
-            read_saved(reader, job);
-        if (reader->version >= 12) {
-            job->past->checkpoint_every_ms = take_signed(reader, 0, DURATION_MS_MAX);
-            job->past->saves.stall.sum_ms = take_signed(reader, 0, INT64_MAX);
-            job->past->saves.stall.count = (uint32_t)take(reader, SPARES_SAMPLES_MAX);
-        }
-    }
+    if (!reader->failed && (flags & JOB_HAS_PAST))
+        read_past(reader, job);
     if (!reader->failed && (flags & JOB_HAS_GRANT))
         job->grant = read_grant(reader, job, false);
     if (!reader->failed && (flags & JOB_HAS_YIELD))

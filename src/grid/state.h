@@ -253,6 +253,7 @@ struct grid {
     uint32_t cut_jobs_count, cut_jobs_cap;
 
     uint32_t owners_lend;   /* sites whose owner takes back a share of them */
+    uint32_t owners_timed;  /* sites with hours, or that are not always to be heard */
     uint32_t owners_ask;    /* what some owner wants to know of who comes: owners.c */
     int64_t owners_next_ms; /* when some site's hours begin or are about to end */
     struct dark *darks;     /* oldest first */
@@ -303,7 +304,7 @@ void job_set_reason(struct grid *grid, struct job *job, const char *fmt, ...) PR
 /* To the queue: it may run as soon as there is room. Keeps an earlier eligible_ms. */
 void job_enqueue(struct grid *grid, struct job *job);
 int64_t job_span_ms(const struct grid *grid, const struct job *job); /* INT64_MAX = no limit */
-void job_line_up(struct grid *grid, struct job *job); /* no more than that */
+void job_line_up(struct grid *grid, struct job *job);                /* no more than that */
 void job_dequeue(struct grid *grid, struct job *job);
 struct queue_key job_queue_key(const struct grid *grid, const struct job *job);
 /* Final: tells, remembers the outcome, frees. The job holds nothing and is not queued. */

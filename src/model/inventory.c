@@ -82,10 +82,9 @@ static const struct field tariff_fields[] = {
 };
 
 static const struct field site_fields[] = {
-    NAME(struct site_info, name, true),
-    NAME(struct site_info, owner, false),
-    NAME(struct site_info, region, false),
-    BOOL(struct site_info, sandbox_optional),
+    NAME(struct site_info, name, true),    NAME(struct site_info, owner, false),
+    NAME(struct site_info, region, false), BOOL(struct site_info, sandbox_optional),
+    BOOL(struct site_info, one_kind),      BOOL(struct site_info, images),
 };
 
 /* Where the reader stands, as "nodes[3].devices[0]."; short by construction. */

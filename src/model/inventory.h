@@ -66,6 +66,8 @@ struct site_info {
     uint32_t nodes_count;
     struct node_info *nodes; /* owned */
     bool sandbox_optional;   /* jobs may ask to run without the sandbox */
+    bool one_kind;           /* an attempt there is on one kind of chip: no mixed gangs */
+    bool images;             /* jobs may bring a container image */
 };
 
 void site_info_fini(struct site_info *info); /* frees the nodes; zeroes are fine */

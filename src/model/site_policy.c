@@ -9,6 +9,7 @@
 #define WEEK_MS (POLICY_WEEK_MIN * MINUTE_MS)
 #define EPOCH_MIN 4320u /* 1970-01-01 was a Thursday */
 #define MONEY_MAX INT64_C(1000000000000)
+#define TIME_MS_MAX INT64_C(253402300799999) /* the year 9999 */
 #define WATTS_MAX INT64_C(1000000000000)
 
 static const char *const class_names[] = {
@@ -80,6 +81,19 @@ int site_policy_check(const struct site_policy *policy, struct err *err)
             return err_set(err, -EINVAL,
                            "policy.windows[%u]: expected minutes of a week, the end after the "
                            "beginning",
+                           i);
+    }
+    if (policy->contacts_count > POLICY_CONTACTS_MAX)
+        return err_set(err, -EINVAL, "windows: more than %u", POLICY_CONTACTS_MAX);
+    for (uint32_t i = 0; i < policy->contacts_count; i++) {
+        const struct site_contact *contact = &policy->contacts[i];
+
+        if (contact->from_ms < 0 || contact->until_ms <= contact->from_ms ||
+            contact->until_ms > TIME_MS_MAX || contact->period_ms < 0 ||
+            contact->period_ms > TIME_MS_MAX ||
+            (contact->period_ms && contact->until_ms - contact->from_ms > contact->period_ms))
+            return err_set(err, -EINVAL,
+                           "windows[%u]: expected an end after the beginning, within the period",
                            i);
     }
     return 0;
@@ -161,6 +175,30 @@ static int read_windows(const json_t *list, struct site_policy *policy, struct e
     return 0;
 }
 
+static int read_contacts(const json_t *list, struct site_policy *policy, struct err *err)
+{
+    size_t i;
+    json_t *item;
+
+    if (!list)
+        return 0;
+    if (!json_is_array(list) || json_array_size(list) > POLICY_CONTACTS_MAX)
+        return err_set(err, -EINVAL, "windows: expected a list of at most %u", POLICY_CONTACTS_MAX);
+    json_array_foreach (list, i, item) {
+        struct site_contact *contact = &policy->contacts[i];
+        int64_t *const values[] = { &contact->from_ms, &contact->until_ms, &contact->period_ms };
+
+        for (size_t v = 0; v < ARRAY_COUNT(values); v++) {
+            if (json_array_size(item) != ARRAY_COUNT(values) ||
+                !json_is_integer(json_array_get(item, v)))
+                return err_set(err, -EINVAL, "windows[%zu]: expected [from, until, period]", i);
+            *values[v] = json_integer_value(json_array_get(item, v));
+        }
+    }
+    policy->contacts_count = (uint32_t)json_array_size(list);
+    return 0;
+}
+
 static int read_number(const json_t *json, const char *key, int64_t *out, struct err *err)
 {
     const json_t *value = json_object_get(json, key);
@@ -224,6 +262,8 @@ int site_policy_parse_json(const json_t *json, struct site_policy *policy, struc
     if (rc == 0)
         rc = read_windows(json_object_get(json, "windows"), policy, err);
     if (rc == 0)
+        rc = read_contacts(json_object_get(json, "contacts"), policy, err);
+    if (rc == 0)
         rc = read_number(floor, "cpu_hour_micro", &policy->cpu_hour_micro, err);
     if (rc == 0)
         rc = read_number(floor, "device_hour_micro", &policy->device_hour_micro, err);
@@ -249,11 +289,16 @@ static void put_names(json_t *to, const char *key, bool told, const char *list, 
 
 static void put_rest(json_t *to, const struct site_policy *policy)
 {
-    json_t *floor = json_object(), *windows = json_array();
+    json_t *floor = json_object(), *windows = json_array(), *contacts = json_array();
 
     for (uint32_t i = 0; i < policy->windows_count; i++)
         json_array_append_new(windows, json_pack("[I, I]", (json_int_t)policy->windows[i].from_min,
                                                  (json_int_t)policy->windows[i].until_min));
+    for (uint32_t i = 0; i < policy->contacts_count; i++)
+        json_array_append_new(contacts,
+                              json_pack("[I, I, I]", (json_int_t)policy->contacts[i].from_ms,
+                                        (json_int_t)policy->contacts[i].until_ms,
+                                        (json_int_t)policy->contacts[i].period_ms));
     if (policy->cpu_hour_micro)
         json_object_set_new(floor, "cpu_hour_micro", json_integer(policy->cpu_hour_micro));
     if (policy->device_hour_micro)
@@ -262,6 +307,9 @@ static void put_rest(json_t *to, const struct site_policy *policy)
         json_object_set(to, "floor", floor);
     if (policy->windows_count)
         json_object_set(to, "windows", windows);
+    if (policy->contacts_count)
+        json_object_set(to, "contacts", contacts);
+    json_decref(contacts);
     if (policy->cap_watts >= 0)
         json_object_set_new(to, "cap_watts", json_integer(policy->cap_watts));
     if (policy->own_tenant[0])
@@ -420,7 +468,55 @@ int64_t site_policy_next_start(const struct site_policy *policy, int64_t time_ms
     return best_ms;
 }
 
-int64_t site_policy_next_change(const struct site_policy *policy, int64_t time_ms)
+/* --- contact -------------------------------------------------------------------------------- */
+
+/* Its beginning at or before `time_ms`; -1 = it has not begun yet. */
+static int64_t last_begin(const struct site_contact *contact, int64_t time_ms)
+{
+    if (time_ms < contact->from_ms)
+        return -1;
+    return contact->period_ms ? time_ms - (time_ms - contact->from_ms) % contact->period_ms
+                              : contact->from_ms;
+}
+
+int64_t site_policy_heard_until(const struct site_policy *policy, int64_t time_ms)
+{
+    int64_t most_ms = -1;
+
+    for (uint32_t i = 0; i < policy->contacts_count; i++) {
+        const struct site_contact *contact = &policy->contacts[i];
+        int64_t begin_ms = last_begin(contact, time_ms);
+        int64_t end_ms = begin_ms + contact->until_ms - contact->from_ms;
+
+        if (begin_ms >= 0 && end_ms > time_ms && end_ms > most_ms)
+            most_ms = end_ms;
+    }
+    return policy->contacts_count ? most_ms : INT64_MAX;
+}
+
+static int64_t next_begin(const struct site_policy *policy, int64_t after_ms)
+{
+    int64_t least_ms = INT64_MAX;
+
+    for (uint32_t i = 0; i < policy->contacts_count; i++) {
+        const struct site_contact *contact = &policy->contacts[i];
+        int64_t begin_ms = contact->from_ms;
+
+        if (begin_ms <= after_ms)
+            begin_ms =
+                contact->period_ms ? last_begin(contact, after_ms) + contact->period_ms : INT64_MAX;
+        if (begin_ms < least_ms)
+            least_ms = begin_ms;
+    }
+    return least_ms;
+}
+
+int64_t site_policy_next_contact(const struct site_policy *policy, int64_t time_ms)
+{
+    return site_policy_heard_until(policy, time_ms) > 0 ? time_ms : next_begin(policy, time_ms);
+}
+
+static int64_t next_hours(const struct site_policy *policy, int64_t time_ms)
 {
     int64_t next_ms = site_policy_open_until(policy, time_ms), at_ms = in_week(time_ms);
 
@@ -436,4 +532,11 @@ int64_t site_policy_next_change(const struct site_policy *policy, int64_t time_m
             next_ms = time_ms + wait_ms;
     }
     return next_ms;
+}
+
+int64_t site_policy_next_change(const struct site_policy *policy, int64_t time_ms)
+{
+    int64_t hours_ms = next_hours(policy, time_ms), contact_ms = next_begin(policy, time_ms);
+
+    return hours_ms < contact_ms ? hours_ms : contact_ms;
 }

@@ -20,6 +20,7 @@
 #define POLICY_IMAGES_MAX 32u
 #define POLICY_LABELS_MAX 32u
 #define POLICY_WINDOWS_MAX 64u
+#define POLICY_CONTACTS_MAX 32u
 #define POLICY_WEEK_MIN 10080u
 #define POLICY_SLACK_MS 60000 /* a start so late after a window opened still counts as on time */
 #define POLICY_SPAN_LEAST_MS 600000 /* what saves checkpoints starts only with so much left */
@@ -29,15 +30,23 @@ struct site_window {
     uint32_t until_min; /* above it; past the week's end it goes on into the next */
 };
 
+/* When the site can be heard at all: an orbit, a ship, a line that is dialled. */
+struct site_contact {
+    int64_t from_ms, until_ms; /* the first time */
+    int64_t period_ms;         /* and again after so long, each time; 0 = once */
+};
+
 struct site_policy {
     bool tenants_told, classes_told, images_told, come_told, leave_told;
     uint32_t classes; /* bits of enum job_class */
     uint32_t tenants_count, images_count, come_count, leave_count, here_count, windows_count;
+    uint32_t contacts_count;           /* 0: it is always to be heard */
     uint32_t own_ppm;                  /* of the site, for the owner's own work first; 0 = none */
     char own_tenant[MODEL_NAME_BYTES]; /* whose work is the owner's own */
     int64_t cpu_hour_micro, device_hour_micro; /* not below these; 0 = none */
     int64_t cap_watts;                         /* what jobs may draw; -1 = as much as there is */
     struct site_window windows[POLICY_WINDOWS_MAX]; /* none: at all hours */
+    struct site_contact contacts[POLICY_CONTACTS_MAX];
     char tenants[POLICY_TENANTS_MAX][MODEL_NAME_BYTES];
     char images[POLICY_IMAGES_MAX]
                [REQUEST_IMAGE_BYTES]; /* with * ? [..]; without an image: let in */
@@ -71,8 +80,9 @@ bool site_policy_is_equal(const struct site_policy *a, const struct site_policy 
 int site_policy_check(const struct site_policy *policy, struct err *err);
 
 /* Keys: tenants, classes, images (lists of text), data {come, leave, here}, windows (pairs of
- * minutes), floor {cpu_hour_micro, device_hour_micro}, cap_watts, own {tenant, ppm}. Keys that are
- * not known are ignored (a newer peer wrote them). -EINVAL and which. */
+ * minutes), contacts ([from, until, period] in ms), floor {cpu_hour_micro, device_hour_micro},
+ * cap_watts, own {tenant, ppm}. Keys that are not known are ignored (a newer peer wrote them).
+ * -EINVAL and which. */
 int site_policy_parse_json(const json_t *json, struct site_policy *policy_out, struct err *err);
 /* What is not told is left out. A new reference; NULL: no memory. */
 json_t *site_policy_to_json(const struct site_policy *policy);
@@ -89,5 +99,10 @@ int64_t site_policy_open_until(const struct site_policy *policy, int64_t time_ms
 /* The first time from `time_ms` on at which what takes `span_ms` may start; INT64_MAX = never.
  * span_ms: see request_access. */
 int64_t site_policy_next_start(const struct site_policy *policy, int64_t time_ms, int64_t span_ms);
-/* The next time after `time_ms` at which a window opens or closes; INT64_MAX = never. */
+/* Until when it is to be heard from `time_ms` on: INT64_MAX = always; -1 = it is not then. */
+int64_t site_policy_heard_until(const struct site_policy *policy, int64_t time_ms);
+/* When it is to be heard from `time_ms` on; INT64_MAX = never again. */
+int64_t site_policy_next_contact(const struct site_policy *policy, int64_t time_ms);
+/* The next time after `time_ms` at which a window opens or closes, or a contact begins; INT64_MAX =
+ * never. */
 int64_t site_policy_next_change(const struct site_policy *policy, int64_t time_ms);

@@ -107,6 +107,31 @@ const char *spec_make_name(struct arena *arena, const char *text, size_t len)
     return name && name[0] ? name : "job";
 }
 
+const struct spec_variant *spec_find_variant(const struct job_spec *spec, const char *chip,
+                                             const char *family)
+{
+    const struct spec_variant *found = NULL;
+
+    for (uint32_t i = 0; i < spec->variants_count; i++) {
+        const struct spec_variant *variant = &spec->variants[i];
+
+        if (strcmp(variant->family, chip) == 0)
+            return variant; /* the exact chip before its family */
+        if (!found && strcmp(variant->family, family) == 0)
+            found = variant;
+    }
+    return found;
+}
+
+bool spec_has_image(const struct job_spec *spec)
+{
+    bool has = spec->image != NULL;
+
+    for (uint32_t i = 0; i < spec->variants_count; i++)
+        has = has || spec->variants[i].image;
+    return has;
+}
+
 const char *spec_env_find(const struct job_spec *spec, const char *name)
 {
     for (uint32_t i = 0; i < spec->env_count; i++)

@@ -203,6 +203,11 @@ int spec_resolve_times(struct job_spec *spec, int64_t now_ms, struct err *err);
 const char *spec_param_value(const struct job_spec *spec, uint32_t param, uint32_t element);
 /* The number an element goes by: of `range`, else the element's own index. */
 uint32_t spec_range_value(const struct job_spec *spec, uint32_t element);
+/* What the job says for an exact kind of chip, else for its family; NULL = nothing. */
+const struct spec_variant *spec_find_variant(const struct job_spec *spec, const char *chip,
+                                             const char *family);
+/* The job brings a container image, or some variant of it does. */
+bool spec_has_image(const struct job_spec *spec);
 const char *spec_env_find(const struct job_spec *spec, const char *name); /* NULL = not set */
 
 /* Canonical JSON, one line. `with_secrets` only on the way from CLI to controller to agent. */

@@ -292,11 +292,6 @@ int spec_resolve_local(struct job_spec *spec, const char *base_dir, char *const 
     return rc;
 }
 
-static int refuse_unsupported(struct err *err, const char *field, const char *why)
-{
-    return err_field(err, -ENOTSUP, field, "%s: %s", field, why);
-}
-
 /* What the client should have put in. */
 static int check_resolved(const struct job_spec *spec, struct err *err)
 {
@@ -346,12 +341,6 @@ static int check_resolved(const struct job_spec *spec, struct err *err)
 
 int spec_check_supported(const struct job_spec *spec, struct err *err)
 {
-    bool has_image = spec->image != NULL;
-
-    for (uint32_t i = 0; i < spec->variants_count; i++)
-        has_image = has_image || spec->variants[i].image;
-    if (has_image)
-        return refuse_unsupported(err, "image", "this network runs no container images yet");
     if (spec->request.on_unreachable == UNREACHABLE_MOVE && !spec->request.requeue_on_loss)
         return err_field(err, -EINVAL, "on_unreachable",
                          "on_unreachable: move starts the job again elsewhere, which "

@@ -34,6 +34,7 @@ struct http_call {
 struct http_answer {
     int status; /* 0: no answer; `error` says why */
     struct buf body;
+    int64_t retry_after_ms; /* as the server asks; 0 = not told */
     char error[200];
     char content_type[80];
 };

@@ -264,9 +264,13 @@ int http_transfer_finish(struct http_transfer *transfer, CURLcode code)
 {
     struct http_answer *answer = &transfer->answer;
     const char *content_type = NULL;
+    curl_off_t retry_s = 0;
     long status = 0;
 
     curl_easy_getinfo(transfer->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (curl_easy_getinfo(transfer->curl, CURLINFO_RETRY_AFTER, &retry_s) == CURLE_OK &&
+        retry_s > 0)
+        answer->retry_after_ms = (int64_t)MIN(retry_s, 86400) * 1000;
     curl_easy_getinfo(transfer->curl, CURLINFO_CONTENT_TYPE, &content_type);
     if (content_type)
         snprintf(answer->content_type, sizeof(answer->content_type), "%s", content_type);

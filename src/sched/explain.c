@@ -88,7 +88,7 @@ static void survey_chip(struct survey *survey, const struct shape *shape,
     keep_most(&survey->tasks, tasks, s, 0);
     if (shape->within_hard)
         keep_most(&survey->domain, (int64_t)topology_most(shape, site, chip, FIT_EVER), s, 0);
-    if (tasks >= shape->tasks && site->reachable)
+    if (tasks >= shape->tasks && owner_is_expected(site))
         survey->any_reachable = true;
 }
 
@@ -112,7 +112,7 @@ static void survey_site(struct survey *survey, const struct shape *shape, const 
     for (uint32_t c = 0; shape->devices_milli && c < site->chips_count; c++)
         if (shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) == BAR_NONE)
             survey_chip(survey, shape, site, s, (uint16_t)c);
-    if (shape->mixed)
+    if (shape->mixed && !site->info.one_kind)
         survey_chip(survey, shape, site, s, FLEET_MIXED);
 }
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CONTACTS_TRIED_MAX 256u
+
 /* --- who may come --------------------------------------------------------------------------- */
 
 /* Data that is at home at a site which does not let it leave stays at the sites where it is. */
@@ -53,9 +55,23 @@ int64_t owner_next_start(const struct fleet *fleet, const struct shape *shape, u
 {
     const struct site_policy *policy = fleet->sites[site].policy;
 
-    if (!policy || !policy->windows_count || !shape->access || !shape->access->span_ms)
+    int64_t span_ms = shape->access ? shape->access->span_ms : 0;
+
+    if (!policy || (!policy->contacts_count && (!policy->windows_count || !span_ms)))
         return time_ms;
-    return site_policy_next_start(policy, time_ms, shape->access->span_ms);
+    for (uint32_t i = 0; i < CONTACTS_TRIED_MAX && time_ms < INT64_MAX; i++) {
+        int64_t open_ms = policy->windows_count && span_ms
+                              ? site_policy_next_start(policy, time_ms, span_ms)
+                              : time_ms;
+        int64_t heard_ms =
+            open_ms < INT64_MAX ? site_policy_next_contact(policy, open_ms) : INT64_MAX;
+
+        if (heard_ms == time_ms)
+            return time_ms;
+        time_ms = heard_ms;
+    }
+    return time_ms < INT64_MAX ? INT64_MAX
+                               : time_ms; /* they never meet, as far as that was tried */
 }
 
 /* --- what is in force ----------------------------------------------------------------------- */

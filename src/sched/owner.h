@@ -18,8 +18,8 @@ static inline bool owner_lets(const struct fleet *fleet, const struct shape *sha
            owner_bar(fleet, shape, site, NULL, NULL) == POLICY_LETS;
 }
 
-/* The first time from `time_ms` on at which the site's hours let the shape start there; INT64_MAX =
- * never. */
+/* The first time from `time_ms` on at which the site's hours let the shape start there, and it can
+ * be told to; INT64_MAX = never. */
 int64_t owner_next_start(const struct fleet *fleet, const struct shape *shape, uint32_t site,
                          int64_t time_ms);
 /* At fleet.now_ms. */
@@ -28,8 +28,15 @@ static inline bool owner_is_open(const struct fleet *fleet, const struct shape *
 {
     const struct site_policy *policy = fleet->sites[site].policy;
 
-    return !policy || !policy->windows_count ||
+    if (!policy || (!policy->windows_count && !policy->contacts_count))
+        return true;
+    return fleet->sites[site].reachable &&
            owner_next_start(fleet, shape, site, fleet->now_ms) == fleet->now_ms;
+}
+/* Is it heard, or will it be by its plan? */
+static inline bool owner_is_expected(const struct fleet_site *site)
+{
+    return site->reachable || (site->policy && site->policy->contacts_count);
 }
 
 /* Take the policy (copied; NULL or empty = none) or the limits in force from now on. */

@@ -1,6 +1,7 @@
 #include "sched/promise.h"
 
 #include "sched/mem.h"
+#include "sched/owner.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -181,7 +182,7 @@ bool promise_is_sound(const struct promise *promise, const struct fleet *fleet)
     const struct grant *plan = promise->plan;
     const struct fleet_site *site = &fleet->sites[plan->site];
 
-    if (!site->reachable)
+    if (!owner_is_expected(site))
         return false;
     for (uint32_t i = 0; i < plan->parts_count; i++) {
         const struct fleet_node *node = &site->nodes[plan->parts[i].node];

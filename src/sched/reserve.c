@@ -70,7 +70,10 @@ static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, str
             open_ms =
                 start_ms < INT64_MAX ? owner_next_start(fleet, shape, site, start_ms) : INT64_MAX;
             *tasks_out = sum;
-            return open_ms > start_ms && before_ms >= 0 && open_ms >= before_ms ? -1 : open_ms;
+            if (open_ms > start_ms && (open_ms == INT64_MAX || /* it is never let in again */
+                                       (before_ms >= 0 && open_ms >= before_ms)))
+                return -1;
+            return open_ms;
         }
         grant = ends_walk_next(&reserve->walk, &end_ms);
         if (!grant || (before_ms >= 0 && end_ms >= before_ms)) {
@@ -372,6 +375,7 @@ int64_t reserve_find(struct reserve *reserve, struct shape *shape, struct fleet 
 static bool hold_at(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
                     const struct candidate *at, struct fit *fit, int64_t now_ms)
 {
+    struct fleet_site *site = &fleet->sites[at->site];
     uint64_t tasks;
     bool fits =
         run_ahead(reserve, shape, fleet, at->site, at->chip, -1, fit, now_ms, &tasks) >= 0 &&
@@ -385,7 +389,9 @@ static bool hold_at(struct reserve *reserve, struct shape *shape, struct fleet *
                                           .plan = fit_grant(shape, fleet, fit, FIT_NOW) };
         promise_set(&reserve->hold, fleet);
     }
-    undo(reserve, &fleet->sites[at->site]);
+    undo(reserve, site);
+    for (uint32_t i = 0; fits && i < reserve->hold.plan->parts_count; i++)
+        room_move(&site->room, site, reserve->hold.plan->parts[i].node); /* it holds that again */
     return fits;
 }
 

@@ -312,7 +312,7 @@ static void find_candidates(struct shape *shape, const struct fleet *fleet)
     for (uint32_t i = 0; i < fleet->sites_count; i++) {
         const struct fleet_site *site = &fleet->sites[i];
 
-        if (!site->reachable || !shape_allows_site(shape, &site->info) ||
+        if (!owner_is_expected(site) || !shape_allows_site(shape, &site->info) ||
             !owner_lets(fleet, shape, i))
             continue;
         if (!shape->devices_milli)
@@ -320,7 +320,7 @@ static void find_candidates(struct shape *shape, const struct fleet *fleet)
         for (uint32_t c = 0; shape->devices_milli && c < site->chips_count; c++)
             if (shape_bar_of_chip(shape, &site->chips[c], INT64_MAX) == BAR_NONE)
                 add_candidate(shape, fleet, i, (uint16_t)c, &cap);
-        if (shape->mixed && kinds_that_do(shape, site) > 1)
+        if (shape->mixed && !site->info.one_kind && kinds_that_do(shape, site) > 1)
             add_candidate(shape, fleet, i, FLEET_MIXED, &cap);
     }
     shape->candidates_version = fleet->shape_version;

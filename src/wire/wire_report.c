@@ -13,9 +13,9 @@
 #define AT(m) offsetof(struct wire_report, m), sizeof(((struct wire_report *)0)->m)
 
 static const char *const type_names[] = {
-    [REPORT_HELLO] = "hello", [REPORT_STARTED] = "started",     [REPORT_PROGRESS] = "progress",
-    [REPORT_ENDED] = "ended", [REPORT_UNKNOWN] = "unknown",     [REPORT_LOG] = "log",
-    [REPORT_NODE] = "node",   [REPORT_INVENTORY] = "inventory", [REPORT_ALIVE] = "alive",
+    [REPORT_HELLO] = "hello",   [REPORT_STARTED] = "started",     [REPORT_PROGRESS] = "progress",
+    [REPORT_ENDED] = "ended",   [REPORT_UNKNOWN] = "unknown",     [REPORT_LOG] = "log",
+    [REPORT_NODE] = "node",     [REPORT_INVENTORY] = "inventory", [REPORT_ALIVE] = "alive",
     [REPORT_TARIFF] = "tariff",
 };
 

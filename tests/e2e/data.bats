@@ -151,7 +151,7 @@ EOF
 
 @test "what is put comes back the same, and what is no name, or not there, is told in one line" {
     cd "$BATS_TEST_TMPDIR"
-    mkdir -p tree/sub && head -c 3000000 /dev/urandom >tree/sub/random && echo x >tree/x
+    mkdir -p tree/sub && head -c 30000000 /dev/urandom >tree/sub/random && echo x >tree/x
     name=$("$MAINS" artifacts put tree --state "$STATE")
     [[ $name == store:* ]]
     "$MAINS" artifacts get "$name" back --state "$STATE"
@@ -322,4 +322,39 @@ EOF
     [ "$status" -eq 1 ]
     [ "${#lines[@]}" -eq 1 ]
     [[ $output == *"store is full"* ]]
+}
+
+@test "a retry on the same machine finds what the failed attempt saved, in the sandbox as well" {
+    home=$BATS_TEST_TMPDIR/home/state
+    "$MAINS" up --detach --state "$home" --listen 127.0.0.1:0 >&2
+    "$MAINS" token create --role tenant --tenant guests --state "$home" --json | jq -r .token >"$BATS_TEST_TMPDIR/token"
+    cat >"$BATS_TEST_TMPDIR/job.yaml" <<'EOF'
+retries: 2
+checkpoint: {path: deep/ckpt}
+inputs: [{content: "7", to: start}]
+run: |
+  if [ "$MAINS_RESTORED" = 1 ]; then
+    [ "$(cat deep/ckpt/n)" = 7 ] && [ -O deep/ckpt/n ] && echo 8 >deep/ckpt/n && echo good; exit
+  fi
+  mkdir -p deep/ckpt; cp start deep/ckpt/n; exit 3
+EOF
+    run env MAINS_TOKEN="$(cat "$BATS_TEST_TMPDIR/token")" "$MAINS" run --url "$(jq -r .url "$home/endpoint.json")" "$BATS_TEST_TMPDIR/job.yaml"
+    "$MAINS" down --state "$home" --cancel >/dev/null
+    [ "$status" -eq 0 ]
+    [[ $output == *good* ]]
+}
+
+@test "what a site's link may carry is bounded by its owner" {
+    cd "$BATS_TEST_TMPDIR"
+    "$MAINS" down --state "$WHERE/west" >/dev/null
+    echo '{"link_rate": "2MiB"}' >site.json
+    "$MAINS" join --state "$WHERE/west" --detach --sandbox-off --config site.json
+    wait_for 30 connected west
+    head -c 8000000 /dev/urandom >big
+    printf 'inputs: [big]\nrun: cksum <big\n' >job.yaml
+    began=$(date +%s%N)
+    job=$("$MAINS" submit --state "$STATE" --site west --json job.yaml | jq -r .id)
+    "$MAINS" wait "$job" --state "$STATE"
+    [ $(($(date +%s%N) - began)) -gt 1500000000 ]
+    [ "$("$MAINS" logs "$job" --state "$STATE")" = "$(cksum <big)" ]
 }

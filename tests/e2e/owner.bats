@@ -176,3 +176,24 @@ price_is() { "$MAINS" site tariff lab --state "$STATE" --json | jq -e ".price_mi
     wait_for 20 running "$lent"
     "$MAINS" cancel "$lent" --state "$STATE"
 }
+
+@test "a site that is heard now and then: its work waits for that, and so do its results" {
+    "$MAINS" down --state "$OTHER"
+    printf 'windows: [{period: 24s, duration: 8s}]\n' >"$BATS_TEST_TMPDIR/site.yaml"
+    "$MAINS" join --state "$OTHER" --detach --sandbox-off --cpus 2 --config "$BATS_TEST_TMPDIR/site.yaml"
+    wait_for 60 connected lab
+    wait_for 60 is_gone lab # as planned
+    job=$(submit --site lab --time 1m -- sleep 10)
+    run why "$job"
+    [[ $output == *"it is not always to be heard"* ]]
+    running() { [ "$(state_of "$1")" = running ]; }
+    wait_for 60 running "$job"
+    connected lab
+    wait_for 60 is_gone lab # it goes on there, and ends unheard
+    running "$job"
+    "$MAINS" wait "$job" --state "$STATE"
+    connected lab
+    "$MAINS" show "$job" --state "$STATE" --json | jq -e '.attempts | length == 1'
+    run "$MAINS" site show lab --state "$STATE"
+    [[ $output == *"heard    8s every 24s"* ]]
+}

@@ -162,3 +162,16 @@ is_state() { [ "$(state_of "$1")" = "$2" ]; }
     scancel --name=wrap
     [ "$status" -eq 0 ]
 }
+
+@test "a checkpoint goes through the network: the next attempt goes on from it" {
+    cat >"$PLACE/net/goes-on.yaml" <<'EOF'
+retries: 1
+checkpoint: {path: ckpt}
+run: |
+  if [ "$MAINS_RESTORED" = 1 ]; then echo "from $(cat ckpt/n)"; exit 0; fi
+  mkdir ckpt; echo 5 >ckpt/n; exit 3
+EOF
+    id=$(submit goes-on.yaml)
+    mains wait "$id"
+    [ "$(mains logs "$id")" = "from 5" ]
+}

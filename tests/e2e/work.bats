@@ -60,6 +60,9 @@ YAML
     printf 'run: "true"\nwork: {units: 3}\n' >bad.yaml
     run mains submit bad.yaml
     [[ $output == *"work: expected class"* ]]
+    run mains submit --mixed -- true
+    [ "$status" -ne 0 ]
+    [[ $output == *"mixed: expected several tasks, each with whole devices"* ]]
     mains nodes --json | jq -e '.[0].rack == "r7"'
 }
 
@@ -97,7 +100,7 @@ X
     [ "$(nproc)" -gt 1 ] || skip "one CPU has no widths"
     mains policy --order predicted | grep -q '^order *predicted$'
     mains run -n narrow -- true
-    all=$(mains submit -q -c "$(nproc)" -n all -- sleep 60)
+    all=$(mains submit -q -c "$(nproc)" -n all -- sleep 300)
     wait_for 30 sh -c '"$MAINS" show "$1" --json | jq -e ".state == \"running\""' - "$all"
     wide=$(mains submit -q -c "$(nproc)" -n wide -- true)
     narrow=$(mains submit -q -n narrow -- true)
@@ -105,8 +108,8 @@ X
     mains why "$narrow" | grep -q 'Its place: the last of its user, name and width took about'
     [ "$(mains why "$wide" --json | jq .ahead)" -eq 1 ]
     kill -9 "$(controller_pid)"
-    wait_for 30 sh -c '"$MAINS" policy 2>/dev/null | grep -q "^order *predicted$"'
-    [ "$(mains why "$wide" --json | jq .ahead)" -eq 1 ]
+    wait_for 30 sh -c '[ "$("$MAINS" why "$1" --json 2>/dev/null | jq .ahead)" = 1 ]' - "$wide"
+    mains policy | grep -q '^order *predicted$'
     mains cancel "$all"
     mains wait "$wide" "$narrow"
     run mains policy --order lottery

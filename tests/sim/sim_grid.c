@@ -851,7 +851,7 @@ static void check_rest(struct sim *sim)
 {
     static const char *const stuck[] = { "busy",  "priority",  "pass",    "parallel", "quota",
                                          "begin", "starting",  "running", "stopping", "tariff",
-                                         "power", "power_cut", "hours" };
+                                         "power", "power_cut", "hours",   "contact" };
     struct job_view view;
 
     for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view);) {

@@ -279,6 +279,16 @@ static void choose_policy(struct site_policy *policy, struct rng *rng, int64_t n
             (minute + POLICY_WEEK_MIN - 20 + (uint32_t)rng_below(rng, 40)) % POLICY_WEEK_MIN;
         window->until_min = window->from_min + 1 + (uint32_t)rng_below(rng, 30);
     }
+    policy->contacts_count = rng_below(rng, 4) == 0;
+    for (uint32_t i = 0; i < policy->contacts_count; i++) {
+        struct site_contact *contact = &policy->contacts[i];
+
+        contact->from_ms = now_ms + (int64_t)rng_below(rng, 60000);
+        contact->until_ms = contact->from_ms + 1 + (int64_t)rng_below(rng, 60000);
+        contact->period_ms = rng_below(rng, 4) ? contact->until_ms - contact->from_ms +
+                                                     (int64_t)rng_below(rng, 60000)
+                                               : 0;
+    }
     policy->cpu_hour_micro = rng_below(rng, 3) ? 0 : (int64_t)rng_below(rng, 100000);
     policy->cap_watts = rng_below(rng, 4) ? -1 : (int64_t)rng_below(rng, 1000);
     if (rng_below(rng, 3) == 0) {

@@ -226,6 +226,9 @@ static void check_owner(const struct model *model, struct sim_truth *truth, cons
     if (site_policy_bar(policy, &access, NULL) != POLICY_LETS)
         sim_fail(truth, "job %" PRIu64 " starts at %s, whose owner does not let it in",
                  effect->job_id, view->allocation.site);
+    else if (site_policy_next_contact(policy, now_ms) != now_ms)
+        sim_fail(truth, "job %" PRIu64 " starts at %s while that is not to be heard",
+                 effect->job_id, view->allocation.site);
     else if (site_policy_next_start(policy, now_ms, access.span_ms) != now_ms)
         sim_fail(truth, "job %" PRIu64 " starts at %s outside its hours", effect->job_id,
                  view->allocation.site);

@@ -127,6 +127,41 @@ static void test_zones(void **state)
     }
 }
 
+static void test_contacts(void **state)
+{
+    static const struct {
+        const char *json, *says; /* NULL = fine */
+    } cases[] = {
+        { "[{\"period\": \"96m\", \"duration\": \"10m\", \"offset\": \"3m\"}]", NULL },
+        { "[{\"from\": \"2026-11-22T10:00:00Z\", \"until\": \"2026-11-22T11:00:00Z\"}]", NULL },
+        { "[]", "a list of 1" },
+        { "{}", "a list of 1" },
+        { "[{}]", "windows[0]: expected from" },
+        { "[{\"period\": \"96m\"}]", "windows[0]" },
+        { "[{\"period\": \"10m\", \"duration\": \"11m\"}]", "windows[0]" },
+        { "[{\"period\": \"10m\", \"duration\": 5}]", "windows[0].duration" },
+        { "[{\"from\": \"2026-11-22T10:00:00Z\", \"until\": \"soon\"}]", "windows[0].until" },
+        { "[{\"from\": \"2026-11-22T10:00:00Z\", \"until\": \"2026-11-22T09:00:00Z\"}]",
+          "windows[0]" },
+        { "[{\"from\": \"2026-11-22T10:00:00Z\", \"length\": \"1h\"}]", "windows[0].until" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *json = json_loads(cases[i].json, 0, NULL);
+        struct site_policy policy;
+        struct err err = { 0 };
+        int rc;
+
+        site_policy_init(&policy);
+        rc = policy_add_contacts(&policy, json, &err);
+        if ((rc < 0) != (cases[i].says != NULL) ||
+            (cases[i].says && !strstr(err.text, cases[i].says)))
+            fail_msg("%s: rc %d, \"%s\"", cases[i].json, rc, err.text);
+        json_decref(json);
+    }
+}
+
 #define OPEN_MONDAYS "{\"hours\": [\"Mon 08:00-18:00\"]}"
 
 static void test_the_door(void **state)
@@ -263,6 +298,7 @@ int main(void)
         cmocka_unit_test(test_zones),
         cmocka_unit_test(test_the_door),
         cmocka_unit_test(test_the_end_of_the_day),
+        cmocka_unit_test(test_contacts),
         cmocka_unit_test(test_tariff_settings),
         cmocka_unit_test(test_what_changed),
     };

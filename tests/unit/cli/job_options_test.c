@@ -33,6 +33,7 @@ static const struct {
     { { "-d", "1", "--chips", "h100,910b", "--", "true" },
       "resources.chips",
       "[\"h100\",\"910b\"]" },
+    { { "-t", "4", "-d", "1", "--mixed", "--", "true" }, "resources.mixed", "true" },
     { { "-d", "1", "--need", "bf16_tflops=300", "--", "true" },
       "resources.needs.bf16_tflops",
       "300" },

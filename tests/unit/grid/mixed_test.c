@@ -197,6 +197,32 @@ static void test_promised(void **state)
     bed_destroy(&bed);
 }
 
+/* A site that says so has no place for it. */
+static void test_site_of_one_kind(void **state)
+{
+    struct event event = { .type = EVENT_SITE_JOINED };
+    struct bed bed = bed_create(two_kinds, 2);
+    struct node_info nodes[2] = { 0 };
+    struct node_view view;
+    uint64_t id;
+
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(grid_node_get(bed.grid, 0, i, &view));
+        nodes[i] = *view.info;
+    }
+    event.site_joined.site = *grid_site_get(bed.grid, 0, &(bool){ false });
+    event.site_joined.site.nodes = nodes;
+    event.site_joined.site.one_kind = true;
+    bed_step(&bed, &event);
+    id = bed_submit(&bed, gang(4, 1, 1));
+    bed_pass(&bed);
+    bed_why(&bed, id, "tasks", "the most that fit is 2");
+    restart(&bed);
+    bed_why(&bed, id, "tasks", "the most that fit is 2");
+    bed_destroy(&bed);
+}
+
 static void test_plan(void **state)
 {
     struct plan_candidate candidates[PLAN_CANDIDATES_MAX];
@@ -217,10 +243,10 @@ static void test_plan(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),       cmocka_unit_test(test_on_both),
-        cmocka_unit_test(test_one_kind_first), cmocka_unit_test(test_by_the_work),
-        cmocka_unit_test(test_wide_tasks),     cmocka_unit_test(test_promised),
-        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_on_both),
+        cmocka_unit_test(test_one_kind_first),   cmocka_unit_test(test_by_the_work),
+        cmocka_unit_test(test_wide_tasks),       cmocka_unit_test(test_promised),
+        cmocka_unit_test(test_site_of_one_kind), cmocka_unit_test(test_plan),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -281,6 +281,50 @@ static void test_hours_pass(void **state)
     bed_destroy(&bed);
 }
 
+/* Heard for ten minutes of each hour: what is to run there waits for that, also with its start
+ * promised, and is told so; while it is not heard nothing starts. */
+static void test_contacts(void **state)
+{
+    struct bed bed = bed_create(one, 1);
+    struct event lost = { .type = EVENT_SITE_LOST }, seen = { .type = EVENT_SITE_SEEN };
+    struct site_policy policy;
+    struct event wide = job_of("alice", 0);
+    struct why why;
+    uint64_t job, behind;
+
+    (void)state;
+    bed.now_ms = MONDAY_MS;
+    lost.site_lost.site = seen.site_seen.site = "here";
+    site_policy_init(&policy);
+    policy.contacts_count = 1;
+    policy.contacts[0] = (struct site_contact){ MONDAY_MS, MONDAY_MS + 600000, HOUR_MS };
+    must_tell(&bed, "here", &policy);
+    bed.now_ms += 600000;
+    bed_step(&bed, &lost);
+    bed_step(&bed, &(struct event){ .type = EVENT_TICK });
+    wide.job_submitted.request.shape.cpus = 4;
+    wide.job_submitted.request.duration_ms_max = HOUR_MS / 2;
+    job = bed_submit(&bed, wide);
+    behind = bed_submit(&bed, wide);
+    bed_pass(&bed);
+    bed_why(&bed, job, "contact", "can be told to start it at 1970-01-05T01:00:00Z");
+    assert_int_equal(grid_why(bed.grid, behind, &why), 0);
+    assert_int_equal(why.start_estimate_ms, MONDAY_MS + HOUR_MS);
+    assert_int_equal(grid_next_timer_ms(bed.grid), MONDAY_MS + HOUR_MS);
+    bed.now_ms = MONDAY_MS + HOUR_MS; /* the contact begins; it is heard a second later */
+    bed_step(&bed, &(struct event){ .type = EVENT_TICK });
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, job), JOB_QUEUED);
+    bed.now_ms += 1000;
+    bed_step(&bed, &seen);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, job), JOB_STARTING);
+    assert_int_equal(bed_state(&bed, behind), JOB_QUEUED);
+    assert_int_equal(grid_why(bed.grid, behind, &why), 0);
+    assert_int_equal(why.start_estimate_ms, MONDAY_MS + 2 * HOUR_MS);
+    bed_destroy(&bed);
+}
+
 /* Who refuses is not asked again, until the policy is another; others may take it. */
 static void test_refused_by_the_site(void **state)
 {
@@ -484,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_images_and_data),
         cmocka_unit_test(test_hours),
         cmocka_unit_test(test_hours_pass),
+        cmocka_unit_test(test_contacts),
         cmocka_unit_test(test_refused_by_the_site),
         cmocka_unit_test(test_floors),
         cmocka_unit_test(test_limits),

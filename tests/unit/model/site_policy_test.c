@@ -142,12 +142,50 @@ static void test_hours(void **state)
     }
 }
 
+static void test_contacts(void **state)
+{
+    static const struct {
+        int64_t at, heard_until, next;
+    } cases[] = {
+        { 0, -1, 3 * MINUTE },
+        { 3 * MINUTE, 13 * MINUTE, 3 * MINUTE },
+        { 13 * MINUTE - 1, 13 * MINUTE, 13 * MINUTE - 1 },
+        { 13 * MINUTE, -1, 50 * MINUTE }, /* the one that comes once */
+        { 50 * MINUTE, 51 * MINUTE, 50 * MINUTE },
+        { 51 * MINUTE, -1, 99 * MINUTE },
+        { 99 * MINUTE, 109 * MINUTE, 99 * MINUTE },
+    };
+    struct site_policy policy;
+
+    (void)state;
+    site_policy_init(&policy);
+    assert_int_equal(site_policy_heard_until(&policy, 5), NEVER);
+    assert_int_equal(site_policy_next_contact(&policy, 5), 5);
+    policy.contacts_count = 2;
+    policy.contacts[0] = (struct site_contact){ 3 * MINUTE, 13 * MINUTE, 96 * MINUTE };
+    policy.contacts[1] = (struct site_contact){ 50 * MINUTE, 51 * MINUTE, 0 };
+    assert_int_equal(site_policy_check(&policy, NULL), 0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t until = site_policy_heard_until(&policy, cases[i].at);
+        int64_t next = site_policy_next_contact(&policy, cases[i].at);
+
+        if (until != cases[i].heard_until || next != cases[i].next)
+            fail_msg("row %zu: until %" PRId64 ", next %" PRId64, i, until, next);
+    }
+    policy.contacts[0] = policy.contacts[1];
+    policy.contacts_count = 1;
+    assert_int_equal(site_policy_next_contact(&policy, 51 * MINUTE), NEVER);
+    policy.contacts[0].period_ms = 1; /* shorter than it lasts */
+    assert_int_equal(site_policy_check(&policy, NULL), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_hours),
+        cmocka_unit_test(test_contacts),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

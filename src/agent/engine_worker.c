@@ -1,4 +1,4 @@
-#include "agent/slurm_worker.h"
+#include "agent/engine_worker.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,23 +12,23 @@
 
 #define JOIN_S 2
 
-struct slurm_worker {
+struct engine_worker {
     pthread_t thread;
     pthread_mutex_t mutex; /* over the lists and `stop` */
     pthread_cond_t wake;
-    struct slurm_task *waiting, *done;
+    struct engine_task *waiting, *done;
     bool stop;
     int event_fd;
 };
 
 static void *work(void *argument)
 {
-    struct slurm_worker *worker = argument;
+    struct engine_worker *worker = argument;
     const uint64_t one = 1;
 
     pthread_mutex_lock(&worker->mutex);
     while (!worker->stop) {
-        struct slurm_task *task = worker->waiting;
+        struct engine_task *task = worker->waiting;
 
         if (!task) {
             pthread_cond_wait(&worker->wake, &worker->mutex);
@@ -46,9 +46,9 @@ static void *work(void *argument)
     return NULL;
 }
 
-int slurm_worker_create(struct slurm_worker **worker_out, struct err *err)
+int engine_worker_create(struct engine_worker **worker_out, struct err *err)
 {
-    struct slurm_worker *worker = calloc(1, sizeof(*worker));
+    struct engine_worker *worker = calloc(1, sizeof(*worker));
     int rc;
 
     if (!worker)
@@ -70,12 +70,12 @@ int slurm_worker_create(struct slurm_worker **worker_out, struct err *err)
     return 0;
 }
 
-int slurm_worker_fd(const struct slurm_worker *worker)
+int engine_worker_fd(const struct engine_worker *worker)
 {
     return worker->event_fd;
 }
 
-void slurm_worker_push(struct slurm_worker *worker, struct slurm_task *task)
+void engine_worker_push(struct engine_worker *worker, struct engine_task *task)
 {
     pthread_mutex_lock(&worker->mutex);
     DL_APPEND(worker->waiting, task);
@@ -83,9 +83,9 @@ void slurm_worker_push(struct slurm_worker *worker, struct slurm_task *task)
     pthread_mutex_unlock(&worker->mutex);
 }
 
-void slurm_worker_pump(struct slurm_worker *worker)
+void engine_worker_pump(struct engine_worker *worker)
 {
-    struct slurm_task *done, *task, *next;
+    struct engine_task *done, *task, *next;
     uint64_t count;
 
     if (read(worker->event_fd, &count, sizeof(count)) < 0)
@@ -100,9 +100,9 @@ void slurm_worker_pump(struct slurm_worker *worker)
     }
 }
 
-bool slurm_worker_destroy(struct slurm_worker *worker)
+bool engine_worker_destroy(struct engine_worker *worker)
 {
-    struct slurm_task *task, *next;
+    struct engine_task *task, *next;
     struct timespec until;
 
     if (!worker)
