@@ -94,7 +94,7 @@ static void on_hello(void *context, struct wire_report *report)
         agent->executor->ops->each(agent->executor, list_one, &listing);
     if (agent->held && agent->staging)
         staging_each(agent->staging, list_staged, &listing);
-    report->boot_ms = clock_boot_ms();
+    report->boot_ms = agent->executor->ops->keeps_lease ? clock_boot_ms() : 0;
     report->site = agent->site.info;
     report->policy = &agent->site.policy;
     snprintf(report->version, sizeof(report->version), "%s", MAINS_VERSION);

@@ -405,7 +405,7 @@ static bool engine_bars(const struct agent *agent, const struct wire_command *co
 {
     const struct executor_ops *ops = agent->executor->ops;
 
-    if (command->lease && ops->no_lease)
+    if (command->lease && !ops->keeps_lease)
         return err_set(err, -ENOTSUP,
                        "on_unreachable: move: a %s site cannot promise that its work ends when it "
                        "is not heard",

@@ -498,7 +498,7 @@ const struct executor_ops executor_kubernetes_ops = {
     .name = "kubernetes",
     .images = true,
     .one_kind = true,
-    .no_lease = true, /* what runs is beyond an API server that may be away, too */
+    /* keeps_lease: what runs is beyond an API server that may be away, too */
     .open = kube_open,
     .close = kube_close,
     .fd = kube_fd,

@@ -41,6 +41,8 @@ struct sim_policy {
     int64_t patient_share_milli, patient_within_ms;
     uint32_t patient_saves;         /* 1: they can be stopped and go on where they were */
     uint32_t saves;                 /* 1: so can all jobs */
+    uint32_t moves;                 /* 1: when a site's lease has ended, its jobs go on elsewhere */
+    int64_t lease_ms;               /* how long a site may be unheard before that */
     const struct sim_quota *quotas; /* parents before those under them */
     uint32_t quotas_count;
 };
