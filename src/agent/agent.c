@@ -19,8 +19,8 @@
 #define MINUTE_MS 60000
 #define METER_TICK_MS 30000
 #define CONTACT_LOOK_MS 60000
-/* A sign of life that is not answered for so many of their intervals: the connection is no good. */
-#define PATIENCE_PARTS 3
+/* A sign of life that is not answered for such a part of the lease: the connection is no good. */
+#define PATIENCE_PART 2
 #define PATIENCE_MS_MIN 2000
 
 /* ---- one agent a folder, and how often it began ---- */
@@ -145,7 +145,7 @@ void agent_take_lease(struct agent *agent, const struct wire_command *reconcile)
     lease_set_terms(&agent->lease, reconcile->lease_ms, reconcile->stop_ms, reconcile->every_ms);
     session_set_patience(
         agent->session,
-        agent->lease.every_ms ? MAX(agent->lease.every_ms * PATIENCE_PARTS, PATIENCE_MS_MIN) : 0);
+        agent->lease.every_ms ? MAX(agent->lease.lease_ms / PATIENCE_PART, PATIENCE_MS_MIN) : 0);
     on_acked(agent);
     plan_alive(agent);
 }
