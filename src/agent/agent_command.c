@@ -432,12 +432,12 @@ static void run(struct agent *agent, const struct wire_command *command)
         tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
         return;
     }
-    if (command->lease && !lease_is_held(&agent->lease)) {
-        tell_no_lease(agent, command->attempt);
-        return;
-    }
     if (engine_bars(agent, command, &err)) {
         tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
+        return;
+    }
+    if (command->lease && !lease_is_held(&agent->lease)) {
+        tell_no_lease(agent, command->attempt);
         return;
     }
     if (rc == 0 && staging_is_needed(command)) {
