@@ -170,6 +170,7 @@ static int set_policy(struct sim_engine *engine)
     const struct sim_policy *policy = engine->setup->policy;
     struct event event = { .type = EVENT_POLICY_SET };
 
+    grid_set_reservations(engine->grid, policy->reservations);
     if (!policy->fill && !policy->order && !policy->preempts_not)
         return 0;
     event.policy_set.order = policy->order;

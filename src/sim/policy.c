@@ -1,6 +1,7 @@
 #include "sim/policy.h"
 
 #include "base/file.h"
+#include "grid/grid.h"
 #include "sim/keys.h"
 
 #include <errno.h>
@@ -133,6 +134,11 @@ static const struct sim_key policy_keys[] = {
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, preempts_not),
       .choices = switch_off_names },
+    { .name = "reservations",
+      .kind = SIM_KEY_COUNT,
+      .offset = offsetof(struct sim_policy, reservations),
+      .min = 1,
+      .max = GRID_RESERVATIONS_MAX },
     { .name = "shift",
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, shifts_not),
@@ -167,9 +173,11 @@ static const struct sim_table policy_table = {
 
 struct sim_policy sim_policy_init(void)
 {
-    return (struct sim_policy){
-        .name = "default", .limits_milli = 1000, .pass_every_ms = 1000, .lease_ms = 60000
-    };
+    return (struct sim_policy){ .name = "default",
+                                .limits_milli = 1000,
+                                .pass_every_ms = 1000,
+                                .lease_ms = 60000,
+                                .reservations = GRID_RESERVATIONS };
 }
 
 int sim_policy_read(const char *file, const char *text, size_t len, struct arena *arena,

@@ -36,6 +36,7 @@ struct sim_policy {
     uint32_t fill;         /* 1: nodes by expected fill */
     uint32_t order;        /* enum grid_order */
     uint32_t preempts_not; /* 1: nobody makes way for others */
+    uint32_t reservations; /* the first so many blocked jobs of a class are promised a start */
     uint32_t shifts_not;   /* 1: no job waits for cheaper or greener hours */
     /* So many of the jobs that have no deadline get one, so long after submit and limit. */
     int64_t patient_share_milli, patient_within_ms;
