@@ -316,6 +316,7 @@ static uint32_t find_cycle(const struct assign *assign, uint32_t *cycle)
     uint32_t nodes = assign->nodes, from[ASSIGN_NODES_MAX], last = ASSIGN_NONE, count = 0, at;
     double reach[ASSIGN_NODES_MAX];
 
+    assert(nodes > 0 && nodes <= ASSIGN_NODES_MAX);
     for (uint32_t i = 0; i < nodes; i++) {
         reach[i] = 0;
         from[i] = ASSIGN_NONE;
@@ -336,6 +337,7 @@ static uint32_t find_cycle(const struct assign *assign, uint32_t *cycle)
             return 0;
     }
     for (uint32_t i = 0; i < nodes; i++)
+        /* NOLINTNEXTLINE(-Wanalyzer-use-of-uninitialized-value): all `nodes` are set above */
         last = from[last]; /* now surely on the cycle */
     at = last;
     do {
