@@ -109,7 +109,7 @@ static struct predict_record *find_or_take(struct predict *predict, uint64_t key
         if (!oldest || one->seen_at < oldest->seen_at)
             oldest = one;
     }
-    if (!record) {
+    if (!record && oldest) {
         *oldest = (struct predict_record){ .key = key };
         record = oldest;
     }

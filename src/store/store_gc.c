@@ -105,7 +105,7 @@ static int find_root(struct gc *gc, int dir_fd, const char *name)
         return 0;
     }
     rc = make_room(gc, (void **)&gc->held, gc->held_count, &gc->held_room, sizeof(id));
-    if (rc == 0)
+    if (rc == 0 && gc->held)
         gc->held[gc->held_count++] = id;
     return rc;
 }
