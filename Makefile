@@ -46,9 +46,10 @@ fuzz: ## each libFuzzer target for FUZZ_SECONDS (60)
 	  -Dfuzzers=true -Db_sanitize=address,undefined -Db_lundef=false'
 	@tools/fuzz.sh build/fuzz $(or $(FUZZ_SECONDS),60) $(NAME)
 
-soak: build ## the seeded simulation over SEEDS (100000) and the kill test over KILLS (1000)
+soak: build ## the seeded simulation over SEEDS (100000), the kill test over KILLS (1000), the partition matrix over ROUNDS (20)
 	@$(BUILD)/tests/sim/sim_grid --seeds 1-$(or $(SEEDS),100000)
 	@MAINS=$(abspath $(BUILD))/src/cli/mains MAINS_KILLS=$(or $(KILLS),1000) bats --tap tests/e2e/kill.bats
+	@MAINS=$(abspath $(BUILD))/src/cli/mains MAINS_ROUNDS=$(or $(ROUNDS),20) bats --tap tests/e2e/partition.bats
 
 lint: ## format, lengths, borders, banned calls
 	@tools/deps.sh build lint

@@ -8,7 +8,10 @@ slurm_dir=
 shared_slurm=$(dirname "$0")/../../shared/slurm-local
 
 bench_leave() {
-    fleet_down
+    if [ "$fleet_count" -gt 0 ]; then
+        fleet_down # what is said to run there has no processes, and nobody is left to cancel it
+        "$MAINS" down --state "$state" >/dev/null 2>&1 || :
+    fi
     "$MAINS" down --state "$state" --cancel >/dev/null 2>&1 || :
     if [ -n "$slurm_dir" ]; then "$shared_slurm/stop.sh" "$slurm_dir" >/dev/null 2>&1 || :; fi
     rm -rf "$bench_dir"

@@ -19,8 +19,8 @@
 #define MINUTE_MS 60000
 #define METER_TICK_MS 30000
 #define CONTACT_LOOK_MS 60000
-/* A sign of life that is not answered for so many of their intervals: the connection is no good. */
-#define PATIENCE_PARTS 3
+/* A sign of life that is not answered for such a part of the lease: the connection is no good. */
+#define PATIENCE_PART 2
 #define PATIENCE_MS_MIN 2000
 
 /* ---- one agent a folder, and how often it began ---- */
@@ -94,7 +94,7 @@ static void on_hello(void *context, struct wire_report *report)
         agent->executor->ops->each(agent->executor, list_one, &listing);
     if (agent->held && agent->staging)
         staging_each(agent->staging, list_staged, &listing);
-    report->boot_ms = clock_boot_ms();
+    report->boot_ms = agent->executor->ops->keeps_lease ? clock_boot_ms() : 0;
     report->site = agent->site.info;
     report->policy = &agent->site.policy;
     snprintf(report->version, sizeof(report->version), "%s", MAINS_VERSION);
@@ -145,7 +145,7 @@ void agent_take_lease(struct agent *agent, const struct wire_command *reconcile)
     lease_set_terms(&agent->lease, reconcile->lease_ms, reconcile->stop_ms, reconcile->every_ms);
     session_set_patience(
         agent->session,
-        agent->lease.every_ms ? MAX(agent->lease.every_ms * PATIENCE_PARTS, PATIENCE_MS_MIN) : 0);
+        agent->lease.every_ms ? MAX(agent->lease.lease_ms / PATIENCE_PART, PATIENCE_MS_MIN) : 0);
     on_acked(agent);
     plan_alive(agent);
 }

@@ -405,7 +405,7 @@ static bool engine_bars(const struct agent *agent, const struct wire_command *co
 {
     const struct executor_ops *ops = agent->executor->ops;
 
-    if (command->lease && ops->no_lease)
+    if (command->lease && !ops->keeps_lease)
         return err_set(err, -ENOTSUP,
                        "on_unreachable: move: a %s site cannot promise that its work ends when it "
                        "is not heard",
@@ -432,12 +432,12 @@ static void run(struct agent *agent, const struct wire_command *command)
         tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
         return;
     }
-    if (command->lease && !lease_is_held(&agent->lease)) {
-        tell_no_lease(agent, command->attempt);
-        return;
-    }
     if (engine_bars(agent, command, &err)) {
         tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
+        return;
+    }
+    if (command->lease && !lease_is_held(&agent->lease)) {
+        tell_no_lease(agent, command->attempt);
         return;
     }
     if (rc == 0 && staging_is_needed(command)) {

@@ -42,8 +42,9 @@ struct executor_config {
 struct executor_ops {
     const char *name;
     bool images; /* it runs the container images that jobs bring */
-    /* It cannot promise that what it runs ends with the site's lease: such work is refused. */
-    bool no_lease;
+    /* What is ordered with a lease is gone when that ends, whatever becomes of the agent. Where
+     * not, such work is refused. */
+    bool keeps_lease;
     bool is_elsewhere; /* nothing of this machine counts: it is not looked over */
     bool one_kind;     /* an attempt holds devices of one kind only */
     /* Before any thread exists: it may fork. */

@@ -79,15 +79,7 @@ static int take_parts(const struct wire_part *parts, uint32_t count, struct kube
         return err_set(err, -ENOMEM, "attempt: out of memory");
     note->parts_count = count;
     for (uint32_t i = 0; i < count; i++) {
-        struct kube_part *part = &note->parts[i];
-
-        snprintf(part->node, sizeof(part->node), "%s", parts[i].node);
-        part->tasks = parts[i].tasks;
-        part->cpus = parts[i].cpus;
-        part->memory_bytes = parts[i].memory_bytes;
-        part->devices = parts[i].devices_count;
-        for (uint32_t d = 0; d < parts[i].devices_count; d++)
-            part->device_mask |= UINT64_C(1) << (parts[i].devices[d].index % 64);
+        engine_part_take(&parts[i], &note->parts[i]);
         note->tasks += parts[i].tasks;
     }
     return note->tasks > 0 ? 0 : err_set(err, -EINVAL, "an attempt without a task");
@@ -498,7 +490,7 @@ const struct executor_ops executor_kubernetes_ops = {
     .name = "kubernetes",
     .images = true,
     .one_kind = true,
-    .no_lease = true, /* what runs is beyond an API server that may be away, too */
+    /* keeps_lease: what runs is beyond an API server that may be away, too */
     .open = kube_open,
     .close = kube_close,
     .fd = kube_fd,

@@ -608,6 +608,7 @@ static int sim_open(const struct executor_config *config, struct executor **exec
 
 const struct executor_ops executor_sim_ops = {
     .name = "sim",
+    .keeps_lease = true,
     .is_elsewhere = true,
     .open = sim_open,
     .close = sim_close,

@@ -69,17 +69,9 @@ static int take_parts(const struct slurm *slurm, const struct wire_part *parts, 
             return err_set(err, -ENOENT, "node %s is not in Slurm (any more)", parts[i].node);
     for (uint32_t n = 0; n < slurm->nodes_count && taken < count; n++)
         for (uint32_t i = 0; i < count; i++) {
-            struct slurm_part *part = &order->note.parts[taken];
-
             if (strcmp(parts[i].node, slurm->nodes[n].name) != 0)
                 continue;
-            snprintf(part->node, sizeof(part->node), "%s", parts[i].node);
-            part->tasks = parts[i].tasks;
-            part->cpus = parts[i].cpus;
-            part->memory_bytes = parts[i].memory_bytes;
-            part->devices = parts[i].devices_count;
-            for (uint32_t d = 0; d < parts[i].devices_count; d++)
-                part->device_mask |= UINT64_C(1) << (parts[i].devices[d].index % 64);
+            engine_part_take(&parts[i], &order->note.parts[taken]);
             taken++;
             break;
         }

@@ -14,21 +14,6 @@
 
 /* ---- the end of an attempt ---- */
 
-static void fill_usage(const struct kube_attempt *attempt, int64_t until_ms,
-                       struct attempt_record *record)
-{
-    int64_t wall = record->started_ms ? MAX(until_ms - record->started_ms, 0) : 0;
-    int64_t cpus = 0, devices = 0;
-
-    for (uint32_t i = 0; i < attempt->note.parts_count; i++) {
-        cpus += attempt->note.parts[i].cpus;
-        devices += attempt->note.parts[i].devices;
-    }
-    record->usage.wall_ms = wall;
-    record->usage.cpu_held_ms = wall * cpus;
-    record->usage.device_milli_ms = wall * devices * 1000;
-}
-
 static void finish(struct kube *kube, struct kube_attempt *attempt)
 {
     char name[ATTEMPT_NAME_BYTES];
@@ -64,7 +49,8 @@ void kube_conclude(struct kube *kube, struct kube_attempt *attempt, enum attempt
     record->exit_code = exit_code;
     record->ended_ms = MAX(ended_ms ? ended_ms : clock_wall_ms(), record->started_ms);
     snprintf(record->reason, sizeof(record->reason), "%.159s", reason);
-    fill_usage(attempt, record->ended_ms, record);
+    engine_parts_fill_usage(attempt->note.parts, attempt->note.parts_count, record->ended_ms,
+                            record);
     attempt->last_log_ms = kube_now() + KUBE_LOG_LAST_MS;
     if (end == END_LOST)
         log_warn("job %" PRIu64 ": attempt %" PRIu32 " is lost: %s", attempt->key.job_id,
@@ -454,7 +440,7 @@ static void tell_progress(struct kube *kube, struct kube_attempt *attempt, int64
     if (attempt->state != ATTEMPT_RUNNING || attempt->ended || now < attempt->progress_at_ms)
         return;
     attempt->progress_at_ms = now + KUBE_PROGRESS_MS;
-    fill_usage(attempt, clock_wall_ms(), &said);
+    engine_parts_fill_usage(attempt->note.parts, attempt->note.parts_count, clock_wall_ms(), &said);
     said.reason[0] = '\0';
     kube->config.told(kube->config.context, NOTE_PROGRESS, &said);
 }

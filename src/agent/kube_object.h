@@ -10,11 +10,10 @@
  * pods may run on the nodes that the scheduler chose and on no other. */
 #pragma once
 
-#include "agent/attempt.h"
+#include "agent/engine_part.h"
 #include "agent/kube_settings.h"
 #include "base/arena.h"
 #include "model/spec.h"
-#include "wire/wire.h"
 
 #include <jansson.h>
 
@@ -25,12 +24,6 @@
 #define KUBE_MOUNT "/mains"
 #define KUBE_WORK KUBE_MOUNT "/work" /* where there is no volume */
 
-struct kube_part {
-    char node[MODEL_NAME_BYTES];
-    uint32_t tasks, cpus, devices;
-    int64_t memory_bytes;
-    uint64_t device_mask; /* which of the node's, as the controller counts them */
-};
 /* What is kept of an attempt while it lives, also on disk: `kubernetes` in its folder. */
 struct kube_note {
     struct attempt_key key;
@@ -43,7 +36,7 @@ struct kube_note {
     bool dressed;   /* all that hangs on the Job is there, and it was let go */
     bool staged;    /* it has a work folder on the volume, with outputs to collect */
     uint32_t parts_count;
-    struct kube_part *parts; /* owned */
+    struct engine_part *parts; /* owned */
 };
 void kube_note_fini(struct kube_note *note);
 int kube_note_write(int attempt_fd, const struct kube_note *note);

@@ -11,7 +11,7 @@
  * and in `agent`/slurm, one folder for all: <job>.<epoch>.started, .ended, written by the job. */
 #pragma once
 
-#include "agent/attempt.h"
+#include "agent/engine_part.h"
 #include "agent/executor.h"
 #include "agent/slurm_text.h"
 #include "base/arena.h"
@@ -20,12 +20,6 @@
 #define SLURM_OPTIONS_MAX 40u
 #define SLURM_EVENTS "slurm"
 
-struct slurm_part {
-    char node[MODEL_NAME_BYTES];
-    uint32_t tasks, cpus, devices;
-    int64_t memory_bytes;
-    uint64_t device_mask; /* which of the node's, as the controller counts them */
-};
 /* What is kept of an attempt while it lives; written to its folder before sbatch is asked. */
 struct slurm_note {
     struct attempt_key key;
@@ -37,7 +31,7 @@ struct slurm_note {
     char user[MODEL_NAME_BYTES];
     char partition[MODEL_NAME_BYTES];
     uint32_t parts_count;
-    struct slurm_part *parts; /* owned; in Slurm's order of nodes */
+    struct engine_part *parts; /* owned; in Slurm's order of nodes */
 };
 struct slurm_settings {  /* the owner's: site.json, `slurm` */
     char partition[256]; /* allowed ones, commas between; "" = the default one */

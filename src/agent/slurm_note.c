@@ -1,17 +1,13 @@
 #include "agent/slurm_job.h"
 
-#include "base/file.h"
-
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define NOTE_BYTES_MAX (8u << 20)
+#define NOTE "slurm"
 
 void slurm_note_fini(struct slurm_note *note)
 {
@@ -37,48 +33,17 @@ bool slurm_job_parse_name(const char *tag, const char *name, struct attempt_key 
     return attempt_parse_name(name + 7 + len, key_out);
 }
 
-static json_t *note_to_json(const struct slurm_note *note)
-{
-    json_t *parts = json_array();
-    json_t *root = json_pack(
-        "{s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:s,s:s,s:o}", "slurm_id", (json_int_t)note->slurm_id,
-        "submitted_ms", (json_int_t)note->submitted_ms, "duration_ms",
-        (json_int_t)note->duration_ms_max, "grace_ms", (json_int_t)note->grace_ms, "array",
-        (json_int_t)note->array_id, "index", (int)note->array_index, "count",
-        (int)note->array_count, "user", note->user, "partition", note->partition, "parts", parts);
-
-    for (uint32_t i = 0; root && i < note->parts_count; i++) {
-        const struct slurm_part *part = &note->parts[i];
-
-        json_array_append_new(parts, json_pack("{s:s,s:i,s:i,s:i,s:I,s:I}", "node", part->node,
-                                               "tasks", (int)part->tasks, "cpus", (int)part->cpus,
-                                               "devices", (int)part->devices, "memory_bytes",
-                                               (json_int_t)part->memory_bytes, "mask",
-                                               (json_int_t)part->device_mask));
-    }
-    return root;
-}
-
 int slurm_note_write(int attempt_fd, const struct slurm_note *note)
 {
-    json_t *root = note_to_json(note);
-    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
-    int rc = -ENOMEM, fd = -1;
-
-    if (text) {
-        fd = openat(attempt_fd, "slurm.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        rc = fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
-    }
-    /* sbatch follows: what is not on the disk then could be submitted twice after a crash. */
-    if (rc == 0 && fdatasync(fd) < 0)
-        rc = -errno;
-    if (fd >= 0)
-        close(fd);
-    if (rc == 0 && renameat(attempt_fd, "slurm.new", attempt_fd, "slurm") < 0)
-        rc = -errno;
-    free(text);
-    json_decref(root);
-    return rc;
+    return engine_note_write(
+        attempt_fd, NOTE,
+        json_pack("{s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:s,s:s,s:o}", "slurm_id",
+                  (json_int_t)note->slurm_id, "submitted_ms", (json_int_t)note->submitted_ms,
+                  "duration_ms", (json_int_t)note->duration_ms_max, "grace_ms",
+                  (json_int_t)note->grace_ms, "array", (json_int_t)note->array_id, "index",
+                  (int)note->array_index, "count", (int)note->array_count, "user", note->user,
+                  "partition", note->partition, "parts",
+                  engine_parts_print(note->parts, note->parts_count)));
 }
 
 static void take_text(const json_t *object, const char *key, char *out, size_t out_bytes)
@@ -88,30 +53,14 @@ static void take_text(const json_t *object, const char *key, char *out, size_t o
     snprintf(out, out_bytes, "%s", text ? text : "");
 }
 
-static void take_part(const json_t *object, struct slurm_part *part)
-{
-    take_text(object, "node", part->node, sizeof(part->node));
-    part->tasks = (uint32_t)json_integer_value(json_object_get(object, "tasks"));
-    part->cpus = (uint32_t)json_integer_value(json_object_get(object, "cpus"));
-    part->devices = (uint32_t)json_integer_value(json_object_get(object, "devices"));
-    part->memory_bytes = json_integer_value(json_object_get(object, "memory_bytes"));
-    part->device_mask = (uint64_t)json_integer_value(json_object_get(object, "mask"));
-}
-
 int slurm_note_read(int attempt_fd, struct attempt_key key, struct slurm_note *note_out)
 {
-    int fd = openat(attempt_fd, "slurm", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    json_t *root = fd < 0 ? NULL : json_loadfd(fd, 0, NULL);
-    const json_t *parts = json_object_get(root, "parts");
-    size_t count = json_array_size(parts);
+    json_t *root = engine_note_read(attempt_fd, NOTE);
     struct slurm_note note = { .key = key };
+    int rc;
 
-    if (fd >= 0)
-        close(fd);
-    if (!root || count == 0 || count > WIRE_PARTS_MAX) {
-        json_decref(root);
-        return fd < 0 ? -ENOENT : -EBADMSG;
-    }
+    if (!root)
+        return -ENOENT;
     note.slurm_id = (uint64_t)json_integer_value(json_object_get(root, "slurm_id"));
     note.submitted_ms = json_integer_value(json_object_get(root, "submitted_ms"));
     note.duration_ms_max = json_integer_value(json_object_get(root, "duration_ms"));
@@ -121,15 +70,11 @@ int slurm_note_read(int attempt_fd, struct attempt_key key, struct slurm_note *n
     note.array_count = (uint32_t)json_integer_value(json_object_get(root, "count"));
     take_text(root, "user", note.user, sizeof(note.user));
     take_text(root, "partition", note.partition, sizeof(note.partition));
-    note.parts = calloc(count, sizeof(*note.parts));
-    for (size_t i = 0; note.parts && i < count; i++)
-        take_part(json_array_get(parts, i), &note.parts[i]);
-    note.parts_count = (uint32_t)count;
+    rc = engine_parts_read(json_object_get(root, "parts"), &note.parts, &note.parts_count);
     json_decref(root);
-    if (!note.parts)
-        return -ENOMEM;
-    *note_out = note;
-    return 0;
+    if (rc == 0)
+        *note_out = note;
+    return rc;
 }
 
 /* ---- what the job itself says ---- */

@@ -131,7 +131,7 @@ static void subtract_ours(const struct slurm *slurm, const char *node, struct sl
             a->state == ATTEMPT_RUNNING || a->seen == SLURM_RUNNING || a->seen == SLURM_ENDING;
 
         for (uint32_t i = 0; holds && i < a->note.parts_count; i++) {
-            const struct slurm_part *part = &a->note.parts[i];
+            const struct engine_part *part = &a->note.parts[i];
 
             if (strcmp(part->node, node) != 0)
                 continue;

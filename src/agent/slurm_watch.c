@@ -106,16 +106,7 @@ static void finish_drop(struct engine_task *task)
 static void fill_usage(const struct slurm_attempt *attempt, int64_t until_ms,
                        struct attempt_record *record)
 {
-    int64_t wall = record->started_ms ? MAX(until_ms - record->started_ms, 0) : 0;
-    int64_t cpus = 0, devices = 0;
-
-    for (uint32_t i = 0; i < attempt->note.parts_count; i++) {
-        cpus += attempt->note.parts[i].cpus;
-        devices += attempt->note.parts[i].devices;
-    }
-    record->usage.wall_ms = wall;
-    record->usage.cpu_held_ms = wall * cpus;
-    record->usage.device_milli_ms = wall * devices * 1000;
+    engine_parts_fill_usage(attempt->note.parts, attempt->note.parts_count, until_ms, record);
     if (attempt->event_ended)
         record->usage.cpu_ms = attempt->end_event.cpu_ms;
 }
@@ -124,7 +115,7 @@ void slurm_finish(struct slurm *slurm, struct slurm_attempt *attempt, enum attem
                   int32_t exit_code, int64_t ended_ms, const char *reason)
 {
     struct finish_task *finish;
-    struct slurm_part *parts;
+    struct engine_part *parts;
 
     if (attempt->collecting || attempt->state == ATTEMPT_ENDED)
         return;

@@ -30,7 +30,7 @@ int64_t clock_boot_ms(void)
     return read_us(CLOCK_BOOTTIME) / 1000;
 }
 
-#define STEADY_CREDIT_MS_MAX 1000
+#define STEADY_CREDIT_MS_MAX 10000
 
 void steady_clock_init(struct steady_clock *clock, int64_t ours_ms, int64_t boot_ms)
 {

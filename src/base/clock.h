@@ -11,7 +11,7 @@ int64_t clock_boot_ms(void); /* as clock_mono_ms, but it goes on while the machi
 /* A wall clock that nobody steps. What is counted from one moment to another (usage, leases) must
  * not jump because somebody set the clock: it goes on as time passes, and comes up with the wall
  * clock by going faster or slower by no more than STEADY_SLEW of the time that passes. */
-#define STEADY_SLEW 10 /* one tenth */
+#define STEADY_SLEW 100 /* one hundredth */
 struct steady_clock {
     int64_t ours_ms, boot_ms;
     int64_t credit_ms; /* of time that passed and was not used to come nearer */

@@ -20,7 +20,7 @@
 #define MARGIN_MS 500   /* for what was killed to be gone, and */
 #define MARGIN_PART 100 /* one part in so many, for machines that are slow */
 #define RETRY_MS 1000
-#define SILENT_PARTS 3
+#define SILENT_PART 2 /* of the lease: a large post on a slow link is no silence */
 #define SILENT_MS_MIN 1000
 #define LOOK_MS_MIN 20
 /* Clocks are compared over so long; what a message may have been on its way beside that. */
@@ -256,7 +256,7 @@ bool leases_is_silent(const struct leases *leases, const char *site)
     const struct site_lease *lease = find(leases, site);
 
     return lease && lease->keeps &&
-           clock_boot_ms() - lease->heard_ms > MAX(SILENT_PARTS * every_ms(leases), SILENT_MS_MIN);
+           clock_boot_ms() - lease->heard_ms > MAX(leases->lease_ms / SILENT_PART, SILENT_MS_MIN);
 }
 
 bool leases_drifts(const struct leases *leases, const char *site)

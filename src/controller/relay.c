@@ -149,12 +149,46 @@ static void set_site(struct relay *relay)
                                  relay, NULL);
 }
 
+/* The job has gone on elsewhere: what this attempt wrote last is not waited for. */
+static void leave_site(struct relay *relay)
+{
+    char text[MODEL_NAME_BYTES + 128];
+    int len = snprintf(text, sizeof(text),
+                       "-- the rest of attempt %" PRIu32 " is at %s, which is not connected --\n",
+                       relay->epoch, relay->site);
+
+    relay->waits_site = false;
+    if (relay->seams && !begin(relay))
+        return;
+    if (relay->seams && http_stream_push(relay->call->request, text, (size_t)len) < 0) {
+        finish(relay);
+        return;
+    }
+    advance(relay);
+}
+
 static void on_site_wait(uv_timer_t *timer)
 {
     struct relay *relay = timer->data;
 
-    if (relay->waits_site && !relay->follow)
+    if (!relay->waits_site)
+        return;
+    if (relay->epoch < relay->epoch_last && !relay->only_one)
+        leave_site(relay);
+    else if (!relay->follow)
         fail(relay, "the site that holds this log is not connected");
+}
+
+/* There is a newer attempt: this one's site has a moment to come back. */
+static void hurry(struct relay *relay)
+{
+    if (relay->epoch >= relay->epoch_last || relay->only_one || relay->paused ||
+        sessions_is_open(relay->relays->controller->sessions, relay->site) ||
+        (relay->waits_site && uv_is_active((uv_handle_t *)&relay->timer)))
+        return;
+    relay->request = 0;
+    relay->waits_site = true;
+    uv_timer_start(&relay->timer, on_site_wait, RELAY_SITE_WAIT_MS, 0);
 }
 
 static void ask(struct relay *relay)
@@ -282,6 +316,8 @@ void relays_tell(struct relays *relays, const struct change *change)
             ask(relay);
         else if (idle)
             advance(relay);
+        else
+            hurry(relay);
     }
 }
 

@@ -8,7 +8,7 @@
 
 #define GUARD_LINES 10u                   /* log lines about refused reports ... */
 #define GUARD_LINES_MS 60000              /* ... in so long */
-#define GUARD_BYTES ((int64_t)64 << 20)   /* of what may be said again and again, at once ... */
+#define GUARD_BYTES ((int64_t)16 << 20)   /* of what may be said again and again, at once ... */
 #define GUARD_BYTES_PER_MS ((int64_t)256) /* ... and from then on */
 
 struct session_guard { /* zeroes: as new */

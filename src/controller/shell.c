@@ -278,7 +278,7 @@ static void tell_gap(struct shell *shell, int64_t gap_ms)
         return;
     if (distance(gap_ms, 0) > SHELL_GAP_TOLD_MS && distance(gap_ms, 0) > distance(told, 0))
         log_warn("the machine's clock was set: it is %" PRId64 " s %s the network's time, which "
-                 "comes up with it by a tenth of the time that passes",
+                 "comes up with it by a hundredth of the time that passes",
                  distance(gap_ms, 0) / 1000, gap_ms > 0 ? "ahead of" : "behind");
     shell->clock_told_ms = gap_ms;
 }

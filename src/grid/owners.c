@@ -315,10 +315,10 @@ void owners_put(const struct grid *grid, struct buf *out)
             out->failed = true;
         put_u64(out, i);
         put_u64(out, site->limits_told);
-        put_i64(out, site->limits.cpus);
-        put_i64(out, site->limits.devices);
-        put_i64(out, site->limits.memory_bytes);
-        put_i64(out, site->limits.watts);
+        put_i64(out, site->limits_told ? site->limits.cpus : 0);
+        put_i64(out, site->limits_told ? site->limits.devices : 0);
+        put_i64(out, site->limits_told ? site->limits.memory_bytes : 0);
+        put_i64(out, site->limits_told ? site->limits.watts : 0);
         put_u64(out, bytes.len);
         buf_add(out, bytes.data ? bytes.data : "", bytes.len);
         buf_fini(&bytes);

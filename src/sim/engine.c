@@ -34,12 +34,15 @@ bool sim_engine_expect(struct sim_engine *engine, int64_t time_ms, enum sim_entr
 
 static void on_usage(struct sim_engine *engine, const struct effect *effect)
 {
-    const struct sim_attempt *attempt = engine->jobs[engine->by_id[effect->job_id]].attempt;
-    struct sim_site_sums *site = &engine->result->sites[attempt->site];
+    bool is_late = effect->type == EFFECT_SETTLED;
+    const struct usage *usage = is_late ? &effect->more : &effect->usage;
+    uint32_t index = is_late ? engine->settling_site
+                             : (uint32_t)grid_site_find(engine->grid, effect->view.allocation.site);
+    struct sim_site_sums *site = &engine->result->sites[index];
 
-    site->energy_mj += effect->usage.energy_mj;
-    site->carbon_ug += effect->usage.carbon_ug;
-    site->price_micro += effect->usage.price_micro;
+    site->energy_mj += usage->energy_mj;
+    site->carbon_ug += usage->carbon_ug;
+    site->price_micro += usage->price_micro;
 }
 
 static void on_ended(struct sim_engine *engine, const struct effect *effect)
@@ -73,13 +76,13 @@ static void on_effect(void *context, const struct effect *effect)
                              effect->view.cancel_requested ? SIM_END_CANCEL : SIM_END_YIELD);
         break;
     case EFFECT_USAGE:
+    case EFFECT_SETTLED:
         on_usage(engine, effect);
         break;
     case EFFECT_JOB_ENDED:
         on_ended(engine, effect);
         break;
     case EFFECT_JOB_CHANGED:
-    case EFFECT_SETTLED: /* energy and work are counted as they are used */
         break;
     }
 }
@@ -167,6 +170,7 @@ static int set_policy(struct sim_engine *engine)
     const struct sim_policy *policy = engine->setup->policy;
     struct event event = { .type = EVENT_POLICY_SET };
 
+    grid_set_reservations(engine->grid, policy->reservations);
     if (!policy->fill && !policy->order && !policy->preempts_not)
         return 0;
     event.policy_set.order = policy->order;
@@ -283,6 +287,7 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
     request->duration_ms_max = limit_of(engine, job);
     request->deadline_ms = job->deadline_ms ? engine->setup->fleet->start_ms + job->deadline_ms : 0;
     request->requeue_on_loss = 1;
+    request->on_unreachable = policy->moves ? UNREACHABLE_MOVE : UNREACHABLE_WAIT;
     if (sim_saves(engine, job))
         request->checkpoint = CHECKPOINT_OWN;
     be_patient(engine, job, request);
@@ -371,6 +376,9 @@ static int take_entry(struct sim_engine *engine)
     case SIM_ENTRY_WINDOW_OPENS:
     case SIM_ENTRY_WINDOW_CLOSES:
         return sim_faults_take(engine, &entry);
+    case SIM_ENTRY_LEASE_STOPS:
+    case SIM_ENTRY_LEASE_ENDS:
+        return sim_lease_take(engine, &entry);
     case SIM_ENTRY_TARIFF:
     case SIM_ENTRY_SLOT:
     case SIM_ENTRY_SHED:
@@ -477,6 +485,9 @@ static void engine_fini(struct sim_engine *engine)
         free(engine->sites[i].nodes);
         free(engine->sites[i].node_groups);
         free(engine->sites[i].late);
+        for (uint32_t k = 0; k < engine->sites[i].darks_count; k++)
+            free(engine->sites[i].darks[k]);
+        free(engine->sites[i].darks);
     }
     free(engine->sites);
     free(engine->jobs);
@@ -507,6 +518,8 @@ static int begin(struct sim_engine *engine)
         rc = set_policy(engine);
     if (rc == 0)
         rc = set_quotas(engine);
+    if (rc == 0)
+        rc = sim_lease_begin(engine);
     if (rc == 0)
         rc = sim_faults_begin(engine);
     if (rc == 0)

@@ -307,12 +307,14 @@ static void account(struct sim_engine *engine, struct sim_attempt *attempt, bool
     sums->useful += weight * useful;
     sums->lost += weight * (done - useful);
     sums->overhead += weight * (elapsed - done);
+    attempt->useful_ms = useful;
     run->useful_ms += useful;
     run->left_ms -= MIN(run->left_ms, (int64_t)((__int128)useful * PPM / attempt->pace_ppm));
 }
 
 static void leave(struct sim_engine *engine, struct sim_attempt *attempt)
 {
+    attempt->ended_ms = engine->now_ms;
     count_series(engine, attempt, -1);
     engine->active[attempt->slot] = engine->active[--engine->active_count];
     engine->active[attempt->slot]->slot = attempt->slot;
@@ -328,7 +330,9 @@ void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, en
     attempt->saved_at_stop = end == SIM_END_YIELD && sim_saves_when_told(engine, attempt->job);
     account(engine, attempt, is_again && !attempt->saved_at_stop);
     leave(engine, attempt);
-    attempt->outcome = end == SIM_END_YIELD ? OUTCOME_STOPPED : OUTCOME_SIGNALLED;
+    attempt->outcome = end == SIM_END_YIELD   ? OUTCOME_STOPPED
+                       : end == SIM_END_LEASE ? OUTCOME_LEASE
+                                              : OUTCOME_SIGNALLED;
     attempt->exit_code = end == SIM_END_FAULT ? EXIT_KILLED : EXIT_STOPPED;
     engine->result->yields += end == SIM_END_YIELD;
     if (is_again) {
@@ -398,9 +402,6 @@ static int report_saved(struct sim_engine *engine, const struct sim_attempt *att
 int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *entry)
 {
     struct sim_attempt *attempt = find(engine, entry);
-    struct event event = { .type = EVENT_ATTEMPT_ENDED };
-    struct event_attempt_ended *ended = &event.attempt_ended;
-    int64_t wall_ms;
     int rc;
 
     if (!attempt)
@@ -415,8 +416,22 @@ int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *en
         attempt->reported_late = true;
         return report_later(engine, attempt);
     }
-    wall_ms = engine->jobs[attempt->job].end_ms - attempt->start_ms;
-    ended->job_id = engine->jobs[entry->a].id;
+    rc = attempt->saved_at_stop ? report_saved(engine, attempt) : 0;
+    if (rc == 0)
+        rc = sim_attempt_tell_end(engine, attempt);
+    if (engine->jobs[entry->a].attempt == attempt) /* a retry in the same step has its own */
+        engine->jobs[entry->a].attempt = NULL;
+    free(attempt);
+    return rc;
+}
+
+int sim_attempt_tell_end(struct sim_engine *engine, const struct sim_attempt *attempt)
+{
+    struct event event = { .type = EVENT_ATTEMPT_ENDED };
+    struct event_attempt_ended *ended = &event.attempt_ended;
+    int64_t wall_ms = attempt->ended_ms - attempt->start_ms;
+
+    ended->job_id = engine->jobs[attempt->job].id;
     ended->epoch = attempt->epoch;
     ended->outcome = attempt->outcome;
     ended->exit_code = attempt->exit_code;
@@ -425,11 +440,19 @@ int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *en
     ended->usage.cpu_ms = wall_ms * attempt->cpus;
     ended->usage.energy_mj = (int64_t)((__int128)attempt->watts_milli * wall_ms / 1000);
     ended->reason = attempt->exit_code == EXIT_KILLED ? "a node or device failed" : "";
-    rc = attempt->saved_at_stop ? report_saved(engine, attempt) : 0;
-    if (rc == 0)
-        rc = sim_engine_step(engine, &event, NULL);
-    if (engine->jobs[entry->a].attempt == attempt) /* a retry in the same step has its own */
-        engine->jobs[entry->a].attempt = NULL;
-    free(attempt);
-    return rc;
+    return sim_engine_step(engine, &event, NULL);
+}
+
+void sim_attempt_void(struct sim_engine *engine, struct sim_attempt *attempt)
+{
+    struct sim_goodput *sums =
+        attempt->devices_milli ? &engine->result->devices : &engine->result->cpus;
+    __int128 useful = (__int128)(attempt->devices_milli ? attempt->devices_milli : attempt->cpus) *
+                      attempt->useful_ms;
+
+    sums->useful -= useful;
+    sums->lost += useful;
+    engine->jobs[attempt->job].useful_ms -= attempt->useful_ms;
+    engine->jobs[attempt->job].left_ms = attempt->work_ms;
+    engine->jobs[attempt->job].end_ms = -1;
 }

@@ -85,7 +85,8 @@ static int compare_attempts(const void *a, const void *b)
 
 /* What runs on the node (UINT32_MAX: anywhere at the site; `devices`: holding one of these) dies,
  * in the order of the jobs. */
-static int kill_on(struct sim_engine *engine, uint32_t site, uint32_t node, uint64_t devices)
+static int kill_on(struct sim_engine *engine, uint32_t site, uint32_t node, uint64_t devices,
+                   enum sim_end end)
 {
     struct sim_attempt **list = calloc(engine->active_count + 1, sizeof(struct sim_attempt *));
     uint32_t count = 0;
@@ -104,9 +105,14 @@ static int kill_on(struct sim_engine *engine, uint32_t site, uint32_t node, uint
     }
     qsort(list, count, sizeof(struct sim_attempt *), compare_attempts);
     for (uint32_t i = 0; i < count; i++)
-        sim_attempt_kill(engine, list[i], SIM_END_FAULT);
+        sim_attempt_kill(engine, list[i], end);
     free(list);
     return engine->rc;
+}
+
+int sim_faults_kill_site(struct sim_engine *engine, uint32_t site, enum sim_end end)
+{
+    return kill_on(engine, site, UINT32_MAX, 0, end);
 }
 
 /* One more reason (or one less) why a site is not heard. */
@@ -114,6 +120,7 @@ static int set_link(struct sim_engine *engine, uint32_t index, bool down)
 {
     struct sim_site_state *site = &engine->sites[index];
     struct event event = { .type = down ? EVENT_SITE_LOST : EVENT_SITE_SEEN };
+    int rc;
 
     if (down ? site->links_down++ : --site->links_down)
         return 0;
@@ -124,7 +131,12 @@ static int set_link(struct sim_engine *engine, uint32_t index, bool down)
                           site->late[i].serial, 0);
     if (!down)
         site->late_count = 0;
-    return sim_engine_step(engine, &event, NULL);
+    if (down)
+        sim_lease_silent(engine, index);
+    else if (engine->setup->policy->moves)
+        event.site_seen.lease_ms = engine->setup->policy->lease_ms;
+    rc = sim_engine_step(engine, &event, NULL);
+    return rc < 0 || down ? rc : sim_lease_heard(engine, index);
 }
 
 /* --- nodes and devices ------------------------------------------------------------------------ */
@@ -163,7 +175,7 @@ static int node_fails(struct sim_engine *engine, uint32_t site, uint32_t node)
     engine->result->sites[site].failures++;
     rc = close_node(engine, site, node, "failed");
     if (rc == 0)
-        rc = kill_on(engine, site, node, 0);
+        rc = kill_on(engine, site, node, 0, SIM_END_FAULT);
     sim_engine_expect(engine, engine->now_ms + engine->setup->faults->nodes.repair_ms,
                       SIM_ENTRY_NODE_MENDED, site, node, 0);
     return rc;
@@ -184,7 +196,7 @@ static int chip_fails(struct sim_engine *engine, uint32_t site, uint32_t node)
     engine->result->sites[site].failures++;
     rc = set_node(engine, site, node, (int32_t)device, true, "failed");
     if (rc == 0)
-        rc = kill_on(engine, site, node, 1ULL << device);
+        rc = kill_on(engine, site, node, 1ULL << device, SIM_END_FAULT);
     sim_engine_expect(engine, engine->now_ms + engine->setup->faults->chips.repair_ms,
                       SIM_ENTRY_CHIP_MENDED, site, node, device);
     return rc;
@@ -216,7 +228,7 @@ static int site_fails(struct sim_engine *engine, uint32_t site, bool power)
     engine->result->sites[site].failures++;
     rc = set_link(engine, site, true); /* first, so that nobody hears of the deaths */
     if (rc == 0 && power)
-        rc = kill_on(engine, site, UINT32_MAX, 0);
+        rc = sim_faults_kill_site(engine, site, SIM_END_FAULT);
     sim_engine_expect(engine, engine->now_ms + rate->repair_ms,
                       power ? SIM_ENTRY_SITE_MENDED : SIM_ENTRY_LINK_MENDED, site, 0, 0);
     return rc;
@@ -250,7 +262,7 @@ static int window_opens(struct sim_engine *engine, uint32_t index)
     engine->result->windows++;
     switch ((enum sim_window_kind)window->kind) {
     case SIM_WINDOW_MAINTENANCE:
-        rc = kill_on(engine, site, UINT32_MAX, 0);
+        rc = sim_faults_kill_site(engine, site, SIM_END_FAULT);
         break;
     case SIM_WINDOW_CONTACT:
         rc = set_link(engine, site, false);
@@ -259,7 +271,7 @@ static int window_opens(struct sim_engine *engine, uint32_t index)
     case SIM_WINDOW_LINK:
         rc = set_link(engine, site, true);
         if (rc == 0 && window->kind == SIM_WINDOW_POWER)
-            rc = kill_on(engine, site, UINT32_MAX, 0);
+            rc = sim_faults_kill_site(engine, site, SIM_END_FAULT);
         break;
     }
     sim_engine_expect(engine, engine->now_ms + window->length_ms, SIM_ENTRY_WINDOW_CLOSES, index, 0,

@@ -2,6 +2,7 @@
  *
  * engine.c  the loop, submits and effects       engine_attempt.c  one run of a job, from its
  * engine_faults.c  what breaks and is mended                      allocation to its end
+ * engine_lease.c   sites that are not heard for long
  * engine_result.c  sums at the end */
 #pragma once
 
@@ -25,9 +26,11 @@ enum sim_entry_kind {
     SIM_ENTRY_WINDOW_DRAINS, /* a = window */
     SIM_ENTRY_WINDOW_OPENS,
     SIM_ENTRY_WINDOW_CLOSES,
-    SIM_ENTRY_TARIFF, /* a = site: the next slots become known */
-    SIM_ENTRY_SLOT,   /* a = site: another slot of its tariff begins */
-    SIM_ENTRY_SHED    /* a = grid event */
+    SIM_ENTRY_TARIFF,      /* a = site: the next slots become known */
+    SIM_ENTRY_SLOT,        /* a = site: another slot of its tariff begins */
+    SIM_ENTRY_SHED,        /* a = grid event */
+    SIM_ENTRY_LEASE_STOPS, /* a = site, b = which silence: it stops what moves */
+    SIM_ENTRY_LEASE_ENDS   /* the same: so the controller knows */
 };
 
 struct sim_share { /* of one node */
@@ -47,6 +50,7 @@ struct sim_attempt {
     uint32_t outcome;
     bool saved_at_stop; /* asked for a checkpoint before it was stopped */
     bool reported_late; /* it has ended where nobody hears it */
+    int64_t ended_ms, useful_ms;
     uint32_t shares_count;
     struct sim_share shares[];
 };
@@ -81,6 +85,9 @@ struct sim_site_state {
         uint32_t job, serial;
     } * late;
     uint32_t late_count, late_cap;
+    uint32_t silences;          /* how often it fell silent or was heard again */
+    struct sim_attempt **darks; /* closed unheard; told when it is heard again */
+    uint32_t darks_count, darks_cap;
 };
 struct sim_engine_window {
     uint32_t site;
@@ -106,8 +113,9 @@ struct sim_engine {
     struct sim_site_state *sites;
     struct sim_engine_window *windows;
     uint32_t windows_count;
-    bool faulty;     /* anything may break */
-    int64_t *speeds; /* of the load's names, TFLOPS in 1/1000; 0 = not known */
+    bool faulty;            /* anything may break */
+    uint32_t settling_site; /* whose attempts are being settled late */
+    int64_t *speeds;        /* of the load's names, TFLOPS in 1/1000; 0 = not known */
 };
 
 /* Step the grid at the engine's time; a refusal is the caller's to judge. */
@@ -118,17 +126,29 @@ void sim_engine_fail(struct sim_engine *engine, int rc, const char *text);
 
 /* engine_attempt.c */
 void sim_attempt_run(struct sim_engine *engine, const struct effect *effect);
-enum sim_end { SIM_END_FAULT, SIM_END_CANCEL, SIM_END_YIELD };
+enum sim_end { SIM_END_FAULT, SIM_END_CANCEL, SIM_END_YIELD, SIM_END_LEASE };
 /* It ends now: by a fault, or because it was told to. */
 void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, enum sim_end end);
 int sim_attempt_report_start(struct sim_engine *engine, const struct sim_entry *entry);
 int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *entry);
+/* It has ended, but that does not count any more. */
+void sim_attempt_void(struct sim_engine *engine, struct sim_attempt *attempt);
+int sim_attempt_tell_end(struct sim_engine *engine, const struct sim_attempt *attempt);
 /* At the end of the simulation: what still runs counts as far as it got. */
 void sim_attempt_cut_off(struct sim_engine *engine, struct sim_attempt *attempt);
 
 /* engine_faults.c */
 int sim_faults_begin(struct sim_engine *engine);
 int sim_faults_take(struct sim_engine *engine, const struct sim_entry *entry);
+
+/* All that runs there, in the order of the jobs. */
+int sim_faults_kill_site(struct sim_engine *engine, uint32_t site, enum sim_end end);
+
+/* engine_lease.c: nothing of it where no job moves. */
+int sim_lease_begin(struct sim_engine *engine);
+void sim_lease_silent(struct sim_engine *engine, uint32_t site);
+int sim_lease_heard(struct sim_engine *engine, uint32_t site); /* after SITE_SEEN */
+int sim_lease_take(struct sim_engine *engine, const struct sim_entry *entry);
 
 /* engine_result.c */
 int sim_result_begin(struct sim_engine *engine);

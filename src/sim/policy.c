@@ -1,6 +1,7 @@
 #include "sim/policy.h"
 
 #include "base/file.h"
+#include "grid/grid.h"
 #include "sim/keys.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@ static const char *const objective_names[] = { "job", "fastest", "cheapest", "gr
 
 static const char *const switch_names[] = { "off", "on", NULL };
 static const char *const switch_off_names[] = { "on", "off", NULL }; /* on, when nothing is said */
+static const char *const unreachable_names[] = { "wait", "move", NULL };
 static const char *const saves_names[] = { "trace", "told", NULL };
 static const char *const order_names[] = { "fair", "fifo", "predicted", NULL };
 
@@ -132,6 +134,11 @@ static const struct sim_key policy_keys[] = {
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, preempts_not),
       .choices = switch_off_names },
+    { .name = "reservations",
+      .kind = SIM_KEY_COUNT,
+      .offset = offsetof(struct sim_policy, reservations),
+      .min = 1,
+      .max = GRID_RESERVATIONS_MAX },
     { .name = "shift",
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, shifts_not),
@@ -140,6 +147,15 @@ static const struct sim_key policy_keys[] = {
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, saves),
       .choices = saves_names },
+    { .name = "on_unreachable",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_policy, moves),
+      .choices = unreachable_names },
+    { .name = "lease",
+      .kind = SIM_KEY_DURATION,
+      .offset = offsetof(struct sim_policy, lease_ms),
+      .min = 1000,
+      .max = 30LL * 24 * 3600 * 1000 },
     { .name = "patient", .kind = SIM_KEY_OBJECT, .offset = 0, .table = &patient_table },
     { .name = "quotas",
       .kind = SIM_KEY_LIST,
@@ -157,7 +173,11 @@ static const struct sim_table policy_table = {
 
 struct sim_policy sim_policy_init(void)
 {
-    return (struct sim_policy){ .name = "default", .limits_milli = 1000, .pass_every_ms = 1000 };
+    return (struct sim_policy){ .name = "default",
+                                .limits_milli = 1000,
+                                .pass_every_ms = 1000,
+                                .lease_ms = 60000,
+                                .reservations = GRID_RESERVATIONS };
 }
 
 int sim_policy_read(const char *file, const char *text, size_t len, struct arena *arena,

@@ -36,11 +36,14 @@ struct sim_policy {
     uint32_t fill;         /* 1: nodes by expected fill */
     uint32_t order;        /* enum grid_order */
     uint32_t preempts_not; /* 1: nobody makes way for others */
+    uint32_t reservations; /* the first so many blocked jobs of a class are promised a start */
     uint32_t shifts_not;   /* 1: no job waits for cheaper or greener hours */
     /* So many of the jobs that have no deadline get one, so long after submit and limit. */
     int64_t patient_share_milli, patient_within_ms;
     uint32_t patient_saves;         /* 1: they can be stopped and go on where they were */
     uint32_t saves;                 /* 1: so can all jobs */
+    uint32_t moves;                 /* 1: when a site's lease has ended, its jobs go on elsewhere */
+    int64_t lease_ms;               /* how long a site may be unheard before that */
     const struct sim_quota *quotas; /* parents before those under them */
     uint32_t quotas_count;
 };

@@ -2,7 +2,7 @@
 """books.py STAMPS HISTORY.DB - do the books agree with what the jobs themselves stamped?
 
 STAMPS holds a file for each rank of each attempt, JOB.EPOCH.RANK, with the lines `begin UPTIME SITE`
-and `end UPTIME EXITCODE`. Prints each disagreement; the last line counts; exit 1 if there was one.
+and `end UPTIME EXITCODE`, and between them perhaps `tick UPTIME`. Prints each disagreement; the last line counts; exit 1 if there was one.
 """
 import os
 import sqlite3
@@ -20,12 +20,14 @@ for name in sorted(os.listdir(sys.argv[1])):
         lines = [line.split() for line in file if line.strip()]
     begins = [line for line in lines if line[0] == "begin"]
     ends = [line for line in lines if line[0] == "end"]
+    ticks = [float(line[1]) for line in lines if line[0] == "tick" and len(line) == 2]
     if len(begins) != 1 or len(ends) > 1:
         wrong.append("%s: began %d times, ended %d times" % (name, len(begins), len(ends)))
         continue
     end = ends[0] if ends else None
     stamps.setdefault((job, epoch), {})[rank] = (
-        float(begins[0][1]), float(end[1]) if end else None, begins[0][2], int(end[2]) if end else None)
+        float(begins[0][1]), float(end[1]) if end else None, begins[0][2], int(end[2]) if end else None,
+        float(end[1]) if end else ticks[-1] if ticks else None)
 
 db = sqlite3.connect("file:%s?mode=ro" % sys.argv[2], uri=True)
 db.row_factory = sqlite3.Row
@@ -46,7 +48,7 @@ for key, ranks in stamps.items():
     if row is None:
         wrong.append("%s: ran, and is in no book" % text)
         continue
-    for rank, (begin, end, site, code) in ranks.items():
+    for rank, (begin, end, site, code, _) in ranks.items():
         if site != row["site"]:
             wrong.append("%s: ran at %s, booked at %s" % (text, site, row["site"]))
         if end is None:
@@ -65,7 +67,7 @@ for (job, epoch), row in attempts.items():
 spans = {}
 for (job, epoch), ranks in stamps.items():
     begin = min(r[0] for r in ranks.values())
-    ends = [r[1] for r in ranks.values()]
+    ends = [r[4] for r in ranks.values()]
     spans.setdefault(job, []).append((epoch, begin, None if None in ends else max(ends)))
 for job, list_ in spans.items():
     list_.sort()

@@ -71,7 +71,7 @@ lab_start() {
 lab_controller() {
     printf '%s\n' "$*" >"$LAB_DIR/up.options"
     # shellcheck disable=SC2046
-    lab_in ctl env $(lab_clock_env ctl) "$MAINS" up --detach --state "$STATE" --listen "$LAB_ADDRESS:$LAB_PORT" --site hub --cpus 1 \
+    lab_in ctl env $(lab_clock_env ctl) "$MAINS" up --detach --state "$STATE" --listen "$LAB_ADDRESS:$LAB_PORT" --site hub --cpus 9 \
         --sandbox-off --allow-no-sandbox "$@" >&2 3>&-
 }
 
@@ -87,6 +87,10 @@ lab_state() { echo "$LAB_DIR/sites/$1/state"; }
 lab_connected() { lab_mains site show "$1" --json 2>/dev/null | jq -e .connected >/dev/null; }
 lab_reachable() { lab_mains sites --json | jq -e --arg s "$1" '(.sites? // .)[] | select(.name == $s) | .reachable' >/dev/null; }
 lab_unreachable() { ! lab_reachable "$1"; }
+# The site itself has noticed that it is alone.
+lab_alone() {
+    grep -hE 'agent: (no session|session [0-9]+ with)' "$(lab_state "$1")/up.log" | tail -n 1 | grep -q 'no session'
+}
 
 lab_route() { # lab_route NAME: the controller's own address, by its wire
     local n

@@ -203,6 +203,65 @@ grows() { # grows SITE: it is still at it
     is "$JOB" .attempts[0].outcome lease
 }
 
+# One that counts in a checkpoint, on SIGUSR1 and when it is told to.
+saver() {
+    "$MAINS" site drain home --state "$STATE" >/dev/null
+    cat >"$BATS_TEST_TMPDIR/job.yaml" <<YAML
+run: |
+  n=\$(cat ck/n 2>/dev/null || echo 0)
+  mkdir -p ck
+  trap 'echo \$n >ck/n' USR1
+  while :; do
+      read -r up _ </proc/uptime
+      echo "\$MAINS_SITE \$up \$n" >>$BASE/beats.\$MAINS_JOB_ID
+      n=\$((n + 1))
+      sleep 0.1 & wait \$!
+  done
+checkpoint: {path: ck, signal: USR1}
+grace: 2s
+YAML
+    JOB=$("$MAINS" submit --state "$STATE" --json "$BATS_TEST_TMPDIR/job.yaml" | jq -r .id)
+    wait_for 20 beats lab
+    "$MAINS" site resume home --state "$STATE" >/dev/null
+}
+
+@test "a job is moved: it goes on there from the checkpoint that it was asked for" {
+    saver
+    sleep 1
+    run "$MAINS" move "$JOB" --to lab --state "$STATE"
+    [ "$status" -eq 0 ] # it is there
+    run "$MAINS" move "$JOB" --to nowhere --state "$STATE"
+    [ "$status" -eq 1 ]
+    [[ $output == *"no site nowhere"* ]]
+    "$MAINS" move "$JOB" --to home --reason "a test" --state "$STATE"
+    wait_for 60 beats home
+    never_twice
+    is "$JOB" .epoch 2
+    is "$JOB" .attempts[0].outcome moved
+    [ "$(awk '$1 == "home" {print $3; exit}' "$BASE/beats.$JOB")" -gt 0 ]
+    [ "$(sqlite3 "$STATE/history.db" "SELECT outcome FROM attempts_readable WHERE job_id = $JOB")" = moved ]
+}
+
+@test "a site is drained, and what saves checkpoints moves" {
+    saver
+    moving=$JOB
+    "$MAINS" site drain home --state "$STATE" >/dev/null
+    stays=$("$MAINS" submit --state "$STATE" --json --grace 1s -- sleep 1000 | jq -r .id)
+    wait_for 20 is "$stays" .state running
+    "$MAINS" site resume home --state "$STATE" >/dev/null
+    run "$MAINS" site drain lab --move --state "$STATE"
+    [ "$status" -eq 0 ]
+    [[ $output == *"1 job there goes on, 1 moves"* ]]
+    JOB=$moving
+    wait_for 60 beats home
+    never_twice
+    is "$stays" .state running
+    "$MAINS" site resume lab --state "$STATE" >/dev/null
+    run "$MAINS" move "$stays" --state "$STATE"
+    [ "$status" -eq 1 ]
+    [[ $output == *"saves no checkpoint"* ]]
+}
+
 @test "a lease is refused that is too short, or no time" {
     for bad in 1s 1 x 400d; do
         run "$MAINS" up --lease "$bad" --state "$BATS_TEST_TMPDIR/x"

@@ -9,6 +9,7 @@
  * grid comes back by replay, or from a snapshot and the tail. */
 #include "base/arena.h"
 #include "base/file.h"
+#include "sim_lease.h"
 #include "sim_load.h"
 #include "sim_model.h"
 
@@ -76,6 +77,7 @@ static void hear(void *context, const struct effect *effect)
     one.command.job_id = effect->job_id;
     one.command.epoch = effect->epoch;
     one.command.duration_ms_max = effect->view.request->duration_ms_max;
+    one.command.is_leased = sim_lease_binds(effect->view.request);
     if (sim->pending_count == sim->pending_cap) {
         sim->pending_cap = sim->pending_cap ? sim->pending_cap * 2 : 64;
         sim->pending = realloc(sim->pending, sim->pending_cap * sizeof(one));
@@ -312,8 +314,10 @@ static void crash(struct sim *sim)
             grid_destroy(full);
         }
     }
-    for (uint32_t i = 0; i < sim->sites_count; i++)
+    for (uint32_t i = 0; i < sim->sites_count; i++) {
         sim_site_drop_session(&sim->sites[i]);
+        sim_lease_heard(&sim->sites[i].lease, sim->now_ms); /* or not: nobody knows */
+    }
     lose_sessions(sim);
     check_state(sim, "crash");
 }
@@ -338,12 +342,13 @@ static void send_again(void *context, const struct effect *effect)
         return;
     command.type = is_run ? SIM_RUN : SIM_STOP;
     command.duration_ms_max = effect->view.request->duration_ms_max;
+    command.is_leased = sim_lease_binds(effect->view.request);
     sim_site_send(reissue->site, &command);
 }
 
 static void send_reconcile(struct sim *sim, struct sim_site *site)
 {
-    struct sim_command command = { .type = SIM_RECONCILE };
+    struct sim_command command = { .type = SIM_RECONCILE, .hello_ms = sim->now_ms };
     struct job_view view;
 
     command.listed = calloc(2 * SIM_IDS_MAX, sizeof(uint64_t));
@@ -401,6 +406,21 @@ static bool is_forgotten(const struct sim *sim, const struct sim_site *site)
 }
 
 static void tell_power(struct sim *sim, const struct sim_site *site);
+/* Of what was closed unheard, it does not hold this: nothing more will come. */
+static void close_dark(struct sim *sim, struct sim_site *site)
+{
+    struct dark_view dark;
+
+    for (uint32_t cursor = 0; grid_dark_next(sim->grid, &cursor, &dark);) {
+        struct event event = { .type = EVENT_ATTEMPT_UNKNOWN, .time_ms = event_time(sim) };
+
+        event.attempt_unknown.job_id = dark.job_id;
+        event.attempt_unknown.epoch = dark.epoch;
+        if (strcmp(dark.site, site->name) == 0 && !sim_site_holds(site, dark.job_id, dark.epoch) &&
+            apply(sim, &event))
+            cursor--;
+    }
+}
 
 static void open_session(struct sim *sim, struct sim_site *site)
 {
@@ -412,8 +432,11 @@ static void open_session(struct sim *sim, struct sim_site *site)
     join(sim, site);
     if (is_forgotten(sim, site))
         return; /* its HELLO is refused */
+    close_dark(sim, site);
     if (rng_below(&sim->rng, 2))
         tell_power(sim, site);
+    sim_lease_heard(&site->lease, sim->now_ms);
+    event.site_seen.lease_ms = SIM_LEASE_MS;
     event.time_ms = event_time(sim);
     site->session = event.site_seen.session = ++sim->next_session;
     event.site_seen.site = site->name;
@@ -438,6 +461,36 @@ static void close_session(struct sim *sim, struct sim_site *site)
     event.site_lost.site = site->name;
     event.site_lost.session = site->session - (rng_below(&sim->rng, 8) == 0);
     apply(sim, &event);
+}
+
+/* By the controller's own count the site's lease is over. */
+static void end_lease(struct sim *sim, struct sim_site *site)
+{
+    int index = grid_site_find(sim->grid, site->name);
+    struct event event = { .type = EVENT_SITE_LOST, .time_ms = event_time(sim) };
+    bool reachable;
+
+    if (index < 0 || sim->now_ms < site->lease.surely_ms)
+        return;
+    close_session(sim, site);
+    event.site_lost.site = site->name;
+    event.site_lost.session = grid_site_session(sim->grid, (uint32_t)index);
+    grid_site_get(sim->grid, (uint32_t)index, &reachable);
+    if (reachable)
+        apply(sim, &event);
+    event.type = EVENT_LEASE_ENDED;
+    sim->truth.leases_ended += apply(sim, &event);
+}
+
+static void move_job(struct sim *sim)
+{
+    struct event event = { .type = EVENT_JOB_MOVE, .time_ms = event_time(sim) };
+
+    event.job_move.job_id = rng_below(&sim->rng, sim->next_id);
+    event.job_move.to = rng_below(&sim->rng, 2) ? sim->sites[rng_below(&sim->rng, 2)].name : "";
+    event.job_move.force = rng_below(&sim->rng, 2);
+    event.job_move.by = event.job_move.reason = "op";
+    sim->truth.moved += apply(sim, &event);
 }
 
 /* The first event of each type, and the state now and then. */
@@ -532,49 +585,17 @@ static void deliver_report(struct sim *sim, struct sim_site *site, bool again)
 {
     struct event event = { .time_ms = event_time(sim) };
     struct sim_report report;
-    const struct sim_attempt *attempt = &report.attempt;
     uint32_t entry = sim->entries_count;
 
     if (!(again ? sim_site_repeat_report : sim_site_give_report)(site, &sim->rng, &report))
         return;
-    switch (report.type) {
-    case SIM_STARTED:
-        event.type = EVENT_ATTEMPT_STARTED;
-        event.attempt_started.job_id = attempt->job_id;
-        event.attempt_started.epoch = attempt->epoch;
-        event.attempt_started.started_ms = attempt->started_ms;
-        break;
-    case SIM_PROGRESS:
-        event.type = EVENT_ATTEMPT_PROGRESS;
-        event.attempt_progress.job_id = attempt->job_id;
-        event.attempt_progress.epoch = attempt->epoch;
-        event.attempt_progress.usage.energy_mj = attempt->energy_mj / 2;
-        event.attempt_progress.checkpoint_ms = sim->now_ms;
-        event.attempt_progress.stall_ms = (int64_t)rng_below(&sim->rng, 60000);
-        break;
-    case SIM_ENDED:
-        event.type = EVENT_ATTEMPT_ENDED;
-        event.attempt_ended.job_id = attempt->job_id;
-        event.attempt_ended.epoch = attempt->epoch;
-        event.attempt_ended.outcome = attempt->outcome;
-        event.attempt_ended.exit_code = attempt->exit_code;
-        event.attempt_ended.started_ms = attempt->started_ms;
-        event.attempt_ended.ended_ms = attempt->ends_ms;
-        event.attempt_ended.usage.energy_mj = attempt->energy_mj;
-        event.attempt_ended.reason = "";
-        break;
-    case SIM_UNKNOWN:
-        event.type = EVENT_ATTEMPT_UNKNOWN;
-        event.attempt_unknown.job_id = attempt->job_id;
-        event.attempt_unknown.epoch = attempt->epoch;
-        break;
-    }
+    sim_report_event(&report, &sim->rng, sim->now_ms, &event);
     if (report.type == SIM_PROGRESS && rng_below(&sim->rng, 2))
         store_checkpoint(sim, site);
     if (apply(sim, &event) && report.type == SIM_ENDED) {
         sim->entries[entry].ack_site = site->index;
-        sim->entries[entry].ack_job = attempt->job_id;
-        sim->entries[entry].ack_epoch = attempt->epoch;
+        sim->entries[entry].ack_job = report.attempt.job_id;
+        sim->entries[entry].ack_epoch = report.attempt.epoch;
     }
 }
 
@@ -594,29 +615,7 @@ static void cordon(struct sim *sim, struct sim_site *site, bool cordoned)
 
 static void change_inventory(struct sim *sim, struct sim_site *site)
 {
-    struct sim_node *node = &site->nodes[rng_below(&sim->rng, site->nodes_count)];
-
-    switch (rng_below(&sim->rng, 4)) {
-    case 0:
-        node->present = !node->present;
-        break;
-    case 1:
-        node->cpus = 1 + (uint32_t)rng_below(&sim->rng, 8);
-        break;
-    case 2: /* the first device goes or comes back: the others change places */
-        if (node->devices_first) {
-            node->devices_first--;
-            node->devices_count++;
-        } else if (node->devices_count) {
-            node->devices_first++;
-            node->devices_count--;
-        }
-        break;
-    case 3:
-        if (node->devices_count)
-            node->devices_count--;
-        break;
-    }
+    sim_site_change(site, &sim->rng);
     join(sim, site);
 }
 
@@ -709,9 +708,18 @@ static void random_step(struct sim *sim)
     struct event event = { 0 };
 
     sim->now_ms += (int64_t)rng_below(&sim->rng, rng_below(&sim->rng, 10) ? 1500 : 60000);
+    for (uint32_t i = 0; i < sim->sites_count; i++) {
+        sim_site_watch(&sim->sites[i], &sim->truth, sim->now_ms);
+        if (sim->sites[i].is_open && rng_below(&sim->rng, 4))
+            sim_lease_beat(&sim->sites[i].lease, &sim->rng, sim->now_ms);
+    }
     sim_site_work(site, &sim->truth, &sim->rng, sim->now_ms);
-    if (draw < 200) {
+    if (rng_below(&sim->rng, 8) == 0)
+        end_lease(sim, site);
+    if (draw < 190) {
         submit(sim);
+    } else if (draw < 200) {
+        move_job(sim);
     } else if (draw < 400) {
         if (grid_wants_pass(sim->grid))
             simple(sim, EVENT_PASS);
@@ -836,6 +844,9 @@ static void run_quiet(struct sim *sim)
         for (uint32_t i = 0; i < sim->sites_count; i++) {
             struct sim_site *site = &sim->sites[i];
 
+            sim_site_watch(site, &sim->truth, sim->now_ms);
+            sim_lease_renew(&site->lease, sim->now_ms, sim->now_ms);
+            sim_lease_heard(&site->lease, sim->now_ms);
             while (sim_site_take_command(site, &sim->truth, &sim->rng, sim->now_ms))
                 ;
             sim_site_work(site, &sim->truth, &sim->rng, sim->now_ms);
@@ -868,6 +879,7 @@ static void check_rest(struct sim *sim)
 static void check_end(struct sim *sim)
 {
     const struct model *model = &sim->model;
+    struct dark_view dark;
 
     if (live(sim))
         sim_fail(&sim->truth, "%" PRIu64 " jobs are left", live(sim));
@@ -885,6 +897,9 @@ static void check_end(struct sim *sim)
                  model->rows_cpu_ms, model->cpu_ms);
     check_replay(sim, "replay of the whole log");
     check_restore(sim);
+    for (uint32_t cursor = 0; grid_dark_next(sim->grid, &cursor, &dark);)
+        sim_fail(&sim->truth, "job %" PRIu64 ": attempt %u was never settled", dark.job_id,
+                 dark.epoch);
 }
 
 static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbose,
@@ -932,7 +947,8 @@ static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbos
 
 int main(int argc, char **argv)
 {
-    uint64_t first = 1, last = 1000, events = 0, attempts = 0, crashes = 0, preempted = 0;
+    uint64_t first = 1, last = 1000, events = 0, attempts = 0, crashes = 0, preempted = 0,
+             leases = 0, settled = 0, moved = 0;
     uint32_t steps = 400;
     struct sim *sim = calloc(1, sizeof(*sim));
     const char *corpus = NULL;
@@ -970,11 +986,15 @@ int main(int argc, char **argv)
         events += sim->entries_count;
         attempts += sim->truth.attempts_started;
         preempted += sim->truth.preempted;
+        leases += sim->truth.leases_ended;
+        settled += sim->model.settled;
+        moved += sim->truth.moved;
         crashes += sim->crashes;
     }
     printf("1..1\nok 1 - seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " events, %" PRIu64
-           " attempts, %" PRIu64 " crashes, %" PRIu64 " times a job made way\n",
-           first, last, events, attempts, crashes, preempted);
+           " attempts, %" PRIu64 " crashes, %" PRIu64 " times a job made way, %" PRIu64
+           " leases ended, %" PRIu64 " attempts settled later, %" PRIu64 " moves\n",
+           first, last, events, attempts, crashes, preempted, leases, settled, moved);
     free(sim);
     return 0;
 }

@@ -148,6 +148,7 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
         request->retry_codes[0] = 2;
     }
     request->requeue_on_loss = rng_below(rng, 5) != 0;
+    request->on_unreachable = (uint32_t)rng_below(rng, 2);
     choose_shape(&request->shape, rng);
     if (rng_below(rng, 3) == 0)
         choose_work(&request->work, rng);

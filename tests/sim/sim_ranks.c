@@ -9,7 +9,7 @@
  *
  * P is its patience: a day, or 2.5 times the wait in order of arrival, which is at most the work of
  * the unfinished over all devices (each taken to need what the longest of its width does); n
- * counts the jobs of its class that came earlier and were unfinished when it came; p is how many
+ * counts the jobs of its class that came earlier and are unfinished a day later; p is how many
  * starts are promised; L is the longest run with all its restarts, slack a quarter of an hour: two
  * looks at who waits, five minutes apart, and a hold of five.
  *
@@ -25,7 +25,7 @@
 #define MINUTE_MS INT64_C(60000)
 #define HOUR_MS (60 * MINUTE_MS)
 #define DAY_MS (24 * HOUR_MS)
-#define JOBS_MAX 4000u
+#define JOBS_MAX 6000u
 #define NODES 3u
 #define NODE_DEVICES 4u
 #define TOTAL (NODES * NODE_DEVICES)
@@ -40,7 +40,8 @@ struct one {
     int64_t submit_ms, left_ms, since_ms, end_ms; /* end_ms: planned, 0 = does not run */
     int64_t ran_ms, said_ms;                      /* the most it may be taken to need, x width */
     int64_t arrival_ms_most; /* the most that the wait in order of arrival was */
-    uint32_t width, older, stops;
+    int64_t over_ms;         /* when it ended */
+    uint32_t width, stops;
     bool is_over;
 };
 struct world {
@@ -134,7 +135,7 @@ static void submit(struct world *world, bool is_wide)
     struct job_request *request = &event.job_submitted.request;
     int64_t most = is_wide ? WIDE_MS_MAX : SMALL_MS_MAX;
 
-    *job = (struct one){ .submit_ms = world->now_ms, .older = world->unfinished_count };
+    *job = (struct one){ .submit_ms = world->now_ms };
     job->width = is_wide ? 8 : 1;
     job->left_ms = most / 4 + (int64_t)rng_below(&world->rng, (uint64_t)(most - most / 4));
     /* Until one of its width has ended, it may be taken to need what any did. */
@@ -177,11 +178,23 @@ static void report_end(struct world *world, struct one *job, bool is_stop)
     if (is_stop)
         return;
     job->is_over = true;
+    job->over_ms = world->now_ms;
     world->over_count++;
     world->unfinished_count--;
     world->sum_said_ms -= job->said_ms;
     world->small_known |= job->width == 1;
     world->run_most_ms = MAX(world->run_most_ms, job->ran_ms);
+}
+
+/* Who came earlier and was still unfinished when its patience ended, at the earliest: nobody else
+ * of its class can keep it out from then on. */
+static uint32_t count_older(const struct world *world, const struct one *job)
+{
+    uint32_t count = 0;
+
+    for (const struct one *other = world->jobs; other < job; other++)
+        count += !other->is_over || other->over_ms > job->submit_ms + DAY_MS;
+    return count;
 }
 
 static void check_one(struct world *world, const struct one *job)
@@ -190,7 +203,7 @@ static void check_one(struct world *world, const struct one *job)
     int64_t patience_ms =
         MAX(DAY_MS, job->arrival_ms_most / 1000 * PATIENCE_MILLI + PATIENCE_MILLI);
     int64_t bound_ms = patience_ms +
-                       (int64_t)(job->older + GRID_RESERVATIONS + 1) * 2 *
+                       (int64_t)(count_older(world, job) + GRID_RESERVATIONS + 1) * 2 *
                            (MAX(world->run_most_ms, WIDE_MS_MAX) + SLACK_MS) +
                        5 * MINUTE_MS;
 
@@ -240,16 +253,17 @@ static void settle(struct world *world)
     }
 }
 
-/* Small work alone is about what all devices can do, for days; then less comes. */
+/* Small work alone keeps nine of ten devices busy, and wide work is more than the rest; for days.
+ */
 static void run_world(struct world *world)
 {
     int64_t begin_ms = 1000 * MINUTE_MS, small_ms, wide_ms, until_ms;
-    int64_t gap_ms = SMALL_MS_MAX * 5 / 8 / TOTAL; /* the mean run over the devices */
+    int64_t gap_ms = SMALL_MS_MAX * 5 / 8 / TOTAL * 10 / 9; /* the mean run over nine of ten */
     struct err err = { 0 };
 
     world->now_ms = small_ms = begin_ms;
     wide_ms = begin_ms + HOUR_MS;
-    until_ms = begin_ms + (5 + (int64_t)rng_below(&world->rng, 3)) * DAY_MS;
+    until_ms = begin_ms + (9 + (int64_t)rng_below(&world->rng, 3)) * DAY_MS;
     join(world);
     set_policy(world);
     for (uint64_t steps = 0; !world->failure[0] && steps < 200000; steps++) {

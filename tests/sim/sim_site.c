@@ -1,5 +1,7 @@
 #include "sim_site.h"
 
+#include "sim_lease.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -110,6 +112,7 @@ void sim_site_drop_session(struct sim_site *site)
         free(site->commands[i].listed);
     site->commands_count = 0;
     site->reports_count = 0;
+    site->lease.sent_ms = 0;
     site->is_open = false;
 }
 
@@ -121,6 +124,11 @@ static struct sim_attempt *find(struct sim_site *site, uint64_t job_id, uint32_t
         if (site->attempts[i].job_id == job_id && site->attempts[i].epoch == epoch)
             return &site->attempts[i];
     return NULL;
+}
+
+bool sim_site_holds(struct sim_site *site, uint64_t job_id, uint32_t epoch)
+{
+    return find(site, job_id, epoch) != NULL;
 }
 
 static void report(struct sim_site *site, int type, const struct sim_attempt *attempt)
@@ -175,6 +183,15 @@ static void take_run(struct sim_site *site, struct sim_truth *truth, struct rng 
     if (site->fence[command->job_id] >= command->epoch)
         return;
     site->fence[command->job_id] = command->epoch;
+    attempt.is_leased = command->is_leased;
+    if (attempt.is_leased && now_ms >= site->lease.ends_ms) { /* it lay on the way for too long */
+        attempt.running = false;
+        attempt.started_ms = 0;
+        attempt.outcome = OUTCOME_LEASE;
+        PUSH(site->attempts, site->attempts_count, site->attempts_cap, attempt);
+        report(site, SIM_ENDED, &attempt);
+        return;
+    }
     choose_end(&attempt, command->duration_ms_max, rng);
     if (truth->running[command->job_id]++)
         sim_fail(truth, "job %" PRIu64 " runs twice at once (attempt %u at %s)", command->job_id,
@@ -211,8 +228,9 @@ static void take_stop(struct sim_site *site, struct sim_truth *truth, struct rng
 }
 
 static void take_reconcile(struct sim_site *site, struct sim_truth *truth,
-                           const struct sim_command *command)
+                           const struct sim_command *command, int64_t now_ms)
 {
+    sim_lease_renew(&site->lease, command->hello_ms, now_ms);
     for (uint32_t i = 0; i < command->listed_count; i++) {
         uint64_t job_id = command->listed[2 * i];
         uint32_t epoch = (uint32_t)command->listed[2 * i + 1];
@@ -255,7 +273,7 @@ bool sim_site_take_command(struct sim_site *site, struct sim_truth *truth, struc
         take_stop(site, truth, rng, &command);
         break;
     case SIM_RECONCILE:
-        take_reconcile(site, truth, &command);
+        take_reconcile(site, truth, &command, now_ms);
         break;
     }
     free(command.listed);
@@ -273,6 +291,20 @@ void sim_site_work(struct sim_site *site, struct sim_truth *truth, struct rng *r
             end(site, truth, attempt);
         else if (rng_below(rng, 20) == 0)
             report(site, SIM_PROGRESS, attempt);
+    }
+}
+
+void sim_site_watch(struct sim_site *site, struct sim_truth *truth, int64_t now_ms)
+{
+    for (uint32_t i = 0; i < site->attempts_count && now_ms >= site->lease.ends_ms; i++) {
+        struct sim_attempt *attempt = &site->attempts[i];
+
+        if (!attempt->running || !attempt->is_leased)
+            continue;
+        attempt->outcome = OUTCOME_LEASE;
+        attempt->exit_code = 0;
+        attempt->ends_ms = MIN(attempt->ends_ms, site->lease.ends_ms);
+        end(site, truth, attempt);
     }
 }
 
@@ -313,4 +345,70 @@ void sim_site_acknowledge(struct sim_site *site, uint64_t job_id, uint32_t epoch
 
     if (attempt && !attempt->running)
         *attempt = site->attempts[--site->attempts_count];
+}
+
+void sim_report_event(const struct sim_report *report, struct rng *rng, int64_t now_ms,
+                      struct event *event)
+{
+    const struct sim_attempt *attempt = &report->attempt;
+
+    switch (report->type) {
+    case SIM_STARTED:
+        event->type = EVENT_ATTEMPT_STARTED;
+        event->attempt_started.job_id = attempt->job_id;
+        event->attempt_started.epoch = attempt->epoch;
+        event->attempt_started.started_ms = attempt->started_ms;
+        break;
+    case SIM_PROGRESS:
+        event->type = EVENT_ATTEMPT_PROGRESS;
+        event->attempt_progress.job_id = attempt->job_id;
+        event->attempt_progress.epoch = attempt->epoch;
+        event->attempt_progress.usage.energy_mj = attempt->energy_mj / 2;
+        event->attempt_progress.checkpoint_ms = now_ms;
+        event->attempt_progress.stall_ms = (int64_t)rng_below(rng, 60000);
+        break;
+    case SIM_ENDED:
+        event->type = EVENT_ATTEMPT_ENDED;
+        event->attempt_ended.job_id = attempt->job_id;
+        event->attempt_ended.epoch = attempt->epoch;
+        event->attempt_ended.outcome = attempt->outcome;
+        event->attempt_ended.exit_code = attempt->exit_code;
+        event->attempt_ended.started_ms = attempt->started_ms;
+        event->attempt_ended.ended_ms = attempt->ends_ms;
+        event->attempt_ended.usage.energy_mj = attempt->energy_mj;
+        event->attempt_ended.reason = "";
+        break;
+    case SIM_UNKNOWN:
+        event->type = EVENT_ATTEMPT_UNKNOWN;
+        event->attempt_unknown.job_id = attempt->job_id;
+        event->attempt_unknown.epoch = attempt->epoch;
+        break;
+    }
+}
+
+void sim_site_change(struct sim_site *site, struct rng *rng)
+{
+    struct sim_node *node = &site->nodes[rng_below(rng, site->nodes_count)];
+
+    switch (rng_below(rng, 4)) {
+    case 0:
+        node->present = !node->present;
+        break;
+    case 1:
+        node->cpus = 1 + (uint32_t)rng_below(rng, 8);
+        break;
+    case 2: /* the first device goes or comes back: the others change places */
+        if (node->devices_first) {
+            node->devices_first--;
+            node->devices_count++;
+        } else if (node->devices_count) {
+            node->devices_first++;
+            node->devices_count--;
+        }
+        break;
+    case 3:
+        if (node->devices_count)
+            node->devices_count--;
+        break;
+    }
 }

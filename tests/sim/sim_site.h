@@ -18,6 +18,7 @@ struct sim_attempt {
     uint32_t epoch;
     bool running, started_told;
     int64_t started_ms, ends_ms;
+    bool is_leased;   /* it must be gone when the site's lease ends */
     uint32_t outcome; /* what it will end with */
     int32_t exit_code;
     int64_t energy_mj;
@@ -28,6 +29,8 @@ struct sim_command {
     uint64_t job_id;
     uint32_t epoch;
     int64_t duration_ms_max;
+    bool is_leased;
+    int64_t hello_ms;      /* SIM_RECONCILE: when the HELLO before was sent */
     uint32_t listed_count; /* SIM_RECONCILE */
     uint64_t *listed;      /* pairs: job, epoch; owned */
 };
@@ -44,12 +47,21 @@ struct sim_node {
     uint32_t devices_first; /* uuids are NODE.devices_first + i */
 };
 
+/* Both ends of a site's lease: sim_lease.c. */
+struct sim_lease {
+    int64_t ends_ms;   /* as the site knows */
+    int64_t sent_ms;   /* of the sign of life under way; 0 = none */
+    bool heard;        /* it has come, and its answer is under way */
+    int64_t surely_ms; /* as the controller counts: over by then */
+};
+
 struct sim_site {
     char name[16], owner[16], region[16];
     uint32_t index;
     struct sim_node nodes[SIM_NODES_MAX];
     uint32_t nodes_count;
     bool is_open;
+    struct sim_lease lease;
     uint64_t session;
     struct sim_attempt *attempts; /* held: running, or ended and not acknowledged */
     uint32_t attempts_count, attempts_cap;
@@ -66,7 +78,7 @@ struct sim_site {
 struct sim_truth {
     uint8_t running[SIM_IDS_MAX];
     uint32_t billed[SIM_IDS_MAX]; /* by job: the newest epoch that is over, durably */
-    uint64_t attempts_started, preempted;
+    uint64_t attempts_started, preempted, moved, leases_ended;
     char failure[256]; /* the first thing that went wrong; "" = nothing */
 };
 void sim_fail(struct sim_truth *truth, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -76,6 +88,8 @@ void sim_site_fini(struct sim_site *site);
 /* Inventory as the site tells it now; `nodes` has room for SIM_NODES_MAX. */
 void sim_site_inventory(const struct sim_site *site, struct site_info *info_out,
                         struct node_info *nodes);
+/* Is this attempt here, running or not acknowledged? */
+bool sim_site_holds(struct sim_site *site, uint64_t job_id, uint32_t epoch);
 void sim_site_send(struct sim_site *site, const struct sim_command *command);
 void sim_site_drop_session(struct sim_site *site); /* what is on the way, both ways, is gone */
 /* One command arrives, in order. False: none. */
@@ -84,7 +98,14 @@ bool sim_site_take_command(struct sim_site *site, struct sim_truth *truth, struc
 /* Attempts whose time has come end. */
 void sim_site_work(struct sim_site *site, struct sim_truth *truth, struct rng *rng, int64_t now_ms);
 /* Everything it holds dies and is forgotten: a new disk. */
+/* A node or a device comes or goes. */
+void sim_site_change(struct sim_site *site, struct rng *rng);
 void sim_site_wipe(struct sim_site *site, struct sim_truth *truth);
+/* What must not outlive the lease ends, if it has ended by now: at each moment, of every site. */
+void sim_site_watch(struct sim_site *site, struct sim_truth *truth, int64_t now_ms);
+/* The event that a report becomes. */
+void sim_report_event(const struct sim_report *report, struct rng *rng, int64_t now_ms,
+                      struct event *event);
 /* One report, any of those on the way; sometimes it stays on the way as well. False: none. */
 bool sim_site_give_report(struct sim_site *site, struct rng *rng, struct sim_report *out);
 /* One that came before, however long ago. */

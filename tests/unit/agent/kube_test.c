@@ -564,7 +564,7 @@ static void test_in_cluster(void **state)
 struct made {
     struct kube_settings settings;
     struct kube_note note;
-    struct kube_part parts[2];
+    struct engine_part parts[2];
     struct kube_order order;
 };
 

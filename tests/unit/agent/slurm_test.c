@@ -217,8 +217,8 @@ static void events_are_read(void **state)
 
 static void a_note_comes_back(void **state)
 {
-    struct slurm_part parts[2] = { { "n1", 2, 4, 1, 1 << 20, UINT64_C(1) << 63 },
-                                   { "n2", 1, 2, 0, 0, 0 } };
+    struct engine_part parts[2] = { { "n1", 2, 4, 1, 1 << 20, UINT64_C(1) << 63 },
+                                    { "n2", 1, 2, 0, 0, 0 } };
     struct slurm_note note = { .key = { 12, 3 },
                                .slurm_id = 99,
                                .duration_ms_max = 5000,

@@ -3,6 +3,7 @@
 #include "base/file.h"
 
 #include <errno.h>
+#include <gnutls/x509.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,6 +41,19 @@ static int tear_down(void **state)
     return 0;
 }
 
+static int64_t begins_s(const char *cert_pem)
+{
+    gnutls_datum_t datum = { (unsigned char *)(uintptr_t)cert_pem, (unsigned)strlen(cert_pem) };
+    gnutls_x509_crt_t cert;
+    int64_t begins;
+
+    assert_int_equal(gnutls_x509_crt_init(&cert), 0);
+    assert_int_equal(gnutls_x509_crt_import(cert, &datum, GNUTLS_X509_FMT_PEM), 0);
+    begins = gnutls_x509_crt_get_activation_time(cert);
+    gnutls_x509_crt_deinit(cert);
+    return begins;
+}
+
 static void test_client(void **state)
 {
     struct bed *bed = *state;
@@ -60,6 +74,8 @@ static void test_client(void **state)
                                     pin, &bed->err),
                      0);
     assert_int_equal(ca_cert_read(cert, read_pin, &until_ms, name, &bed->err), 0);
+    /* Good also for who has a clock that is behind, or is set back later: by a day. */
+    assert_true(begins_s(cert) <= 1800000000 - 24 * 3600);
     assert_string_equal(name, "lab");
     assert_string_equal(pin, read_pin);
     assert_int_equal(until_ms, 1800000100000);

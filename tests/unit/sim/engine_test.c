@@ -96,6 +96,40 @@ static void lost_work_is_run_again(void **state)
     }
 }
 
+/* A site is out of earshot from 100 s on, for so long; jobs run for 300 s each. */
+static void leases_end(void **state)
+{
+    static const struct {
+        const char *policy, *silence;
+        int64_t end_ms, lost_s;
+    } cases[] = {
+        { "on_unreachable: wait", "1000s", 300000, 0 },
+        { "on_unreachable: move\nlease: 60s", "59s", 300000, 0 },
+        /* Stopped after 60 s of silence, known 1.13 s later, begun anew with the pass after it. */
+        { "on_unreachable: move\nlease: 60s", "1000s", 161130 + 300000, 160 },
+        /* It had ended by itself, but nobody heard that in time. */
+        { "on_unreachable: move\nlease: 250s", "1000s", 353125 + 300000, 300 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct bed bed = bed_init(TWO_SITES, "jobs", "submit_s,run_s,cpus\n0,300,4\n");
+        char faults[128];
+
+        snprintf(faults, sizeof(faults), "windows: [ { site: a, kind: link, at: 100s, for: %s } ]",
+                 cases[i].silence);
+        bed_set_faults(&bed, faults);
+        bed_set_policy(&bed, cases[i].policy);
+        bed_run(&bed);
+        print_message("# case %zu: %lld ms\n", i, (long long)bed.result.end_ms);
+        assert_int_equal(bed.result.done, 1);
+        assert_in_range(bed.result.end_ms, cases[i].end_ms, cases[i].end_ms + 1000);
+        assert_true(bed.result.cpus.useful == (__int128)4 * 300000);
+        assert_true(bed.result.cpus.lost == (__int128)4 * 1000 * cases[i].lost_s);
+        bed_fini(&bed);
+    }
+}
+
 static void faults_come_at_their_rate(void **state)
 {
     /* 100 nodes for 100 days at 5 a 1,000 node-days: 50 failures, give or take 4 sigma. */
@@ -368,6 +402,7 @@ int main(void)
         cmocka_unit_test(jobs_wait_for_each_other),
         cmocka_unit_test(faster_chips_end_sooner),
         cmocka_unit_test(lost_work_is_run_again),
+        cmocka_unit_test(leases_end),
         cmocka_unit_test(faults_come_at_their_rate),
         cmocka_unit_test(users_cancel_and_quotas_hold),
         cmocka_unit_test(owners_take_back),

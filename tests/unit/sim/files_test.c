@@ -115,6 +115,8 @@ static const struct refusal bad_policies[] = {
     { "order: lottery", "order: expected one of fair, fifo, predicted" },
     { "saves: never", "saves: expected one of trace, told" },
     { "preempt: maybe", "preempt: expected one of on, off" },
+    { "reservations: 0", "reservations: " },
+    { "reservations: 17", "reservations: " },
     { "quotas: [ { tenant: a, weight: 0 } ]", "weight: expected a number" },
     { "- name: a", "expected a policy: a mapping" },
 };
