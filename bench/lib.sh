@@ -5,7 +5,7 @@
 bench_dir=$(mktemp -d "${TMPDIR:-/var/tmp}/mains-bench.XXXXXX")
 state=$bench_dir/state
 slurm_dir=
-shared_slurm=$(dirname "$0")/../../shared/slurm-local
+shared_slurm=$(dirname "$0")/../tests/e2e/slurm
 
 bench_leave() {
     if [ "$fleet_count" -gt 0 ]; then

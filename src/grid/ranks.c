@@ -592,7 +592,11 @@ static bool take_job(struct grid *grid, struct cursor *in)
         rank->level = (uint8_t)(flags >> 1);
         key = job_queue_key(grid, job);
         queue_add(&grid->queue, &key, &job->item);
-        watch_deadline(grid, job);
+        /* Its hour may have come, and no event since that fires timers: the next one does. */
+        if (level_of(grid, job) != rank->level)
+            timers_add(grid, grid->now_ms, job->item.id);
+        else
+            watch_deadline(grid, job);
     }
     rank->level = (uint8_t)(flags >> 1);
     return true;

@@ -131,7 +131,7 @@ static int key_open(const char *path, gnutls_x509_privkey_t *key_out, struct err
         rc = key_generate(&key, err);
         if (rc == 0)
             rc = key_print(key, &pem, err);
-        if (rc == 0)
+        if (rc == 0 && pem)
             rc = file_write(path, pem, strlen(pem), 0600, true, err);
         if (pem)
             explicit_bzero(pem, strlen(pem));

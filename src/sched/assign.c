@@ -313,7 +313,8 @@ void assign_stale(struct assign *assign)
 /* A cycle of positive gain (Bellman-Ford for longest paths), its nodes in order; 0 = none. */
 static uint32_t find_cycle(const struct assign *assign, uint32_t *cycle)
 {
-    uint32_t nodes = assign->nodes, from[ASSIGN_NODES_MAX], last = ASSIGN_NONE, count = 0, at;
+    uint32_t nodes = assign->nodes, from[ASSIGN_NODES_MAX] = { 0 }, last = ASSIGN_NONE;
+    uint32_t count = 0, at;
     double reach[ASSIGN_NODES_MAX];
 
     assert(nodes > 0 && nodes <= ASSIGN_NODES_MAX);
@@ -337,7 +338,6 @@ static uint32_t find_cycle(const struct assign *assign, uint32_t *cycle)
             return 0;
     }
     for (uint32_t i = 0; i < nodes; i++)
-        /* NOLINTNEXTLINE(-Wanalyzer-use-of-uninitialized-value): all `nodes` are set above */
         last = from[last]; /* now surely on the cycle */
     at = last;
     do {

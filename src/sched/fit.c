@@ -469,14 +469,17 @@ static uint64_t add_group(const struct shape *shape, const struct fleet_site *si
     return (uint64_t)tasks * nodes;
 }
 
-/* All that hold at least one task; gives how many tasks in all. */
-static uint64_t list_groups(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
-                            enum fit_when when, struct fit *fit, uint32_t *count_out)
+/* One representative node of each class that may hold a task, and each node that stands apart
+ * (class ROOM_NONE): the sum of what `visit` gives. Inlined, so that a visit is no call. */
+typedef uint64_t (*visit_fn)(void *context, uint32_t class, uint32_t node);
+
+static inline __attribute__((always_inline)) uint64_t sum_over(const struct shape *shape,
+                                                               const struct room *room,
+                                                               uint16_t chip, visit_fn visit,
+                                                               void *context)
 {
-    const struct room *room = &site->room;
     uint64_t sum = 0;
 
-    *count_out = 0;
     for (uint32_t p = 0; p < room->pools_count; p++) {
         const struct room_pool *pool = &room->pools[p];
         uint64_t lists = lists_from(pool, shape, 1);
@@ -486,13 +489,39 @@ static uint64_t list_groups(const struct shape *shape, const struct fleet_site *
         for (; lists; lists &= lists - 1)
             for (uint32_t at = pool->lists[__builtin_ctzll(lists)]; at != ROOM_NONE;
                  at = room->classes[at].next)
-                sum += add_group(shape, site, chip, when, at, room_first(room, at), fit, count_out);
+                sum += visit(context, at, room_first(room, at));
     }
     for (uint32_t i = 0; i < room->apart_count; i++)
         if (!is_out(shape, room, &room->apart[i], chip, 1))
-            sum +=
-                add_group(shape, site, chip, when, ROOM_NONE, room->apart[i].node, fit, count_out);
+            sum += visit(context, ROOM_NONE, room->apart[i].node);
     return sum;
+}
+
+struct listing {
+    const struct shape *shape;
+    const struct fleet_site *site;
+    struct fit *fit;
+    uint32_t *count;
+    enum fit_when when;
+    uint16_t chip;
+};
+
+static inline uint64_t visit_group(void *context, uint32_t class, uint32_t node)
+{
+    const struct listing *list = context;
+
+    return add_group(list->shape, list->site, list->chip, list->when, class, node, list->fit,
+                     list->count);
+}
+
+/* All that hold at least one task; gives how many tasks in all. */
+static uint64_t list_groups(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                            enum fit_when when, struct fit *fit, uint32_t *count_out)
+{
+    struct listing list = { shape, site, fit, count_out, when, chip };
+
+    *count_out = 0;
+    return sum_over(shape, &site->room, chip, visit_group, &list);
 }
 
 static int compare_numbers(const void *a, const void *b)
@@ -621,29 +650,22 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
     return shape->tasks > 1 && find_gang(shape, at, chip, when, fit);
 }
 
+static inline uint64_t visit_count(void *context, uint32_t class, uint32_t node)
+{
+    const struct listing *list = context;
+    uint64_t nodes = class == ROOM_NONE ? 1 : list->site->room.classes[class].nodes_count;
+
+    return nodes *
+           fit_tasks(list->shape, list->site, &list->site->nodes[node], list->chip, list->when);
+}
+
 uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_t site,
                    uint16_t chip)
 {
     const struct fleet_site *at = &fleet->sites[site];
-    const struct room *room = &at->room;
-    uint64_t sum = 0;
+    struct listing list = { shape, at, NULL, NULL, FIT_NOW, chip };
 
-    for (uint32_t p = 0; p < room->pools_count; p++) {
-        const struct room_pool *pool = &room->pools[p];
-        uint64_t lists = lists_from(pool, shape, 1);
-
-        if (fit_never_in_pool(shape, pool, chip))
-            continue;
-        for (; lists; lists &= lists - 1)
-            for (uint32_t c = pool->lists[__builtin_ctzll(lists)]; c != ROOM_NONE;
-                 c = room->classes[c].next)
-                sum += (uint64_t)room->classes[c].nodes_count *
-                       fit_tasks(shape, at, &at->nodes[room_first(room, c)], chip, FIT_NOW);
-    }
-    for (uint32_t i = 0; i < room->apart_count; i++)
-        if (!is_out(shape, room, &room->apart[i], chip, 1))
-            sum += fit_tasks(shape, at, &at->nodes[room->apart[i].node], chip, FIT_NOW);
-    return sum;
+    return sum_over(shape, &at->room, chip, visit_count, &list);
 }
 
 /* --- over all candidates -------------------------------------------------------------------- */

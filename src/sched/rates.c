@@ -405,7 +405,7 @@ int rates_restore(struct rates *rates, const struct rates_entry *entry, struct e
         (!entry->runs && !(entry->declared_seconds > 0)))
         return err_set(err, -EINVAL, "rate: an entry that says nothing or is not a number");
     rc = entry_get(rates, &entry->key, &kept, err);
-    if (rc == 0)
+    if (rc == 0 && kept)
         *kept = *entry;
     return rc;
 }

@@ -51,8 +51,13 @@ static int tell(struct sim_engine *engine, uint32_t site, int64_t *from_ms, int6
         event.site_tariff.from_ms = *from_ms;
         event.site_tariff.slot_ms = at->series.slot_ms;
         event.site_tariff.by = "sim";
-        for (; *from_ms < to_ms && count < ROWS_MAX; *from_ms += at->series.slot_ms)
-            rows[count++] = row_of(sim_power_row(engine, site, *from_ms));
+        for (; *from_ms < to_ms && count < ROWS_MAX; *from_ms += at->series.slot_ms) {
+            const struct sim_series_row *row = sim_power_row(engine, site, *from_ms);
+
+            if (!row)
+                return 0;
+            rows[count++] = row_of(row);
+        }
         event.site_tariff.rows = rows;
         event.site_tariff.rows_count = count;
         rc = sim_engine_step(engine, &event, NULL);

@@ -19,6 +19,8 @@ setup_file() {
         openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile $name.ext -out $name.crt 2>/dev/null
     done
     kube_start --token sesame --tls server.crt server.key --client-ca ca.crt
+    STATE=$(mktemp -d /var/tmp/mains-e2e.XXXXXX)/state
+    export STATE
 }
 teardown_file() {
     network_stop
@@ -43,8 +45,6 @@ refusal() {
 }
 
 @test "TLS with the cluster's authority, a client certificate and a token" {
-    STATE=$(mktemp -d /var/tmp/mains-e2e.XXXXXX)/state
-    export STATE
     mkdir -p "$STATE"
     config ca sesame "$(eval echo "$CLIENT")" >"$KUBE_DIR/config"
     printf '{"executor":"kubernetes","kubernetes":{"kubeconfig":"%s","default_image":"d"}}' "$KUBE_DIR/config" >"$STATE/site.json"

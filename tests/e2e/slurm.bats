@@ -1,11 +1,10 @@
 #!/usr/bin/env bats
-# A real Slurm on loopback under a site of mains. Needs root (to start the daemons), Debian's Slurm
-# packages and the start script beside the checkout; skips where they are not. The network itself
-# runs as an ordinary user.
+# A real Slurm on loopback under a site of mains. Needs root (to start the daemons) and Debian's Slurm
+# packages; skips where they are not. The network itself runs as an ordinary user.
 
 load common.bash
 
-LOCAL=${MAINS_SLURM_LOCAL:-$BATS_TEST_DIRNAME/../../../shared/slurm-local}
+LOCAL=${MAINS_SLURM_LOCAL:-$BATS_TEST_DIRNAME/slurm}
 PORT=${MAINS_SLURM_PORT:-27817}
 
 # Why not, or nothing. (bats 1.8 counts a `skip` in setup_file as a failure.)

@@ -16,6 +16,7 @@
  * streams of small jobs try to get around wide ones. */
 #include "base/rng.h"
 #include "grid/grid.h"
+#include "sim_seeds.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -293,18 +294,13 @@ static void run_world(struct world *world)
 
 int main(int argc, char **argv)
 {
-    unsigned long long first = 1, last = 400, promises = 0, started = 0;
+    unsigned long long promises = 0, started = 0;
     int64_t wait_most_ms = 0;
-    bool verbose = false;
+    struct sim_seeds seeds = { .first = 1, .last = 400 };
 
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--verbose") == 0)
-            verbose = true;
-        else if (strcmp(argv[i], "--seeds") != 0 || i + 1 == argc ||
-                 sscanf(argv[++i], "%llu-%llu", &first, &last) != 2)
-            return fprintf(stderr, "usage: sim_promise [--seeds A-B] [--verbose]\n"), 2;
-    printf("1..1\n");
-    for (unsigned long long seed = first; seed <= last; seed++) {
+    if (!sim_seeds_read(argc, argv, &seeds))
+        return 2;
+    for (unsigned long long seed = seeds.first; seed <= seeds.last; seed++) {
         struct world *world = calloc(1, sizeof(*world));
 
         if (!world)
@@ -316,7 +312,7 @@ int main(int argc, char **argv)
         promises += world->promises;
         started += world->started_count;
         wait_most_ms = MAX(wait_most_ms, world->wait_most_ms);
-        if (verbose)
+        if (seeds.verbose)
             printf("# seed %llu: %u jobs, %u promises, longest wait %" PRId64 " s\n", seed,
                    world->started_count, world->promises, world->wait_most_ms / 1000);
         if (world->failure[0]) {
@@ -327,13 +323,15 @@ int main(int argc, char **argv)
         free(world);
     }
     /* Worlds in which nobody waits would prove nothing. */
-    if (last - first > 50 && (promises < last - first || wait_most_ms < RUN_MS_MAX)) {
+    if (seeds.last - seeds.first > 50 &&
+        (promises < seeds.last - seeds.first || wait_most_ms < RUN_MS_MAX)) {
         printf("not ok 1 - too little happened: %llu promises, longest wait %" PRId64 " s\n",
                promises, wait_most_ms / 1000);
         return 1;
     }
     printf("# %llu jobs, %llu promises, longest wait %" PRId64 " s\n", started, promises,
            wait_most_ms / 1000);
-    printf("ok 1 - promises are kept and nobody starves, seeds %llu-%llu\n", first, last);
+    printf("ok 1 - promises are kept and nobody starves, seeds %llu-%llu\n", seeds.first,
+           seeds.last);
     return 0;
 }

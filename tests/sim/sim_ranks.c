@@ -16,6 +16,7 @@
  * Of eight seeds: without limits, with limits, or mixed; jobs that may be stopped, or not. */
 #include "base/rng.h"
 #include "grid/grid.h"
+#include "sim_seeds.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -307,18 +308,13 @@ static void run_world(struct world *world)
 
 int main(int argc, char **argv)
 {
-    unsigned long long first = 1, last = 24, stops = 0, jobs = 0;
+    unsigned long long stops = 0, jobs = 0;
     int64_t idle_most_ms = 0;
-    bool verbose = false;
+    struct sim_seeds seeds = { .first = 1, .last = 24 };
 
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--verbose") == 0)
-            verbose = true;
-        else if (strcmp(argv[i], "--seeds") != 0 || i + 1 == argc ||
-                 sscanf(argv[++i], "%llu-%llu", &first, &last) != 2)
-            return fprintf(stderr, "usage: sim_ranks [--seeds A-B] [--verbose]\n"), 2;
-    printf("1..1\n");
-    for (unsigned long long seed = first; seed <= last; seed++) {
+    if (!sim_seeds_read(argc, argv, &seeds))
+        return 2;
+    for (unsigned long long seed = seeds.first; seed <= seeds.last; seed++) {
         struct world *world = calloc(1, sizeof(*world));
 
         if (!world)
@@ -331,7 +327,7 @@ int main(int argc, char **argv)
         stops += world->stops;
         jobs += world->over_count;
         idle_most_ms = MAX(idle_most_ms, world->idle_most_ms);
-        if (verbose)
+        if (seeds.verbose)
             printf("# seed %llu: %u jobs, %" PRIu64 " stops, longest wait %" PRId64 " min\n", seed,
                    world->over_count, world->stops, world->idle_most_ms / MINUTE_MS);
         if (world->failure[0]) {
@@ -342,13 +338,13 @@ int main(int argc, char **argv)
         free(world);
     }
     /* Worlds in which nobody is stopped, or waits past a day, would prove nothing. */
-    if (last - first > 10 && (!stops || idle_most_ms < DAY_MS)) {
+    if (seeds.last - seeds.first > 10 && (!stops || idle_most_ms < DAY_MS)) {
         printf("not ok 1 - too little happened: %llu stops, longest wait %" PRId64 " min\n", stops,
                idle_most_ms / MINUTE_MS);
         return 1;
     }
     printf("# %llu jobs, %llu stops, longest wait %" PRId64 " min\n", jobs, stops,
            idle_most_ms / MINUTE_MS);
-    printf("ok 1 - nobody starves by what work needs, seeds %llu-%llu\n", first, last);
+    printf("ok 1 - nobody starves by what work needs, seeds %llu-%llu\n", seeds.first, seeds.last);
     return 0;
 }

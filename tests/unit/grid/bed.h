@@ -246,3 +246,21 @@ static inline void bed_check_same(const struct grid *a, const struct grid *b)
     buf_fini(&x);
     buf_fini(&y);
 }
+
+/* It ends here and goes on from its snapshot, which is refused wherever it is cut off. */
+static inline void bed_restart(struct bed *bed)
+{
+    struct buf bytes = buf_init((size_t)1 << 20);
+    struct grid *grid = NULL, *cut_off = NULL;
+    struct err err = { 0 };
+
+    assert_int_equal(grid_snapshot(bed->grid, &bytes), 0);
+    if (grid_restore(bytes.data, bytes.len, &grid, &err) < 0)
+        fail_msg("%s", err.text);
+    bed_check_same(bed->grid, grid);
+    grid_destroy(bed->grid);
+    bed->grid = grid;
+    for (size_t cut = bytes.len > 200 ? bytes.len - 200 : 1; cut < bytes.len; cut++)
+        assert_int_equal(grid_restore(bytes.data, cut, &cut_off, &err), -EBADMSG);
+    buf_fini(&bytes);
+}

@@ -16,23 +16,6 @@ static struct event gang(uint32_t tasks, uint32_t devices, uint32_t mixed)
     return event;
 }
 
-static void restart(struct bed *bed)
-{
-    CLEANUP(buf_fini)
-    struct buf bytes = buf_init((size_t)1 << 20), again = buf_init((size_t)1 << 20);
-    struct grid *grid = NULL;
-    struct err err = { 0 };
-
-    assert_int_equal(grid_snapshot(bed->grid, &bytes), 0);
-    if (grid_restore(bytes.data, bytes.len, &grid, &err) < 0)
-        fail_msg("%s", err.text);
-    assert_int_equal(grid_snapshot(grid, &again), 0);
-    assert_int_equal(bytes.len, again.len);
-    assert_memory_equal(bytes.data, again.data, bytes.len);
-    grid_destroy(bed->grid);
-    bed->grid = grid;
-}
-
 /* The shares of all its tasks, in the order of their ranks. */
 static void check_shares(struct bed *bed, uint64_t id, const uint32_t *expected, uint32_t count)
 {
@@ -85,7 +68,7 @@ static void test_on_both(void **state)
     bed_why(&bed, fast, "tasks", "the most that fit is 2");
     assert_int_equal(bed_state(&bed, mixed), JOB_STARTING);
     check_shares(&bed, mixed, shares, 4);
-    restart(&bed);
+    bed_restart(&bed);
     check_shares(&bed, mixed, shares, 4);
     assert_true(grid_find_job(bed.grid, mixed, &view));
     assert_int_equal(view.request->shape.mixed, 1);
@@ -188,7 +171,7 @@ static void test_promised(void **state)
     assert_int_equal(grid_why(bed.grid, id, &why), 0);
     assert_true(why.start_estimate_ms > bed.now_ms);
     bed_why(&bed, id, "busy", "1 of 4 devices at here are busy");
-    restart(&bed);
+    bed_restart(&bed);
     bed_submit(&bed, gang(1, 1, 0)); /* without a limit: it would be in the way */
     bed_pass(&bed);
     bed_done(&bed, first);
@@ -218,7 +201,7 @@ static void test_site_of_one_kind(void **state)
     id = bed_submit(&bed, gang(4, 1, 1));
     bed_pass(&bed);
     bed_why(&bed, id, "tasks", "the most that fit is 2");
-    restart(&bed);
+    bed_restart(&bed);
     bed_why(&bed, id, "tasks", "the most that fit is 2");
     bed_destroy(&bed);
 }

@@ -32,25 +32,6 @@ static struct event saving(struct event event)
     return event;
 }
 
-static void restart(struct bed *bed)
-{
-    CLEANUP(buf_fini)
-    struct buf bytes = buf_init((size_t)1 << 20), again = buf_init((size_t)1 << 20);
-    struct grid *grid = NULL;
-    struct err err = { 0 };
-
-    assert_int_equal(grid_snapshot(bed->grid, &bytes), 0);
-    if (grid_restore(bytes.data, bytes.len, &grid, &err) < 0)
-        fail_msg("%s", err.text);
-    assert_int_equal(grid_snapshot(grid, &again), 0);
-    assert_int_equal(bytes.len, again.len);
-    assert_memory_equal(bytes.data, again.data, bytes.len);
-    grid_destroy(bed->grid);
-    bed->grid = grid;
-    for (size_t cut = bytes.len > 200 ? bytes.len - 200 : 1; cut < bytes.len; cut++)
-        assert_int_equal(grid_restore(bytes.data, cut, &grid, &err), -EBADMSG);
-}
-
 /* It runs alone for so long and ends well. */
 static void run_once(struct bed *bed, struct event event, int64_t ms)
 {
@@ -91,7 +72,7 @@ static void test_less_goes_first(void **state)
     bed.now_ms += MINUTE;
     quick = bed_submit(&bed, job_of("al", "quick", 1));
     narrow = bed_submit(&bed, job_of("al", "new", 1));
-    restart(&bed);
+    bed_restart(&bed);
     check_place(&bed, slow, "took about 5h");
     check_place(&bed, quick, "took about 1m");
     check_place(&bed, wide, "it has had nothing of 4 CPUs");
@@ -103,7 +84,7 @@ static void test_less_goes_first(void **state)
     assert_int_equal(bed.run_jobs[bed.runs - 3], narrow);
     assert_int_equal(bed.run_jobs[bed.runs - 2], quick);
     assert_int_equal(bed.run_jobs[bed.runs - 1], slow);
-    restart(&bed);
+    bed_restart(&bed);
     bed_destroy(&bed);
 }
 
@@ -122,7 +103,7 @@ static void test_off_is_age(void **state)
     slow = bed_submit(&bed, job_of("al", "slow", 4));
     quick = bed_submit(&bed, job_of("al", "quick", 4));
     set_order(&bed, ORDER_FAIR, 1);
-    restart(&bed);
+    bed_restart(&bed);
     assert_int_equal(grid_why(bed.grid, slow, &why), 0);
     assert_string_equal(why.order, "");
     bed_done(&bed, all);
@@ -135,7 +116,7 @@ static void test_off_is_age(void **state)
     slow = bed_submit(&bed, job_of("al", "slow", 4));
     check_place(&bed, slow, "it has had nothing");
     bed_done(&bed, quick);
-    restart(&bed);
+    bed_restart(&bed);
     bed_destroy(&bed);
 }
 
@@ -178,12 +159,12 @@ static void test_deadline_calls(void **state)
     due = bed_submit(&bed, event);
     quick = bed_submit(&bed, job_of("al", "quick", 4));
     check_place(&bed, due, "took about 5h");
-    restart(&bed);
+    bed_restart(&bed);
     bed.now_ms += 52 * MINUTE; /* ten minutes before the latest start */
     assert_true(grid_next_timer_ms(bed.grid) <= bed.now_ms);
     bed_step(&bed, &tick);
     check_place(&bed, due, "for its deadline");
-    restart(&bed);
+    bed_restart(&bed);
     bed.now_ms += 9 * MINUTE; /* it can be kept no more: it has no call on others */
     bed_step(&bed, &tick);
     check_place(&bed, due, "took about 5h");
@@ -232,7 +213,7 @@ static void test_makes_way(void **state)
     assert_int_equal(bed.stops, 1);
     bed_why(&bed, second, "preempting", "1 other is being stopped");
     bed_why(&bed, first, "preempted", "makes way for job");
-    restart(&bed);
+    bed_restart(&bed);
     bed_ended(&bed, first, 1, OUTCOME_STOPPED, 0);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, second), JOB_STARTING);
@@ -241,7 +222,7 @@ static void test_makes_way(void **state)
     check_place(&bed, first, "it has had 14m");
     assert_true(grid_find_job(bed.grid, first, &view));
     assert_int_equal(view.outcome, OUTCOME_PREEMPTED);
-    restart(&bed);
+    bed_restart(&bed);
     pass_on(&bed, 12); /* nobody is stopped for the one that made way */
     assert_int_equal(bed.stops, 1);
     bed_destroy(&bed);
@@ -296,7 +277,7 @@ static void test_ages(void **state)
         uint64_t next = bed_submit(&bed, bed_job(1));
 
         if (i % 8 == 3)
-            restart(&bed);
+            bed_restart(&bed);
         bed.runs = 0;
         bed.now_ms += HOUR;
         bed_done(&bed, runs[i % 4]);
@@ -307,7 +288,7 @@ static void test_ages(void **state)
             assert_int_equal(bed_state(&bed, next), JOB_STARTING);
     }
     check_place(&bed, wide, "waited so long");
-    restart(&bed);
+    bed_restart(&bed);
     for (int i = 0; i < 4; i++)
         if (bed_state(&bed, runs[i]) == JOB_STARTING)
             bed_ended(&bed, runs[i], epoch, OUTCOME_EXITED, 0);
@@ -363,7 +344,7 @@ static void test_older_snapshot(void **state)
     bed_why(&bed, 3, "priority", "1 job is ahead");
     set_order(&bed, ORDER_PREDICTED, 1);
     bed_why(&bed, 2, "priority", "1 job is ahead");
-    restart(&bed);
+    bed_restart(&bed);
     bed_destroy(&bed);
 }
 

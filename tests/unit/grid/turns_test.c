@@ -33,23 +33,6 @@ static struct event saving(struct event event)
     return event;
 }
 
-static void restart(struct bed *bed)
-{
-    CLEANUP(buf_fini)
-    struct buf bytes = buf_init((size_t)1 << 20), again = buf_init((size_t)1 << 20);
-    struct grid *grid = NULL;
-    struct err err = { 0 };
-
-    assert_int_equal(grid_snapshot(bed->grid, &bytes), 0);
-    if (grid_restore(bytes.data, bytes.len, &grid, &err) < 0)
-        fail_msg("%s", err.text);
-    assert_int_equal(grid_snapshot(grid, &again), 0);
-    assert_int_equal(bytes.len, again.len);
-    assert_memory_equal(bytes.data, again.data, bytes.len);
-    grid_destroy(bed->grid);
-    bed->grid = grid;
-}
-
 /* How many of the jobs first .. first + count - 1 hold something. */
 static uint32_t held_of(struct bed *bed, uint64_t first, uint32_t count)
 {
@@ -107,11 +90,11 @@ static void test_turns(void **state)
         second = bed_submit(&bed, job_of("bob", 1, CLASS_NORMAL));
     first -= 11;
     second -= 11;
-    restart(&bed);
+    bed_restart(&bed);
     bed_pass(&bed);
     assert_int_equal(held_of(&bed, first, 12), 4);
     assert_int_equal(held_of(&bed, second, 12), 8);
-    restart(&bed);
+    bed_restart(&bed);
     bed_destroy(&bed);
 
     bed = bed_create((struct bed_node[]){ { "n1", 12, 0, NULL } }, 1);
@@ -142,7 +125,7 @@ static void test_past_counts(void **state)
     bed.now_ms += MINUTE;
     second = bed_submit(&bed, job_of("bob", 2, CLASS_NORMAL));
     bed_done(&bed, had);
-    restart(&bed);
+    bed_restart(&bed);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, first), JOB_QUEUED);
     assert_int_equal(bed_state(&bed, second), JOB_STARTING);
@@ -176,7 +159,7 @@ static void test_limits_of_a_parent(void **state)
     assert_true(grid_tenant_find(bed.grid, "physics", &view));
     assert_int_equal(view.cpus_held, 3);
     assert_int_equal(view.jobs_live, 2);
-    restart(&bed);
+    bed_restart(&bed);
     heat.tenant_set.parent = ""; /* it leaves, with what it has */
     bed_step(&bed, &heat);
     bed_pass(&bed);
@@ -205,7 +188,7 @@ static void test_budget(void **state)
     assert_int_equal(bed_state(&bed, first), JOB_STARTING);
     assert_int_equal(bed_state(&bed, second), JOB_QUEUED);
     bed_why(&bed, second, "budget", "may cost 0.06 by its duration, tenant alice has 0.04 left");
-    restart(&bed);
+    bed_restart(&bed);
     bed.now_ms += 50 * MINUTE; /* it costs half of what was set aside */
     bed_done(&bed, first);
     assert_true(grid_tenant_find(bed.grid, "alice", &view));
@@ -213,7 +196,7 @@ static void test_budget(void **state)
     assert_int_equal(view.spent_micro, 30000);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, second), JOB_STARTING);
-    restart(&bed);
+    bed_restart(&bed);
     bed_destroy(&bed);
 }
 
@@ -245,14 +228,14 @@ static void test_lower_class_makes_way(void **state)
     bed_pass(&bed);
     assert_int_equal(bed.stops, 0); /* it has just come */
     assert_true(grid_next_timer_ms(bed.grid) <= bed.now_ms + MINUTE);
-    restart(&bed);
+    bed_restart(&bed);
     bed.now_ms += MINUTE;
     bed_pass(&bed);
     assert_int_equal(bed.stops, 1);
     assert_int_equal(bed_state(&bed, low), JOB_STOPPING);
     bed_why(&bed, low, "preempted", "makes way for job");
     bed_why(&bed, high, "preempting", "1 other is being stopped");
-    restart(&bed);
+    bed_restart(&bed);
     bed.now_ms += MINUTE;
     bed_pass(&bed);
     assert_int_equal(bed.stops, 1); /* one is enough */
@@ -265,7 +248,7 @@ static void test_lower_class_makes_way(void **state)
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, high), JOB_STARTING);
     assert_int_equal(bed_state(&bed, low), JOB_QUEUED);
-    restart(&bed);
+    bed_restart(&bed);
     bed_done(&bed, high);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, low), JOB_STARTING);
@@ -346,7 +329,7 @@ static void test_guarantee_is_taken_back(void **state)
             stopped++;
         }
     assert_int_equal(stopped, 2);
-    restart(&bed);
+    bed_restart(&bed);
     two_passes(&bed);
     assert_int_equal(bed_state(&bed, own), JOB_STARTING);
     bed_started(&bed, own, 1);

@@ -240,6 +240,7 @@ static void test_commands(void **state)
         { .type = WIRE_PING, .time_ms = 1763776800000 },
         { .type = WIRE_RECONCILE },
         { .type = WIRE_RECONCILE, .attempts_count = 3, .attempts = attempts },
+        { .type = WIRE_RECONCILE, .lease_ms = 72000, .stop_ms = 6000, .every_ms = 6000 },
         { .type = WIRE_LOG_READ, .attempt = { 3, 4 }, .request = 9, .offset = -100 },
         { .type = WIRE_LOG_READ, .request = 9, .follow = true, .stream_stderr = true },
         { .type = WIRE_LOG_READ, .request = 9, .cancel = true },
@@ -255,6 +256,8 @@ static void test_commands(void **state)
         assert_true(out.attempt.job_id == commands[i].attempt.job_id);
         assert_true(out.offset == commands[i].offset && out.cancel == commands[i].cancel);
         assert_true(out.type != WIRE_STOP || out.grace_ms == commands[i].grace_ms);
+        assert_true(out.lease_ms == commands[i].lease_ms && out.stop_ms == commands[i].stop_ms &&
+                    out.every_ms == commands[i].every_ms);
         assert_string_equal(out.reason, commands[i].reason);
         assert_int_equal(out.attempts_count, commands[i].attempts_count);
         for (uint32_t j = 0; j < out.attempts_count; j++)
@@ -290,6 +293,7 @@ static void test_reports(void **state)
         { .type = REPORT_LOG, .request = 4, .eof = true },
         { .type = REPORT_NODE, .node = "n1", .device = 3, .cordoned = true, .reason = "ECC" },
         { .type = REPORT_NODE, .node = "n1", .device = -1 },
+        { .type = REPORT_ALIVE, .boot_ms = 77 },
     };
     struct arena arena = arena_init(WIRE_ARENA_BYTES_MAX);
 
@@ -302,6 +306,7 @@ static void test_reports(void **state)
         assert_true(out.attempt.job_id == reports[i].attempt.job_id);
         assert_true(out.exit_code == reports[i].exit_code && out.outcome == reports[i].outcome);
         assert_true(out.started_ms == reports[i].started_ms && out.eof == reports[i].eof);
+        assert_true(out.boot_ms == reports[i].boot_ms);
         assert_true(out.usage.wall_ms == reports[i].usage.wall_ms &&
                     out.usage.cpu_ms == reports[i].usage.cpu_ms &&
                     out.usage.cpu_held_ms == reports[i].usage.cpu_held_ms &&
