@@ -31,7 +31,7 @@ if [ "${1:-}" = --one ]; then # one file: its findings, one a line
     done
     # shellcheck disable=SC2086
     clang-tidy --quiet "$file" -- $ANALYZE_FLAGS 2>/dev/null |
-        grep -E 'warning:|error:' | grep -v 'warning: Potential leak of memory' | sort -u
+        grep -E 'warning:|error:' | grep -vE 'warning: Potential (memory )?leak' | sort -u
     exit 0
 fi
 

@@ -218,7 +218,7 @@ static int kube_start_parts(struct executor *executor, const struct attempt_orde
         if (!attempt)
             rc = err_set(err, -ENOMEM, "attempt: out of memory");
     }
-    if (rc < 0) {
+    if (!attempt) {
         kube_order_free(order);
         kube_note_fini(&note);
         return rc;

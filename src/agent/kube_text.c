@@ -216,7 +216,7 @@ static void read_resource(const char *name, const json_t *status, const json_t *
     resource->capacity = (uint32_t)MIN(MAX(capacity, count), (int64_t)NODE_DEVICES_MAX);
     if (row && row->product_label)
         take(labels, row->product_label, resource->product, sizeof(resource->product));
-    if (kube_quantity_parse(memory, &milli) && milli / 1000 < (INT64_C(1) << 42))
+    if (row && kube_quantity_parse(memory, &milli) && milli / 1000 < (INT64_C(1) << 42))
         resource->memory_bytes = milli / 1000 * row->memory_unit_bytes;
     if (resource->capacity > 0)
         node->resources_count++;

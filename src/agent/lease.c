@@ -148,7 +148,7 @@ int lease_read(int agent_fd, struct lease_state *state_out)
 
 int64_t lease_stop_at(int agent_fd, uint64_t number, struct lease_state *state_out)
 {
-    struct lease_state state;
+    struct lease_state state = { 0 };
 
     if (lease_read(agent_fd, &state) < 0 || state.number != number)
         return 0;

@@ -59,21 +59,15 @@ void meter_tick(struct meter *meter, const int64_t *power_mw, uint32_t devices_c
         energy_sampler_tick(meter->sampler, clock_mono_ms(), power_mw, devices_count);
 }
 
-static struct attempt_key clean_key(struct attempt_key key)
+static struct beginning *find_beginning(struct meter *meter, struct attempt_key key)
 {
     struct attempt_key clean;
+    struct beginning *found;
 
+    /* In place: a struct that is returned need not keep its padding. */
     memset(&clean, 0, sizeof(clean));
     clean.job_id = key.job_id;
     clean.epoch = key.epoch;
-    return clean;
-}
-
-static struct beginning *find_beginning(struct meter *meter, struct attempt_key key)
-{
-    struct attempt_key clean = clean_key(key);
-    struct beginning *found;
-
     HASH_FIND(hh, meter->beginnings, &clean, sizeof(clean), found);
     return found;
 }
@@ -89,7 +83,8 @@ void meter_begin(struct meter *meter, struct attempt_key key)
         return; /* it will be modelled */
     meter_tick(meter, NULL, 0);
     energy_sampler_read(meter->sampler, &beginning->counters);
-    beginning->key = clean_key(key);
+    beginning->key.job_id = key.job_id;
+    beginning->key.epoch = key.epoch;
     HASH_ADD(hh, meter->beginnings, key, sizeof(beginning->key), beginning);
 }
 

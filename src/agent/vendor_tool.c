@@ -181,7 +181,7 @@ int vendor_tool_run(const char *file, const char *const *argv, const char *libra
                     int64_t timeout_ms, struct buf *out, struct err *err)
 {
     int64_t deadline_ms = clock_mono_ms() + timeout_ms;
-    struct child child;
+    struct child child = { 0 };
     int rc = start(file, argv, library_paths, &child, err);
 
     return rc < 0 ? rc : vendor_child_collect(child.pid, child.out, argv[0], deadline_ms, out, err);

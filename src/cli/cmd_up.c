@@ -164,8 +164,10 @@ static bool controller_is_ready(struct up *up, struct remote *remote)
         remote->url = strdup(up->endpoint.url);
         remote->pin = up->endpoint.pin[0] ? strdup(up->endpoint.pin) : NULL;
         remote->easy = http_easy_create();
-        if (!remote->state || !remote->url || !remote->easy)
+        if (!remote->state || !remote->url || !remote->easy) {
+            remote_fini(remote);
             return false;
+        }
     }
     remote_send(remote, &request, NULL, &status, NULL);
     return status == 200;

@@ -85,7 +85,7 @@ int remote_open(const struct cli_args *args, struct remote *remote_out, struct e
         rc = err_set(err, -ENOMEM, "out of memory");
     if (rc < 0 || !remote.url) {
         remote_fini(&remote);
-        return rc;
+        return rc < 0 ? rc : -EINVAL;
     }
     for (len = strlen(remote.url); len && remote.url[len - 1] == '/'; len--)
         remote.url[len - 1] = '\0';

@@ -87,16 +87,16 @@ int sim_result_begin(struct sim_engine *engine)
 {
     const struct sim_fleet *fleet = engine->setup->fleet;
     struct sim_result *result = engine->result;
-    uint32_t pools = 0;
+    uint32_t pools = 1; /* calloc may give NULL for none, here and below */
 
     memcpy(result->policy, engine->setup->policy->name, sizeof(result->policy));
     for (uint32_t s = 0; s < fleet->sites_count; s++)
         pools += fleet->sites[s].pools_count + 1;
     result->groups = calloc(pools, sizeof(*result->groups));
-    result->sites = calloc(fleet->sites_count, sizeof(*result->sites));
+    result->sites = calloc(MAX(fleet->sites_count, 1u), sizeof(*result->sites));
     result->sites_count = fleet->sites_count;
-    engine->sites = calloc(fleet->sites_count, sizeof(*engine->sites));
-    engine->speeds = calloc(engine->setup->load->names_count, sizeof(*engine->speeds));
+    engine->sites = calloc(MAX(fleet->sites_count, 1u), sizeof(*engine->sites));
+    engine->speeds = calloc(MAX(engine->setup->load->names_count, 1u), sizeof(*engine->speeds));
     if (!result->groups || !result->sites || !engine->sites || !engine->speeds)
         return err_set(engine->err, -ENOMEM, "out of memory");
     for (uint32_t s = 0; s < fleet->sites_count; s++) {

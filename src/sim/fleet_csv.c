@@ -59,7 +59,7 @@ int sim_fleet_openb(const char *path, struct sim_fleet *fleet, struct err *err)
 {
     CLEANUP(sim_lines_closep) struct sim_lines *lines = NULL;
     struct sim_site *site = arena_alloc(&fleet->arena, 1, sizeof(*site));
-    char *fields[SIM_FIELDS_MAX], *line;
+    char *fields[SIM_FIELDS_MAX], *line = NULL;
     uint32_t count;
     int rc;
 

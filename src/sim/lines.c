@@ -57,7 +57,7 @@ int sim_lines_open(const char *path, struct sim_lines **lines_out, struct err *e
 {
     CLEANUP(sim_lines_closep) struct sim_lines *lines = create();
     CLEANUP(closep) int fd = -1;
-    struct stat status;
+    struct stat status = { 0 };
 
     if (!lines || !(lines->name_owned = strdup(path)))
         return err_set(err, -ENOMEM, "out of memory");
@@ -71,6 +71,7 @@ int sim_lines_open(const char *path, struct sim_lines **lines_out, struct err *e
     lines->file = gzdopen(fd, "rb");
     if (!lines->file)
         return err_set(err, -ENOMEM, "out of memory");
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): CLEANUP looks at it */
     fd = -1;
     gzbuffer(lines->file, CHUNK_BYTES);
     *lines_out = TAKE(lines);
@@ -224,7 +225,7 @@ int sim_csv_split(char *line, char **fields_out, uint32_t *count_out)
     char *at = line;
 
     for (;;) {
-        char *to = at, *field = at;
+        char *to, *field = at;
 
         if (*at == '"') {
             field = to = ++at;

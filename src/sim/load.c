@@ -139,7 +139,7 @@ uint32_t sim_load_chips(struct sim_load *load, const char *names, char separator
         if (memcmp(&load->chip_sets[i], &set, sizeof(set)) == 0)
             return i;
     if (load->chip_sets_count == load->chip_sets_cap) {
-        uint32_t cap = load->chip_sets_cap * 2;
+        uint32_t cap = MAX(load->chip_sets_cap * 2, 16u);
         void *more = cap <= CHIP_SETS_MAX ? realloc(load->chip_sets, cap * sizeof(set)) : NULL;
 
         if (!more)
