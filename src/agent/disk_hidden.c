@@ -70,6 +70,7 @@ static void look_below(struct hunt *hunt, int process_fd)
         snprintf(path, sizeof(path), "%s/children", entry->d_name);
         fd = entry->d_name[0] == '.' ? -1 : openat(tasks, path, O_RDONLY | O_CLOEXEC);
         file = fd < 0 ? NULL : fdopen(fd, "r");
+        /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote it */
         while (file && fscanf(file, "%d", &pid) == 1)
             look_at(hunt, pid);
         if (file)

@@ -28,15 +28,13 @@ void kube_access_fini(struct kube_access *access)
 
 static int read_text(const char *path, size_t bytes_max, char **out, struct err *err)
 {
-    struct buf text = buf_init(bytes_max);
+    CLEANUP(buf_fini) struct buf text = buf_init(bytes_max);
     int rc = file_read(path, &text, err);
 
-    if (rc == 0) {
-        *out = buf_take(&text);
-        rc = *out ? 0 : err_set(err, -ENOMEM, "%s: out of memory", path);
-    }
-    buf_fini(&text);
-    return rc;
+    if (rc < 0)
+        return rc;
+    *out = buf_take(&text);
+    return *out ? 0 : err_set(err, -ENOMEM, "%s: out of memory", path);
 }
 
 /* ---- parts of a kubeconfig ---- */

@@ -31,6 +31,7 @@ static void nodes_item(void *context, const char *type, const json_t *object)
     struct kube *kube = context;
     struct kube_node_row *row;
     struct kube_node node;
+    bool changed;
 
     if (!kube_node_parse(object, kube->settings, &node))
         return;
@@ -41,6 +42,9 @@ static void nodes_item(void *context, const char *type, const json_t *object)
         kube->nodes_dirty = true;
         return;
     }
+    /* Heartbeats change nothing that we read.
+     * NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-*): padding costs one more look */
+    changed = !row || memcmp(&row->node, &node, sizeof(node)) != 0;
     if (!row) {
         if (HASH_COUNT(kube->node_rows) >= SITE_NODES_MAX)
             return;
@@ -50,8 +54,7 @@ static void nodes_item(void *context, const char *type, const json_t *object)
         row->node = node;
         HASH_ADD_STR(kube->node_rows, node.name, row);
         kube->nodes_dirty = true;
-    } else if (memcmp(&row->node, &node, sizeof(node)) != 0) {
-        /* Heartbeats change nothing that we read. */
+    } else if (changed) {
         row->node = node;
         kube->nodes_dirty = true;
     }
@@ -103,6 +106,7 @@ static void others_item(void *context, const char *type, const json_t *object)
     struct kube *kube = context;
     struct kube_use_row *row;
     struct kube_use use;
+    bool changed;
 
     if (!kube_use_parse(object, kube->settings->resource_names, kube->place.tag, &use))
         return;
@@ -112,6 +116,8 @@ static void others_item(void *context, const char *type, const json_t *object)
             drop_use(kube, row);
         return;
     }
+    /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-*): padding costs one more look */
+    changed = !row || memcmp(&row->use, &use, sizeof(use)) != 0;
     if (!row) {
         row = calloc(1, sizeof(*row));
         if (!row)
@@ -119,7 +125,7 @@ static void others_item(void *context, const char *type, const json_t *object)
         row->use = use;
         HASH_ADD_STR(kube->uses, use.uid, row);
         kube->others_dirty = true;
-    } else if (memcmp(&row->use, &use, sizeof(use)) != 0) {
+    } else if (changed) {
         row->use = use;
         kube->others_dirty = true;
     }

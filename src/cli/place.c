@@ -50,12 +50,11 @@ int place_find_state(const struct cli_args *args, char **path_out, struct err *e
 static void read_holder(const char *path, struct place_holder *holder)
 {
     struct buf text = buf_init(4096);
-    intmax_t pid = 0;
     struct stat st;
 
     *holder = (struct place_holder){ 0 };
-    if (file_read(path, &text, NULL) == 0 && text.data && sscanf(text.data, "%jd", &pid) == 1)
-        holder->pid = (pid_t)pid;
+    if (file_read(path, &text, NULL) == 0 && text.data)
+        holder->pid = (pid_t)strtoimax(text.data, NULL, 10);
     if (stat(path, &st) == 0)
         holder->since_ms = (int64_t)st.st_mtim.tv_sec * 1000;
     buf_fini(&text);

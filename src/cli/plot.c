@@ -35,8 +35,13 @@ uint32_t plot_find_ticks(double min, double max, uint32_t want, double ticks_out
         ticks_out[0] = min;
         return 1;
     }
-    for (; at <= max + step * 1e-9 && count < PLOT_TICKS_MAX; at += step)
-        ticks_out[count++] = fabs(at) < step * 1e-9 ? 0 : at;
+    for (; count < PLOT_TICKS_MAX; count++) {
+        double tick = at + count * step;
+
+        if (tick > max + step * 1e-9)
+            break;
+        ticks_out[count] = fabs(tick) < step * 1e-9 ? 0 : tick;
+    }
     return count;
 }
 

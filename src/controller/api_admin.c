@@ -136,7 +136,7 @@ void api_usage(struct api_call *call)
         return;
     }
     if (api_tenant_only(call)) {
-        if (tenant && strcmp(tenant, call->who.tenant)) {
+        if (tenant && strcmp(tenant, call->who.tenant) != 0) {
             api_error(call, 403, "forbidden", "tenant", "tenant: you may see your own usage only");
             return;
         }

@@ -82,7 +82,7 @@ struct listing {
 
 static void listing_free(struct listing *listing)
 {
-    for (uint32_t i = 0; i < listing->rows_count; i++)
+    for (uint32_t i = 0; listing->rows && i < listing->rows_count; i++)
         json_decref(listing->rows[i].json);
     free(listing->rows);
     free(listing);
@@ -241,7 +241,7 @@ static bool listing_read(struct api_call *call, struct listing *listing)
     bool all = false;
 
     listing->newest = order && !strcmp(order, "newest");
-    if (order && !listing->newest && strcmp(order, "oldest")) {
+    if (order && !listing->newest && strcmp(order, "oldest") != 0) {
         api_error(call, 400, "invalid", "order", "order: expected oldest or newest");
         return false;
     }

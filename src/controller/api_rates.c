@@ -22,8 +22,8 @@ static void add_guesses(const struct grid *grid, const char *tenant, const char 
     struct rate_view view;
 
     for (uint32_t i = 0; grid_rate_guess(grid, tenant, class, i, gang, &view); i++)
-        if (view.seconds > 0 && strcmp(view.source, "declared") && strcmp(view.source, "learned") &&
-            json_array_size(list) < RATES_LIST_MAX)
+        if (view.seconds > 0 && strcmp(view.source, "declared") != 0 &&
+            strcmp(view.source, "learned") != 0 && json_array_size(list) < RATES_LIST_MAX)
             json_array_append_new(list, rate_to_json(&view));
 }
 

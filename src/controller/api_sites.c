@@ -206,7 +206,7 @@ static bool fill_page(const struct grid *grid, struct place_page *page)
         const struct site_info *site = grid_site_get(grid, page->site, &reachable);
         struct node_view view;
 
-        if ((page->only && strcmp(page->only, site->name)) ||
+        if ((page->only && strcmp(page->only, site->name) != 0) ||
             grid_site_is_forgotten(grid, page->site))
             continue;
         for (; page->node < site->nodes_count; page->node++)

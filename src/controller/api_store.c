@@ -128,7 +128,7 @@ static bool read_name(struct api_call *call, const char *text, struct store_id *
 static int list_missing(struct store_call *self, struct store *store, struct err *err)
 {
     struct chunk_list list = { 0 };
-    struct manifest manifest;
+    struct manifest manifest = { 0 };
     char name[STORE_ID_TEXT_BYTES];
     json_t *names;
     int rc = store_flush(store, err);
@@ -434,7 +434,7 @@ static bool read_stored(struct api_call *call, struct store_call *self)
 
     if (json_unpack(json, "{s:s, s:I, s:I, s:s, s?I}", "kind", &kind, "job", &job, "epoch", &epoch,
                     "manifest", &manifest, "saved_ms", &saved) < 0 ||
-        (strcmp(kind, "checkpoint") && strcmp(kind, "outputs")) || job < 1 || epoch < 1 ||
+        (strcmp(kind, "checkpoint") != 0 && strcmp(kind, "outputs") != 0) || job < 1 || epoch < 1 ||
         epoch > UINT32_MAX || saved < 0) {
         api_error(call, 400, "invalid", NULL,
                   "expected kind (checkpoint or outputs), job, epoch, manifest and saved_ms");

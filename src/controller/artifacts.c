@@ -66,7 +66,7 @@ static json_t *entry_to_json(const struct manifest *manifest, const struct manif
 static int list(struct store_call *self, struct store *store, struct err *err)
 {
     json_t *files = json_array();
-    struct manifest manifest;
+    struct manifest manifest = { 0 };
     char name[STORE_ID_TEXT_BYTES];
     int rc = artifacts_find(self->controller, store, self->job_id, self->epoch, &self->id, err);
 
@@ -355,7 +355,7 @@ static json_t *versions_of(const struct controller *controller, const char *site
     for (uint32_t i = 0; i < info->nodes_count; i++) {
         const struct node_info *at = &info->nodes[i];
 
-        if (strlen(at->name) != len || strncmp(at->name, node, len) != 0)
+        if (!node || strlen(at->name) != len || strncmp(at->name, node, len) != 0)
             continue;
         json_object_set_new(versions, "os", json_string(at->os));
         json_object_set_new(versions, "arch", json_string(at->arch));

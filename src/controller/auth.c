@@ -104,7 +104,7 @@ bool auth_find_unix(const struct auth *auth, const char *tenant, const char *use
 
         if (who->role == ROLE_SITE || who->unix_uid < 0)
             continue;
-        if (strcmp(who->tenant, tenant) || strcmp(who->user, user))
+        if (strcmp(who->tenant, tenant) != 0 || strcmp(who->user, user) != 0)
             continue;
         *uid_out = who->unix_uid;
         *gid_out = who->unix_gid;

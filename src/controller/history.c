@@ -175,8 +175,6 @@ static void thread_main(void *context)
         while (!history->queue.head && !history->stop)
             uv_cond_wait(&history->wake, &history->lock);
         group = history->queue;
-        if (!group.head)
-            going = false;
         list_init(&history->queue);
         history->busy = true;
         uv_mutex_unlock(&history->lock);

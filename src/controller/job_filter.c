@@ -56,7 +56,7 @@ static bool take_tenant(struct api_call *call, struct job_filter *filter)
         return false;
     if (!only)
         return true;
-    if (filter->tenant[0] && strcmp(filter->tenant, only)) {
+    if (filter->tenant[0] && strcmp(filter->tenant, only) != 0) {
         api_error(call, 403, "forbidden", "tenant", "tenant: you may name your own jobs only");
         return false;
     }

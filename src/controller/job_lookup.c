@@ -268,7 +268,7 @@ int job_resolve_dep(struct controller *controller, const char *tenant, const cha
         return rc;
     }
     if (is_element ? grid_find_job(grid, id + 1 + index, &view) : grid_find_job(grid, id, &view)) {
-        if (strcmp(view.tenant, tenant) || (is_element && view.array_id != id))
+        if (strcmp(view.tenant, tenant) != 0 || (is_element && view.array_id != id))
             return err_field(err, -ENOENT, "after", "after: there is no job %s", text);
         if (job_state_is_final(view.state))
             return settle_ended(text, view.state, kind, err);
@@ -276,7 +276,7 @@ int job_resolve_dep(struct controller *controller, const char *tenant, const cha
         return 0;
     }
     if (!is_element && grid_array_live(grid, id, NULL, NULL)) {
-        if (!grid_next_job(grid, id, NULL, &view) || strcmp(view.tenant, tenant))
+        if (!grid_next_job(grid, id, NULL, &view) || strcmp(view.tenant, tenant) != 0)
             return err_field(err, -ENOENT, "after", "after: there is no job %s", text);
         *id_out = id;
         return 0;
@@ -290,7 +290,7 @@ int job_resolve_dep(struct controller *controller, const char *tenant, const cha
     }
     if (rc < 0)
         return rc;
-    if (!rc || strcmp(row.tenant, tenant))
+    if (!rc || strcmp(row.tenant, tenant) != 0)
         return err_field(err, -ENOENT, "after", "after: there is no job %s", text);
     return settle_ended(text, row.state, kind, err);
 }

@@ -270,7 +270,7 @@ void relays_take(struct relays *relays, const char *site, const struct wire_repo
 
     while (relay && relay->request != report->request)
         relay = relay->next;
-    if (!relay || !report->request || strcmp(relay->site, site))
+    if (!relay || !report->request || strcmp(relay->site, site) != 0)
         return;
     if (relay->offset < 0)
         relay->offset = report->offset;
@@ -324,7 +324,7 @@ void relays_tell(struct relays *relays, const struct change *change)
 void relays_site_open(struct relays *relays, const char *site)
 {
     for (struct relay *relay = relays->list; relay; relay = relay->next) {
-        if (strcmp(relay->site, site) || relay->paused)
+        if (strcmp(relay->site, site) != 0 || relay->paused)
             continue;
         if (!relay->waits_site && !relay->request)
             continue;
@@ -342,11 +342,11 @@ static void start(struct api_call *call, const struct job_found *found)
     uint32_t epoch = 0;
     struct relay *relay;
 
-    if (!api_query_int(call, "offset", -(1ll << 40), 1ll << 40, &offset) ||
+    if (!api_query_int(call, "offset", -(1LL << 40), 1LL << 40, &offset) ||
         !api_query_int(call, "attempt", 1, UINT32_MAX, &attempt) ||
         !api_query_bool(call, "follow", &follow) || !api_query_bool(call, "seams", &seams))
         return;
-    if (stream && strcmp(stream, "stdout") && strcmp(stream, "stderr")) {
+    if (stream && strcmp(stream, "stdout") != 0 && strcmp(stream, "stderr") != 0) {
         api_error(call, 400, "invalid", "stream", "stream: expected stdout or stderr");
         return;
     }

@@ -298,7 +298,7 @@ static void on_reissue(void *context, const struct effect *effect)
 
     if (effect->type != EFFECT_RUN && effect->type != EFFECT_STOP)
         return;
-    if (strcmp(effect->view.allocation.site, reissue->site))
+    if (strcmp(effect->view.allocation.site, reissue->site) != 0)
         return;
     if (reissue->count == reissue->cap) {
         uint32_t cap = reissue->cap ? reissue->cap * 2 : 64;
@@ -355,7 +355,7 @@ const char *session_site_of(struct api_call *call)
         api_error(call, 400, "invalid", "site", "site: the site's name is needed");
         return NULL;
     }
-    if (call->who.tenant[0] && strcmp(call->who.tenant, site)) {
+    if (call->who.tenant[0] && strcmp(call->who.tenant, site) != 0) {
         api_error(call, 403, "forbidden", "site", "this token speaks for site %s, not %s",
                   call->who.tenant, site);
         return NULL;
@@ -709,7 +709,7 @@ static int take_report(struct site_session *session, const struct wire_report *r
         return err_set(err, -EAGAIN, "site %s: so much was said so often that it must wait",
                        session->site);
     }
-    if (event.type == EVENT_SITE_JOINED && strcmp(event.site_joined.site.name, session->site))
+    if (event.type == EVENT_SITE_JOINED && strcmp(event.site_joined.site.name, session->site) != 0)
         return err_set(err, -EINVAL, "the inventory names site %s, the session is of %s",
                        event.site_joined.site.name, session->site);
     rc = apply_report(controller, &event, &seq, err);

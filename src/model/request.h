@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define REQUEST_TASKS_MAX 65536u
@@ -87,7 +88,10 @@ struct request_access {
     int64_t span_ms; /* it must be open for so long; 0 = nobody asks, -1 = nobody knows how long */
     uint32_t refused_count;
     uint32_t refused[REQUEST_REFUSED_MAX]; /* the grid's numbers of sites */
+    uint32_t reserved;                     /* 0; compared as bytes, so there is no padding */
 };
+_Static_assert(offsetof(struct request_access, reserved) + 4 == sizeof(struct request_access),
+               "what owners ask is compared as bytes");
 
 /* The fixed part: what makes two jobs interchangeable for placement. */
 struct request_shape {

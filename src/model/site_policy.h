@@ -38,11 +38,13 @@ struct site_contact {
 
 struct site_policy {
     bool tenants_told, classes_told, images_told, come_told, leave_told;
+    uint8_t reserved[3]; /* 0, as reserved_too: compared as bytes, so there is no padding */
     uint32_t classes; /* bits of enum job_class */
     uint32_t tenants_count, images_count, come_count, leave_count, here_count, windows_count;
     uint32_t contacts_count;           /* 0: it is always to be heard */
     uint32_t own_ppm;                  /* of the site, for the owner's own work first; 0 = none */
     char own_tenant[MODEL_NAME_BYTES]; /* whose work is the owner's own */
+    uint32_t reserved_too;
     int64_t cpu_hour_micro, device_hour_micro; /* not below these; 0 = none */
     int64_t cap_watts;                         /* what jobs may draw; -1 = as much as there is */
     struct site_window windows[POLICY_WINDOWS_MAX]; /* none: at all hours */

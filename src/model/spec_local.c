@@ -102,7 +102,8 @@ static int read_secret_file(struct job_spec *spec, const char *path, const char 
     if (memchr(text.data ? text.data : "", '\0', text.len))
         return err_set(err, -EINVAL, "%s: holds a NUL byte", path);
     *value_out = arena_strndup(&spec->arena, text.data ? text.data : "", text.len);
-    explicit_bzero(text.data, text.len);
+    if (text.data)
+        explicit_bzero(text.data, text.len);
     return *value_out ? 0 : too_big(err);
 }
 

@@ -128,7 +128,7 @@ int spec_read_milli(struct spec_reader *reader, const struct spec_step *step, co
 static int read_devices(struct spec_reader *reader, const struct spec_step *step,
                         const struct spec_key *key, const json_t *value, uint32_t *out)
 {
-    int64_t milli;
+    int64_t milli = 0;
     int rc = spec_read_milli(reader, step, value, key->min, key->max, &milli);
 
     if (rc < 0)
@@ -169,7 +169,7 @@ static int read_bytes(struct spec_reader *reader, const struct spec_step *step,
 static int read_duration(struct spec_reader *reader, const struct spec_step *step,
                          const struct spec_key *key, const json_t *value, int64_t *out)
 {
-    int64_t ms;
+    int64_t ms = 0;
     char least[48], most[48];
 
     if (json_is_string(value)) {

@@ -188,6 +188,7 @@ static int settle_resources(struct sbatch_reader *reader)
     struct sbatch_ask *ask = &reader->ask;
     struct request_shape *shape = &reader->spec->request.shape;
     uint32_t on_node = settle_tasks(reader);
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): settle_tasks gives 1 or more */
     uint32_t nodes = (shape->tasks + on_node - 1) / on_node;
     uint64_t node_gpus = ask->gpus_per_node;
     uint64_t cpus = ask->cpus_per_task ? ask->cpus_per_task : 1;

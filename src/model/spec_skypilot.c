@@ -168,7 +168,7 @@ static int read_resource_list(struct spec_reader *reader, const struct spec_step
 static int read_resource(struct spec_reader *reader, const struct spec_step *step,
                          const json_t *value, struct sky_resources *resources)
 {
-    int64_t milli;
+    int64_t milli = 0;
     int rc;
 
     if (strcmp(step->key, "accelerators") == 0)

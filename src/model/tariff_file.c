@@ -171,7 +171,7 @@ static int add_row(struct table *table, struct tariff_file *file, const struct t
         return err_set(table->err, -EINVAL,
                        "%s:%u: times go up in even steps, the first of which is %" PRId64 " s",
                        table->name, table->line, file->slot_ms / 1000);
-    if (file->count == table->cap) {
+    if (!file->rows || file->count == table->cap) {
         uint32_t cap = table->cap ? table->cap * 2 : 256;
         void *more = realloc(file->rows, cap * sizeof(*file->rows));
 

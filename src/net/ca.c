@@ -256,7 +256,7 @@ int ca_open(const char *state_dir, struct ca **ca_out, struct err *err)
         rc = file_read(cert_path, &text, err);
         if (rc == -ENOENT) {
             rc = make_own_cert(ca, err);
-            if (rc == 0)
+            if (rc == 0 && ca->cert_text)
                 rc = file_write(cert_path, ca->cert_text, strlen(ca->cert_text), 0600, true, err);
         } else if (rc == 0) {
             rc = cert_parse(text.data ? text.data : "", &ca->cert, err);

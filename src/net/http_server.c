@@ -199,6 +199,7 @@ static int listen_open(const struct http_server_config *config, uint16_t *port_o
     *port_out =
         ntohs(address.any.sa_family == AF_INET ? address.v4.sin_port : address.v6.sin6_port);
     listening = fd;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): CLEANUP looks at it */
     fd = -1; /* the caller's now */
     return listening;
 }
@@ -361,11 +362,13 @@ int http_server_start(uv_loop_t *loop, const struct http_server_config *config,
     if (rc < 0) {
         MHD_stop_daemon(server->daemon);
         if (server->handles_open) {
+            /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): CLEANUP looks at it */
             watch_fd = -1;
             server = NULL;
         }
         return err_set(err, rc, "HTTP server: event loop: %s", uv_strerror(rc));
     }
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores): CLEANUP looks at it */
     watch_fd = -1;
     *server_out = TAKE(server);
     return 0;

@@ -317,6 +317,7 @@ static uint32_t find_cycle(const struct assign *assign, uint32_t *cycle)
     uint32_t count = 0, at;
     double reach[ASSIGN_NODES_MAX];
 
+    assert(nodes > 0 && nodes <= ASSIGN_NODES_MAX);
     for (uint32_t i = 0; i < nodes; i++) {
         reach[i] = 0;
         from[i] = ASSIGN_NONE;

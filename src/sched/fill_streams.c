@@ -262,7 +262,7 @@ static void lane_draw_stream(struct fill_streams *streams, const struct fill_cla
     uint16_t *next = streams->lanes[chip].next[tier] + at;
     uint16_t count = 0;
 
-    for (uint16_t i = 0; i < asks; i++) {
+    for (uint32_t i = 0; i < asks; i++) {
         uint16_t class = streams->order[(size_t)stream * asks + i];
         const struct fill_ask *ask;
 
@@ -277,7 +277,7 @@ static void lane_draw_stream(struct fill_streams *streams, const struct fill_cla
             .milli = ask->milli,
             .whole = ask->milli >= FILL_DEVICE_MILLI ? ask->devices : 0,
             .class = class,
-            .place = i,
+            .place = (uint16_t)i,
         };
     }
     next[asks] = count;

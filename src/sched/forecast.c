@@ -150,6 +150,7 @@ static uint32_t place_of(const struct forecast *forecast, int64_t slot)
 
 static uint32_t place_in_day(const struct forecast *forecast, int64_t slot)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): 1 or more since forecast_create */
     int64_t place = slot % (int64_t)forecast->day_slots;
 
     return (uint32_t)(place < 0 ? place + (int64_t)forecast->day_slots : place);

@@ -101,17 +101,17 @@ static struct predict_record *find(const struct predict *predict, uint64_t key)
 
 static struct predict_record *find_or_take(struct predict *predict, uint64_t key)
 {
-    struct predict_record *record = find(predict, key), *oldest = NULL;
+    struct predict_record *record = find(predict, key);
 
-    for (uint32_t i = 0; !record && i < NEIGHBOURS; i++) {
-        struct predict_record *one = &predict->records[slot_of(predict, key, i)];
+    if (!record) { /* in place of the neighbour that was seen longest ago */
+        record = &predict->records[slot_of(predict, key, 0)];
+        for (uint32_t i = 1; i < NEIGHBOURS; i++) {
+            struct predict_record *one = &predict->records[slot_of(predict, key, i)];
 
-        if (!oldest || one->seen_at < oldest->seen_at)
-            oldest = one;
-    }
-    if (!record && oldest) {
-        *oldest = (struct predict_record){ .key = key };
-        record = oldest;
+            if (one->seen_at < record->seen_at)
+                record = one;
+        }
+        *record = (struct predict_record){ .key = key };
     }
     record->seen_at = predict->seen_count;
     return record;

@@ -148,7 +148,8 @@ void queue_remove(struct queue *queue, struct queue_item *item)
     item->prev = item->next = NULL;
     item->bucket = 0;
     queue->count--;
-    if (--bucket->count) {
+    bucket->count--;
+    if (bucket->first) {
         set_first(queue, bucket);
         return;
     }

@@ -320,6 +320,7 @@ struct rate rates_get(const struct rates *rates, const struct rates_key *key)
     if (key->gang < 1 || key->gang > RATES_GANG_MAX)
         return rate;
     if (index != NONE) {
+        /* NOLINTNEXTLINE(-Wanalyzer-use-of-uninitialized-value): gcc 12 loses a returned struct */
         belief = believe_entry(rates, &rates->entries[index]);
         rate.runs = rates->entries[index].runs;
         rate.source = rate.runs ? RATE_LEARNED : RATE_DECLARED;
@@ -329,6 +330,7 @@ struct rate rates_get(const struct rates *rates, const struct rates_key *key)
         rate.source = belief.is_known ? RATE_CARRIED : RATE_ROOFLINE;
     }
     if (index == NONE || !(rates->entries[index].declared_seconds > 0)) /* else it would bend it */
+        /* NOLINTNEXTLINE(-Wanalyzer-use-of-uninitialized-value): gcc 12 loses a returned struct */
         belief = pool(belief, believe_roofline(rates, work, key));
     if (!belief.is_known)
         return (struct rate){ 0 };

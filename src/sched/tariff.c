@@ -53,6 +53,7 @@ int64_t tariff_slot_start_ms(const struct tariff *tariff, int64_t slot)
 
 static size_t place_of(const struct tariff *tariff, int64_t slot)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): 1 or more since tariff_init */
     int64_t place = slot % (int64_t)tariff->slots_max;
 
     return (size_t)(place < 0 ? place + (int64_t)tariff->slots_max : place);

@@ -19,7 +19,7 @@ static void rate_defaults(void *target)
 
 #define RATE_KEYS(per)                                                                             \
     {                                                                                              \
-        { .name = per,                                                                             \
+        { .name = (per),                                                                           \
           .kind = SIM_KEY_MILLI,                                                                   \
           .needed = true,                                                                          \
           .offset = offsetof(struct sim_rate, per_1000_days_milli),                                \

@@ -75,9 +75,12 @@ static void begin(struct buf *out, const char *title, double most, double end_ms
                    "y='%.1f' text-anchor='end'>%.4g</text>\n",
                    LEFT, LEFT + WIDTH, y, y, LEFT - 6, y + 4, most * i / 4);
     }
-    for (double at = 0; at <= end_ms * 1.0001; at += tick)
+    for (uint32_t i = 0; i * tick <= end_ms * 1.0001; i++) {
+        double at = i * tick;
+
         buf_printf(out, "<text x='%.1f' y='%.0f' text-anchor='middle'>%.4g %s</text>\n",
                    LEFT + WIDTH * at / end_ms, HEIGHT + 18, at / unit, name);
+    }
 }
 
 static double x_of(const struct sim_result *result, uint32_t bucket, double end_ms)

@@ -187,9 +187,9 @@ static bool set_class(struct sim_job *job, const char *qos, const char *class_na
     job->job_class = strcmp(qos, "BE") == 0           ? CLASS_LOW
                      : strcmp(qos, "Guaranteed") == 0 ? CLASS_HIGH
                                                       : CLASS_NORMAL;
-    for (uint8_t i = 0; i < CLASS_COUNT; i++)
+    for (uint32_t i = 0; i < CLASS_COUNT; i++)
         if (strcmp(class_name, classes[i]) == 0) {
-            job->job_class = i;
+            job->job_class = (uint8_t)i;
             return true;
         }
     return !*class_name;
@@ -200,9 +200,9 @@ static bool set_topology(struct sim_job *job, const char *within, bool is_hard)
 {
     if (!*within)
         return !is_hard;
-    for (uint8_t level = TOPOLOGY_NODE; level < TOPOLOGY_COUNT; level++)
+    for (uint32_t level = TOPOLOGY_NODE; level < TOPOLOGY_COUNT; level++)
         if (strcmp(within, topology_name(level)) == 0) {
-            job->within = level;
+            job->within = (uint8_t)level;
             job->within_hard = is_hard;
             return true;
         }

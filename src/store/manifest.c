@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONTENT_BYTES_MAX (4ll << 40)
+#define CONTENT_BYTES_MAX (4LL << 40)
 
 struct manifest_limits manifest_limits_default(void)
 {

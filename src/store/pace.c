@@ -2,7 +2,7 @@
 
 #include "base/cleanup.h"
 
-#define MICRO 1000000ll
+#define MICRO 1000000LL
 
 struct pace pace_init(int64_t rate_bytes, int64_t burst_bytes, int64_t now_us)
 {

@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-#define PACE_RATE_MAX 1000000000000ll /* bytes per second */
-#define PACE_BURST_MAX 1000000000000ll
+#define PACE_RATE_MAX 1000000000000LL /* bytes per second */
+#define PACE_BURST_MAX 1000000000000LL
 
 struct pace {
     int64_t rate_bytes; /* per second; 0 = without limit */

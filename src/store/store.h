@@ -26,7 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STORE_BATCH_BYTES (1ll << 30)
+#define STORE_BATCH_BYTES (1LL << 30)
 #define STORE_BATCH_CHUNKS 16384u
 #define STORE_ROOT_NAME_BYTES_MAX 128u
 #define STORE_ROOTS_MAX 100000u

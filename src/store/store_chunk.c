@@ -336,7 +336,7 @@ static int load(struct store *store, const struct store_id *id, uint32_t *bytes_
 int store_chunk_load(struct store *store, const struct chunk_ref *chunk, uint32_t *bytes_out,
                      struct err *err)
 {
-    uint32_t bytes;
+    uint32_t bytes = 0;
     int rc = load(store, &chunk->id, &bytes, err);
 
     if (rc < 0)

@@ -51,20 +51,18 @@ static int out_of_memory(struct gc *gc)
     return err_set(gc->err, -ENOMEM, "store: gc: out of memory");
 }
 
-/* Room for one more at the end of an array. */
-static int make_room(struct gc *gc, void **array, size_t count, size_t *room, size_t size)
+/* The array with room for one more at its end; NULL when memory is short, and it is as it was. */
+static void *make_room(void *array, size_t count, size_t *room, size_t size)
 {
     size_t more = *room ? *room * 2 : 64;
     void *grown;
 
-    if (count < *room)
-        return 0;
-    grown = reallocarray(*array, more, size);
-    if (!grown)
-        return out_of_memory(gc);
-    *array = grown;
-    *room = more;
-    return 0;
+    if (array && count < *room)
+        return array;
+    grown = reallocarray(array, more, size);
+    if (grown)
+        *room = more;
+    return grown;
 }
 
 /* Call `each` for every name in a folder that does not begin with a dot. */
@@ -87,8 +85,8 @@ static int for_each_name(struct gc *gc, int dir_fd,
 static int find_root(struct gc *gc, int dir_fd, const char *name)
 {
     CLEANUP(buf_fini) struct buf text = buf_init(ROOT_FILE_BYTES_MAX);
-    struct store_id id;
-    int64_t until_ms;
+    struct store_id id, *held;
+    int64_t until_ms = 0;
     int rc = store_read(dir_fd, name, &text, gc->err);
 
     /* What a root that cannot be read holds is not known: nothing is thrown away then. */
@@ -104,17 +102,18 @@ static int find_root(struct gc *gc, int dir_fd, const char *name)
         gc->result.ended_roots_count++;
         return 0;
     }
-    rc = make_room(gc, (void **)&gc->held, gc->held_count, &gc->held_room, sizeof(id));
-    if (rc == 0 && gc->held)
-        gc->held[gc->held_count++] = id;
-    return rc;
+    held = make_room(gc->held, gc->held_count, &gc->held_room, sizeof(id));
+    if (!held)
+        return out_of_memory(gc);
+    gc->held = held;
+    gc->held[gc->held_count++] = id;
+    return 0;
 }
 
 static int find_tree(struct gc *gc, int dir_fd, const char *name)
 {
-    struct tree tree = { .rank = 1 };
+    struct tree tree = { .rank = 1 }, *trees;
     struct stat st;
-    int rc;
 
     if (strlen(name) != STORE_ID_CHARS || !store_id_parse(name, STORE_ID_CHARS, &tree.id) ||
         fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -123,27 +122,30 @@ static int find_tree(struct gc *gc, int dir_fd, const char *name)
         bsearch(&tree.id, gc->held, gc->held_count, sizeof(tree.id), store_id_compare))
         tree.rank = RANK_HELD;
     tree.used_ns = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-    rc = make_room(gc, (void **)&gc->trees, gc->trees_count, &gc->trees_room, sizeof(tree));
-    if (rc == 0)
-        gc->trees[gc->trees_count++] = tree;
-    return rc;
+    trees = make_room(gc->trees, gc->trees_count, &gc->trees_room, sizeof(tree));
+    if (!trees)
+        return out_of_memory(gc);
+    gc->trees = trees;
+    gc->trees[gc->trees_count++] = tree;
+    return 0;
 }
 
 static int find_chunk(struct gc *gc, int dir_fd, const char *name)
 {
-    struct kept kept;
+    struct kept kept, *chunks;
     struct stat st;
-    int rc;
 
     if (strlen(name) != STORE_ID_CHARS || !store_id_parse(name, STORE_ID_CHARS, &kept.id) ||
         fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;
     kept.bytes = st.st_size;
     kept.made_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
-    rc = make_room(gc, (void **)&gc->chunks, gc->chunks_count, &gc->chunks_room, sizeof(kept));
-    if (rc == 0)
-        gc->chunks[gc->chunks_count++] = kept;
-    return rc;
+    chunks = make_room(gc->chunks, gc->chunks_count, &gc->chunks_room, sizeof(kept));
+    if (!chunks)
+        return out_of_memory(gc);
+    gc->chunks = chunks;
+    gc->chunks[gc->chunks_count++] = kept;
+    return 0;
 }
 
 static int find_chunks(struct gc *gc, int dir_fd, const char *name)
@@ -180,7 +182,7 @@ static int mark_tree(struct gc *gc, const struct tree *tree)
 {
     CLEANUP(buf_fini) struct buf text = buf_init(MANIFEST_BYTES_MAX);
     char name[STORE_ID_TEXT_BYTES];
-    struct manifest manifest;
+    struct manifest manifest = { 0 };
     int rc;
 
     /* Read by itself: to be looked at here is no use that keeps it. */
@@ -194,12 +196,16 @@ static int mark_tree(struct gc *gc, const struct tree *tree)
         return err_set(gc->err, rc, "store: gc: manifest %s is held and cannot be read", name);
     if (rc < 0)
         return 0;
-    for (uint32_t i = 0; rc == 0 && i < manifest.chunks_count; i++) {
-        rc = make_room(gc, (void **)&gc->marks, gc->marks_count, &gc->marks_room,
-                       sizeof(*gc->marks));
-        if (rc == 0)
-            gc->marks[gc->marks_count++] =
-                (struct mark){ .id = manifest.chunks[i].id, .rank = tree->rank };
+    for (uint32_t i = 0; i < manifest.chunks_count; i++) {
+        struct mark *marks = make_room(gc->marks, gc->marks_count, &gc->marks_room, sizeof(*marks));
+
+        if (!marks) {
+            rc = out_of_memory(gc);
+            break;
+        }
+        gc->marks = marks;
+        gc->marks[gc->marks_count++] =
+            (struct mark){ .id = manifest.chunks[i].id, .rank = tree->rank };
     }
     manifest_fini(&manifest);
     return rc;

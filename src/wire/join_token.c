@@ -77,7 +77,7 @@ static int unwrap(const char *text, size_t len, char json_out[JSON_BYTES_MAX], s
         len--;
     while (len && strchr(" \t\r\n", *text))
         text++, len--;
-    if (len < PREFIX_LEN || memcmp(text, PREFIX, PREFIX_LEN))
+    if (len < PREFIX_LEN || memcmp(text, PREFIX, PREFIX_LEN) != 0)
         return err_set(err, -EINVAL,
                        "this is no join token: it begins with \"" PREFIX
                        "\", as `mains site token` printed it");
@@ -101,7 +101,7 @@ static int unwrap(const char *text, size_t len, char json_out[JSON_BYTES_MAX], s
     explicit_bzero(decoded, sizeof(decoded));
     explicit_bzero(coded, sizeof(coded));
     check_digits(json_out, out_len, check);
-    if (memcmp(check, dot + 1, CHECK_CHARS))
+    if (memcmp(check, dot + 1, CHECK_CHARS) != 0)
         return err_set(err, -EINVAL, "the join token is not whole: paste the line again");
     return (int)out_len;
 }
@@ -117,7 +117,7 @@ static bool copy_text(char *out, size_t bytes, const char *text, const char *all
 }
 
 /* What goes into a request line, a header and a path: nothing but what belongs there. */
-static bool read_members(const json_t *root, struct join_token *token)
+static bool read_members(json_t *root, struct join_token *token)
 {
     static const char names[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     static const char digits64[] =
@@ -129,16 +129,15 @@ static bool read_members(const json_t *root, struct join_token *token)
     json_t *urls, *url;
     size_t i;
 
-    if (json_unpack((json_t *)(uintptr_t)root, "{s:s, s:s, s:o, s:s, s:s, s:I}", "site", &site,
-                    "owner", &owner, "urls", &urls, "pin", &pin, "secret", &secret, "expires",
-                    &expires) < 0)
+    if (json_unpack(root, "{s:s, s:s, s:o, s:s, s:s, s:I}", "site", &site, "owner", &owner, "urls",
+                    &urls, "pin", &pin, "secret", &secret, "expires", &expires) < 0)
         return false;
     if (!json_is_array(urls) || !json_array_size(urls) || json_array_size(urls) > JOIN_URLS_MAX)
         return false;
     json_array_foreach (urls, i, url) {
         const char *text = json_string_value(url);
 
-        if (!text || strncmp(text, "https://", 8) || !text[8] || strchr(text + 8, '/') ||
+        if (!text || strncmp(text, "https://", 8) != 0 || !text[8] || strchr(text + 8, '/') ||
             !copy_text(token->urls[i], sizeof(token->urls[i]), text, url_letters))
             return false;
     }
