@@ -196,6 +196,19 @@ static void take_line(struct watch *watch, const char *line, size_t len)
         }
 }
 
+/* One record a read, of a log; what stands in for one may give several. */
+static void take_lines(struct watch *watch, const char *text, size_t len)
+{
+    while (len) {
+        const char *end = memchr(text, '\n', len);
+        size_t one = end ? (size_t)(end - text) + 1 : len;
+
+        take_line(watch, text, one);
+        text += one;
+        len -= one;
+    }
+}
+
 static void on_kernel(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = poll->data;
@@ -206,7 +219,7 @@ static void on_kernel(uv_poll_t *poll, int status, int events)
         ssize_t len = read(watch->kernel_fd, line, sizeof(line));
 
         if (len > 0)
-            take_line(watch, line, (size_t)len);
+            take_lines(watch, line, (size_t)len);
         else if (len == 0 || (errno != EAGAIN && errno != EPIPE && errno != EINTR))
             status = -EIO; /* no log any more */
         else if (errno == EAGAIN)

@@ -249,7 +249,10 @@ lab_stop() {
         [ ! -d "$LAB_DIR/sites/$name/slurm" ] || "$LAB_HERE/slurm/stop.sh" "$LAB_DIR/sites/$name/slurm" 3>&- || :
     done <"$LAB_DIR/numbers"
     [ ! -e "$LAB_DIR/pids" ] || while read -r pid; do kill "$pid" 2>/dev/null || :; done <"$LAB_DIR/pids"
-    for name in $(ip netns list | awk '{print $1}' | grep "^mains-$LAB-"); do ip netns del "$name"; done
+    for name in $(ip netns list | awk '{print $1}' | grep "^mains-$LAB-"); do
+        ip netns pids "$name" | xargs -r kill -9 2>/dev/null || :
+        ip netns del "$name"
+    done
     rm -rf "$LAB_DIR"
     unset LAB STATE
 }

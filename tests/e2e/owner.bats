@@ -185,6 +185,7 @@ price_is() { "$MAINS" site tariff lab --state "$STATE" --json | jq -e ".price_mi
     wait_for 60 is_gone lab # as planned
     job=$(submit --site lab --time 1m -- sleep 10)
     run why "$job"
+    echo "$output"
     [[ $output == *"it is not always to be heard"* ]]
     running() { [ "$(state_of "$1")" = running ]; }
     wait_for 60 running "$job"

@@ -339,6 +339,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: shaper LISTEN:PORT TARGET:PORT CONTROL | tell CONTROL WORDS...\n");
         return 2;
     }
+    close_range(STDERR_FILENO + 1, ~0u, 0); /* who started us may wait for their ends */
     for (int i = 0; i < LINES_MAX; i++)
         shaper.lines[i].fds[0] = shaper.lines[i].fds[1] = -1;
     shaper.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
