@@ -306,7 +306,7 @@ int sandbox_enter(const struct sandbox *sandbox, struct err *err)
     if (sandbox->bin_dir) {
         rc = make_path(SANDBOX_BIN, false);
         if (rc == 0)
-            rc = bind_tree(sandbox->bin_dir, SANDBOX_BIN + 1, false, false);
+            rc = bind_tree(sandbox->bin_dir, &SANDBOX_BIN[1], false, false);
         if (rc < 0) {
             errno = -rc;
             return failed(err, "commands", sandbox->bin_dir);
