@@ -266,9 +266,16 @@ static void check_adopted(struct kube *kube, struct kube_attempt *attempt)
                       "the agent ended before all of it was in Kubernetes");
         return;
     }
-    if (!attempt->has_job && kube_watch_is_synced(kube->jobs) &&
-        kube_now() - attempt->asked_ms >= LOST_MS)
+    if (attempt->has_job || !kube_watch_is_synced(kube->jobs) ||
+        kube_now() - attempt->asked_ms < LOST_MS)
+        return;
+    /* Called lost, it is run again: a list that was begun since has to say so. */
+    if (!attempt->doubted_ms)
+        attempt->doubted_ms = kube_now();
+    if (kube_watch_list_ms(kube->jobs) >= attempt->doubted_ms)
         kube_conclude(kube, attempt, END_LOST, 0, 0, "Kubernetes knows nothing of it");
+    else
+        kube_watch_list(kube->jobs);
 }
 
 void kube_settle(struct kube *kube, struct kube_attempt *attempt)

@@ -66,10 +66,11 @@ struct kube_attempt {
     struct kube_order *order; /* until its objects are there; NULL = after a restart */
     enum kube_stage stage;
     char uid[KUBE_UID_BYTES];
-    bool busy;           /* a call or a worker's task is under way */
-    bool asked;          /* the Job was asked for: it may be there whatever we heard */
-    int64_t asked_ms;    /* monotonic, the last time */
-    uint32_t failures;   /* calls in a row */
+    bool busy;          /* a call or a worker's task is under way */
+    bool asked;         /* the Job was asked for: it may be there whatever we heard */
+    int64_t asked_ms;   /* monotonic, the last time */
+    int64_t doubted_ms; /* since when its Job is missed, and a whole list is to say so; 0 = never */
+    uint32_t failures;  /* calls in a row */
     int64_t again_at_ms; /* monotonic; 0 = at once */
     bool queued;         /* in kube->ready */
     struct kube_attempt *prev, *next;

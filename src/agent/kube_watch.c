@@ -27,6 +27,7 @@ struct kube_watch {
     struct buf line;
     bool too_long; /* the line under way: skipped to its end */
     int64_t listed_ms, watch_ms;
+    int64_t page_ms, begun_ms; /* when the list under way was asked for, and the last whole one */
     uint32_t failures;
 };
 
@@ -132,11 +133,12 @@ static void take_page(struct kube_watch *watch, const json_t *json)
 
     if (!watch->told_begin) {
         watch->told_begin = true;
+        /* All pages are of one moment; where they are not, the watch begins with the first. */
+        take_version(json, watch->version);
         config->begin(config->context);
     }
     for (size_t i = 0; i < count && watch->items < KUBE_ITEMS_MAX; i++, watch->items++)
         config->item(config->context, "ADDED", json_array_get(items, i));
-    take_version(json, watch->version);
     free(watch->more);
     watch->more = more && *more ? encode(more) : NULL;
     if (watch->more && count > 0 && watch->items < KUBE_ITEMS_MAX)
@@ -145,6 +147,7 @@ static void take_page(struct kube_watch *watch, const json_t *json)
     watch->listing = watch->told_begin = watch->list_wanted = false;
     watch->synced = true;
     watch->listed_ms = clock_mono_ms();
+    watch->begun_ms = watch->page_ms;
     config->end(config->context);
 }
 
@@ -179,8 +182,10 @@ static void ask_page(struct kube_watch *watch)
     const struct kube_watch_config *config = &watch->config;
     char path[CONTINUE_BYTES_MAX + 512];
 
-    if (!watch->more)
+    if (!watch->more) {
         watch->items = 0;
+        watch->page_ms = clock_mono_ms();
+    }
     snprintf(path, sizeof(path), "%s?limit=%d%s%s%s%s", config->path, KUBE_PAGE,
              config->query[0] ? "&" : "", config->query, watch->more ? "&continue=" : "",
              watch->more ? watch->more : "");
@@ -327,6 +332,11 @@ void kube_watch_destroy(struct kube_watch *watch)
 bool kube_watch_is_synced(const struct kube_watch *watch)
 {
     return watch && watch->synced;
+}
+
+int64_t kube_watch_list_ms(const struct kube_watch *watch)
+{
+    return watch->begun_ms;
 }
 
 void kube_watch_list(struct kube_watch *watch)

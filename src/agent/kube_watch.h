@@ -35,6 +35,8 @@ struct kube_watch *kube_watch_create(const struct kube_watch_config *config);
 void kube_watch_destroy(struct kube_watch *watch);
 /* When the last word came that the collection is as told, monotonic ms; 0 = never. */
 bool kube_watch_is_synced(const struct kube_watch *watch);
+/* When the last list that came whole was asked for (clock_mono_ms); 0 = none yet. */
+int64_t kube_watch_list_ms(const struct kube_watch *watch);
 /* Look at all of it again, now. */
 void kube_watch_list(struct kube_watch *watch);
 

@@ -819,11 +819,19 @@ class Handler(BaseHTTPRequestHandler):
         with store.lock:
             found = [o for k, o in sorted(store.objects[kind].items())
                      if self.selects(query, namespace, o)]
-            at, limit = int(query.get("continue", 0)), int(query.get("limit", 0)) or len(found) + 1
+            # All pages are of the moment of the first, as the real one gives them.
+            version, token, at = store.version, None, 0
+            if query.get("continue"):
+                token, at = query["continue"].split(".")[0], int(query["continue"].split(".")[1])
+                version, found = self.app.lists.get(token, (version, found))
+            limit = int(query.get("limit", 0)) or len(found) + 1
             limit = min(limit, self.app.page) if self.app.page else limit
-            meta = {"resourceVersion": str(store.version)}
+            meta = {"resourceVersion": str(version)}
             if at + limit < len(found):
-                meta["continue"] = str(at + limit)
+                if token is None:
+                    token = str(len(self.app.lists) + 1)
+                    self.app.lists[token] = (version, json.loads(json.dumps(found)))
+                meta["continue"] = "%s.%d" % (token, at + limit)
                 meta["remainingItemCount"] = len(found) - at - limit
             items = []
             for obj in found[at:at + limit]:  # without apiVersion and kind, as in real lists
@@ -1033,6 +1041,7 @@ class App:
         self.cluster = Cluster(self.store, args.dir)
         self.faults, self.away_until, self.ended = [], 0, False
         self.page, self.watch_s, self.watch_epoch, self.requests = args.page, args.watch_s, 0, {}
+        self.lists = {}  # token -> (version, objects) of lists that are read in pages
         for i in range(args.nodes):
             self.add_node("k%d" % (i + 1), {})
 
