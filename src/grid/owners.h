@@ -36,6 +36,8 @@ int owners_check_shapes(const struct grid *grid, const struct job *job, struct e
 
 /* owners_say.c */
 void owners_why_barred(struct grid *grid, const struct job *job, uint32_t site, struct why *why);
+/* The site is not heard, as its plan of contacts has it; false: that is not it. */
+bool owners_why_silent(const struct grid *grid, uint32_t site, struct why *why);
 /* It would start now, but for the hours of a site; false: that is not it. */
 bool owners_why_hours(struct grid *grid, const struct job *job, struct why *why);
 void owners_say_bar(const struct grid *grid, const struct shape *shape, uint32_t site, char *out,

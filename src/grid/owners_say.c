@@ -81,6 +81,26 @@ void owners_why_barred(struct grid *grid, const struct job *job, uint32_t site, 
              advice(owner_bar(&grid->fleet, shape, site, NULL, NULL)));
 }
 
+bool owners_why_silent(const struct grid *grid, uint32_t site, struct why *why)
+{
+    const struct site_policy *policy = grid->fleet.sites[site].policy;
+    int64_t next_ms;
+    char when[64];
+
+    if (!policy || !policy->contacts_count)
+        return false;
+    next_ms = site_policy_next_contact(policy, grid->now_ms);
+    if (next_ms <= grid->now_ms || next_ms == INT64_MAX)
+        return false; /* it should be heard now */
+    units_print_time(next_ms, when, sizeof(when));
+    why->start_estimate_ms = next_ms;
+    snprintf(why->code, sizeof(why->code), "contact");
+    snprintf(why->text, sizeof(why->text),
+             "site %s, where it fits, is to be heard again at %s: it is not always to be heard",
+             grid->fleet.sites[site].info.name, when);
+    return true;
+}
+
 bool owners_why_hours(struct grid *grid, const struct job *job, struct why *why)
 {
     struct shape *shape = job_shape(grid, job);

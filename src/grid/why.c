@@ -177,6 +177,8 @@ static void why_never(const struct grid *grid, const struct shape *shape, const 
             grid->fleet.sites[is->site].info.name);
         break;
     case VERDICT_UNREACHABLE:
+        if (owners_why_silent(grid, is->site, why))
+            break;
         say(why, "unreachable",
             "site %s, where it fits, is not reachable: see `mains doctor` there",
             grid->fleet.sites[is->site].info.name);

@@ -179,14 +179,14 @@ price_is() { "$MAINS" site tariff lab --state "$STATE" --json | jq -e ".price_mi
 
 @test "a site that is heard now and then: its work waits for that, and so do its results" {
     "$MAINS" down --state "$OTHER"
+    wait_for 20 is_gone lab
     printf 'windows: [{period: 24s, duration: 8s}]\n' >"$BATS_TEST_TMPDIR/site.yaml"
     "$MAINS" join --state "$OTHER" --detach --sandbox-off --cpus 2 --config "$BATS_TEST_TMPDIR/site.yaml"
     wait_for 60 connected lab
     wait_for 60 is_gone lab # as planned
     job=$(submit --site lab --time 1m -- sleep 10)
-    run why "$job"
-    echo "$output"
-    [[ $output == *"it is not always to be heard"* ]]
+    said_why() { [[ $(why "$job") == *"it is not always to be heard"* ]]; }
+    wait_for 10 said_why
     running() { [ "$(state_of "$1")" = running ]; }
     wait_for 60 running "$job"
     connected lab
