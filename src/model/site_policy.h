@@ -39,7 +39,7 @@ struct site_contact {
 struct site_policy {
     bool tenants_told, classes_told, images_told, come_told, leave_told;
     uint8_t reserved[3]; /* 0, as reserved_too: compared as bytes, so there is no padding */
-    uint32_t classes; /* bits of enum job_class */
+    uint32_t classes;    /* bits of enum job_class */
     uint32_t tenants_count, images_count, come_count, leave_count, here_count, windows_count;
     uint32_t contacts_count;           /* 0: it is always to be heard */
     uint32_t own_ppm;                  /* of the site, for the owner's own work first; 0 = none */
