@@ -120,28 +120,19 @@ static int find_membership(struct join *join, const struct cli_args *args, struc
  */
 static int detach(struct join *join)
 {
+    struct err err;
     pid_t pid;
-    int null, fd;
 
-    join->family.log_path = path_format("%s/up.log", join->state);
-    fd = join->family.log_path
-             ? open(join->family.log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
-             : -1;
-    if (fd < 0)
-        return cli_fail_text(CLI_FAILED, "%s/up.log: %s", join->state, strerror(errno));
+    if (family_open_log(&join->family, join->state, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
     fflush(stdout);
     pid = fork();
     if (pid < 0)
         return cli_fail_text(CLI_FAILED, "fork: %s", strerror(errno));
     if (pid > 0)
         _exit(CLI_OK); /* buffers and handlers are the other's now */
-    join->family.log_fd = fd;
     setsid();
-    null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0)
-        dup2(null, STDIN_FILENO);
-    dup2(fd, STDOUT_FILENO);
-    dup2(fd, STDERR_FILENO);
+    family_leave_terminal(&join->family);
     return chdir("/") < 0 ? CLI_FAILED : CLI_OK;
 }
 

@@ -317,7 +317,6 @@ static int detach(struct up *up)
     struct err err;
     int ends[2];
     pid_t pid;
-    int fd;
 
     if (dir_make(up->state, 0700, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
@@ -335,14 +334,9 @@ static int detach(struct up *up)
     close(ends[0]);
     up->ready_fd = ends[1];
     setsid();
-    up->family.log_path = path_format("%s/up.log", up->state);
-    fd = up->family.log_path
-             ? open(up->family.log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
-             : -1;
-    if (fd < 0)
-        return cli_fail_text(CLI_FAILED, "%s/up.log: %s", up->state, strerror(errno));
-    up->family.log_fd = fd;
-    up->log_start = lseek(fd, 0, SEEK_END);
+    if (family_open_log(&up->family, up->state, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    up->log_start = lseek(up->family.log_fd, 0, SEEK_END);
     if (chdir("/") < 0)
         return cli_fail_text(CLI_FAILED, "/: %s", strerror(errno));
     return CLI_OK;
@@ -352,13 +346,8 @@ static int detach(struct up *up)
 static void leave_terminal(struct up *up)
 {
     char code = CLI_OK;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
-    fflush(stdout);
-    if (null >= 0)
-        dup2(null, STDIN_FILENO);
-    dup2(up->family.log_fd, STDOUT_FILENO);
-    dup2(up->family.log_fd, STDERR_FILENO);
+    family_leave_terminal(&up->family);
     if (write(up->ready_fd, &code, 1) != 1)
         log_warn("the shell that started this is gone");
     close(up->ready_fd);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -36,6 +37,28 @@ void family_child_pair(struct family_child *child, const char *option, const cha
         return;
     family_child_word(child, option);
     family_child_word(child, value);
+}
+
+int family_open_log(struct family *family, const char *state, struct err *err)
+{
+    family->log_path = path_format("%s/up.log", state);
+    family->log_fd = family->log_path
+                         ? open(family->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
+                         : -1;
+    if (family->log_fd < 0)
+        return err_set(err, -errno, "%s/up.log: %s", state, strerror(errno));
+    return 0;
+}
+
+void family_leave_terminal(const struct family *family)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    fflush(stdout);
+    if (null >= 0)
+        dup2(null, STDIN_FILENO);
+    dup2(family->log_fd, STDOUT_FILENO);
+    dup2(family->log_fd, STDERR_FILENO);
 }
 
 int64_t family_delay_ms(uint32_t failures)

@@ -41,6 +41,10 @@ void family_child_word(struct family_child *child, const char *word);
 void family_child_pair(struct family_child *child, const char *option, const char *value);
 /* How long to wait before the next start of a child that failed so often in a row. */
 int64_t family_delay_ms(uint32_t failures);
+/* Append what the children say to up.log of the state folder. */
+int family_open_log(struct family *family, const char *state, struct err *err);
+/* And what we say from now on; nothing is read any more. */
+void family_leave_terminal(const struct family *family);
 /* Block the signals that family_wait takes. */
 void family_prepare(struct family *family);
 int family_start(struct family *family, enum family_member member, struct err *err);
