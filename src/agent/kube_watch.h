@@ -23,7 +23,7 @@ struct kube_watch_config {
     void (*begin)(void *context);
     void (*item)(void *context, const char *type, const json_t *object);
     void (*end)(void *context);
-    /* Failed, for now or for good (403); may be NULL. */
+    /* Failed, in passing or until somebody mends it (403); may be NULL. */
     void (*failed)(void *context, const struct kube_answer *answer);
     void *context;
 };
