@@ -23,7 +23,7 @@ kube_config() { # kube_config [URL] [further keys of the cluster] [keys of the u
     printf 'apiVersion: v1\nkind: Config\ncurrent-context: fake\n'
     printf 'clusters: [ { name: fake, cluster: { server: "%s"%s } } ]\n' "${1:-$(kube_url)}" "${2:+, $2}"
     printf 'users: [ { name: me, user: { %s } } ]\n' "${3-}"
-    printf 'contexts: [ { name: fake, context: { cluster: fake, user: me, namespace: work } } ]\n'
+    printf 'contexts: [ { name: fake, context: { cluster: fake, user: me, namespace: lent } } ]\n'
 }
 
 # A network on it. What is told is put into `kubernetes` of site.json; @PLACE is the state folder's

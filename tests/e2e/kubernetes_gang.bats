@@ -10,7 +10,7 @@ teardown_file() { kube_stop; }
 setup() { kube_network '{"gang": "kueue", "queue": "lab"}'; }
 teardown() { network_stop; }
 
-jobs_path() { echo "$(kube_url)/apis/batch/v1/namespaces/work/jobs"; }
+jobs_path() { echo "$(kube_url)/apis/batch/v1/namespaces/lent/jobs"; }
 suspend() { # suspend NAME true|false
     curl -sS -m 10 -X PATCH -H 'Content-Type: application/merge-patch+json' --data-binary "{\"spec\":{\"suspend\":$2}}" "$(jobs_path)/$1" >/dev/null
 }
@@ -47,7 +47,7 @@ name_of() { curl -sS -m 10 "$(jobs_path)" | jq -r '.items[].metadata.name' | gre
     kube_network '{"gang": "volcano", "queue": "lab"}'
     control '{"pause": true}' >/dev/null
     id=$(submit --tasks 3 -- true)
-    groups="$(kube_url)/apis/scheduling.volcano.sh/v1beta1/namespaces/work/podgroups"
+    groups="$(kube_url)/apis/scheduling.volcano.sh/v1beta1/namespaces/lent/podgroups"
     wait_for 20 eval '[ "$(curl -sS -m 10 "$groups" | jq ".items | length")" = 1 ]'
     curl -sS -m 10 "$groups" | jq -e '.items[0].spec == {minMember: 3, queue: "lab"}' >/dev/null
     name=$(name_of "$id" 1)
