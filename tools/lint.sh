@@ -53,6 +53,10 @@ fi
 for file in $(git ls-files 'src/*.c'); do
     awk -v f="$file" '/^\{/ {start = NR} /^\}/ {if (start && NR - start - 1 > 70) {print "lint: " f ":" start ": function of " NR - start - 1 " lines (70 at most)"; bad = 1} start = 0} END {exit bad}' "$file" || bad=1
 done
+# A line `! command` fails no test of bats: `refute command` does.
+if git grep -nE '^[[:space:]]*! [a-z"$]' -- 'tests/e2e/*.bats' | grep -v ' || '; then
+    fail "an assertion that cannot fail"
+fi
 # shellcheck disable=SC2046
 shellcheck -S warning -e SC1007,SC2154 $(git ls-files "tools/*.sh" "bench/*.sh") .ci/run || fail "shellcheck"
 [ "$bad" -eq 0 ] && echo "lint: clean"

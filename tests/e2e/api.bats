@@ -19,7 +19,7 @@ submit() { # submit BODY: the id
     done
     run stat -c %a "$STATE"
     [ "$output" = 700 ]
-    ! grep -q "$(cat "$STATE/admin.token")" "$STATE/tokens.json"
+    refute grep -q "$(cat "$STATE/admin.token")" "$STATE/tokens.json"
 }
 
 @test "a job runs, its log and outputs are read over HTTP" {

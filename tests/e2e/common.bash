@@ -40,6 +40,9 @@ wait_for() {
     done
 }
 
+# refute COMMAND...: it must fail. (A line that begins with `!` never fails a test.)
+refute() { ! "$@"; }
+
 # Sums over the labels of a metric.
 metric() {
     # shellcheck disable=SC2046

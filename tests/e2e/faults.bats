@@ -313,7 +313,7 @@ EOF
     go
     is "$id" running
     "$MAINS" down --cancel
-    ! pgrep -f 'sleep 920001'
+    refute pgrep -f 'sleep 920001'
     [ -z "$(ls "$STATE/agent/ended" 2>/dev/null)" ]
 }
 

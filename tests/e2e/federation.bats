@@ -109,8 +109,8 @@ write_requests() {
     [ "$(books | jq -r 'select(.run) | .run' | sort -u | wc -l)" -eq "$jobs" ]
     [ "$(books | jq -r 'select(.run) | .run' | wc -l)" -eq "$jobs" ]
     [ "$(books | jq -r 'select(.ended) | .ended' | sort -u | wc -l)" -eq "$jobs" ]
-    ! books | grep '"clash"'
-    ! books | grep '"stop"'
+    books | refute grep '"clash"'
+    books | refute grep '"stop"'
 }
 
 @test "the books balance: what the network billed is what the sites ran" {

@@ -61,7 +61,7 @@ teardown() {
     echo "$output"
     # Nor is it whose it says it is.
     [ "$("$MAINS" site show evil --state "$STATE" --json | jq -r .owner)" = crook ]
-    ! grep -qE ' 200$' <<<"$output"
+    refute grep -qE ' 200$' <<<"$output"
     [ "$("$MAINS" nodes --state "$STATE" --json | jq -c '(.nodes? // .) | map([.site, .name]) | map(select(.[0] != "evil"))')" = "$before" ]
 }
 
@@ -82,7 +82,7 @@ teardown() {
     echo "$output"
     [ "$status" -eq 0 ]
     for name in "a line of 5 MiB" "a body of 33 MiB" "a million levels" "not JSON" "no UTF-8" "a number too large"; do
-        ! grep -qE "^$name: 200" <<<"$output"
+        refute grep -qE "^$name: 200" <<<"$output"
     done
     [[ $output == *"a length that lies: HTTP/1.1 4"* || $output == *"a length that lies: "* ]]
 }
@@ -92,7 +92,7 @@ teardown() {
     echo "$output"
     [ "$status" -eq 0 ]
     [ "$(grep -c ': ' <<<"$output")" -eq 11 ]
-    ! grep -qE ': 200$' <<<"$output"
+    refute grep -qE ': 200$' <<<"$output"
 }
 
 @test "an inventory that changes without end is slowed down" {
