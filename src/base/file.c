@@ -106,8 +106,12 @@ int dir_make(const char *path, mode_t mode, struct err *err)
         if (kept != '/' && kept != '\0')
             continue;
         *p = '\0';
-        if (mkdir(part, mode) < 0 && errno != EEXIST && stat(part, &st) < 0)
-            return err_set(err, -errno, "%s: %s", part, strerror(errno));
+        if (mkdir(part, mode) < 0 && errno != EEXIST) {
+            int made = errno; /* read-only or foreign parents are fine as long as they are there */
+
+            if (stat(part, &st) < 0)
+                return err_set(err, -made, "%s: %s", part, strerror(made));
+        }
         *p = kept;
         if (kept == '\0')
             break;

@@ -81,6 +81,16 @@ static void test_dir_make_and_remove(void **state)
     assert_int_equal(dir_remove(top, &err), 0);
 }
 
+/* Why it could not be made is said, not that it is not there. */
+static void test_dir_make_says_why(void **state)
+{
+    struct err err;
+    int rc = dir_make("/sys/mains-file-test", 0700, &err);
+
+    (void)state;
+    assert_true(rc == -EPERM || rc == -EACCES || rc == -EROFS);
+}
+
 /* Deeper than descriptors may be open, and than any path reaches. */
 static void test_dir_remove_goes_any_deep(void **state)
 {
@@ -112,6 +122,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_file_write_into_no_folder_leaves_nothing, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_dir_make_and_remove, make_folder, remove_folder),
+        cmocka_unit_test(test_dir_make_says_why),
         cmocka_unit_test_setup_teardown(test_dir_remove_goes_any_deep, make_folder, remove_folder),
     };
 
