@@ -47,6 +47,7 @@ struct executor_ops {
     bool keeps_lease;
     bool is_elsewhere; /* nothing of this machine counts: it is not looked over */
     bool one_kind;     /* an attempt holds devices of one kind only */
+    bool tunnels;      /* its tasks reach what listens on this machine's loopback, and it them */
     /* Before any thread exists: it may fork. */
     int (*open)(const struct executor_config *config, struct executor **executor_out,
                 struct err *err);

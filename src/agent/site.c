@@ -310,6 +310,7 @@ static void describe_engine(const struct agent_config *config, const struct exec
     /* A cluster keeps jobs apart itself, or nobody does. */
     info->sandbox_optional = config->allow_no_sandbox || config->sandbox_off || ops->discover;
     info->one_kind = ops->one_kind;
+    info->tunnels = ops->tunnels;
     info->images = ops->images;
 }
 

@@ -24,6 +24,8 @@ const struct cli_option job_options[] = {
       "Kinds of accelerator that will do, best first, as h100,910b (`mains devices`)." },
     { "mixed", 0, NULL, NULL,
       "Tasks may be on different kinds where no one kind has room (see MAINS_SHARE)." },
+    { "across", 0, "N", NULL,
+      "Tasks may be over so many sites where no one has room (see MAINS_PEERS)." },
     { "need", 0, "FIGURE=N", NULL,
       "A lower bound on a figure of the chip, as bf16_tflops=300. May be given again." },
     { "time", 'T', "DURATION", NULL,
@@ -91,6 +93,7 @@ static const struct {
 } simple[] = {
     { "name", "name", FORM_TEXT },
     { "tasks", "tasks.count", FORM_NUMBER },
+    { "across", "resources.sites", FORM_NUMBER },
     { "per-node", "tasks.per_node", FORM_NUMBER },
     { "cpus", "resources.cpus", FORM_NUMBER },
     { "memory", "resources.memory", FORM_TEXT },

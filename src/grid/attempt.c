@@ -14,13 +14,16 @@
 
 static void hold(struct grid *grid, struct job *job, struct grant *grant)
 {
+    bool is_first = !job->grant;
+
     fleet_hold(&grid->fleet, grant);
     job->grant = grant;
     shares_hold(grid, job, false);
-    budget_reserve(grid, job);
+    if (is_first)
+        budget_reserve(grid, job);
     grid->cpus_held += grant->cpus;
     grid->devices_milli_held += grant->devices_milli;
-    if (job->array)
+    if (job->array && is_first)
         job->array->active++;
     power_held(grid, grant, 1);
 }
@@ -36,26 +39,32 @@ static void release(struct grid *grid, struct job *job)
     grid->devices_milli_held -= grant->devices_milli;
     grid->cpu_ms_billed += grant->cpus * wall_ms;
     grid->device_milli_ms_billed += grant->devices_milli * wall_ms;
-    if (job->array)
-        job->array->active--;
     job->grant = NULL;
+    if (job->across)
+        across_settled(job, grant);
+    if (job->array && !job->grant)
+        job->array->active--;
     power_held(grid, grant, -1);
     grant_destroy(grant);
     grid->wants_pass = true;
 }
 
-void attempt_start(struct grid *grid, struct job *job, struct grant *grant)
+void attempt_start(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count)
 {
     int64_t end_ms = job_end_bound(grid, job);
 
     promises_drop(grid, job);
     job_dequeue(grid, job);
-    job->epoch++;
-    grant->job_id = job->item.id;
-    grant->epoch = job->epoch;
-    grant->granted_ms = grid->now_ms;
-    grant->end_ms = end_ms;
-    hold(grid, job, grant);
+    job->epoch += count;
+    if (count > 1)
+        across_begin(grid, job, grants, count);
+    for (uint32_t i = count; i-- > 0;) {
+        grants[i]->job_id = job->item.id;
+        grants[i]->epoch = job->epoch - i;
+        grants[i]->granted_ms = grid->now_ms;
+        grants[i]->end_ms = end_ms;
+        hold(grid, job, grants[i]);
+    }
     job->started_ms = 0;
     rhythm_start(grid, job);
     job_set_state(grid, job, JOB_STARTING);
@@ -67,19 +76,38 @@ void attempt_start(struct grid *grid, struct job *job, struct grant *grant)
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
 
-/* The job whose newest attempt this is, still holding; NULL: old news. */
+/* The job whose newest attempt this is, or a part of it, still holding; NULL: old news. */
 static struct job *find_attempt(const struct grid *grid, uint64_t job_id, uint32_t epoch)
 {
     struct job *job = grid_job(grid, job_id);
 
-    return job && job->grant && job->epoch == epoch ? job : NULL;
+    if (!job || !job->grant)
+        return NULL;
+    return (job->across ? across_part_of(job, epoch) != NULL : job->epoch == epoch) ? job : NULL;
+}
+
+bool attempt_is_first(const struct job *job)
+{
+    return job->epoch == (job->across ? job->across->parts_count : 1);
+}
+
+/* What the site that was heard holds of it, from here to its end `job.grant`. */
+static void turn_to(struct job *job, uint32_t epoch)
+{
+    if (job->across)
+        job->grant = across_part_of(job, epoch)->grant;
+}
+
+static struct grant *grant_of(const struct job *job, uint32_t epoch)
+{
+    return job->across ? across_part_of(job, epoch)->grant : job->grant;
 }
 
 void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch)
 {
     struct job *job = find_attempt(grid, job_id, epoch);
 
-    if (!job || job->started_ms)
+    if (!job || (job->across && !across_started(job, epoch)) || job->started_ms)
         return;
     job->started_ms = grid->now_ms;
     if (job->state != JOB_STARTING)
@@ -101,13 +129,18 @@ void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const 
                       int64_t checkpoint_ms, int64_t stall_ms, const char *reason)
 {
     struct job *job = find_attempt(grid, job_id, epoch);
+    struct usage running;
 
     if (!job)
         return;
-    job_past_of(job)->running = usage_of_grant(grid, job->grant, usage);
-    if (checkpoint_ms > job->past->checkpoint_ms)
-        job->past->checkpoint_ms = checkpoint_ms;
-    rhythm_saved(job->past, stall_ms);
+    running = usage_of_grant(grid, grant_of(job, epoch), usage);
+    job_past_of(job)->running = running;
+    if (job->across)
+        across_progress(job, epoch, &running);
+    if (epoch == job->epoch) { /* of several parts, only rank 0's checkpoints are the job's */
+        job->past->checkpoint_ms = MAX(job->past->checkpoint_ms, checkpoint_ms);
+        rhythm_saved(job->past, stall_ms);
+    }
     if (job->state != JOB_STARTING || !reason || !*reason ||
         strncmp(intern_data(&grid->strings, job->reason), reason, REASON_BYTES - 1) == 0)
         return;
@@ -123,9 +156,10 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
 {
     struct usage usage = usage_of_grant(grid, job->grant, reported);
     struct job_past *past = job_past_of(job);
+    bool is_first = attempt_is_first(job) && !(job->across && job->across->ended_count);
     struct effect effect = { .type = EFFECT_USAGE,
                              .job_id = job->item.id,
-                             .epoch = job->epoch,
+                             .epoch = job->grant->epoch,
                              .usage = usage,
                              .outcome = job->outcome,
                              .exit_code = job->exit_code,
@@ -133,20 +167,25 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
                              .released_ms = grid->now_ms };
 
     rhythm_end(grid, job);
-    past->ended_epoch = job->epoch;
-    past->ended_site = job->grant->site + 1;
+    if (job->grant->epoch == job->epoch) {
+        past->ended_epoch = job->epoch;
+        past->ended_site = job->grant->site + 1;
+    }
     if (ended)
         effect.disputes_count =
             usage_dispute(grid, job->grant, &ended->usage, ended, effect.disputes);
     memset(&past->running, 0, sizeof(past->running));
-    usage_add(&past->ended, &usage, job->epoch == 1);
+    usage_add(&past->ended, &usage, is_first);
     if (grid->perform) {
         job_fill_view(grid, job, &effect.view);
         grid->perform(grid->perform_context, &effect);
     }
-    budget_settle(grid, job, usage.price_micro);
     ranks_settled(grid, job);
     release(grid, job);
+    if (job->grant) /* other parts still hold what is set aside */
+        budget_spend(grid, job->tenant, usage.price_micro);
+    else
+        budget_settle(grid, job, usage.price_micro);
 }
 
 static void requeue(struct grid *grid, struct job *job)
@@ -194,20 +233,6 @@ static void end_lease(struct grid *grid, struct job *job, uint32_t site)
     job_set_reason(grid, job, "site %s was not heard for longer than its lease: queued again",
                    grid->fleet.sites[site].info.name);
     requeue(grid, job);
-}
-
-void attempt_lease_ended(struct grid *grid, struct job *job)
-{
-    const struct usage *reported = &job_past_of(job)->running;
-    struct usage billed = usage_of_grant(grid, job->grant, reported);
-    uint32_t site = job->grant->site;
-
-    job->outcome = OUTCOME_LEASE;
-    job->exit_code = 0;
-    yield_clear(grid, job);
-    lease_remember(grid, job, &billed);
-    settle(grid, job, reported, NULL);
-    end_lease(grid, job, site);
 }
 
 /* Its reason stays: for what, and by whom, it was stopped. */
@@ -326,67 +351,110 @@ static void end_refused(struct grid *grid, struct job *job, uint32_t site, const
     requeue(grid, job);
 }
 
-void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
+/* All of the attempt has ended: what becomes of the job. */
+static void conclude(struct grid *grid, struct job *job, const struct attempt_end_note *note)
 {
-    struct job *job = find_attempt(grid, ended->job_id, ended->epoch);
-    const char *reason = ended->reason ? ended->reason : "";
-    uint32_t site;
+    const char *reason = note->reason;
 
-    if (!job) {
-        lease_settle(grid, ended->job_id, ended->epoch, &ended->usage);
-        return;
-    }
-    site = job->grant->site;
-    job->outcome = (uint8_t)yield_outcome(job, ended->outcome);
-    if (job->outcome == OUTCOME_LEASE && !lease_binds(grid, job))
-        job->outcome = OUTCOME_LOST; /* a site has no reason to say so */
-    yield_count(job);
-    yield_clear(grid, job);
-    job->exit_code = ended->exit_code;
-    if (!job->started_ms && ended->started_ms)
-        job->started_ms = grid->now_ms; /* the report of its start came never or comes later */
-    rates_attempt_ended(grid, job, ended);
-    settle(grid, job, &ended->usage, ended);
-    if (ended->outcome == OUTCOME_EXITED && ended->exit_code == 0) {
+    if (note->told == OUTCOME_EXITED && note->exit_code == 0) {
         if (job->reason)
             job_set_reason(grid, job, "%s", "");
         job_end(grid, job, JOB_DONE);
     } else if (job->outcome == OUTCOME_REFUSED) {
-        end_refused(grid, job, site, reason);
+        end_refused(grid, job, note->site, reason);
     } else if (job->outcome == OUTCOME_LEASE) {
-        end_lease(grid, job, site);
+        end_lease(grid, job, note->site);
     } else if (job->outcome >= OUTCOME_PREEMPTED) {
-        end_yielded(grid, job, site);
-    } else if (job->outcome == OUTCOME_LOST || ended->outcome == OUTCOME_STOPPED) {
+        end_yielded(grid, job, note->site);
+    } else if (job->outcome == OUTCOME_LOST || note->told == OUTCOME_STOPPED) {
         end_lost(grid, job,
-                 *reason                          ? reason
-                 : ended->outcome == OUTCOME_LOST ? "its supervisor died"
-                                                  : "the site stopped it");
+                 *reason                      ? reason
+                 : note->told == OUTCOME_LOST ? "its supervisor died"
+                                              : "the site stopped it");
     } else {
         end_failed(grid, job, reason);
     }
 }
 
+/* The part at the site of `job.grant`, which mostly is all there is, has ended as `note` says. */
+static void close_part(struct grid *grid, struct job *job, struct attempt_end_note *note,
+                       const struct usage *reported, const struct event_attempt_ended *ended)
+{
+    note->site = job->grant->site;
+    job->outcome = (uint8_t)note->outcome;
+    job->exit_code = note->exit_code;
+    if (!job->across) {
+        yield_count(job);
+        yield_clear(grid, job);
+        if (ended)
+            rates_attempt_ended(grid, job, ended);
+    }
+    settle(grid, job, reported, ended);
+    if (job->across) {
+        if (!across_over(grid, job, note))
+            return;
+        job->outcome = (uint8_t)note->outcome;
+        job->exit_code = note->exit_code;
+        yield_count(job);
+        yield_clear(grid, job);
+    }
+    conclude(grid, job, note);
+}
+
+void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
+{
+    struct job *job = find_attempt(grid, ended->job_id, ended->epoch);
+    struct attempt_end_note note = { .told = ended->outcome, .exit_code = ended->exit_code };
+
+    if (!job) {
+        lease_settle(grid, ended->job_id, ended->epoch, &ended->usage);
+        return;
+    }
+    turn_to(job, ended->epoch);
+    note.outcome = yield_outcome(job, ended->outcome);
+    if (note.outcome == OUTCOME_LEASE && !lease_binds(grid, job))
+        note.outcome = OUTCOME_LOST; /* a site has no reason to say so */
+    snprintf(note.reason, sizeof(note.reason), "%s", ended->reason ? ended->reason : "");
+    if (!job->across && !job->started_ms && ended->started_ms)
+        job->started_ms = grid->now_ms; /* the report of its start came never or comes later */
+    close_part(grid, job, &note, &ended->usage, ended);
+}
+
+static const struct usage *running_of(const struct job *job, uint32_t epoch)
+{
+    if (job->across)
+        return &across_part_of(job, epoch)->running;
+    return job->past ? &job->past->running : NULL;
+}
+
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch)
 {
     struct job *job = find_attempt(grid, job_id, epoch);
-    uint32_t site;
+    struct attempt_end_note note = { .told = OUTCOME_LOST };
 
     if (!job) {
         lease_settle(grid, job_id, epoch, NULL);
         return;
     }
-    site = job->grant->site;
+    turn_to(job, epoch);
     /* Asked to stop before it had begun: it has stopped. */
-    job->outcome = (uint8_t)yield_outcome(job, OUTCOME_STOPPED);
-    if (job->outcome < OUTCOME_PREEMPTED)
-        job->outcome = OUTCOME_LOST;
-    job->exit_code = 0;
-    yield_count(job);
-    yield_clear(grid, job);
-    settle(grid, job, job->past ? &job->past->running : NULL, NULL);
-    if (job->outcome >= OUTCOME_PREEMPTED)
-        end_yielded(grid, job, site);
-    else
-        end_lost(grid, job, "the site has no trace of it");
+    note.outcome = yield_outcome(job, OUTCOME_STOPPED);
+    if (note.outcome < OUTCOME_PREEMPTED)
+        note.outcome = OUTCOME_LOST;
+    snprintf(note.reason, sizeof(note.reason), "the site has no trace of it");
+    close_part(grid, job, &note, running_of(job, epoch), NULL);
+}
+
+void attempt_lease_ended(struct grid *grid, struct job *job, uint32_t site)
+{
+    const struct grant *grant = job_grant_at(job, site);
+    struct attempt_end_note note = { .told = OUTCOME_LEASE, .outcome = OUTCOME_LEASE };
+    struct usage reported, billed;
+
+    turn_to(job, grant->epoch);
+    job_past_of(job);
+    reported = *running_of(job, grant->epoch);
+    billed = usage_of_grant(grid, job->grant, &reported);
+    lease_remember(grid, job, &billed);
+    close_part(grid, job, &note, &reported, NULL);
 }

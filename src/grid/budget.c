@@ -41,7 +41,9 @@ int64_t budget_price(struct grid *grid, const struct job *job)
 
     if (!terms->duration_ms_max)
         return -1;
-    candidates = shape_candidates(shape, &grid->fleet, &terms->objective, &count);
+    /* Over several sites, each task may be at the dearest. */
+    candidates =
+        shape_candidates(shape->one ? shape->one : shape, &grid->fleet, &terms->objective, &count);
     for (uint32_t i = 0; i < count; i++)
         most = MAX(most, candidates[i].price_micro);
     sum = ((__int128)most * shape->tasks * (terms->duration_ms_max + END_SLACK_MS) + HOUR_MS - 1) /

@@ -88,6 +88,7 @@ static const struct field shape_list[] = {
     NUMBER(U32, struct request_shape, spread),
     STRUCT(struct request_shape, access, fields_of_access),
     NUMBER(U32, struct request_shape, mixed),
+    NUMBER(U32, struct request_shape, sites_max),
 };
 TABLE(fields_of_shape, shape_list);
 
@@ -194,6 +195,7 @@ static const struct field site_list[] = {
     NUMBER(BOOL, struct site_info, sandbox_optional),
     NUMBER(BOOL, struct site_info, one_kind),
     NUMBER(BOOL, struct site_info, images),
+    NUMBER(BOOL, struct site_info, tunnels),
 };
 TABLE(fields_of_site, site_list);
 

@@ -65,13 +65,17 @@ static void end_attempts(struct grid *grid, uint32_t site, const char *name)
     snprintf(reason, sizeof(reason), "site %s was forgotten", name);
     while ((job = grid_job_after(grid, id)) != NULL) {
         struct event_attempt_ended ended = { .outcome = OUTCOME_LOST, .reason = reason };
+        const struct grant *grant;
 
         id = job->item.id;
-        if (!job->grant || job->grant->site != site)
+        grant = job_grant_at(job, site);
+        if (!grant)
             continue;
         ended.job_id = id;
-        ended.epoch = job->epoch;
-        if (job->past)
+        ended.epoch = grant->epoch;
+        if (job->across)
+            ended.usage = across_part_of(job, grant->epoch)->running;
+        else if (job->past)
             ended.usage = job->past->running;
         attempt_ended(grid, &ended);
     }

@@ -75,11 +75,22 @@ void grid_set_reservations(struct grid *grid, uint32_t count)
 void grid_emit(struct grid *grid, enum effect_type type, const struct job *job)
 {
     struct effect effect = { .type = type, .job_id = job->item.id, .epoch = job->epoch };
+    struct job part;
 
     if (!grid->perform)
         return;
-    job_fill_view(grid, job, &effect.view);
-    grid->perform(grid->perform_context, &effect);
+    if (!job->across || (type != EFFECT_RUN && type != EFFECT_STOP)) {
+        job_fill_view(grid, job, &effect.view);
+        grid->perform(grid->perform_context, &effect);
+        return;
+    }
+    part = *job; /* each site is told of what it holds */
+    for (part.grant = job_next_grant(job, NULL); part.grant;
+         part.grant = job_next_grant(job, part.grant)) {
+        effect.epoch = part.grant->epoch;
+        job_fill_view(grid, &part, &effect.view);
+        grid->perform(grid->perform_context, &effect);
+    }
 }
 
 void grid_reissue(struct grid *grid, effect_fn perform, void *context)

@@ -83,6 +83,19 @@ struct allocation {
     const struct alloc_part *parts; /* borrowed until the next step */
 };
 
+/* Of an attempt at several sites, in the order of its ranks. Each part has an epoch of its own; the
+ * first, with rank 0, has the attempt's. */
+struct across_site {
+    char site[MODEL_NAME_BYTES];
+    uint32_t epoch, first_rank, tasks;
+    bool is_over; /* its part has ended */
+};
+struct across_view {
+    uint32_t sites_count; /* 0 = it is at one site */
+    uint32_t self;        /* which of them `allocation` is of */
+    struct across_site sites[REQUEST_SITES_MAX];
+};
+
 /* A job as the shell may read it; all pointers borrowed until the next step. */
 struct job_view {
     uint64_t id;
@@ -99,7 +112,8 @@ struct job_view {
     uint32_t spec_len;
     int64_t submitted_ms, eligible_ms, started_ms, ended_ms; /* 0 = not yet */
     int64_t promised_start_ms;    /* it starts by then; 0 = nothing is promised */
-    struct allocation allocation; /* parts_count 0 = holds none */
+    struct allocation allocation; /* parts_count 0 = holds none; of several sites, one's */
+    struct across_view across;
     int32_t exit_code;
     enum attempt_outcome outcome; /* of the newest ended attempt */
     const char *reason;           /* of the state, one line, "" when there is none */
@@ -177,6 +191,13 @@ int64_t grid_next_timer_ms(const struct grid *grid); /* send TICK then; INT64_MA
                                                         that no longer matters: a tick sweeps it */
 
 bool grid_find_job(struct grid *grid, uint64_t id, struct job_view *view_out);
+/* Where an attempt, or a part of one, holds; false: it does not, or no longer. */
+struct attempt_place {
+    const char *site; /* good until the next step */
+    bool started;     /* as its site said */
+};
+bool grid_find_attempt(const struct grid *grid, uint64_t job_id, uint32_t epoch,
+                       struct attempt_place *out);
 /* Live jobs by id, ascending, after `after_id`; false at the end. `tenant` NULL = all. */
 bool grid_next_job(struct grid *grid, uint64_t after_id, const char *tenant,
                    struct job_view *view_out);

@@ -53,14 +53,14 @@ static int check_deps(const struct grid *grid, const struct job *job, struct err
     return 0;
 }
 
-/* Promised what it asked for, all tasks of it, at one site. */
-static int check_grant(const struct grid *grid, const struct job *job, struct err *err)
+/* Promised what it asked for: all tasks of it at one site, or its part of them (across_check). */
+static int check_grant(const struct grid *grid, const struct job *job, const struct grant *grant,
+                       struct err *err)
 {
     const struct shape *shape = job_shape(grid, job);
-    const struct grant *grant = job->grant;
     uint64_t tasks = 0, cpus = 0, devices_milli = 0;
 
-    if (grant->job_id != job->item.id || grant->epoch != job->epoch ||
+    if (grant->job_id != job->item.id || (!job->across && grant->epoch != job->epoch) ||
         grant->slot >= grid->fleet.grants_count || grid->fleet.grants[grant->slot] != grant)
         return BROKEN("job %" PRIu64 " and what it holds do not agree", job->item.id);
     for (uint32_t i = 0; i < grant->parts_count; i++) {
@@ -80,7 +80,8 @@ static int check_grant(const struct grid *grid, const struct job *job, struct er
         cpus += part->cpus;
         devices_milli += milli;
     }
-    if (tasks != shape->tasks || cpus != grant->cpus || devices_milli != grant->devices_milli)
+    if ((!job->across && tasks != shape->tasks) || cpus != grant->cpus ||
+        devices_milli != grant->devices_milli)
         return BROKEN("job %" PRIu64 " holds a part of its gang", job->item.id);
     if (grant->granted_ms > grid->now_ms)
         return BROKEN("job %" PRIu64 " holds since a time to come", job->item.id);
@@ -99,6 +100,8 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
     if (queued != (job->state == JOB_QUEUED))
         return BROKEN("job %" PRIu64 " is %s and %s the queue", job->item.id,
                       job_state_name((enum job_state)job->state), queued ? "in" : "not in");
+    if (job->across && !job->grant)
+        return BROKEN("job %" PRIu64 " is over and has parts", job->item.id);
     if ((job->grant != NULL) != (job->state >= JOB_STARTING))
         return BROKEN("job %" PRIu64 " is %s and holds %s", job->item.id,
                       job_state_name((enum job_state)job->state), job->grant ? "nodes" : "nothing");
@@ -122,18 +125,25 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
         rc = check_deps(grid, job, err);
     if (rc < 0 || !job->grant)
         return rc;
-    sums->grants++;
-    sums->cpus += job->grant->cpus;
-    sums->devices_milli += job->grant->devices_milli;
-    sums->cpu_ms += job->grant->cpus * (uint64_t)(grid->now_ms - job->grant->granted_ms);
-    sums->device_milli_ms +=
-        job->grant->devices_milli * (uint64_t)(grid->now_ms - job->grant->granted_ms);
-    tenant->cpus_held += job->grant->cpus;
-    tenant->devices_milli_held += job->grant->devices_milli;
+    for (const struct grant *grant = job_next_grant(job, NULL); grant && rc == 0;
+         grant = job_next_grant(job, grant)) {
+        uint64_t held_ms = (uint64_t)(grid->now_ms - grant->granted_ms);
+
+        sums->grants++;
+        sums->cpus += grant->cpus;
+        sums->devices_milli += grant->devices_milli;
+        sums->cpu_ms += grant->cpus * held_ms;
+        sums->device_milli_ms += grant->devices_milli * held_ms;
+        tenant->cpus_held += grant->cpus;
+        tenant->devices_milli_held += grant->devices_milli;
+        rc = check_grant(grid, job, grant, err);
+    }
+    if (rc == 0 && job->across)
+        rc = across_check(grid, job, err);
     for (uint32_t at = job->tenant; at; at = grid->tenants[at].parent)
         sums->tenants[at].reserved_micro += job->reserved_micro;
     sums->yielding += job->yield_cause != YIELD_NONE;
-    return check_grant(grid, job, err);
+    return rc;
 }
 
 /* --- all together ----------------------------------------------------------------------------- */

@@ -202,7 +202,11 @@ void grid_jobs_fini(struct grid *grid)
             if (is_array(value)) {
                 free(to_array(value));
             } else if (job) {
-                grant_destroy(job->grant);
+                for (struct grant *grant = job_next_grant(job, NULL), *next; grant; grant = next) {
+                    next = job_next_grant(job, grant);
+                    grant_destroy(grant);
+                }
+                free(job->across);
                 free(job->deps);
                 past_free(job->past);
                 free(job->wait);

@@ -60,7 +60,7 @@ void lease_apply(struct grid *grid, const struct event *event)
     }
     qsort(ids, count, sizeof(*ids), compare_ids);
     for (uint32_t i = 0; i < count; i++)
-        attempt_lease_ended(grid, grid_job(grid, ids[i]));
+        attempt_lease_ended(grid, grid_job(grid, ids[i]), site);
     free(ids);
 }
 
@@ -83,7 +83,7 @@ void lease_remember(struct grid *grid, const struct job *job, const struct usage
     MEM_GROW(grid->darks, grid->darks_cap, grid->darks_count + 1);
     grid->darks[grid->darks_count++] =
         (struct dark){ .job_id = job->item.id,
-                       .epoch = job->epoch,
+                       .epoch = job->grant->epoch,
                        .tenant = grid_tenant(grid, intern_data(&grid->tenant_names, job->tenant)),
                        .site = job->grant->site,
                        .granted_ms = job->grant->granted_ms,
@@ -156,13 +156,14 @@ int lease_check_darks(const struct grid *grid, struct err *err)
     for (uint32_t i = 0; i < grid->darks_count; i++) {
         const struct dark *dark = &grid->darks[i];
         const struct job *job = grid_job(grid, dark->job_id);
+        struct attempt_place place;
 
         if (dark->site >= grid->fleet.sites_count || dark->granted_ms > dark->released_ms ||
             dark->released_ms > grid->now_ms || !dark->epoch || dark->job_id >= grid->next_id)
             return err_set(err, -EINVAL, "job %" PRIu64 ": attempt %u in the dark is unsound",
                            dark->job_id, dark->epoch);
-        if (job &&
-            (dark->epoch > job->epoch || (job->grant && dark->epoch == job->epoch) || !job->past))
+        if (job && (dark->epoch > job->epoch || !job->past ||
+                    grid_find_attempt(grid, dark->job_id, dark->epoch, &place)))
             return err_set(err, -EINVAL, "job %" PRIu64 ": attempt %u is closed and still holds",
                            dark->job_id, dark->epoch);
         for (uint32_t k = 0; k < i && i < 64; k++) /* all pairs of many would take too long */

@@ -33,6 +33,14 @@ static bool add_place(struct request_shape *shape, const char *site, bool away)
 /* --- may it -----------------------------------------------------------------------------------
  */
 
+static bool fits_across(struct shapes *shapes, uint32_t number, const struct grid *grid)
+{
+    const struct objective any = { .kind = OBJECTIVE_FASTEST };
+    struct shape *shape = shapes_at(shapes, number);
+
+    return shape->sites_max > 1 && across_most(shape, &grid->fleet, &any) >= shape->tasks;
+}
+
 static int check_fit(const struct grid *grid, const struct job *job, const char *site, bool away,
                      struct err *err)
 {
@@ -55,6 +63,8 @@ static int check_fit(const struct grid *grid, const struct job *job, const char 
         is =
             explain_shape(shapes_at(&own, number), &grid->fleet,
                           away ? EXPLAIN_ALL_SITES : (uint32_t)fleet_find_site(&grid->fleet, site));
+        if (is.code != VERDICT_BUSY && away && fits_across(&own, number, grid))
+            is.code = VERDICT_BUSY;
         if (is.code != VERDICT_BUSY && away)
             rc = err_set(err, -EPROTO, "job %" PRIu64 " fits at no other site than %s (%s)",
                          job->item.id, site, verdict_name(is.code));

@@ -273,7 +273,7 @@ static void stop_at_close(struct grid *grid, uint32_t site)
     if (until_ms == INT64_MAX || until_ms - CLOSE_LEAD_MS > grid->now_ms)
         return;
     for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id))
-        if (job->grant && job->grant->site == site && yield_is_possible(grid, job) &&
+        if (job_grant_at(job, site) && yield_is_possible(grid, job) &&
             job_terms(grid, job)->checkpoint != CHECKPOINT_NONE)
             yield_ask(grid, job, YIELD_TARIFF, 0,
                       "paused: the hours of site %s end; it goes on from its checkpoint",

@@ -89,7 +89,9 @@ struct pass {
         struct job *job;
     } promised[CLASS_COUNT * GRID_RESERVATIONS_MAX];
     uint32_t promised_count;
-    uint64_t promised_mask; /* bit n % 64: bucket n may be of one of them */
+    uint64_t promised_mask;                 /* bit n % 64: bucket n may be of one of them */
+    struct grant *grants[ACROSS_SITES_MAX]; /* found over several sites, for who starts next */
+    uint32_t grants_count;
     uint32_t idle_count;    /* buckets met for nothing since the walk was put in order */
     uint64_t limit_version; /* of the fleet, by which buckets were set aside */
 };
@@ -151,6 +153,16 @@ static void consider_blocked(struct pass *pass, const struct queue_use *use)
         list_blocked(pass, one.job);
 }
 
+/* Is it worth a look whether it fits over several sites? Not where nothing has become free since
+ * the last one. */
+static bool may_go_across(const struct grid *grid, uint32_t number)
+{
+    const struct shape *shape = &grid->shapes.list[number];
+
+    return shape->sites_max > 1 && (shape->no_across_room != grid->fleet.room_version ||
+                                    shape->no_across_limited != grid->fleet.limit_version);
+}
+
 /* Room only shrinks while a pass runs: what fits nowhere at its begin need not be walked over, but
  * for who are the first of them. */
 static bool may_start(void *context, const struct queue_use *use)
@@ -159,7 +171,8 @@ static bool may_start(void *context, const struct queue_use *use)
     struct grid *grid = pass->grid;
 
     if (fit_exists(&grid->shapes.list[use->shape], &grid->fleet, grid->counts.passes_total,
-                   &grid->fit))
+                   &grid->fit) ||
+        may_go_across(grid, use->shape))
         return true;
     consider_blocked(pass, use);
     return false;
@@ -383,11 +396,64 @@ static struct job *find_one(struct pass *pass, struct queue_bucket *bucket, uint
     return found;
 }
 
+static void forget_promised(struct pass *pass, const struct job *job)
+{
+    for (uint32_t i = 0; i < pass->promised_count; i++)
+        if (pass->promised[i].job == job)
+            pass->promised[i].job = NULL;
+}
+
+/* The first of a bucket for which no one site has room, over several of them: beside the promises
+ * that begin while it may run. Into pass.grants. */
+static struct job *find_across(struct pass *pass, struct queue_bucket *bucket)
+{
+    struct grid *grid = pass->grid;
+    struct job *job = (struct job *)bucket->first;
+    struct shape *shape = job_shape(grid, job);
+    enum fit_when when = grid->fleet.promises_count ? FIT_LIMITED : FIT_NOW;
+    uint64_t version = grid->fleet.limit_version;
+
+    if (!may_go_across(grid, bucket->key.shape) || pass_hold(grid, job) != HOLD_NONE)
+        return NULL;
+    grid->fleet.window.until_ms = promise_horizon(&grid->fleet, job_end_bound(grid, job));
+    grid->fleet.window.is_promised = has_place(grid, job);
+    if (has_place(grid, job)) /* its own promise is no bar to it */
+        promise_unset(promise_of(grid, job), &grid->fleet);
+    pass->grants_count = across_find(shape, &grid->fleet, &job_terms(grid, job)->objective, when,
+                                     &grid->fit, pass->grants);
+    if (pass->grants_count) {
+        forget_promised(pass, job);
+        return job;
+    }
+    if (has_place(grid, job)) {
+        promise_set(promise_of(grid, job), &grid->fleet);
+        grid->fleet.limit_version = version;
+    }
+    shape->no_across_room = grid->fleet.room_version;
+    shape->no_across_limited = grid->fleet.limit_version;
+    return NULL;
+}
+
 static void start(struct grid *grid, struct job *job, enum fit_when when)
 {
     struct grant *grant = fit_grant(job_shape(grid, job), &grid->fleet, &grid->fit, when);
 
-    attempt_start(grid, job, grant);
+    attempt_start(grid, job, &grant, 1);
+}
+
+static void start_found(struct pass *pass, struct job *job, enum fit_when when)
+{
+    if (pass->grants_count)
+        attempt_start(pass->grid, job, pass->grants, pass->grants_count);
+    else
+        start(pass->grid, job, when);
+    pass->grants_count = 0;
+}
+
+static void drop_found(struct pass *pass)
+{
+    while (pass->grants_count)
+        grant_destroy(pass->grants[--pass->grants_count]);
 }
 
 /* Whose promised start has come starts first, whatever stands before it. */
@@ -419,9 +485,10 @@ static bool may_still_start(void *context, const struct queue_head *head)
     if (pass->seen_count[15u - (head->rank >> 28)] < blocked_most(grid))
         return true;
     if (!has_room(grid, head->shape))
-        return false;
+        return may_go_across(grid, head->shape);
     return pass->promised_mask >> head->number % 64 & 1 ||
-           !is_too_long(grid, &grid->queue.buckets[head->number]);
+           !is_too_long(grid, &grid->queue.buckets[head->number]) ||
+           may_go_across(grid, head->shape);
 }
 
 static void set_idle_aside(struct pass *pass)
@@ -477,6 +544,8 @@ void pass_run(struct grid *grid)
 
         settle_blocked(&pass, bucket);
         found = find_one(&pass, bucket, number, &when);
+        if (!found)
+            found = find_across(&pass, bucket);
         if (!found) {
             if (pass.seen_count[bucket->key.job_class] < blocked_most(grid))
                 block(&pass, job);
@@ -486,9 +555,10 @@ void pass_run(struct grid *grid)
         }
         if (starts++ == GRID_PASS_STARTS_MAX) {
             grid->wants_pass = true;
+            drop_found(&pass);
             break;
         }
-        start(grid, found, when);
+        start_found(&pass, found, when);
         if (left > 1)
             queue_walk_again(&grid->queue, number);
         if (has_turns && shares_have_moved(grid, shape)) {

@@ -113,10 +113,11 @@ int power_check_shed(const struct grid *grid, const struct event_site_shed *shed
     return 0;
 }
 
-static struct shed_job describe(const struct grid *grid, const struct job *job)
+static struct shed_job describe(const struct grid *grid, const struct job *job,
+                                const struct grant *grant)
 {
     const struct terms *terms = job_terms(grid, job);
-    int64_t mw = fleet_grant_mw(&grid->fleet, job->grant);
+    int64_t mw = fleet_grant_mw(&grid->fleet, grant);
     int64_t since = job->started_ms ? job->started_ms : grid->now_ms;
     int64_t checkpoint = job->past ? job->past->checkpoint_ms : 0;
 
@@ -125,7 +126,7 @@ static struct shed_job describe(const struct grid *grid, const struct job *job)
     return (struct shed_job){
         .id = job->item.id,
         .job_class = (enum job_class)terms->job_class,
-        .devices = (uint32_t)MAX(job->grant->devices_milli / 1000, (uint64_t)1),
+        .devices = (uint32_t)MAX(grant->devices_milli / 1000, (uint64_t)1),
         .interrupts = job->wait ? job->wait->cuts_count : 0,
         .watts = mw / 1000,
         .undone_ms = grid->now_ms - since,
@@ -166,12 +167,14 @@ static void enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t
         return;
     jobs = mem_alloc(grid->fleet.grants_count, sizeof(*jobs));
     for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
-        if (!job->grant || job->grant->site != site)
+        const struct grant *grant = job_grant_at(job, site);
+
+        if (!grant)
             continue;
         if (job->state == JOB_STOPPING)
-            draw_mw -= fleet_grant_mw(&grid->fleet, job->grant);
+            draw_mw -= fleet_grant_mw(&grid->fleet, grant);
         else if (yield_is_possible(grid, job) && count < SHED_JOBS_MAX)
-            jobs[count++] = describe(grid, job);
+            jobs[count++] = describe(grid, job, grant);
     }
     ask.watts = (draw_mw - limit_mw + 999) / 1000;
     if (ask.watts > 0 && count) {

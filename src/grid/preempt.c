@@ -173,8 +173,8 @@ static uint64_t move(struct search *search, const struct candidate *at, struct v
 {
     struct grid *grid = search->grid;
     struct fleet_site *site = &grid->fleet.sites[at->site];
-    const struct grant *grant = victim->job->grant;
-    struct share_amount amount = shares_of_shape(job_shape(grid, victim->job));
+    const struct grant *grant = job_grant_at(victim->job, at->site);
+    struct share_amount amount = shares_of_grant(job_shape(grid, victim->job), grant);
     uint32_t account = job_tenant(grid, victim->job)->account;
     uint64_t tasks = 0;
 
@@ -421,9 +421,11 @@ struct job *preempt_first(struct grid *grid)
 
     if (job && job->state == JOB_QUEUED && pass_hold(grid, job) == HOLD_NONE) {
         shape = job_shape(grid, job);
-        if (fit_find(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW, &grid->fit))
-            attempt_start(grid, job, fit_grant(shape, &grid->fleet, &grid->fit, FIT_NOW));
-        else if (yield_pending(grid, YIELD_PREEMPT, grid->preempt_for))
+        if (fit_find(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW, &grid->fit)) {
+            struct grant *grant = fit_grant(shape, &grid->fleet, &grid->fit, FIT_NOW);
+
+            attempt_start(grid, job, &grant, 1);
+        } else if (yield_pending(grid, YIELD_PREEMPT, grid->preempt_for))
             return job;
     }
     grid->preempt_for = 0; /* it runs, or what was freed is not enough any more */

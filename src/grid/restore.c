@@ -545,19 +545,19 @@ static struct grant *read_grant(struct reader *reader, const struct job *job, bo
 static void count_job(struct grid *grid, struct job *job)
 {
     struct tenant *tenant = job_tenant(grid, job);
-    struct grant *grant = job->grant;
 
     tenant->jobs_live++;
     if (job->array)
         job->array->live++;
-    if (!grant)
-        return;
-    fleet_hold(&grid->fleet, grant);
-    tenant->cpus_held += grant->cpus;
-    tenant->devices_milli_held += grant->devices_milli;
-    grid->cpus_held += grant->cpus;
-    grid->devices_milli_held += grant->devices_milli;
-    if (job->array)
+    for (struct grant *grant = job_next_grant(job, NULL); grant;
+         grant = job_next_grant(job, grant)) {
+        fleet_hold(&grid->fleet, grant);
+        tenant->cpus_held += grant->cpus;
+        tenant->devices_milli_held += grant->devices_milli;
+        grid->cpus_held += grant->cpus;
+        grid->devices_milli_held += grant->devices_milli;
+    }
+    if (job->grant && job->array)
         job->array->active++;
 }
 
@@ -578,6 +578,49 @@ static void place_job(struct reader *reader, struct job *job)
     if (job->state != JOB_QUEUED)
         return;
     job_line_up(grid, job);
+}
+
+/* What its invariants ask (across.c) is asked of all of the state after the restore. */
+static void read_across(struct reader *reader, struct job *job)
+{
+    struct across *across = job->across = mem_alloc(1, sizeof(*across));
+    uint32_t tasks = 0, ended = 0, count = (uint32_t)take(reader, ACROSS_SITES_MAX);
+    const char *reason;
+
+    across->ended_count = (uint32_t)take(reader, ACROSS_SITES_MAX);
+    if (count < 2 || count > job->epoch)
+        reader->failed = true;
+    for (uint32_t i = 0; i < count && !reader->failed; i++) {
+        struct across_part *part = &across->parts[i];
+        uint64_t how;
+
+        part->site = (uint32_t)take(reader, reader->grid->fleet.sites_count);
+        part->tasks = (uint32_t)take(reader, REQUEST_TASKS_MAX);
+        part->first_rank = tasks;
+        tasks += part->tasks;
+        how = take(reader, 3);
+        part->started = how & 1;
+        take_struct(reader, &fields_of_usage, &part->running);
+        ended += !(how & 2);
+        if (!(how & 2) || reader->failed)
+            continue;
+        part->grant = read_grant(reader, job, false);
+        across->parts_count = i + 1; /* what there is to free */
+        if (part->grant)
+            part->grant->epoch = job->epoch - i;
+    }
+    across->parts_count = reader->failed ? across->parts_count : count;
+    if (ended != across->ended_count || ended == count)
+        reader->failed = true;
+    job->grant = job_next_grant(job, NULL);
+    if (!across->ended_count || reader->failed)
+        return;
+    across->end.told = (uint32_t)take(reader, OUTCOME_LAST);
+    across->end.outcome = (uint32_t)take(reader, OUTCOME_LAST);
+    across->end.exit_code = (int32_t)take_signed(reader, INT32_MIN, INT32_MAX);
+    across->end.site = (uint32_t)take(reader, reader->grid->fleet.sites_count);
+    reason = take_text(reader, REASON_BYTES - 1);
+    snprintf(across->end.reason, sizeof(across->end.reason), "%s", reason);
 }
 
 static void read_yield(struct reader *reader, struct job *job)
@@ -645,11 +688,12 @@ static void read_job(struct reader *reader, uint64_t *last_id)
 {
     struct grid *grid = reader->grid;
     uint64_t id = *last_id + take(reader, grid->next_id);
-    uint64_t flags = take(reader, reader->version >= 15  ? 511
-                                  : reader->version >= 6 ? 255
-                                  : reader->version >= 5 ? 127
-                                  : reader->version >= 3 ? 63
-                                                         : 31);
+    uint64_t flags = take(reader, reader->version >= 16   ? 1023
+                                  : reader->version >= 15 ? 511
+                                  : reader->version >= 6  ? 255
+                                  : reader->version >= 5  ? 127
+                                  : reader->version >= 3  ? 63
+                                                          : 31);
     struct job *job;
 
     if (reader->failed || id <= *last_id || !id_is_sound(reader, id)) {
@@ -691,7 +735,9 @@ static void read_job(struct reader *reader, uint64_t *last_id)
         read_deps(reader, job);
     if (!reader->failed && (flags & JOB_HAS_PAST))
         read_past(reader, job);
-    if (!reader->failed && (flags & JOB_HAS_GRANT))
+    if (!reader->failed && (flags & JOB_IS_ACROSS))
+        read_across(reader, job);
+    else if (!reader->failed && (flags & JOB_HAS_GRANT))
         job->grant = read_grant(reader, job, false);
     if (!reader->failed && (flags & JOB_HAS_YIELD))
         read_yield(reader, job);

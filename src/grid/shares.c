@@ -67,9 +67,21 @@ struct share_amount shares_of_shape(const struct shape *shape)
     };
 }
 
-static void hold_in_share(struct grid *grid, const struct job *job, bool release, int64_t now_ms)
+struct share_amount shares_of_grant(const struct shape *shape, const struct grant *grant)
 {
-    struct share_amount amount = shares_of_shape(job_shape(grid, job));
+    struct share_amount amount = {
+        .of = { [SHARE_VALUE] = (int64_t)grant->devices_milli, [SHARE_CPUS] = (int64_t)grant->cpus }
+    };
+
+    for (uint32_t i = 0; i < grant->parts_count; i++)
+        amount.of[SHARE_MEMORY] += (int64_t)grant->parts[i].tasks * shape->memory_bytes;
+    return amount;
+}
+
+static void hold_in_share(struct grid *grid, const struct job *job, const struct grant *grant,
+                          bool release, int64_t now_ms)
+{
+    struct share_amount amount = shares_of_grant(job_shape(grid, job), grant);
     uint32_t account = job_tenant(grid, job)->account;
 
     if (release)
@@ -110,7 +122,7 @@ void shares_hold(struct grid *grid, const struct job *job, bool release)
     tenant->devices_milli_held += release ? -grant->devices_milli : grant->devices_milli;
     add_above(grid, job->tenant, release ? -1 : 1, grant->cpus, grant->devices_milli, 0);
     count_class(grid, job, release ? -1u : 1u);
-    hold_in_share(grid, job, release, grid->now_ms);
+    hold_in_share(grid, job, grant, release, grid->now_ms);
 }
 
 void shares_jobs_live(struct grid *grid, uint32_t tenant, int32_t by)
@@ -170,11 +182,13 @@ void shares_rebuild(struct grid *grid, bool keep_memory)
             add_above(grid, i, 1, grid->tenants[i].cpus_held, grid->tenants[i].devices_milli_held,
                       grid->tenants[i].jobs_live);
     for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
-        const struct job *job = grid_job(grid, grid->fleet.grants[i]->job_id);
+        const struct grant *grant = grid->fleet.grants[i];
+        const struct job *job = grid_job(grid, grant->job_id);
 
-        hold_in_share(grid, job, false, 0);
+        hold_in_share(grid, job, grant, false, 0);
         count_class(grid, job, 1);
-        budget_restore(grid, job);
+        if (grant == job->grant) /* once, of several parts */
+            budget_restore(grid, job);
     }
     for (uint32_t i = 1; i < names->entries_count; i++)
         if (names->entries[i].data)

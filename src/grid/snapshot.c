@@ -286,6 +286,29 @@ static void put_saved(struct buf *out, const struct job_past *past)
     put_text(out, saved->manifest);
 }
 
+static void put_across(struct buf *out, const struct across *across)
+{
+    put_u64(out, across->parts_count);
+    put_u64(out, across->ended_count);
+    for (uint32_t i = 0; i < across->parts_count; i++) {
+        const struct across_part *part = &across->parts[i];
+
+        put_u64(out, part->site);
+        put_u64(out, part->tasks);
+        put_u64(out, part->started | (part->grant ? 2u : 0u));
+        put_struct(out, &fields_of_usage, &part->running);
+        if (part->grant)
+            put_grant(out, part->grant);
+    }
+    if (!across->ended_count)
+        return;
+    put_u64(out, across->end.told);
+    put_u64(out, across->end.outcome);
+    put_i64(out, across->end.exit_code);
+    put_u64(out, across->end.site);
+    put_text(out, across->end.reason);
+}
+
 static void put_job(struct writer *writer, const struct job *job, uint64_t last_id)
 {
     struct buf *out = writer->out;
@@ -297,7 +320,7 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
                      (job->yield_cause || job->yields_count ? JOB_HAS_YIELD : 0) |
                      (has_waited(job) ? JOB_HAS_WAIT : 0) |
                      (job->reserved_micro ? JOB_HAS_RESERVED : 0) |
-                     (job->bound_site ? JOB_IS_BOUND : 0));
+                     (job->bound_site ? JOB_IS_BOUND : 0) | (job->across ? JOB_IS_ACROSS : 0));
     put_u64(out, job->state);
     put_i64(out, job->submitted_ms);
     put_i64(out, job->item.eligible_ms);
@@ -330,7 +353,9 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
         put_saved(out, job->past);
         rhythm_put_job(out, job->past);
     }
-    if (job->grant)
+    if (job->across)
+        put_across(out, job->across);
+    else if (job->grant)
         put_grant(out, job->grant);
     if (job->yield_cause || job->yields_count) {
         put_u64(out, job->yield_cause);

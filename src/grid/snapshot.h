@@ -14,8 +14,8 @@
  * promised a start; 10 has the promises; 11 has checkpoints that the network holds;
  * 12 has faults of sites and how often to save;
  * 13 has what owners let in, and who asks; 14 has what orders by what work needs;
- * 15 leases, what is in the dark, and who moves. */
-#define SNAPSHOT_VERSION 15u
+ * 15 leases, what is in the dark, and who moves; 16 has attempts at several sites. */
+#define SNAPSHOT_VERSION 16u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */
@@ -27,4 +27,5 @@
 #define JOB_HAS_YIELD 32u     /* its cause, for whom, and how often */
 #define JOB_HAS_WAIT 64u      /* for power */
 #define JOB_HAS_RESERVED 128u /* money */
+#define JOB_IS_ACROSS 512u    /* its attempt is at several sites: instead of one grant, each part's */
 #define JOB_IS_BOUND 256u     /* to a site, or away from one: what it asked for beside it */

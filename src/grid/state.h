@@ -9,6 +9,7 @@
  * promises.c  starts that are promised to those that wait
  * yield.c     attempts that make way for something else                 shares.c   whose turn it is
  * mixed.c     gangs on several kinds of chip
+ * across.c    gangs at several sites
  * budget.c    what tenants may still spend                              preempt.c  who makes way
  * saved.c     checkpoints that the network holds
  * owners.c    what owners let in
@@ -18,6 +19,7 @@
 #pragma once
 
 #include "grid/grid.h"
+#include "sched/across.h"
 #include "sched/fit.h"
 #include "sched/fleet.h"
 #include "sched/intern.h"
@@ -87,6 +89,24 @@ struct dark {
 };
 #define DARKS_MAX 100000u
 
+struct attempt_end_note { /* how an attempt, or its part at one site, has ended */
+    uint32_t told;        /* by its site: enum attempt_outcome */
+    uint32_t outcome;     /* what that was, as the grid sees it */
+    int32_t exit_code;
+    uint32_t site;
+    char reason[REASON_BYTES];
+};
+struct across { /* of an attempt at several sites: across.c */
+    uint32_t parts_count, ended_count;
+    struct across_part {
+        struct grant *grant; /* NULL = it has ended */
+        uint32_t site, first_rank, tasks;
+        bool started;
+        struct usage running; /* as told last */
+    } parts[ACROSS_SITES_MAX];
+    struct attempt_end_note end; /* when one has ended: what decides */
+};
+
 struct array {
     uint64_t id;
     uint32_t count, parallel_max;
@@ -124,7 +144,8 @@ struct job {
     struct queue_item item; /* first; its id is the job's */
     int64_t submitted_ms, started_ms;
     struct array *array;
-    struct grant *grant;
+    struct grant *grant;   /* of several parts, the first that still holds */
+    struct across *across; /* NULL: it is at one site */
     struct job_deps *deps;
     struct job_past *past;
     struct job_wait *wait;                                   /* NULL = never waited for power */
@@ -347,14 +368,35 @@ void timers_add(struct grid *grid, int64_t time_ms, uint64_t job_id);
 void timers_fire(struct grid *grid);
 
 /* --- attempt.c ---------------------------------------------------------------------------- */
-void attempt_start(struct grid *grid, struct job *job, struct grant *grant);
+/* `count` grants, each at another site: more than one is a gang over several. */
+void attempt_start(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count);
 void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch);
 void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage,
                       int64_t checkpoint_ms, int64_t stall_ms, const char *reason);
 void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended);
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch);
-/* Its site's lease has ended: it runs no longer, whatever is said of it later. */
-void attempt_lease_ended(struct grid *grid, struct job *job);
+bool attempt_is_first(const struct job *job); /* the job's newest one */
+/* The site's lease has ended: what of it is there runs no longer, whatever is said of it later. */
+void attempt_lease_ended(struct grid *grid, struct job *job, uint32_t site);
+/* What it holds there, NULL = nothing; and one grant after the other (NULL = the first). */
+struct grant *job_grant_at(const struct job *job, uint32_t site);
+struct grant *job_next_grant(const struct job *job, const struct grant *after);
+
+/* --- across.c ----------------------------------------------------------------------------- */
+void across_begin(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count);
+void across_free(struct job *job);
+struct across_part *across_part_of(const struct job *job, uint32_t epoch); /* NULL: none holds */
+bool across_started(struct job *job, uint32_t epoch);                      /* true: all have */
+void across_progress(struct job *job, uint32_t epoch, const struct usage *usage);
+/* The part with this grant is in the ledger. */
+void across_settled(struct job *job, const struct grant *grant);
+/* Then: false: others still hold, and are being stopped if they must be. True: it was the last;
+ * `note` is how all of it has ended. */
+bool across_over(struct grid *grid, struct job *job, struct attempt_end_note *note);
+/* `grant` NULL: of nobody in particular. */
+void across_fill_view(const struct grid *grid, const struct job *job, const struct grant *grant,
+                      struct across_view *out);
+int across_check(const struct grid *grid, const struct job *job, struct err *err);
 
 /* --- lease.c ------------------------------------------------------------------------------ */
 /* Does its attempt end with its site's lease, to go on elsewhere? */
@@ -397,6 +439,7 @@ void shares_set_total(struct grid *grid);
 /* An attempt holds, or no longer does: at its tenant and all above. */
 void shares_hold(struct grid *grid, const struct job *job, bool release);
 struct share_amount shares_of_shape(const struct shape *shape);
+struct share_amount shares_of_grant(const struct shape *shape, const struct grant *grant);
 /* Whose turn it is among those with work waiting, into the queue; false: all are alike. */
 bool shares_rank(struct grid *grid);
 /* The same for those who waited at the last shares_rank, which gave true. */

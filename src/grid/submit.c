@@ -14,6 +14,30 @@
 
 /* --- what a request may say ------------------------------------------------------------------ */
 
+/* A gang over several sites. */
+static int check_across(const struct request_shape *shape, struct err *err)
+{
+    static const char field[] = "resources.sites";
+    uint32_t named = 0;
+
+    for (uint32_t i = 0; i < shape->places_count; i++)
+        named += shape->places[i].kind == PLACE_SITE && !shape->places[i].deny;
+    if (shape->sites_max > REQUEST_SITES_MAX)
+        return err_field(err, -EINVAL, field, "sites: expected 1 to %u", REQUEST_SITES_MAX);
+    if (shape->tasks < 2 || shape->tasks > REQUEST_ACROSS_TASKS_MAX)
+        return err_field(err, -EINVAL, field, "sites: expected 2 to %u tasks, not %u",
+                         REQUEST_ACROSS_TASKS_MAX, shape->tasks);
+    if (shape->within || shape->spread || shape->mixed)
+        return err_field(err, -EINVAL, field,
+                         "sites: goes neither with topology nor with mixed: its parts are far from "
+                         "each other, and on one kind of chip");
+    if (named == 1)
+        return err_field(err, -EINVAL, field,
+                         "sites: %u are allowed, and where.sites names one: name another, or none",
+                         shape->sites_max);
+    return 0;
+}
+
 static int check_shape(const struct request_shape *shape, struct err *err)
 {
     if (shape->tasks < 1 || shape->tasks > REQUEST_TASKS_MAX)
@@ -30,6 +54,8 @@ static int check_shape(const struct request_shape *shape, struct err *err)
     if (shape->mixed > 1 || (shape->mixed && (shape->tasks < 2 || shape->devices_milli < 1000)))
         return err_field(err, -EINVAL, "resources.mixed",
                          "mixed: expected several tasks, each with whole devices");
+    if (shape->sites_max > 1 && check_across(shape, err) < 0)
+        return -EINVAL;
     if (shape->memory_bytes < 0 || shape->memory_bytes > TASK_BYTES_MAX)
         return err_field(err, -EINVAL, "resources.memory", "memory per task is out of range");
     if (shape->disk_bytes < 0 || shape->disk_bytes > TASK_BYTES_MAX)

@@ -110,6 +110,8 @@ void job_fill_view(struct grid *grid, const struct job *job, struct job_view *vi
     view->ended_ms = job_state_is_final(view->state) ? grid->now_ms : 0;
     if (job->grant)
         fill_allocation(grid, job_shape(grid, job), job->grant, &view->allocation);
+    if (job->across)
+        across_fill_view(grid, job, job->grant, &view->across);
     view->exit_code = job->exit_code;
     view->outcome = (enum attempt_outcome)job->outcome;
     view->reason = intern_data(&grid->strings, job->reason);
@@ -125,7 +127,7 @@ void job_fill_view(struct grid *grid, const struct job *job, struct job_view *vi
     if (job->past) {
         view->usage = job->past->ended;
         if (job->grant && job->past->running.wall_ms)
-            usage_add(&view->usage, &job->past->running, job->epoch == 1);
+            usage_add(&view->usage, &job->past->running, attempt_is_first(job));
     }
 }
 
@@ -264,7 +266,8 @@ static bool is_same_site(const struct site_info *a, const struct site_info *b)
 
     return strcmp(a->owner, b->owner) == 0 && strcmp(a->region, b->region) == 0 &&
            a->sandbox_optional == b->sandbox_optional && a->one_kind == b->one_kind &&
-           a->images == b->images && x->carbon_g_per_kwh_milli == y->carbon_g_per_kwh_milli &&
+           a->images == b->images && a->tunnels == b->tunnels &&
+           x->carbon_g_per_kwh_milli == y->carbon_g_per_kwh_milli &&
            x->power_price_micro_per_kwh == y->power_price_micro_per_kwh &&
            x->cpu_price_micro_per_hour == y->cpu_price_micro_per_hour &&
            x->device_price_micro_per_hour == y->device_price_micro_per_hour &&

@@ -158,6 +158,13 @@ static void why_never(const struct grid *grid, const struct shape *shape, const 
             shape->cpus);
         break;
     case VERDICT_GANG:
+        if (shape->sites_max > 1) {
+            say(why, "tasks",
+                "its %u tasks may be over %u sites (resources.sites), on one kind of chip, and no "
+                "%u sites hold so many: lower tasks or what each needs",
+                shape->tasks, shape->sites_max, shape->sites_max);
+            break;
+        }
         say(why, "tasks",
             "its %" PRId64 " tasks start together at one site and on one kind of chip; the most "
             "that fit is %" PRId64 " (%s): lower tasks or what each needs",
@@ -303,6 +310,10 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
         print_busy(grid, shape, &promised, 0, busy, sizeof(busy));
         why->start_estimate_ms = promise->start_ms;
         print_clock(promise->start_ms, grid->now_ms, when, sizeof(when));
+    } else if (shape->sites_max > 1) {
+        snprintf(busy, sizeof(busy),
+                 "no one site has room for its %u tasks, and no %u together have it now",
+                 shape->tasks, shape->sites_max);
     } else if (count) {
         print_busy(grid, shape, &candidates[0], estimate_start(grid, job, &candidates[0]), busy,
                    sizeof(busy));
@@ -341,7 +352,9 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
         owners_why_barred(grid, job, is.site, why);
         return;
     }
-    if (is.code != VERDICT_BUSY) {
+    if (is.code != VERDICT_BUSY &&
+        (shape->sites_max < 2 ||
+         across_most(shape, &grid->fleet, &job_terms(grid, job)->objective) < shape->tasks)) {
         why_never(grid, shape, &is, why);
         return;
     }
@@ -435,7 +448,11 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
             unheard);
         break;
     case JOB_RUNNING:
-        say(why_out, "running", "runs at %s (attempt %u)%s", site, job->epoch, unheard);
+        if (job->across)
+            say(why_out, "running", "runs at %s and %u more (attempt %u)%s", site,
+                job->across->parts_count - 1, job->epoch, unheard);
+        else
+            say(why_out, "running", "runs at %s (attempt %u)%s", site, job->epoch, unheard);
         break;
     case JOB_STOPPING:
         if (job->yield_cause == YIELD_PREEMPT || job->yield_cause == YIELD_TURN ||

@@ -46,7 +46,8 @@ void yield_ask(struct grid *grid, struct job *job, enum yield_cause cause, uint6
     job->yield_for = for_id;
     list_add(grid, job->item.id);
     /* Its room is soon free: plans made from now on count on that. */
-    fleet_set_end(&grid->fleet, job->grant, grid->now_ms + END_SLACK_MS);
+    for (struct grant *grant = job->grant; grant; grant = job_next_grant(job, grant))
+        fleet_set_end(&grid->fleet, grant, grid->now_ms + END_SLACK_MS);
     job_set_state(grid, job, JOB_STOPPING);
     grid_emit(grid, EFFECT_STOP, job);
     grid_emit(grid, EFFECT_JOB_CHANGED, job);

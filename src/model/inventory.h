@@ -68,6 +68,7 @@ struct site_info {
     bool sandbox_optional;   /* jobs may ask to run without the sandbox */
     bool one_kind;           /* an attempt there is on one kind of chip: no mixed gangs */
     bool images;             /* jobs may bring a container image */
+    bool tunnels;            /* its agent carries connections to tasks at other sites */
 };
 
 void site_info_fini(struct site_info *info); /* frees the nodes; zeroes are fine */

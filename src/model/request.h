@@ -10,9 +10,11 @@
 #include <stdint.h>
 
 #define REQUEST_TASKS_MAX 65536u
-#define REQUEST_CHIPS_MAX 16u  /* chip kinds a job may list */
-#define REQUEST_NEEDS_MAX 8u   /* lower bounds on chip figures */
-#define REQUEST_PLACES_MAX 16u /* owners, sites, regions in allow and deny, each */
+#define REQUEST_SITES_MAX 4u          /* sites of one gang */
+#define REQUEST_ACROSS_TASKS_MAX 256u /* tasks of a gang that may be over several */
+#define REQUEST_CHIPS_MAX 16u         /* chip kinds a job may list */
+#define REQUEST_NEEDS_MAX 8u          /* lower bounds on chip figures */
+#define REQUEST_PLACES_MAX 16u        /* owners, sites, regions in allow and deny, each */
 #define REQUEST_DEPS_MAX 64u
 #define REQUEST_RETRY_CODES_MAX 16u
 #define REQUEST_LABELS_MAX 8u /* of the data that a job works on */
@@ -111,7 +113,7 @@ struct request_shape {
     uint32_t work; /* the number the grid gave to its tenant's class of work; 0 = none told */
     uint32_t reserved;
     uint32_t mixed; /* 1: where no one kind of chip has room for all, its tasks may be on several */
-    uint32_t reserved_too;
+    uint32_t sites_max; /* 0, 1: at one site; more: over so many, where no one has room for all */
     /* Kinds that will do, in order of preference: see request_chip_is_match. */
     char chips[REQUEST_CHIPS_MAX][MODEL_NAME_BYTES];
     struct request_need needs[REQUEST_NEEDS_MAX];

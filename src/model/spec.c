@@ -174,6 +174,10 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
         (shape->device_memory_bytes || shape->needs_count || shape->chips_count))
         return spec_refuse(reader, &root, -EINVAL,
                            "resources: chips, needs and device_memory go with devices");
+    if (shape->sites_max > 1 && spec->launch == LAUNCH_ONCE)
+        return spec_refuse(reader, &root, -EINVAL,
+                           "resources.sites: expected launch: each; one process cannot start the "
+                           "tasks of another site");
     if (spec->warn_before_ms && !spec->warn_signal)
         return spec_refuse(reader, &root, -EINVAL, "signal: expected name");
     if (spec->warn_signal && !spec->warn_before_ms)

@@ -52,6 +52,10 @@ static const struct spec_key resources_keys[] = {
       .help =
           "Tasks of a gang may be on different kinds at one site, each task on one, where no one "
           "kind has room for all. MAINS_SHARE tells each how much of the work is its." },
+    { "sites", KEY_U32, AT(request.shape.sites_max), .min = 1, .max = REQUEST_SITES_MAX,
+      .help =
+          "Tasks of a gang may be over so many sites, where no one site has room for all of them "
+          "now; absent: at one. MAINS_PEERS tells each where the others are to be reached." },
     { "needs", KEY_CUSTOM, .read = spec_read_needs, .print = spec_print_needs,
       .schema =
           "{\"type\":\"object\",\"maxProperties\":8,\"additionalProperties\":false,"

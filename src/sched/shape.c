@@ -13,13 +13,20 @@ static const struct request_access no_access;
 
 #define HEAD_BYTES offsetof(struct request_shape, chips)
 
+static void free_found(struct shape *shape)
+{
+    if (shape->one)
+        free_found(shape->one);
+    free(shape->one);
+    free(shape->candidates);
+    free(shape->fits);
+}
+
 void shapes_fini(struct shapes *shapes)
 {
     for (uint32_t i = 1; i < shapes->bytes.entries_count; i++)
-        if (shapes->bytes.entries[i].data) {
-            free(shapes->list[i].candidates);
-            free(shapes->list[i].fits);
-        }
+        if (shapes->bytes.entries[i].data)
+            free_found(&shapes->list[i]);
     free(shapes->list);
     intern_fini(&shapes->bytes);
     *shapes = (struct shapes){ 0 };
@@ -88,6 +95,7 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
         .spread = request->spread,
         .mixed = request->mixed,
         .work = request->work,
+        .sites_max = request->sites_max,
         .chips_count = request->chips_count,
         .needs_count = request->needs_count,
         .places_count = request->places_count,
@@ -98,7 +106,14 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
     if (kept->reserved)
         shape->access = (const void *)(shape->places + shape->places_count);
     shape->ask_version = shape->fits_version = shape->candidates_version = shape->no_fit_version =
-        shape->no_fit_limited = UINT64_MAX;
+        shape->no_fit_limited = shape->no_across_room = shape->no_across_limited = UINT64_MAX;
+    if (shape->sites_max > 1) {
+        shape->one = mem_alloc(1, sizeof(*shape->one));
+        *shape->one = *shape;
+        shape->one->tasks = 1;
+        shape->one->sites_max = 0;
+        shape->one->one = NULL;
+    }
     return number;
 }
 
@@ -110,8 +125,7 @@ void shapes_ref(struct shapes *shapes, uint32_t number)
 void shapes_unref(struct shapes *shapes, uint32_t number)
 {
     if (intern_unref(&shapes->bytes, number)) {
-        free(shapes->list[number].candidates);
-        free(shapes->list[number].fits);
+        free_found(&shapes->list[number]);
         shapes->list[number] = (struct shape){ 0 };
     }
 }
@@ -135,6 +149,7 @@ void shape_to_request(const struct shape *shape, struct request_shape *out)
     out->spread = shape->spread;
     out->mixed = shape->mixed;
     out->work = shape->work;
+    out->sites_max = shape->sites_max;
     out->chips_count = shape->chips_count;
     out->needs_count = shape->needs_count;
     out->places_count = shape->places_count;

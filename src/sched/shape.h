@@ -66,6 +66,10 @@ struct shape {
     uint32_t within, within_hard, spread; /* topology.h */
     uint32_t mixed;                       /* its tasks may be on several kinds of chip */
     uint32_t work;                        /* number in fleet.work; 0 = nothing is known of it */
+    uint32_t sites_max;                   /* its tasks may be over so many sites (across.h) */
+    struct shape *one;                    /* then: a single task of it; owned */
+    /* The fleet's versions at which it did not fit over several sites either. */
+    uint64_t no_across_room, no_across_limited;
     uint32_t chips_count, needs_count, places_count;
     const char (*chips)[MODEL_NAME_BYTES]; /* inside the interned bytes */
     const struct request_need *needs;

@@ -58,6 +58,15 @@ struct sim {
 
 /* --- the shell -------------------------------------------------------------------------------- */
 
+static uint64_t together(const struct effect *effect)
+{
+    uint64_t marks = sim_mark(effect->epoch);
+
+    for (uint32_t i = 0; i < effect->view.across.sites_count; i++)
+        marks |= sim_mark(effect->view.across.sites[i].epoch);
+    return marks;
+}
+
 static void hear(void *context, const struct effect *effect)
 {
     struct sim *sim = context;
@@ -76,6 +85,7 @@ static void hear(void *context, const struct effect *effect)
     one.command.type = effect->type == EFFECT_RUN ? SIM_RUN : SIM_STOP;
     one.command.job_id = effect->job_id;
     one.command.epoch = effect->epoch;
+    one.command.together = together(effect);
     one.command.duration_ms_max = effect->view.request->duration_ms_max;
     one.command.is_leased = sim_lease_binds(effect->view.request);
     if (sim->pending_count == sim->pending_cap) {
@@ -142,6 +152,12 @@ static bool apply(struct sim *sim, struct event *event)
     return true;
 }
 
+static void bill(struct sim_truth *truth, uint64_t job_id, uint32_t epoch)
+{
+    truth->billed[job_id] |= sim_mark(epoch);
+    truth->billed[job_id] &= ~sim_mark(epoch + 32);
+}
+
 /* All that is logged is safe: answer, acknowledge, perform. */
 static void commit(struct sim *sim)
 {
@@ -158,8 +174,9 @@ static void commit(struct sim *sim)
             if (one->site < SITES_MAX)
                 sim_site_send(&sim->sites[one->site], &one->command);
             else
-                sim->truth.billed[one->command.job_id] = one->command.epoch;
-            if (one->site == SITES_MAX && sim->truth.running[one->command.job_id])
+                bill(&sim->truth, one->command.job_id, one->command.epoch);
+            if (one->site == SITES_MAX &&
+                (sim->truth.running[one->command.job_id] & sim_mark(one->command.epoch)))
                 sim_fail(&sim->truth, "job %" PRIu64 " attempt %u is billed and still runs",
                          one->command.job_id, one->command.epoch);
         }
@@ -341,25 +358,37 @@ static void send_again(void *context, const struct effect *effect)
     if (is_run && effect->view.state != JOB_STARTING)
         return;
     command.type = is_run ? SIM_RUN : SIM_STOP;
+    command.together = together(effect);
     command.duration_ms_max = effect->view.request->duration_ms_max;
     command.is_leased = sim_lease_binds(effect->view.request);
     sim_site_send(reissue->site, &command);
 }
 
+struct listing {
+    const struct sim_site *site;
+    struct sim_command *command;
+};
+
+static void list_held(void *context, const struct effect *effect)
+{
+    const struct listing *listing = context;
+    struct sim_command *command = listing->command;
+
+    if (strcmp(effect->view.allocation.site, listing->site->name) != 0)
+        return;
+    command->listed[2 * command->listed_count] = effect->job_id;
+    command->listed[2 * command->listed_count++ + 1] = effect->epoch;
+}
+
 static void send_reconcile(struct sim *sim, struct sim_site *site)
 {
     struct sim_command command = { .type = SIM_RECONCILE, .hello_ms = sim->now_ms };
-    struct job_view view;
+    struct listing listing = { site, &command };
 
     command.listed = calloc(2 * SIM_IDS_MAX, sizeof(uint64_t));
     if (!command.listed)
         abort();
-    for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view); id = view.id) {
-        if (!view.allocation.parts_count || strcmp(view.allocation.site, site->name) != 0)
-            continue;
-        command.listed[2 * command.listed_count] = view.id;
-        command.listed[2 * command.listed_count++ + 1] = view.epoch;
-    }
+    grid_reissue(sim->grid, list_held, &listing);
     sim_site_send(site, &command);
 }
 
@@ -948,7 +977,7 @@ static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbos
 int main(int argc, char **argv)
 {
     uint64_t first = 1, last = 1000, events = 0, attempts = 0, crashes = 0, preempted = 0,
-             leases = 0, settled = 0, moved = 0;
+             leases = 0, settled = 0, moved = 0, across = 0;
     uint32_t steps = 400;
     struct sim *sim = calloc(1, sizeof(*sim));
     const char *corpus = NULL;
@@ -989,12 +1018,14 @@ int main(int argc, char **argv)
         leases += sim->truth.leases_ended;
         settled += sim->model.settled;
         moved += sim->truth.moved;
+        across += sim->truth.across;
         crashes += sim->crashes;
     }
     printf("1..1\nok 1 - seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " events, %" PRIu64
            " attempts, %" PRIu64 " crashes, %" PRIu64 " times a job made way, %" PRIu64
-           " leases ended, %" PRIu64 " attempts settled later, %" PRIu64 " moves\n",
-           first, last, events, attempts, crashes, preempted, leases, settled, moved);
+           " leases ended, %" PRIu64 " attempts settled later, %" PRIu64 " moves, %" PRIu64
+           " parts beside others\n",
+           first, last, events, attempts, crashes, preempted, leases, settled, moved, across);
     free(sim);
     return 0;
 }

@@ -65,6 +65,8 @@ static void choose_shape(struct request_shape *shape, struct rng *rng)
         shape->within_hard = shape->within && rng_below(rng, 2);
         shape->spread = rng_below(rng, 3) == 0;
     }
+    if (shape->tasks > 1 && !shape->mixed && !shape->within && !shape->spread && rng_below(rng, 2))
+        shape->sites_max = 2 + (uint32_t)rng_below(rng, 3);
     if (rng_below(rng, 8) == 0)
         choose_data(&shape->access, rng);
     if (rng_below(rng, 40) == 0)

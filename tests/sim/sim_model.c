@@ -29,10 +29,11 @@ void model_advance(struct model *model, int64_t time_ms)
     model->now_ms = time_ms;
 }
 
-static struct model_holding *find(struct model *model, uint64_t job_id)
+/* Epoch 0: any. */
+static struct model_holding *find(struct model *model, uint64_t job_id, uint32_t epoch)
 {
     for (uint32_t i = 0; i < model->holdings_count; i++)
-        if (model->holdings[i].job_id == job_id)
+        if (model->holdings[i].job_id == job_id && (!epoch || model->holdings[i].epoch == epoch))
             return &model->holdings[i];
     return NULL;
 }
@@ -97,7 +98,7 @@ static uint64_t sum_device(const struct model *model, uint32_t site, const char 
 static void check_room(const struct model *model, struct sim_truth *truth, const struct grid *grid,
                        const struct model_holding *holding, const struct job_view *view)
 {
-    uint64_t tasks = 0;
+    uint64_t tasks = 0, all = 0;
 
     for (uint32_t i = 0; i < holding->parts_count; i++) {
         const struct model_part *part = &holding->parts[i];
@@ -116,7 +117,11 @@ static void check_room(const struct model *model, struct sim_truth *truth, const
                 sim_fail(truth, "device %s is promised twice (job %" PRIu64 ")",
                          part->devices[d].uuid, holding->job_id);
     }
-    if (tasks != view->request->shape.tasks)
+    for (uint32_t i = 0; i < view->across.sites_count; i++)
+        all += view->across.sites[i].tasks;
+    if (all ? all != view->request->shape.tasks ||
+                  tasks != view->across.sites[view->across.self].tasks
+            : tasks != view->request->shape.tasks)
         sim_fail(truth, "job %" PRIu64 " started %" PRIu64 " of %u tasks", holding->job_id, tasks,
                  view->request->shape.tasks);
 }
@@ -150,16 +155,23 @@ static void hear_run(struct model *model, struct sim_truth *truth, const struct 
     struct model_holding holding = { .job_id = effect->job_id,
                                      .epoch = effect->epoch,
                                      .granted_ms = model->now_ms };
+    const struct across_view *across = &effect->view.across;
+    uint32_t parts = across->sites_count ? across->sites_count : 1;
 
-    if (find(model, effect->job_id))
+    if (!across->self && find(model, effect->job_id, 0))
         sim_fail(truth, "job %" PRIu64 " is given attempt %u while one holds", effect->job_id,
                  effect->epoch);
-    if (effect->epoch != model->epochs[effect->job_id] + 1)
+    if (effect->epoch + across->self != model->epochs[effect->job_id] + (across->self ? 0 : parts))
         sim_fail(truth, "job %" PRIu64 ": epoch %u follows %u", effect->job_id, effect->epoch,
                  model->epochs[effect->job_id]);
+    if (across->sites_count &&
+        strcmp(across->sites[across->self].site, effect->view.allocation.site) != 0)
+        sim_fail(truth, "job %" PRIu64 ": part %u is at another site", effect->job_id,
+                 across->self);
     if (model->ended[effect->job_id])
         sim_fail(truth, "job %" PRIu64 " runs after its end", effect->job_id);
-    model->epochs[effect->job_id] = effect->epoch;
+    if (!across->self)
+        model->epochs[effect->job_id] = effect->epoch;
     model->runs++;
     holding.site = (uint32_t)grid_site_find(grid, effect->view.allocation.site);
     copy_parts(&holding, truth, grid, &effect->view);
@@ -180,7 +192,7 @@ static void hear_run(struct model *model, struct sim_truth *truth, const struct 
 
 static void hear_usage(struct model *model, struct sim_truth *truth, const struct effect *effect)
 {
-    struct model_holding *holding = find(model, effect->job_id);
+    struct model_holding *holding = find(model, effect->job_id, effect->epoch);
     uint64_t wall_ms;
 
     if (!holding || holding->epoch != effect->epoch) {
@@ -237,15 +249,13 @@ static void check_owner(const struct model *model, struct sim_truth *truth, cons
 void model_hear(struct model *model, struct sim_truth *truth, const struct grid *grid,
                 const struct effect *effect)
 {
-    struct model_holding *holding = find(model, effect->job_id);
-
     switch (effect->type) {
     case EFFECT_RUN:
         hear_run(model, truth, grid, effect);
         check_owner(model, truth, grid, effect);
         break;
     case EFFECT_STOP:
-        if (!holding || holding->epoch != effect->epoch)
+        if (!find(model, effect->job_id, effect->epoch))
             sim_fail(truth, "job %" PRIu64 ": a stop for nothing", effect->job_id);
         break;
     case EFFECT_USAGE:
@@ -263,9 +273,10 @@ void model_hear(struct model *model, struct sim_truth *truth, const struct grid 
             sim_fail(truth, "job %" PRIu64 " changes after its end", effect->job_id);
         break;
     case EFFECT_JOB_ENDED:
-        if (holding || model->ended[effect->job_id]++)
-            sim_fail(truth, "job %" PRIu64 " ends %s", effect->job_id,
-                     holding ? "while it holds" : "twice");
+        if (find(model, effect->job_id, 0))
+            sim_fail(truth, "job %" PRIu64 " ends while it holds", effect->job_id);
+        if (model->ended[effect->job_id]++)
+            sim_fail(truth, "job %" PRIu64 " ends twice", effect->job_id);
         if (!job_state_is_final(effect->view.state))
             sim_fail(truth, "job %" PRIu64 " ends as %s", effect->job_id,
                      job_state_name(effect->view.state));

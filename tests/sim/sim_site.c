@@ -68,6 +68,7 @@ void sim_site_inventory(const struct sim_site *site, struct site_info *info_out,
                                              .power_price_micro_per_kwh = 200000,
                                              .cpu_price_micro_per_hour = 10000 * (site->index + 1),
                                              .device_price_micro_per_hour = 1000000 };
+    info_out->tunnels = true;
     info_out->nodes = nodes;
     for (uint32_t i = 0; i < site->nodes_count; i++) {
         struct node_info *node = &nodes[info_out->nodes_count];
@@ -143,7 +144,7 @@ static void report(struct sim_site *site, int type, const struct sim_attempt *at
 static void end(struct sim_site *site, struct sim_truth *truth, struct sim_attempt *attempt)
 {
     attempt->running = false;
-    truth->running[attempt->job_id]--;
+    truth->running[attempt->job_id] &= ~sim_mark(attempt->epoch);
     report(site, SIM_ENDED, attempt);
 }
 
@@ -193,10 +194,12 @@ static void take_run(struct sim_site *site, struct sim_truth *truth, struct rng 
         return;
     }
     choose_end(&attempt, command->duration_ms_max, rng);
-    if (truth->running[command->job_id]++)
+    truth->across += (truth->running[command->job_id] & command->together) != 0;
+    if (truth->running[command->job_id] & ~(command->together & ~sim_mark(command->epoch)))
         sim_fail(truth, "job %" PRIu64 " runs twice at once (attempt %u at %s)", command->job_id,
                  command->epoch, site->name);
-    if (truth->billed[command->job_id] >= command->epoch)
+    truth->running[command->job_id] |= sim_mark(command->epoch);
+    if (truth->billed[command->job_id] & sim_mark(command->epoch))
         sim_fail(truth, "job %" PRIu64 " attempt %u starts after it was billed", command->job_id,
                  command->epoch);
     truth->attempts_started++;
@@ -312,7 +315,7 @@ void sim_site_wipe(struct sim_site *site, struct sim_truth *truth)
 {
     for (uint32_t i = 0; i < site->attempts_count; i++)
         if (site->attempts[i].running)
-            truth->running[site->attempts[i].job_id]--;
+            truth->running[site->attempts[i].job_id] &= ~sim_mark(site->attempts[i].epoch);
     site->attempts_count = 0;
     memset(site->fence, 0, sizeof(site->fence));
     sim_site_drop_session(site);

@@ -28,6 +28,7 @@ struct sim_command {
     enum { SIM_RUN, SIM_STOP, SIM_RECONCILE } type;
     uint64_t job_id;
     uint32_t epoch;
+    uint64_t together; /* SIM_RUN: the marks of all parts of the attempt */
     int64_t duration_ms_max;
     bool is_leased;
     int64_t hello_ms;      /* SIM_RECONCILE: when the HELLO before was sent */
@@ -76,11 +77,17 @@ struct sim_site {
 
 /* What runs anywhere: the driver's proof that no job runs twice at once. */
 struct sim_truth {
-    uint8_t running[SIM_IDS_MAX];
-    uint32_t billed[SIM_IDS_MAX]; /* by job: the newest epoch that is over, durably */
+    /* By job, one bit an epoch (sim_mark), of the last 32 at least. */
+    uint64_t running[SIM_IDS_MAX];
+    uint64_t billed[SIM_IDS_MAX]; /* over, durably */
+    uint64_t across;              /* parts that ran beside another of theirs */
     uint64_t attempts_started, preempted, moved, leases_ended;
     char failure[256]; /* the first thing that went wrong; "" = nothing */
 };
+static inline uint64_t sim_mark(uint32_t epoch)
+{
+    return UINT64_C(1) << epoch % 64;
+}
 void sim_fail(struct sim_truth *truth, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 void sim_site_init(struct sim_site *site, uint32_t index, struct rng *rng);

@@ -34,6 +34,7 @@ static const struct {
       "resources.chips",
       "[\"h100\",\"910b\"]" },
     { { "-t", "4", "-d", "1", "--mixed", "--", "true" }, "resources.mixed", "true" },
+    { { "-t", "4", "--across", "2", "--", "true" }, "resources.sites", "2" },
     { { "-d", "1", "--need", "bf16_tflops=300", "--", "true" },
       "resources.needs.bf16_tflops",
       "300" },

@@ -16,7 +16,9 @@ struct bed {
     struct grid *grid;
     int64_t now_ms;
     uint32_t runs, stops, changes, ends, rows;
-    uint64_t run_jobs[64]; /* in the order of their starts */
+    uint64_t run_jobs[64];     /* in the order of their starts */
+    struct across_view across; /* of the newest start */
+    bool tunnels;              /* sites that join say so */
     enum job_state ended_as;
     uint64_t ended_job;
     char ended_reason[REASON_BYTES];
@@ -35,6 +37,7 @@ static inline void bed_hear(void *context, const struct effect *effect)
         assert_true(bed->runs < 64);
         bed->run_jobs[bed->runs++] = effect->job_id;
         assert_true(effect->view.allocation.parts_count > 0);
+        bed->across = effect->view.across;
         break;
     case EFFECT_STOP:
         bed->stops++;
@@ -119,6 +122,7 @@ static inline void bed_join(struct bed *bed, const char *site, const struct bed_
                                                           .power_price_micro_per_kwh = 250000,
                                                           .cpu_price_micro_per_hour = 36000,
                                                           .device_price_micro_per_hour = 3600000 };
+    event.site_joined.site.tunnels = bed->tunnels;
     event.site_joined.site.nodes = nodes;
     event.site_joined.site.nodes_count = count;
     event.site_joined.chips = figures;

@@ -20,6 +20,7 @@ static const char *const good_jobs[] = {
     "run: x\ntasks: 8\ntopology: {within: rack, hard: true}",
     "run: x\ntopology: {within: supernode, spread: true}",
     "run: x\ntasks: 8\nresources: {devices: 1, chips: [h100, a100], mixed: true}",
+    "run: x\ntasks: 8\nresources: {sites: 2}",
     "run: x\nresources: {devices: 250m}",
     "run: x\nresources: {devices: 8, chips: [h100, a100-sxm4-80g], needs: {bf16_tflops: 300, "
     "memory_gb: 40.5}}",
@@ -127,6 +128,10 @@ static const struct {
     { "run: x\nresources: {cpus: .nan}", "2:19", "not \".nan\"", true },
     { "run: x\nresources: {cpus: .inf}", "2:19", "not \".inf\"", true },
     { "run: x\nresources: {cpus: 1e400}", "2:19", "not \"1e400\"", true },
+    { "run: x\ntasks: 4\nresources: {sites: 5}", "3:20", "expected a whole number from 1 to 4",
+      true },
+    { "run: x\ntasks: 4\nlaunch: once\nresources: {sites: 2}", "1:1",
+      "resources.sites: expected launch: each", false },
     { "run: x\nresources: {memory: -1}", "2:21", "resources.memory: expected a size", true },
     { "run: x\nresources: {memory: 0}", "2:21", "expected a size from 1 B to 1 EiB, not 0", true },
     { "run: x\nresources: {memory: 9E}", "2:21", "resources.memory: expected a size", false },
