@@ -85,6 +85,7 @@ static void on_hello(void *context, struct wire_report *report)
     struct agent *agent = context;
     struct listing listing = { 0 };
 
+    receipts_reload(agent->receipts);
     free(agent->held);
     agent->held = calloc(agent->executor->ops->count(agent->executor) +
                              (agent->staging ? staging_count(agent->staging) : 0) + 1u,
@@ -208,6 +209,11 @@ static void do_chores(uv_work_t *work)
 
     while (retain_run(agent->agent_dir, clock_wall_ms(), &limits) == RETAIN_BATCH_MAX)
         ;
+    if (!agent->receipts_trimmed_ms ||
+        clock_mono_ms() - agent->receipts_trimmed_ms > RECEIPTS_TRIM_EVERY_MS) {
+        receipts_trim(agent->agent_dir, clock_wall_ms(), RECEIPTS_KEPT_MAX);
+        agent->receipts_trimmed_ms = clock_mono_ms();
+    }
 }
 
 static void chores_done(uv_work_t *work, int status)
@@ -480,6 +486,8 @@ static int open_handles(struct agent *agent, struct err *err)
     agent->renewal = renewal_create(&agent->loop, agent->config->state_dir);
     rc = open_stores(agent, err);
     if (rc == 0)
+        rc = receipts_create(agent->config->state_dir, agent->agent_dir, &agent->receipts, err);
+    if (rc == 0)
         rc = open_watch(agent, err);
     return rc < 0 ? rc : open_session(agent, err);
 }
@@ -518,6 +526,7 @@ static void close_parts(struct agent *agent)
     tenants_close(agent->tenants);
     meter_destroy(agent->meter);
     site_close(&agent->site);
+    receipts_destroy(agent->receipts);
     kube_settings_fini(&agent->kube);
     free(agent->unknown);
     free(agent->held);

@@ -34,6 +34,8 @@ static void tell_record(struct agent *agent, enum wire_report_type type,
                                   .exit_code = record->exit_code };
 
     snprintf(report.reason, sizeof(report.reason), "%s", record->reason);
+    if (type == REPORT_ENDED)
+        receipts_sign(agent->receipts, &report);
     session_report(agent->session, &report);
 }
 
@@ -503,6 +505,9 @@ void agent_on_command(void *context, const struct wire_command *command)
         break;
     case WIRE_FORGET:
         agent->executor->ops->forget(agent->executor, key_of(command->attempt));
+        break;
+    case WIRE_RECEIPT:
+        receipts_take(agent->receipts, command);
         break;
     case WIRE_PRESTAGE:
         prestage_take(agent->prestage, command);

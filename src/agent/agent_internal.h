@@ -6,6 +6,7 @@
 #include "agent/lease.h"
 #include "agent/logread.h"
 #include "agent/meter.h"
+#include "agent/receipts.h"
 #include "agent/renew.h"
 #include "agent/saves.h"
 #include "agent/session.h"
@@ -34,7 +35,9 @@ struct agent {
     struct executor *executor;
     struct session *session;
     struct lease lease;
-    struct renewal *renewal; /* of the certificate; NULL where it has none */
+    struct receipts *receipts;
+    int64_t receipts_trimmed_ms; /* clock_mono_ms; the chores' own */
+    struct renewal *renewal;     /* of the certificate; NULL where it has none */
     struct logread *logread;
     struct watch *watch;     /* NULL: the engine looks its nodes over itself */
     struct pricing *pricing; /* NULL: nothing changes over time */

@@ -451,6 +451,18 @@ bool api_query_time(struct api_call *call, const char *key, int64_t *out)
     return false;
 }
 
+bool api_query_name(struct api_call *call, const char *key, char out[MODEL_NAME_BYTES])
+{
+    const char *text = http_request_query(call->request, key);
+
+    if (text && strlen(text) >= MODEL_NAME_BYTES) {
+        api_error(call, 400, "invalid", key, "%s: longer than a name", key);
+        return false;
+    }
+    snprintf(out, MODEL_NAME_BYTES, "%s", text ? text : "");
+    return true;
+}
+
 bool api_query_bool(struct api_call *call, const char *key, bool *out)
 {
     const char *text = http_request_query(call->request, key);

@@ -75,6 +75,8 @@ void api_reply_durable_text(struct api_call *call, uint64_t seq, int status, cha
 bool api_query_int(struct api_call *call, const char *key, int64_t min, int64_t max, int64_t *out);
 /* A time of the query, in Unix ms; likewise. */
 bool api_query_time(struct api_call *call, const char *key, int64_t *out);
+/* A name, "" when the key is absent. */
+bool api_query_name(struct api_call *call, const char *key, char out[MODEL_NAME_BYTES]);
 bool api_query_bool(struct api_call *call, const char *key, bool *out);
 /* The name of a tenant, user or site: letters, digits, '.', '_', '-', the first a letter or digit.
  */

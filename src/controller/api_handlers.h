@@ -67,6 +67,7 @@ void api_rates(struct api_call *call);
 
 void api_usage(struct api_call *call);
 void api_disputes(struct api_call *call);
+void api_receipts(struct api_call *call);
 void api_tokens_list(struct api_call *call);
 void api_tokens_create(struct api_call *call);
 void api_tokens_revoke(struct api_call *call);

@@ -1,4 +1,4 @@
-/* GET /ledger/disputes: what sites claimed that was not possible. */
+/* GET /ledger/disputes: what sites claimed that was not possible, or signed otherwise. */
 #include "controller/api_handlers.h"
 
 #include "controller/history.h"
@@ -20,27 +20,31 @@ struct dispute_call {
 
 static const struct {
     const char *name, *unit;
-} claims[USAGE_CLAIMS] = {
+} claims[USAGE_CLAIM_LAST + 1] = {
     [CLAIM_TIME] = { "time", "ms" },
     [CLAIM_CPU] = { "cpu", "ms" },
     [CLAIM_DEVICES] = { "devices", "milli_ms" },
     [CLAIM_ENERGY] = { "energy", "mj" },
     [CLAIM_ORDER] = { "order", "ms" },
+    [CLAIM_MEMORY] = { "memory", "bytes" },
+    [CLAIM_RECEIPT] = { "receipt", "" },
 };
 
 static int add_dispute(void *context, const struct history_dispute *row)
 {
     struct dispute_call *disputes = context;
-    bool known = (uint32_t)row->dispute.what < USAGE_CLAIMS;
+    bool known = (uint32_t)row->dispute.what <= USAGE_CLAIM_LAST;
 
     json_array_append_new(
         disputes->rows,
-        json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o}", "job", row->job, "epoch",
-                  (json_int_t)row->epoch, "tenant", row->tenant, "site", row->site, "owner",
-                  row->owner, "what", known ? claims[row->dispute.what].name : "unknown", "unit",
-                  known ? claims[row->dispute.what].unit : "", "claimed",
+        json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s}", "job", row->job,
+                  "epoch", (json_int_t)row->epoch, "tenant", row->tenant, "site", row->site,
+                  "owner", row->owner, "what", known ? claims[row->dispute.what].name : "unknown",
+                  "unit", known ? claims[row->dispute.what].unit : "", "claimed",
                   (json_int_t)row->dispute.claimed, "counted", (json_int_t)row->dispute.bound,
-                  "released_at", time_to_json(row->released_ms)));
+                  "released_at", time_to_json(row->released_ms), "site_receipt",
+                  receipt_verdict_name(row->verdict), "network_receipt",
+                  row->booked ? "holds" : "unsigned"));
     return 0;
 }
 
@@ -79,19 +83,6 @@ static void on_gone(struct api_call *call)
     free(disputes);
 }
 
-/* false: answered. */
-static bool take_name(struct api_call *call, const char *key, char out[MODEL_NAME_BYTES])
-{
-    const char *text = http_request_query(call->request, key);
-
-    if (text && strlen(text) >= MODEL_NAME_BYTES) {
-        api_error(call, 400, "invalid", key, "%s: longer than a name", key);
-        return false;
-    }
-    snprintf(out, MODEL_NAME_BYTES, "%s", text ? text : "");
-    return true;
-}
-
 void api_disputes(struct api_call *call)
 {
     struct dispute_call taken = { .call = call, .filter = { .limit = DISPUTES_MAX } };
@@ -100,7 +91,7 @@ void api_disputes(struct api_call *call)
 
     if (!api_query_time(call, "since", &taken.filter.since_ms) ||
         !api_query_time(call, "until", &taken.filter.until_ms) ||
-        !take_name(call, "tenant", taken.tenant) || !take_name(call, "site", taken.site))
+        !api_query_name(call, "tenant", taken.tenant) || !api_query_name(call, "site", taken.site))
         return;
     if (own && taken.tenant[0] && strcmp(taken.tenant, own) != 0) {
         api_error(call, 403, "forbidden", "tenant", "tenant: you may see your own disputes only");

@@ -8,6 +8,7 @@ struct auth;
 struct seal;
 struct door;
 struct members;
+struct sign_key;
 struct history;
 struct leases;
 struct sessions;
@@ -28,6 +29,7 @@ struct controller {
     struct seal *seal;
     struct door *door;
     struct members *members;
+    struct sign_key *signer; /* the history's thread uses it; NULL without TLS */
     struct history *history;
     struct sessions *sessions;
     struct leases *leases;

@@ -16,6 +16,7 @@
 #include "controller/session.h"
 #include "controller/waits.h"
 #include "model/chip.h"
+#include "net/sign.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -226,8 +227,10 @@ static int start(struct controller *controller, struct err *err)
         rc = members_open(state_dir, &controller->members, err);
     if (rc == 0)
         rc = load_catalogue(controller, err);
-    if (rc == 0)
+    if (rc == 0) {
+        history.signer = controller->signer = door_signer(controller->door);
         rc = history_open(&history, &controller->history, err);
+    }
     if (rc == 0)
         rc = recover(controller, err);
     if (rc < 0)
@@ -320,6 +323,7 @@ static void clean_up(struct controller *controller)
         shell_destroy(controller->shell);
     }
     history_close(controller->history);
+    sign_key_close(controller->signer);
     vault_destroy(TAKE(controller->vault));
     uv_run(&controller->loop, UV_RUN_NOWAIT);
     journal_close(controller->journal);

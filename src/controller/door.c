@@ -1,6 +1,8 @@
 #include "controller/door.h"
 
 #include "base/file.h"
+#include "base/log.h"
+#include "net/sign.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,6 +63,16 @@ int door_open(const struct controller_config *config, struct door **door_out, st
     }
     *door_out = door;
     return 0;
+}
+
+struct sign_key *door_signer(const struct door *door)
+{
+    struct sign_key *signer = NULL;
+    struct err err;
+
+    if (door->key && door_is_tls(door) && sign_key_open(door->key, &signer, &err) < 0)
+        log_warn("what is booked is not signed: %s", err.text);
+    return signer;
 }
 
 void door_forget_key(struct door *door)

@@ -21,6 +21,8 @@ void door_set_port(struct door *door, uint16_t port);
 bool door_is_tls(const struct door *door);
 const char *door_pin(const struct door *door); /* "" without TLS */
 int64_t door_cert_life_ms(const struct door *door);
+/* The key it serves with, to sign with; before door_forget_key. NULL: it serves none. */
+struct sign_key *door_signer(const struct door *door);
 int door_sign(struct door *door, const char *request_pem, const char *site, int64_t now_ms,
               int64_t until_ms, char **cert_out, char pin_out[CA_PIN_BYTES], struct err *err);
 /* "HOST" or "HOST:PORT" as one more URL; false when it is neither or there are too many. */

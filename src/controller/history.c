@@ -8,6 +8,7 @@
 #include "controller/replay.h"
 #include "controller/seal.h"
 #include "journal/journal.h"
+#include "net/sign.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,6 +21,10 @@
 #define HISTORY_NODES_SHOWN 16u
 #define HISTORY_QUEUE_REPLAY_MAX 20000u
 
+struct signed_end { /* by a site, of an attempt whose row comes with it or is there */
+    struct history_receipt row;
+    char site[MODEL_NAME_BYTES];
+};
 enum item_type { ITEM_JOB, ITEM_ATTEMPT, ITEM_DISPUTE, ITEM_SETTLED, ITEM_MARK };
 struct item {
     struct item *next;
@@ -31,6 +36,7 @@ struct item {
         struct history_dispute dispute;
     };
     struct arena strings;
+    struct signed_end *receipt; /* of ITEM_ATTEMPT, ITEM_SETTLED; NULL = none came */
 };
 struct item_list {
     struct item *head, **tail;
@@ -40,7 +46,8 @@ struct item_list {
 struct history {
     struct history_config config;
     struct history_db *reader, *writer;
-    struct item_list staged; /* not durable yet */
+    struct item_list staged;    /* not durable yet */
+    struct signed_end *receipt; /* its attempt's end is to follow; NULL = none */
     uint64_t needed_seq, applied_seq;
     struct history_wait *waits;
     bool writable;
@@ -87,22 +94,111 @@ static struct item *list_pop(struct item_list *list)
 static void item_free(struct item *item)
 {
     arena_fini(&item->strings);
+    free(item->receipt);
     free(item);
 }
 
 /* --- the thread ------------------------------------------------------------------------------- */
 
+/* What was booked, signed by the network. */
+static int sign_booked(struct sign_key *signer, const struct item *item, struct receipt_signed *out,
+                       struct receipt *booked, struct err *err)
+{
+    const struct history_attempt *attempt = &item->attempt;
+
+    *booked = (struct receipt){ .side = RECEIPT_NETWORK,
+                                .job_id = attempt->job_id,
+                                .epoch = attempt->epoch,
+                                .outcome = attempt->outcome,
+                                .exit_code = attempt->exit_code,
+                                .began_ms = attempt->granted_ms,
+                                .ended_ms = attempt->released_ms,
+                                .usage = attempt->usage };
+    snprintf(booked->network, sizeof(booked->network), "%s", sign_key_pin(signer));
+    snprintf(booked->site, sizeof(booked->site), "%s", item->receipt->site);
+    snprintf(out->key, sizeof(out->key), "%s", sign_key_public(signer));
+    if (receipt_print(booked, out->text) < 0)
+        return err_set(err, -EINVAL, "a receipt cannot be printed");
+    return sign_text(signer, out->text, out->signature, err);
+}
+
+/* Where the two receipts differ, as disputes. Of an attempt that was closed unheard the network may
+ * have booked more: what its site told while it ran. */
+static int put_differences(struct history *history, const struct item *item,
+                           const struct receipt *booked, struct err *err)
+{
+    static const struct {
+        const char *field;
+        enum usage_claim what;
+    } claims[] = { { "wall_ms", CLAIM_TIME },
+                   { "cpu_ms", CLAIM_CPU },
+                   { "device_milli_ms", CLAIM_DEVICES },
+                   { "energy_mj", CLAIM_ENERGY },
+                   { "memory_peak_bytes", CLAIM_MEMORY } };
+    struct receipt_difference list[RECEIPT_DIFFERENCES_MAX];
+    struct receipt site;
+    uint32_t count = 0;
+    int rc = 0;
+
+    if (receipt_parse(item->receipt->row.by_site.text, &site, NULL) == 0)
+        count = receipt_compare(&site, booked, list);
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        struct usage_dispute dispute = { .claimed = list[i].site, .bound = list[i].network };
+
+        if (item->type == ITEM_SETTLED && list[i].site <= list[i].network)
+            continue;
+        for (size_t c = 0; c < ARRAY_COUNT(claims); c++)
+            if (strcmp(claims[c].field, list[i].field) == 0)
+                dispute.what = claims[c].what;
+        rc = history_db_dispute_attempt(history->writer, booked->job_id, booked->epoch, &dispute,
+                                        err);
+    }
+    return rc;
+}
+
+/* The row of the attempt is written: what both sides signed of it. */
+static int write_receipt(struct history *history, const struct item *item, struct err *err)
+{
+    struct history_receipt *row = item->receipt ? &item->receipt->row : NULL;
+    struct usage_dispute refused = { .what = CLAIM_RECEIPT };
+    struct sign_key *signer = history->config.signer;
+    struct receipt booked;
+    struct err why;
+    int rc;
+
+    if (!row)
+        return 0;
+    if (signer && sign_booked(signer, item, &row->by_network, &booked, &why) < 0) {
+        log_warn("job %" PRIu64 ", attempt %" PRIu32 ": booked, and not signed: %s", row->job_id,
+                 row->epoch, why.text);
+        signer = NULL;
+    }
+    if (!signer)
+        row->by_network = (struct receipt_signed){ .text = "" };
+    rc = history_db_put_receipt(history->writer, row, err);
+    if (rc < 0)
+        return rc;
+    if (row->verdict == RECEIPT_HOLDS)
+        return signer ? put_differences(history, item, &booked, err) : 0;
+    refused.claimed = row->verdict;
+    return history_db_dispute_attempt(history->writer, row->job_id, row->epoch, &refused, err);
+}
+
 static int write_item(struct history *history, const struct item *item, struct err *err)
 {
+    int rc;
+
     switch (item->type) {
     case ITEM_JOB:
         return history_db_put_job(history->writer, &item->job, err);
     case ITEM_ATTEMPT:
-        return history_db_put_attempt(history->writer, &item->attempt, err);
+        rc = history_db_put_attempt(history->writer, &item->attempt, err);
+        return rc < 0 ? rc : write_receipt(history, item, err);
     case ITEM_DISPUTE:
         return history_db_put_dispute(history->writer, &item->dispute, err);
     case ITEM_SETTLED:
-        return history_db_settle(history->writer, &item->attempt, err);
+        rc = history_db_settle(history->writer, &item->attempt, err);
+        return rc < 0 ? rc : write_receipt(history, item, err);
     case ITEM_MARK:
         return 0;
     }
@@ -350,6 +446,36 @@ static void describe_place(const struct grid *grid, const struct allocation *all
     }
 }
 
+/* Its site signed it: kept until the end of the attempt follows, which it does at once. */
+static void stage_receipt(struct history *history, const struct event_receipt *receipt)
+{
+    struct signed_end *end = calloc(1, sizeof(*end));
+    struct receipt_signed *by_site = end ? &end->row.by_site : NULL;
+
+    if (!by_site) {
+        log_error("history: out of memory");
+        abort();
+    }
+    end->row.job_id = receipt->job_id;
+    end->row.epoch = receipt->epoch;
+    end->row.verdict = receipt->verdict;
+    snprintf(end->site, sizeof(end->site), "%s", receipt->site);
+    snprintf(by_site->text, sizeof(by_site->text), "%s", receipt->text);
+    snprintf(by_site->signature, sizeof(by_site->signature), "%s", receipt->signature);
+    snprintf(by_site->key, sizeof(by_site->key), "%s", receipt->key);
+    free(history->receipt);
+    history->receipt = end;
+}
+
+static struct signed_end *take_receipt(struct history *history, const struct effect *effect)
+{
+    const struct signed_end *end = history->receipt;
+
+    return end && end->row.job_id == effect->job_id && end->row.epoch == effect->epoch
+               ? TAKE(history->receipt)
+               : NULL;
+}
+
 static void stage_attempt(struct history *history, uint64_t seq, const struct grid *grid,
                           const struct effect *effect)
 {
@@ -374,6 +500,7 @@ static void stage_attempt(struct history *history, uint64_t seq, const struct gr
                                               .granted_ms = effect->granted_ms,
                                               .released_ms = effect->released_ms,
                                               .usage = effect->usage };
+    item->receipt = take_receipt(history, effect);
     list_add(&history->staged, item);
     for (uint32_t i = 0; i < effect->disputes_count; i++) {
         item = item_create(seq, ITEM_DISPUTE);
@@ -394,7 +521,11 @@ static void stage_settled(struct history *history, uint64_t seq, const struct ef
 
     item->attempt = (struct history_attempt){ .job_id = effect->job_id,
                                               .epoch = effect->epoch,
+                                              .outcome = effect->outcome,
+                                              .granted_ms = effect->granted_ms,
+                                              .released_ms = effect->released_ms,
                                               .usage = effect->usage };
+    item->receipt = take_receipt(history, effect);
     list_add(&history->staged, item);
 }
 
@@ -409,7 +540,10 @@ void history_add_effect(struct history *history, uint64_t seq, const struct grid
         stage_attempt(history, seq, grid, effect);
     else if (effect->type == EFFECT_SETTLED)
         stage_settled(history, seq, effect);
-    else
+    else if (effect->type == EFFECT_RECEIPT) {
+        stage_receipt(history, effect->receipt);
+        return;
+    } else
         return;
     history->needed_seq = seq;
 }
@@ -536,6 +670,7 @@ static void history_free(struct history *history)
         item_free(item);
     while ((item = list_pop(&history->queue)))
         item_free(item);
+    free(history->receipt);
     history_db_close(history->reader);
     history_db_close(history->writer);
     uv_cond_destroy(&history->wake);
@@ -581,6 +716,23 @@ static void rebuild_effect(void *context, uint64_t seq, const struct effect *eff
     history_throttle(rebuild->history, HISTORY_QUEUE_REPLAY_MAX);
 }
 
+/* As the controller itself signs: with the key it serves with, where that is its own. */
+static struct sign_key *open_signer(const char *state_dir)
+{
+    CLEANUP(freep) char *path = path_format("%s/server.key", state_dir);
+    CLEANUP(buf_fini) struct buf text = buf_init(CA_PEM_BYTES_MAX);
+    struct sign_key *signer = NULL;
+    struct err err;
+
+    if (!path || file_read(path, &text, NULL) < 0)
+        return NULL;
+    if (sign_key_open(text.data ? text.data : "", &signer, &err) < 0)
+        log_warn("%s: %s", path, err.text);
+    if (text.data)
+        explicit_bzero(text.data, text.len);
+    return signer;
+}
+
 int history_rebuild(const char *state_dir, uint64_t *records_out, struct err *err)
 {
     CLEANUP(freep) char *journal_path = path_format("%s/journal.db", state_dir);
@@ -597,6 +749,7 @@ int history_rebuild(const char *state_dir, uint64_t *records_out, struct err *er
     if (rc < 0)
         return rc;
     remove_file(path);
+    config.signer = open_signer(state_dir);
     rc = history_open(&config, &rebuild.history, err);
     if (rc == 0) {
         rebuild.replay.effect = rebuild_effect;
@@ -613,6 +766,7 @@ int history_rebuild(const char *state_dir, uint64_t *records_out, struct err *er
         *records_out = rebuild.replay.seq;
     grid_destroy(rebuild.replay.grid);
     history_close(rebuild.history);
+    sign_key_close(config.signer);
     journal_close(rebuild.replay.journal);
     return rc;
 }

@@ -18,6 +18,9 @@ struct history_config {
     uv_loop_t *loop; /* NULL: no loop tells; use history_flush (rebuild) */
     void (*advanced)(void *context, uint64_t applied_seq);
     void *context;
+    /* The network's own key, for what it books of attempts that their sites signed: lent, and used
+     * by the thread alone. NULL: it signs nothing. */
+    struct sign_key *signer;
 };
 
 /* A history of another layout is made anew (applied_seq 0). */
@@ -25,7 +28,8 @@ int history_open(const struct history_config *config, struct history **history_o
                  struct err *err);
 void history_close(struct history *history); /* flushes, ends the thread */
 
-/* JOB_ENDED and USAGE effects are staged, others ignored; so are those applied already. */
+/* JOB_ENDED, USAGE, SETTLED and RECEIPT effects are staged, others ignored; so are those applied
+ * already. */
 void history_add_effect(struct history *history, uint64_t seq, const struct grid *grid,
                         const struct effect *effect);
 /* All up to `seq` is durable: hand what is staged to the thread. With `mark`, applied_seq moves to

@@ -52,12 +52,20 @@ static const char schema[] =
     "CREATE INDEX IF NOT EXISTS attempts_released ON attempts(released_ms);\n"
     "CREATE TABLE IF NOT EXISTS disputes( -- claims of sites that were not possible\n"
     "  job_id INTEGER NOT NULL, epoch INTEGER NOT NULL,\n"
-    "  what INTEGER NOT NULL, -- 0 time, 1 CPU, 2 devices, 3 energy, 4 ended before it began\n"
+    "  what INTEGER NOT NULL, -- 0 time, 1 CPU, 2 devices, 3 energy, 4 ended before it began,\n"
+    "    -- 5 memory, 6 its receipt (claimed: the verdict)\n"
     "  tenant TEXT NOT NULL, site TEXT NOT NULL, owner TEXT NOT NULL,\n"
     "  released_ms INTEGER NOT NULL,\n"
     "  claimed INTEGER NOT NULL, bound INTEGER NOT NULL, -- ms, or mJ; the bound is what counts\n"
     "  PRIMARY KEY(job_id, epoch, what)) WITHOUT ROWID;\n"
     "CREATE INDEX IF NOT EXISTS disputes_released ON disputes(released_ms);\n"
+    "CREATE TABLE IF NOT EXISTS receipts( -- what both sides signed; the newest million\n"
+    "  job_id INTEGER NOT NULL, epoch INTEGER NOT NULL,\n"
+    "  verdict INTEGER NOT NULL, -- of the site's: 0 holds, 1 forged, 2 foreign, 3 replayed,\n"
+    "    -- 4 altered\n"
+    "  site_text TEXT NOT NULL, site_signature TEXT NOT NULL, site_key TEXT NOT NULL,\n"
+    "  network_text TEXT NOT NULL, network_signature TEXT NOT NULL, network_key TEXT NOT NULL,\n"
+    "  UNIQUE(job_id, epoch));\n"
     "CREATE VIEW IF NOT EXISTS usage AS SELECT -- by tenant and day, in units people use\n"
     "  tenant, date(released_ms / 1000, 'unixepoch') AS day, count(DISTINCT job_id) AS jobs,\n"
     "  count(*) AS attempts, sum(cpu_ms) / 1000.0 AS cpu_seconds,\n"
@@ -93,6 +101,10 @@ static const char schema[] =
 
 #define DISPUTE_COLUMNS "job_id, epoch, what, tenant, site, owner, released_ms, claimed, bound"
 
+#define RECEIPT_COLUMNS                                                                            \
+    "job_id, epoch, verdict, site_text, site_signature, site_key, network_text, "                  \
+    "network_signature, network_key"
+
 /* Elements of arrays by the id that people know them by. */
 #define JOB_KEY(table)                                                                             \
     "coalesce((SELECT CASE WHEN array_id > 0 THEN array_id || '.' || array_index ELSE id END "     \
@@ -107,6 +119,9 @@ enum statement {
     PUT_JOB,
     PUT_ATTEMPT,
     PUT_DISPUTE,
+    DISPUTE_ATTEMPT,
+    PUT_RECEIPT,
+    TRIM_RECEIPTS,
     SETTLE_ATTEMPT,
     SETTLE_JOB,
     SET_APPLIED,
@@ -126,6 +141,12 @@ static const char *const statements[STATEMENT_COUNT] = {
                     "?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,?21,?22)",
     [PUT_DISPUTE] =
         "INSERT OR REPLACE INTO disputes(" DISPUTE_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+    [DISPUTE_ATTEMPT] = "INSERT OR REPLACE INTO disputes(" DISPUTE_COLUMNS ") SELECT job_id, "
+                        "epoch, ?3, tenant, site, owner, released_ms, ?4, ?5 FROM attempts "
+                        "WHERE job_id = ?1 AND epoch = ?2",
+    [PUT_RECEIPT] =
+        "INSERT OR REPLACE INTO receipts(" RECEIPT_COLUMNS ") VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+    [TRIM_RECEIPTS] = "DELETE FROM receipts WHERE rowid <= ?1",
     [SETTLE_ATTEMPT] = "UPDATE attempts SET cpu_ms = ?3, memory_peak_bytes = ?4, energy_mj = ?5, "
                        "energy_measured = ?6, carbon_ug = ?7, price_micro = ?8 "
                        "WHERE job_id = ?1 AND epoch = ?2",
@@ -369,6 +390,51 @@ int history_db_put_dispute(struct history_db *db, const struct history_dispute *
     put_int(stmt, &at, dispute->dispute.claimed);
     put_int(stmt, &at, dispute->dispute.bound);
     return finish(db, stmt, "disputes", err);
+}
+
+int history_db_dispute_attempt(struct history_db *db, uint64_t job_id, uint32_t epoch,
+                               const struct usage_dispute *dispute, struct err *err)
+{
+    sqlite3_stmt *stmt = statement(db, DISPUTE_ATTEMPT);
+    int at = 1;
+
+    if (!stmt)
+        return sql_fail(db, "disputes", err);
+    put_int(stmt, &at, (int64_t)job_id);
+    put_int(stmt, &at, epoch);
+    put_int(stmt, &at, dispute->what);
+    put_int(stmt, &at, dispute->claimed);
+    put_int(stmt, &at, dispute->bound);
+    return finish(db, stmt, "disputes", err);
+}
+
+int history_db_put_receipt(struct history_db *db, const struct history_receipt *receipt,
+                           struct err *err)
+{
+    const struct receipt_signed *const sides[] = { &receipt->by_site, &receipt->by_network };
+    sqlite3_stmt *stmt = statement(db, PUT_RECEIPT);
+    int64_t row;
+    int at = 1, rc;
+
+    if (!stmt)
+        return sql_fail(db, "receipts", err);
+    put_int(stmt, &at, (int64_t)receipt->job_id);
+    put_int(stmt, &at, receipt->epoch);
+    put_int(stmt, &at, receipt->verdict);
+    for (size_t i = 0; i < ARRAY_COUNT(sides); i++) {
+        put_text(stmt, &at, sides[i]->text);
+        put_text(stmt, &at, sides[i]->signature);
+        put_text(stmt, &at, sides[i]->key);
+    }
+    rc = finish(db, stmt, "receipts", err);
+    row = sqlite3_last_insert_rowid(db->sqlite);
+    if (rc < 0 || row <= HISTORY_RECEIPTS_MAX)
+        return rc;
+    stmt = statement(db, TRIM_RECEIPTS);
+    if (!stmt)
+        return sql_fail(db, "receipts", err);
+    sqlite3_bind_int64(stmt, 1, row - HISTORY_RECEIPTS_MAX);
+    return finish(db, stmt, "receipts", err);
 }
 
 int history_db_settle(struct history_db *db, const struct history_attempt *attempt, struct err *err)
@@ -671,7 +737,10 @@ int history_db_list_disputes(struct history_db *db, const struct dispute_filter 
 
     buf_printf(&sql,
                "SELECT " DISPUTE_COLUMNS
-               ", " JOB_KEY("disputes") " FROM disputes WHERE released_ms >= ?1 AND "
+               ", " JOB_KEY("disputes") ", coalesce(verdict, 5), "
+                                        "coalesce(network_text, '') != '' "
+                                        "FROM disputes LEFT JOIN receipts USING(job_id, epoch) "
+                                        "WHERE released_ms >= ?1 AND "
                                         "released_ms < ?2%s%s ORDER BY released_ms DESC, job_id "
                                         "DESC, epoch, what LIMIT ?5",
                filter->tenant ? " AND tenant = ?3" : "", filter->site ? " AND site = ?4" : "");
@@ -698,10 +767,88 @@ int history_db_list_disputes(struct history_db *db, const struct dispute_filter 
         row.dispute.claimed = get_int(stmt, &at);
         row.dispute.bound = get_int(stmt, &at);
         row.job = get_text(stmt, &at);
+        row.verdict = (uint32_t)get_int(stmt, &at);
+        row.booked = get_int(stmt, &at) != 0;
         if (fn(context, &row))
             break;
     }
     rc = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : sql_fail(db, "disputes", err);
+    sqlite3_finalize(stmt);
+    return rc;
+}
+
+/* --- receipts --------------------------------------------------------------------------------- */
+
+static void get_signed(sqlite3_stmt *stmt, int *at, struct receipt_signed *out)
+{
+    snprintf(out->text, sizeof(out->text), "%s", get_text(stmt, at));
+    snprintf(out->signature, sizeof(out->signature), "%s", get_text(stmt, at));
+    snprintf(out->key, sizeof(out->key), "%s", get_text(stmt, at));
+}
+
+static void get_receipt(sqlite3_stmt *stmt, struct history_receipt *row)
+{
+    int at = 0;
+
+    row->job_id = (uint64_t)get_int(stmt, &at);
+    row->epoch = (uint32_t)get_int(stmt, &at);
+    row->tenant = get_text(stmt, &at);
+    row->site = get_text(stmt, &at);
+    row->owner = get_text(stmt, &at);
+    row->job = get_text(stmt, &at);
+    row->released_ms = get_int(stmt, &at);
+    row->verdict = (uint32_t)get_int(stmt, &at);
+    get_signed(stmt, &at, &row->by_site);
+    get_signed(stmt, &at, &row->by_network);
+}
+
+int history_db_list_receipts(struct history_db *db, const struct receipt_filter *filter,
+                             int (*fn)(void *context, const struct history_receipt *receipt),
+                             void *context, struct err *err)
+{
+    CLEANUP(buf_fini) struct buf sql = buf_init(4096);
+    sqlite3_stmt *stmt = NULL;
+    int rc;
+
+    buf_add_text(&sql,
+                 "SELECT attempts.job_id, attempts.epoch, tenant, site, owner, " JOB_KEY(
+                     "attempts") ", released_ms, coalesce(verdict, 5), coalesce(site_text, ''), "
+                                 "coalesce(site_signature, ''), coalesce(site_key, ''), "
+                                 "coalesce(network_text, ''), "
+                                 "coalesce(network_signature, ''), coalesce(network_key, '') "
+                                 "FROM attempts LEFT JOIN receipts USING(job_id, epoch) WHERE 1");
+    if (filter->tenant)
+        buf_add_text(&sql, " AND tenant = ?1");
+    if (filter->site)
+        buf_add_text(&sql, " AND site = ?2");
+    if (filter->job_id && filter->element >= 0)
+        buf_add_text(&sql, " AND attempts.job_id IN (SELECT id FROM jobs WHERE array_id = ?3 AND "
+                           "array_id > 0 AND array_index = ?4)");
+    else if (filter->job_id)
+        buf_add_text(&sql, " AND attempts.job_id IN (SELECT ?3 UNION SELECT id FROM jobs WHERE "
+                           "array_id = ?3 AND array_id > 0)");
+    if (filter->epoch)
+        buf_add_text(&sql, " AND attempts.epoch = ?5");
+    buf_add_text(&sql, " ORDER BY released_ms DESC, attempts.job_id DESC, attempts.epoch DESC "
+                       "LIMIT ?6");
+    if (sql.failed || sqlite3_prepare_v2(db->sqlite, sql.data, -1, &stmt, NULL) != SQLITE_OK)
+        return sql_fail(db, "receipts", err);
+    if (filter->tenant)
+        sqlite3_bind_text(stmt, 1, filter->tenant, -1, SQLITE_STATIC);
+    if (filter->site)
+        sqlite3_bind_text(stmt, 2, filter->site, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(stmt, 3, (int64_t)filter->job_id);
+    sqlite3_bind_int64(stmt, 4, filter->element);
+    sqlite3_bind_int64(stmt, 5, filter->epoch);
+    sqlite3_bind_int64(stmt, 6, filter->limit);
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        struct history_receipt row;
+
+        get_receipt(stmt, &row);
+        if (fn(context, &row))
+            break;
+    }
+    rc = rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : sql_fail(db, "receipts", err);
     sqlite3_finalize(stmt);
     return rc;
 }

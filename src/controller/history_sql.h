@@ -4,12 +4,14 @@
 
 #include "base/err.h"
 #include "grid/grid.h"
+#include "model/receipt.h"
 #include "model/usage.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HISTORY_LAYOUT 2 /* 2: disputes */
+#define HISTORY_LAYOUT 3             /* 2: disputes; 3: receipts */
+#define HISTORY_RECEIPTS_MAX 1000000 /* the newest are kept */
 
 struct history_db;
 
@@ -40,6 +42,18 @@ struct history_dispute { /* what a site claimed that was not possible: of an att
     const char *job; /* read only: "12" or "12.3" */
     int64_t released_ms;
     struct usage_dispute dispute;
+    /* Read only: how the site's receipt of the attempt was found, and whether there is one of the
+     * network. */
+    uint32_t verdict; /* enum receipt_verdict */
+    bool booked;
+};
+struct history_receipt { /* what both sides signed of an attempt */
+    uint64_t job_id;
+    uint32_t epoch;
+    const char *tenant, *site, *owner, *job; /* read only, with released_ms: of the attempt's row */
+    int64_t released_ms;
+    uint32_t verdict; /* of the site's; RECEIPT_UNSIGNED: there is none */
+    struct receipt_signed by_site, by_network;
 };
 
 int history_db_open(const char *path, bool writer, struct history_db **db_out, struct err *err);
@@ -52,6 +66,11 @@ int history_db_put_job(struct history_db *db, const struct history_job *job, str
 int history_db_put_attempt(struct history_db *db, const struct history_attempt *attempt,
                            struct err *err);
 int history_db_put_dispute(struct history_db *db, const struct history_dispute *dispute,
+                           struct err *err);
+/* One more dispute of an attempt whose row is there. */
+int history_db_dispute_attempt(struct history_db *db, uint64_t job_id, uint32_t epoch,
+                               const struct usage_dispute *dispute, struct err *err);
+int history_db_put_receipt(struct history_db *db, const struct history_receipt *receipt,
                            struct err *err);
 /* The attempt's row as its site told it later, and its job's row, if the job has ended: the sums of
  * its attempts. Only job_id, epoch and usage are read. */
@@ -110,6 +129,18 @@ struct dispute_filter {
 /* The newest first; non-zero from `fn` stops. */
 int history_db_list_disputes(struct history_db *db, const struct dispute_filter *filter,
                              int (*fn)(void *context, const struct history_dispute *dispute),
+                             void *context, struct err *err);
+
+struct receipt_filter {
+    const char *tenant, *site; /* NULL = any */
+    uint64_t job_id;           /* a job, or an array: all its elements; 0 = any */
+    int64_t element;           /* of the array `job_id`; -1 = not one of them alone */
+    uint32_t epoch;            /* 0 = any */
+    uint32_t limit;
+};
+/* Of all attempts, those that are not signed too; the newest first. */
+int history_db_list_receipts(struct history_db *db, const struct receipt_filter *filter,
+                             int (*fn)(void *context, const struct history_receipt *receipt),
                              void *context, struct err *err);
 
 int history_db_usage(struct history_db *db, const struct usage_filter *filter,

@@ -61,6 +61,7 @@ const struct route api_routes[] = {
     { "PUT", V1 "/policy", ROLES_OPERATORS, BODY_SMALL, api_policy_set },
     { "GET", V1 "/usage", ROLES_USERS, 0, api_usage },
     { "GET", V1 "/ledger/disputes", ROLES_USERS, 0, api_disputes },
+    { "GET", V1 "/ledger/receipts", ROLES_USERS, 0, api_receipts },
     { "GET", V1 "/events", ROLES_USERS, 0, events_handle },
     { "GET", V1 "/journal/status", ROLES_OPERATORS, 0, api_journal_status },
     { "GET", V1 "/tokens", ROLE_ADMIN, 0, api_tokens_list },

@@ -7,6 +7,7 @@
 #include "controller/leases.h"
 #include "controller/members.h"
 #include "controller/metrics.h"
+#include "controller/receipts.h"
 #include "controller/relay.h"
 #include "controller/session_command.h"
 #include "controller/session_guard.h"
@@ -428,36 +429,6 @@ void session_handle_stream(struct api_call *call)
 /* --- POST: reports ------------------------------------------------------------------------------
  */
 
-struct ended_ack { /* FORGET, once the end is safe */
-    struct deferred deferred;
-    struct sessions *sessions;
-    char site[MODEL_NAME_BYTES];
-    struct wire_attempt_id attempt;
-};
-
-static void send_forget(struct deferred *deferred)
-{
-    struct ended_ack *ack = CONTAINER_OF(deferred, struct ended_ack, deferred);
-    struct wire_command forget = { .type = WIRE_FORGET, .attempt = ack->attempt };
-
-    sessions_send(ack->sessions, ack->site, &forget);
-    free(ack);
-}
-
-static void forget_when_durable(struct site_session *session, uint64_t seq,
-                                struct wire_attempt_id attempt)
-{
-    struct ended_ack *ack = calloc(1, sizeof(*ack));
-
-    if (!ack)
-        return; /* the next HELLO lists it again */
-    ack->deferred.run = send_forget;
-    ack->sessions = session->sessions;
-    memcpy(ack->site, session->site, sizeof(ack->site));
-    ack->attempt = attempt;
-    shell_defer(session->sessions->controller->shell, seq, &ack->deferred);
-}
-
 /* Fill `event` from a report that becomes one; false: it does not. */
 static bool event_from_report(const char *site, const struct wire_report *report,
                               struct event *event)
@@ -674,6 +645,20 @@ static int take_policy(struct site_session *session, const struct site_policy *p
     return rc == -EALREADY ? 0 : rc;
 }
 
+static void note_receipt(struct site_session *session, const struct wire_report *report)
+{
+    struct controller *controller = session->sessions->controller;
+    char what[96];
+    struct err err;
+    enum receipt_verdict verdict = receipts_note(controller, session->site, report, &err);
+
+    if (verdict == RECEIPT_HOLDS || verdict == RECEIPT_UNSIGNED)
+        return;
+    snprintf(what, sizeof(what), "its receipt of job %" PRIu64 " (%s)", report->attempt.job_id,
+             receipt_verdict_name(verdict));
+    say_refused(session, what, err.text);
+}
+
 /* A report refused for what it says is told once and dropped: repeating it would not help.
  * Negative: the whole post must come again. */
 static int take_report(struct site_session *session, const struct wire_report *report, size_t bytes,
@@ -695,7 +680,7 @@ static int take_report(struct site_session *session, const struct wire_report *r
         return 0;
     if (!is_news(session, report)) {
         if (report->type == REPORT_ENDED)
-            forget_when_durable(session, shell_last_seq(controller->shell), report->attempt);
+            receipts_forget(controller, session->site, shell_last_seq(controller->shell), report);
         return 0;
     }
     if (!event_from_report(session->site, report, &event))
@@ -712,6 +697,8 @@ static int take_report(struct site_session *session, const struct wire_report *r
     if (event.type == EVENT_SITE_JOINED && strcmp(event.site_joined.site.name, session->site) != 0)
         return err_set(err, -EINVAL, "the inventory names site %s, the session is of %s",
                        event.site_joined.site.name, session->site);
+    if (report->type == REPORT_ENDED)
+        note_receipt(session, report);
     rc = apply_report(controller, &event, &seq, err);
     if (rc == -EROFS || rc == -ENOBUFS || rc == -ENOMEM)
         return rc;
@@ -720,7 +707,7 @@ static int take_report(struct site_session *session, const struct wire_report *r
     if (rc == 0 && change_from_event(seq, &event, &change))
         events_note(controller->events, &change);
     if (report->type == REPORT_ENDED)
-        forget_when_durable(session, shell_last_seq(controller->shell), report->attempt);
+        receipts_forget(controller, session->site, shell_last_seq(controller->shell), report);
     if (event.type == EVENT_SITE_JOINED && rc < 0 && rc != -EALREADY)
         return rc;
     return report->policy ? take_policy(session, report->policy, err) : 0;

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "model/inventory.h"
+#include "model/receipt.h"
 #include "model/request.h"
 #include "model/site_policy.h"
 #include "model/usage.h"
@@ -52,10 +53,12 @@ enum event_type { /* numbers are for ever: they are in journals */
                   EVENT_JOB_MOVE = 20, /* a user or operator wants it to run elsewhere */
                   EVENT_SITE_POLICY =
                       21, /* what the owner of a site lets happen there, or an operator limits */
-                  EVENT_CHECKPOINT_STORED = 22 /* an attempt's checkpoint is whole in the store */
+                  EVENT_CHECKPOINT_STORED = 22, /* an attempt's checkpoint is whole in the store */
+                  /* 23 to 25: not given yet */
+                  EVENT_RECEIPT = 26 /* what a site signed of an attempt that ends with the next */
 };
 
-#define EVENT_TYPE_LAST EVENT_CHECKPOINT_STORED
+#define EVENT_TYPE_LAST EVENT_RECEIPT
 
 #define OUTCOME_LAST OUTCOME_REFUSED
 enum attempt_outcome {                        /* numbers are for ever */
@@ -161,6 +164,15 @@ struct event_checkpoint_stored {
     int64_t bytes;        /* of content */
     int64_t saved_ms;     /* when the job had written it, by the site's clock */
 };
+/* Comes before the ATTEMPT_ENDED of the same attempt, from a site that signs. The shell has looked
+ * at it: the verdict says what it found. It decides nothing; the history keeps it. */
+struct event_receipt {
+    uint64_t job_id;
+    uint32_t epoch;
+    const char *site;
+    uint32_t verdict;                   /* enum receipt_verdict */
+    const char *text, *signature, *key; /* as in model/receipt.h */
+};
 struct event {
     enum event_type type;
     int64_t time_ms;
@@ -229,6 +241,7 @@ struct event {
         struct event_site_shed site_shed;
         struct event_site_policy site_policy;
         struct event_checkpoint_stored checkpoint_stored;
+        struct event_receipt receipt;
         struct {
             uint64_t job_id;
             const char *to; /* a site; "" = away from where it is */

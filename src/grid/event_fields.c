@@ -432,6 +432,16 @@ static const struct field checkpoint_stored_list[] = {
     AT("saved_ms", I64, checkpoint_stored.saved_ms),
 };
 
+static const struct field receipt_list[] = {
+    AT("job_id", U64, receipt.job_id),
+    AT("epoch", U32, receipt.epoch),
+    STRING("site", receipt.site, NAME_MAX_),
+    AT("verdict", U32, receipt.verdict),
+    STRING("text", receipt.text, RECEIPT_TEXT_BYTES - 1),
+    STRING("signature", receipt.signature, RECEIPT_SIGNATURE_BYTES - 1),
+    STRING("key", receipt.key, RECEIPT_KEY_BYTES - 1),
+};
+
 static const struct {
     const char *name;
     struct fields fields;
@@ -460,6 +470,7 @@ static const struct {
     TYPE(EVENT_JOB_MOVE, "job_move", job_move_list),
     TYPE(EVENT_SITE_POLICY, "site_policy", owner_list),
     TYPE(EVENT_CHECKPOINT_STORED, "checkpoint_stored", checkpoint_stored_list),
+    TYPE(EVENT_RECEIPT, "receipt", receipt_list),
 };
 
 const struct fields *event_fields(unsigned type)

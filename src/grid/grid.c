@@ -173,6 +173,8 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
         return check_ended(&event->attempt_ended, err);
     case EVENT_CHECKPOINT_STORED:
         return saved_check(grid, &event->checkpoint_stored, err);
+    case EVENT_RECEIPT:
+        return signed_check(grid, &event->receipt, err);
     case EVENT_LEASE_ENDED:
         return lease_check(grid, event, err);
     case EVENT_JOB_MOVE:
@@ -263,6 +265,9 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_CHECKPOINT_STORED:
         saved_apply(grid, &event->checkpoint_stored);
+        break;
+    case EVENT_RECEIPT:
+        signed_apply(grid, &event->receipt);
         break;
     case EVENT_LEASE_ENDED:
         lease_apply(grid, event);

@@ -133,9 +133,11 @@ enum effect_type {
     EFFECT_JOB_ENDED,   /* final: write history; after this the grid forgets it (no JOB_CHANGED) */
     EFFECT_USAGE,       /* one ledger row: an attempt's usage; view.allocation still shows what it
                            held. Comes before the JOB_CHANGED or JOB_ENDED of the same attempt */
-    EFFECT_SETTLED      /* the ledger row of an attempt that was closed by LEASE_ENDED, as its site
-                           told it later: `usage` in all, `more` beyond the row. Once an attempt; no
-                           view: the job may have ended */
+    EFFECT_RECEIPT, /* what a site signed of an attempt: `receipt`; no view. The USAGE or SETTLED
+                       of the same attempt follows */
+    EFFECT_SETTLED  /* the ledger row of an attempt that was closed by LEASE_ENDED, as its site
+                       told it later: `usage` in all, `more` beyond the row. Once an attempt; no
+                       view: the job may have ended */
 };
 struct effect {
     enum effect_type type;
@@ -150,6 +152,7 @@ struct effect {
     /* EFFECT_USAGE: what the site claimed and cannot be; `usage` holds the bounds. */
     uint32_t disputes_count;
     struct usage_dispute disputes[USAGE_CLAIMS];
+    const struct event_receipt *receipt; /* EFFECT_RECEIPT: good during the call */
 };
 /* The shell's ear: called for each effect in order, inside grid_step. NULL = throw away. */
 typedef void (*effect_fn)(void *context, const struct effect *effect);

@@ -428,6 +428,10 @@ void saved_apply(struct grid *grid, const struct event_checkpoint_stored *stored
 bool saved_name_is_valid(const char *manifest);
 void past_free(struct job_past *past);
 
+/* --- signed.c ----------------------------------------------------------------------------- */
+int signed_check(const struct grid *grid, const struct event_receipt *receipt, struct err *err);
+void signed_apply(struct grid *grid, const struct event_receipt *receipt);
+
 /* --- shares.c ----------------------------------------------------------------------------- */
 void shares_init(struct grid *grid);
 void shares_add_tenant(struct grid *grid, uint32_t number);

@@ -23,9 +23,14 @@ enum usage_claim {                    /* numbers are for ever: they are in histo
                    CLAIM_CPU = 1,     /* CPU ms spent */
                    CLAIM_DEVICES = 2, /* device ms held, in 1/1000 of a device */
                    CLAIM_ENERGY = 3,  /* mJ */
-                   CLAIM_ORDER = 4    /* ms that it ended before it had begun */
+                   CLAIM_ORDER = 4,   /* ms that it ended before it had begun */
+                   /* Found by the books, not by the grid. */
+                   CLAIM_MEMORY = 5, /* bytes at most */
+                   CLAIM_RECEIPT = 6 /* what it signed does not count; `claimed` is the verdict
+                                        (model/receipt.h) */
 };
-#define USAGE_CLAIMS 5u
+#define USAGE_CLAIMS 5u /* of the grid's */
+#define USAGE_CLAIM_LAST CLAIM_RECEIPT
 struct usage_dispute {
     enum usage_claim what;
     int64_t claimed;

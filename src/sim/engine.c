@@ -83,6 +83,7 @@ static void on_effect(void *context, const struct effect *effect)
         on_ended(engine, effect);
         break;
     case EFFECT_JOB_CHANGED:
+    case EFFECT_RECEIPT:
         break;
     }
 }

@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "model/inventory.h"
+#include "model/receipt.h"
 #include "model/site_policy.h"
 #include "model/tariff_file.h"
 #include "model/usage.h"
@@ -54,6 +55,7 @@ enum wire_command_type {
     WIRE_PING,
     WIRE_LOG_READ,
     WIRE_FORGET,
+    WIRE_RECEIPT, /* what the network booked, signed; comes before the FORGET of the attempt */
     WIRE_PRESTAGE /* bring `checkpoint` of the job, which runs elsewhere, into the store here */
 };
 struct wire_attempt_id {
@@ -93,8 +95,9 @@ struct wire_command {
     /* log_read: answer with REPORT_LOG lines carrying `request` until `follow_until`/EOF */
     uint64_t request;
     bool stream_stderr, follow;
-    int64_t offset; /* bytes; negative = that many before the end */
-    bool cancel;    /* end this request's following */
+    int64_t offset;                /* bytes; negative = that many before the end */
+    bool cancel;                   /* end this request's following */
+    struct receipt_signed receipt; /* receipt */
 };
 
 enum wire_report_type {
@@ -128,6 +131,7 @@ struct wire_report {
     uint32_t outcome;   /* numbers of enum attempt_outcome in grid/event.h */
     int32_t exit_code;
     char reason[160];
+    struct receipt_signed receipt; /* ended: what the site signs; empty = it does not (yet) */
     /* log */
     uint64_t request;
     int64_t offset;

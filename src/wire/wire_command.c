@@ -7,14 +7,14 @@
 #include <string.h>
 
 #define IN(type) (1u << WIRE_##type)
-#define ATTEMPT_TYPES (IN(RUN) | IN(STOP) | IN(LOG_READ) | IN(FORGET) | IN(PRESTAGE))
-#define ATTEMPT_NEEDED (IN(RUN) | IN(STOP) | IN(FORGET) | IN(PRESTAGE))
+#define ATTEMPT_NEEDED (IN(RUN) | IN(STOP) | IN(FORGET) | IN(PRESTAGE) | IN(RECEIPT))
+#define ATTEMPT_TYPES (ATTEMPT_NEEDED | IN(LOG_READ))
 #define AT(m) offsetof(struct wire_command, m), sizeof(((struct wire_command *)0)->m)
 
 static const char *const type_names[] = {
     [WIRE_RUN] = "run",           [WIRE_STOP] = "stop",         [WIRE_RECONCILE] = "reconcile",
     [WIRE_PING] = "ping",         [WIRE_LOG_READ] = "log_read", [WIRE_FORGET] = "forget",
-    [WIRE_PRESTAGE] = "prestage",
+    [WIRE_PRESTAGE] = "prestage", [WIRE_RECEIPT] = "receipt",
 };
 
 static const struct wire_field fields[] = {
@@ -46,6 +46,9 @@ static const struct wire_field fields[] = {
     { "follow", WIRE_BOOL, AT(follow), 0, 1, 0, IN(LOG_READ), 0 },
     { "offset", WIRE_I64, AT(offset), INT64_MIN, INT64_MAX, 0, IN(LOG_READ), 0 },
     { "cancel", WIRE_BOOL, AT(cancel), 0, 1, 0, IN(LOG_READ), 0 },
+    { "receipt", WIRE_TEXT, AT(receipt.text), 0, 0, 0, IN(RECEIPT), IN(RECEIPT) },
+    { "signature", WIRE_TEXT, AT(receipt.signature), 0, 0, 0, IN(RECEIPT), IN(RECEIPT) },
+    { "key", WIRE_TEXT, AT(receipt.key), 0, 0, 0, IN(RECEIPT), IN(RECEIPT) },
 };
 
 #undef AT

@@ -3,10 +3,12 @@
 
 Speaks the wire (src/wire/wire.h) by hand. Each command prints what it was answered, one line each.
 """
+import base64
 import http.client
 import json
 import socket
 import ssl
+import subprocess
 import sys
 import time
 from urllib.parse import urlsplit
@@ -211,6 +213,48 @@ def lie(usage):
         return
 
 
+def sign(text, with_key):
+    return base64.b64encode(subprocess.run(["openssl", "dgst", "-sha256", "-sign", with_key], input=text.encode(),
+                                           capture_output=True, check=True).stdout).decode()
+
+
+def public(of_key):
+    return base64.b64encode(subprocess.run(["openssl", "pkey", "-in", of_key, "-pubout", "-outform", "DER"],
+                                           capture_output=True, check=True).stdout).decode()
+
+
+def receipts(network, others_key):
+    """Runs what it is given; each ends with a receipt that is wrong in its own way. Named by the job."""
+    client = connect()
+    session = open_session(client)
+    stream = Stream(session)
+    for _ in range(7):
+        run = stream.next("run")
+        now = int(time.time() * 1000)
+        said = ended(run["job"], run["epoch"], started=now, end=now, cpu_ms=1)
+        how = run["name"]
+        words = [("side", "site"), ("network", network), ("site", site), ("job", run["job"]), ("epoch", run["epoch"]),
+                 ("outcome", 0), ("exit", 0), ("began_ms", now), ("ended_ms", now), ("wall_ms", 0), ("cpu_ms", 1),
+                 ("cpu_held_ms", 0), ("device_milli_ms", 0), ("memory_peak_bytes", 0), ("energy_mj", 0),
+                 ("energy_measured", 0), ("carbon_ug", 0), ("price_micro", 0)]
+        if how == "replayed":
+            words[3] = ("job", run["job"] + 1)
+        elif how == "foreign":
+            words[2] = ("site", "good")
+        elif how == "altered":
+            words[10] = ("cpu_ms", 2)
+        text = "mains-receipt/1 " + " ".join("%s=%s" % word for word in words)
+        if how == "nonsense":
+            text = text.replace("mains-receipt/1 side", "mains-receipt/1  side")
+        signer = others_key if how == "stolen" else key
+        said.update(receipt=text, signature=sign(text, signer), key=public(signer))
+        if how == "forged":
+            said["receipt"] = text.replace("cpu_ms=1 ", "cpu_ms=9 ")
+        if how == "bare":
+            del said["receipt"], said["signature"], said["key"]
+        print(how, run["job"], post(client, [said], session)[0], flush=True)
+
+
 def slow(count, seconds):
     """Connections that say little, and that slowly."""
     tls = context()
@@ -255,6 +299,8 @@ elif command == "churn":
     churn(int(args[0]))
 elif command == "lie":
     lie(args[0])
+elif command == "receipts":
+    receipts(args[0], args[1])
 elif command == "slow":
     slow(int(args[0]), int(args[1]))
 else:

@@ -136,6 +136,63 @@ teardown() {
     [[ $output == *"Nothing is in dispute"* ]]
 }
 
+@test "receipts: what is forged, foreign, replayed or altered is refused, logged and listed" {
+    command -v openssl >/dev/null || skip "no openssl to sign with"
+    pin=$(jq -r .pin "$STATE/endpoint.json")
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$BATS_TEST_TMPDIR/own.key" 2>/dev/null
+    evil receipts "$pin" "$BATS_TEST_TMPDIR/own.key" >"$BATS_TEST_TMPDIR/evil" 2>&1 3>&- &
+    wait_for 20 connected evil
+    declare -A job
+    for how in forged stolen nonsense foreign replayed altered bare; do
+        job[$how]=$("$MAINS" submit -q --state "$STATE" --site evil --scratch --name "$how" -- true)
+        "$MAINS" wait --state "$STATE" "${job[$how]}"
+    done
+    wait
+    cat "$BATS_TEST_TMPDIR/evil"
+    listed() { "$MAINS" ledger receipts --state "$STATE" --job "${job[$1]}" --json | jq -r '.[].verdict'; }
+    [ "$(listed forged)" = forged ] # the text is another than was signed
+    [ "$(listed stolen)" = forged ] # signed well, by a key that is not the site's
+    [ "$(listed nonsense)" = forged ]
+    [ "$(listed foreign)" = foreign ]
+    [ "$(listed replayed)" = replayed ]
+    [ "$(listed altered)" = altered ]
+    [ "$(listed bare)" = unsigned ]
+    rows=$("$MAINS" ledger disputes --state "$STATE" --site evil --json | jq 'map(select(.what == "receipt"))')
+    [ "$(jq -r 'map(.site_receipt) | sort | join(" ")' <<<"$rows")" = "altered foreign forged forged forged replayed" ]
+    jq -e 'all(.network_receipt == "holds")' <<<"$rows" >/dev/null
+    [ "$(grep -c 'its receipt of job .* is refused' "$STATE/up.log")" -ge 5 ]
+    [ "$("$MAINS" ledger receipts --state "$STATE" --job "${job[forged]}" --json |
+        "$MAINS" ledger verify /dev/stdin --state "$STATE" --json | jq -r '.[0] | [.site_receipt, .network_receipt] | join(" ")')" = "forged holds" ]
+}
+
+@test "receipts of who is honest hold on both sides, to whoever looks" {
+    id=$("$MAINS" submit -q --state "$STATE" --site good --scratch -- true)
+    "$MAINS" wait --state "$STATE" "$id"
+    kept() { "$MAINS" ledger receipts --state "$GOOD" --job "$id" --json | jq -e 'length == 1 and .[0].network_receipt' >/dev/null; }
+    wait_for 10 kept
+    "$MAINS" ledger receipts --state "$STATE" --job "$id" --json >"$BATS_TEST_TMPDIR/network"
+    "$MAINS" ledger receipts --state "$GOOD" --job "$id" --json >"$BATS_TEST_TMPDIR/site"
+    [ "$(jq -S '.[0] | [.site_receipt, .network_receipt]' "$BATS_TEST_TMPDIR/network")" = \
+        "$(jq -S '.[0] | [.site_receipt, .network_receipt]' "$BATS_TEST_TMPDIR/site")" ]
+    # By its own key and its network's at the site; by its own and its members' at the network; with
+    # keys that were handed over, elsewhere.
+    "$MAINS" ledger verify "$BATS_TEST_TMPDIR/network" --state "$GOOD"
+    "$MAINS" ledger verify "$BATS_TEST_TMPDIR/site" --state "$STATE"
+    "$MAINS" ledger verify "$BATS_TEST_TMPDIR/site" --state /nonexistent --network-key "$(jq -r .pin "$STATE/endpoint.json")"
+    refute "$MAINS" ledger verify "$BATS_TEST_TMPDIR/site" --state /nonexistent --network-key wrong
+    refute "$MAINS" ledger verify "$BATS_TEST_TMPDIR/site" --state "$EVIL" # another site's key
+    # One figure changed, whose signature is it; another site's name; another job's.
+    sed 's/ cpu_ms=/ cpu_ms=1/' "$BATS_TEST_TMPDIR/site" >"$BATS_TEST_TMPDIR/more"
+    refute "$MAINS" ledger verify "$BATS_TEST_TMPDIR/more" --state "$GOOD"
+    jq '.[0].epoch = 2' "$BATS_TEST_TMPDIR/site" >"$BATS_TEST_TMPDIR/again"
+    run "$MAINS" ledger verify "$BATS_TEST_TMPDIR/again" --state "$GOOD" --json
+    [ "$(jq -r '.[0].site_receipt' <<<"$output")" = replayed ]
+    # The network's machine has no key of its own and signs nothing.
+    id=$("$MAINS" submit -q --state "$STATE" --site home --scratch -- true)
+    "$MAINS" wait --state "$STATE" "$id"
+    [ "$("$MAINS" ledger receipts --state "$STATE" --job "$id" --json | jq -r '.[].verdict')" = unsigned ]
+}
+
 @test "connections that say little keep nobody out" {
     evil slow 200 15 >"$BATS_TEST_TMPDIR/slow" 3>&- &
     slow_pid=$!
@@ -153,9 +210,10 @@ teardown() {
     port=$(endpoint | sed "s/.*://")
     "$MAINS" down --state "$STATE"
     "$MAINS" journal verify --state "$STATE"
-    before=$(sqlite3 -readonly "$STATE/history.db" 'SELECT * FROM disputes ORDER BY 1, 2, 3' | md5sum)
+    books() { sqlite3 -readonly "$STATE/history.db" 'SELECT * FROM disputes ORDER BY 1, 2, 3; SELECT * FROM receipts ORDER BY 1, 2' | md5sum; }
+    before=$(books)
     "$MAINS" history rebuild --state "$STATE"
-    [ "$(sqlite3 -readonly "$STATE/history.db" 'SELECT * FROM disputes ORDER BY 1, 2, 3' | md5sum)" = "$before" ]
+    [ "$(books)" = "$before" ] # signatures too
     "$MAINS" up --detach --state "$STATE" --listen "127.0.0.2:$port" --tls --site home --sandbox-off >&2 3>&-
     pid=$(controller_pid)
     wait_for 30 connected good

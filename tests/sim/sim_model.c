@@ -261,6 +261,10 @@ void model_hear(struct model *model, struct sim_truth *truth, const struct grid 
     case EFFECT_USAGE:
         hear_usage(model, truth, effect);
         break;
+    case EFFECT_RECEIPT:
+        if (!holding || holding->epoch != effect->epoch)
+            sim_fail(truth, "job %" PRIu64 ": a receipt of what is not held", effect->job_id);
+        break;
     case EFFECT_SETTLED:
         model->settled++;
         model->price_micro += (uint64_t)effect->more.price_micro;

@@ -15,7 +15,7 @@
 struct bed {
     struct grid *grid;
     int64_t now_ms;
-    uint32_t runs, stops, changes, ends, rows;
+    uint32_t runs, stops, changes, ends, rows, receipts;
     uint64_t run_jobs[64];     /* in the order of their starts */
     struct across_view across; /* of the newest start */
     bool tunnels;              /* sites that join say so */
@@ -55,6 +55,9 @@ static inline void bed_hear(void *context, const struct effect *effect)
         bed->rows++;
         bed->row = effect->usage;
         memcpy(bed->row_site, effect->view.allocation.site, sizeof(bed->row_site));
+        break;
+    case EFFECT_RECEIPT:
+        bed->receipts++;
         break;
     case EFFECT_SETTLED:
         bed->settled++;

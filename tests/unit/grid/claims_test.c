@@ -132,9 +132,51 @@ static void test_all_of_it_at_once(void **state)
         assert_int_equal(heard.disputes[i].what, i);
 }
 
+/* What a site signed: of an attempt it holds, before its end; else refused before it is journaled.
+ */
+static void test_receipts(void **state)
+{
+    struct bed bed = bed_create((struct bed_node[]){ { "n1", 8, 0, NULL } }, 1);
+    struct event event = { .type = EVENT_RECEIPT };
+    struct event_receipt *receipt = &event.receipt;
+    struct err err;
+
+    (void)state;
+    *receipt = (struct event_receipt){ .epoch = 1,
+                                       .site = "here",
+                                       .verdict = RECEIPT_VERDICT_LAST,
+                                       .text = "text",
+                                       .signature = "signature",
+                                       .key = "key" };
+    receipt->job_id = bed_submit(&bed, bed_job(1));
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), -ENOENT); /* it waits */
+    bed_pass(&bed);
+    receipt->verdict = RECEIPT_UNSIGNED;
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), -EINVAL);
+    receipt->verdict = RECEIPT_HOLDS;
+    receipt->site = "there";
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), -ENOENT);
+    receipt->site = NULL;
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), -ENOENT);
+    receipt->site = "here";
+    receipt->epoch = 2;
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), -ENOENT);
+    receipt->epoch = 1;
+    receipt->job_id++;
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), -ENOENT);
+    receipt->job_id--;
+    assert_int_equal(bed.receipts, 0);
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), 0);
+    assert_int_equal(bed.receipts, 1);
+    bed_ended(&bed, receipt->job_id, 1, OUTCOME_EXITED, 0);
+    assert_int_equal(bed_try(&bed, &event, NULL, &err), -ENOENT); /* too late */
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_receipts),
         cmocka_unit_test(test_what_is_possible_is_believed),
         cmocka_unit_test(test_what_is_not_is_bounded_and_kept),
         cmocka_unit_test(test_all_of_it_at_once),
