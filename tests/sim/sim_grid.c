@@ -74,7 +74,7 @@ static void hear(void *context, const struct effect *effect)
 
     model_hear(&sim->model, &sim->truth, sim->grid, effect);
     if (sim->quiet_ear || effect->type == EFFECT_JOB_CHANGED || effect->type == EFFECT_JOB_ENDED ||
-        effect->type == EFFECT_SETTLED)
+        effect->type == EFFECT_SETTLED || effect->type == EFFECT_RECEIPT)
         return;
     one.site = 0; /* the driver's own number: the grid counts sites as they join */
     if (effect->type == EFFECT_USAGE)
@@ -610,14 +610,36 @@ static void store_checkpoint(struct sim *sim, const struct sim_site *site)
                  stored->job_id);
 }
 
+/* What a site signs comes before the end itself: taken exactly of what the site holds. */
+static void tell_receipt(struct sim *sim, const struct sim_site *site,
+                         const struct sim_report *report)
+{
+    struct event event = { .type = EVENT_RECEIPT, .time_ms = event_time(sim) };
+
+    event.receipt =
+        (struct event_receipt){ .job_id = report->attempt.job_id,
+                                .epoch = report->attempt.epoch,
+                                .site = site->name,
+                                .verdict = (uint32_t)rng_below(&sim->rng, RECEIPT_UNSIGNED + 1),
+                                .text = "text",
+                                .signature = "signature",
+                                .key = "key" };
+    if (rng_below(&sim->rng, 2) && apply(sim, &event) &&
+        event.receipt.verdict > RECEIPT_VERDICT_LAST)
+        sim_fail(&sim->truth, "a receipt of no verdict is taken");
+}
+
 static void deliver_report(struct sim *sim, struct sim_site *site, bool again)
 {
     struct event event = { .time_ms = event_time(sim) };
     struct sim_report report;
-    uint32_t entry = sim->entries_count;
+    uint32_t entry;
 
     if (!(again ? sim_site_repeat_report : sim_site_give_report)(site, &sim->rng, &report))
         return;
+    if (report.type == SIM_ENDED)
+        tell_receipt(sim, site, &report);
+    entry = sim->entries_count;
     sim_report_event(&report, &sim->rng, sim->now_ms, &event);
     if (report.type == SIM_PROGRESS && rng_below(&sim->rng, 2))
         store_checkpoint(sim, site);

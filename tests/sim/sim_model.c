@@ -262,8 +262,6 @@ void model_hear(struct model *model, struct sim_truth *truth, const struct grid 
         hear_usage(model, truth, effect);
         break;
     case EFFECT_RECEIPT:
-        if (!holding || holding->epoch != effect->epoch)
-            sim_fail(truth, "job %" PRIu64 ": a receipt of what is not held", effect->job_id);
         break;
     case EFFECT_SETTLED:
         model->settled++;
