@@ -233,15 +233,16 @@ int policy_add_contacts(struct site_policy *policy, const json_t *list, struct e
 
 /* --- the rest ------------------------------------------------------------------------------- */
 
-static int read_money(const json_t *floor, const char *key, int64_t *micro_out, struct err *err)
+static int read_money(const json_t *from, const char *where, const char *key, int64_t *micro_out,
+                      struct err *err)
 {
-    const json_t *value = json_object_get(floor, key);
+    const json_t *value = json_object_get(from, key);
     double number = json_number_value(value);
 
     if (!value)
         return 0;
     if (!json_is_number(value) || !(number >= 0 && number <= 1e6))
-        return err_set(err, -EINVAL, "policy.floor.%s: expected a price such as 0.50", key);
+        return err_set(err, -EINVAL, "policy.%s.%s: expected a price such as 0.50", where, key);
     *micro_out = (int64_t)(number * 1e6 + 0.5);
     return 0;
 }
@@ -287,6 +288,25 @@ static int read_own(const json_t *own, const char *owner, struct site_policy *po
     return 0;
 }
 
+/* What data costs on its way, and how fast it is. */
+static int read_link(const json_t *link, struct site_policy *policy, struct err *err)
+{
+    const json_t *rate = json_object_get(link, "rate");
+    const char *text = json_string_value(rate);
+    int rc;
+
+    if (!link)
+        return 0;
+    if (!json_is_object(link))
+        return err_set(err, -EINVAL, "policy.link: expected rate, egress, ingress");
+    if (rate && !text)
+        return err_set(err, -EINVAL, "policy.link.rate: expected a text like 100MiB, a second");
+    if (rate && units_parse_bytes(text, &policy->link_bytes_s, err) < 0)
+        return err_prefix(err, -EINVAL, "policy.link.rate");
+    rc = read_money(link, "link", "egress", &policy->egress_gb_micro, err);
+    return rc < 0 ? rc : read_money(link, "link", "ingress", &policy->ingress_gb_micro, err);
+}
+
 int policy_parse(const json_t *json, const char *owner, int64_t now_ms, struct site_policy *out,
                  struct err *err)
 {
@@ -309,13 +329,15 @@ int policy_parse(const json_t *json, const char *owner, int64_t now_ms, struct s
     if (rc == 0)
         rc = read_hours(json, now_ms, &policy, err);
     if (rc == 0)
-        rc = read_money(floor, "cpu_hour", &policy.cpu_hour_micro, err);
+        rc = read_money(floor, "floor", "cpu_hour", &policy.cpu_hour_micro, err);
     if (rc == 0)
-        rc = read_money(floor, "device_hour", &policy.device_hour_micro, err);
+        rc = read_money(floor, "floor", "device_hour", &policy.device_hour_micro, err);
     if (rc == 0)
         rc = read_cap(json_object_get(json, "power_cap"), &policy.cap_watts, err);
     if (rc == 0)
         rc = read_own(json_object_get(json, "own"), owner, &policy, err);
+    if (rc == 0)
+        rc = read_link(json_object_get(json, "link"), &policy, err);
     if (rc == 0)
         rc = site_policy_check(&policy, err);
     if (rc == 0)

@@ -12,6 +12,7 @@
  *       images: ["lab.example/?*"]
  *       data: {come: [public], leave: [public], here: [patients]}
  *       own: {tenant: physics, share: 50}   # percent of the site; the tenant: else the owner
+ *       link: {rate: 100MiB, egress: 0.09, ingress: 0}   # a second; of a GB (1e9 bytes)
  */
 #pragma once
 

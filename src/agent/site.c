@@ -40,7 +40,8 @@ static int check_keys(const char *path, json_t *root, struct err *err)
         "|name|owner|region|link_rate|windows|policy|policy.tenants|policy.classes|policy.images|"
         "policy."
         "data|"
-        "policy.hours|policy.zone|policy.floor|policy.power_cap|policy.own|"
+        "policy.hours|policy.zone|policy.floor|policy.power_cap|policy.own|policy.link|"
+        "link.rate|link.egress|link.ingress|"
         "data.come|data.leave|data.here|floor.cpu_hour|floor.device_hour|own.tenant|own.share|"
         "executor|kubernetes|slurm|slurm.partition|"
         "slurm.account|"
@@ -49,8 +50,8 @@ static int check_keys(const char *path, json_t *root, struct err *err)
         "tariff.power_price_micro_per_kwh|tariff.cpu_price_micro_per_hour|"
         "tariff.device_price_micro_per_hour|tariff.currency|tariff.series|tariff.url|"
         "tariff.every|";
-    static const char *const prefixes[] = { "",        "tariff.", "domains.", "slurm.",
-                                            "policy.", "data.",   "floor.",   "own." };
+    static const char *const prefixes[] = { "",      "tariff.", "domains.", "slurm.", "policy.",
+                                            "data.", "floor.",  "own.",     "link." };
     json_t *policy = json_object_get(root, "policy");
     json_t *objects[] = { root,
                           json_object_get(root, "tariff"),
@@ -59,7 +60,8 @@ static int check_keys(const char *path, json_t *root, struct err *err)
                           policy,
                           json_object_get(policy, "data"),
                           json_object_get(policy, "floor"),
-                          json_object_get(policy, "own") };
+                          json_object_get(policy, "own"),
+                          json_object_get(policy, "link") };
 
     for (size_t i = 0; i < ARRAY_COUNT(objects); i++) {
         const char *key;

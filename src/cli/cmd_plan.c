@@ -20,7 +20,38 @@ static void print_rate(const json_t *rate, char *out, size_t bytes)
                  json_number_value(json_object_get(rate, "spread")) * 100);
 }
 
-static void add_candidate(struct table *table, const json_t *candidate, bool chosen)
+/* "1.2 GiB 40s 0.09": of its files, there and back. */
+static void print_moved(const json_t *candidate, char *out, size_t bytes)
+{
+    char size[24], time[24], money[24];
+
+    units_print_bytes(reply_number(candidate, "move_bytes"), size, sizeof(size));
+    units_print_duration(reply_number(candidate, "move_ms") / 1000 * 1000, time, sizeof(time));
+    units_print_micro(reply_number(candidate, "move_price_micro"), money, sizeof(money));
+    snprintf(out, bytes, "%s %s %s", size, time, money);
+}
+
+/* What there is of it at any place: columns that would all be empty are left out. */
+struct shown {
+    bool moved, waits;
+};
+
+static void add_freight(struct table *table, const json_t *candidate, const struct shown *shown)
+{
+    char text[80];
+
+    if (shown->moved) {
+        print_moved(candidate, text, sizeof(text));
+        table_add(table, reply_number(candidate, "move_bytes") ? text : "-");
+    }
+    if (shown->waits) {
+        units_print_duration(reply_number(candidate, "wait_ms") / 1000 * 1000, text, sizeof(text));
+        table_add(table, reply_number(candidate, "wait_ms") ? text : "-");
+    }
+}
+
+static void add_candidate(struct table *table, const json_t *candidate, bool chosen,
+                          const struct shown *shown)
 {
     int64_t start = reply_time_ms(candidate, "start_estimate_at");
     bool now = reply_flag(candidate, "fits_now");
@@ -51,20 +82,23 @@ static void add_candidate(struct table *table, const json_t *candidate, bool cho
     table_add(table, duration ? text : "-");
     print_rate(json_object_get(candidate, "rate"), text, sizeof(text));
     table_add(table, text);
+    add_freight(table, candidate, shown);
     table_add(table, reply_text(candidate, "reason"));
 }
 
 static int show(const json_t *plan)
 {
-    static const struct table_column columns[] = {
-        { "", false, 0 },       { "SITE", false, 8 },    { "NODE", false, 8 },
-        { "CHIP", false, 6 },   { "START", false, 0 },   { "AT MOST", true, 0 },
-        { "ENERGY", true, 0 },  { "CO2", true, 0 },      { "PRICE", true, 0 },
-        { "A UNIT", false, 0 }, { "REASON", false, 16 }, { 0 },
+    static const struct table_column common[] = {
+        { "", false, 0 },      { "SITE", false, 8 },   { "NODE", false, 8 },  { "CHIP", false, 6 },
+        { "START", false, 0 }, { "AT MOST", true, 0 }, { "ENERGY", true, 0 }, { "CO2", true, 0 },
+        { "PRICE", true, 0 },  { "A UNIT", false, 0 },
     };
+    struct table_column columns[ARRAY_COUNT(common) + 4] = { 0 };
+    uint32_t count = ARRAY_COUNT(common);
+    struct shown shown = { 0 };
     const json_t *candidates = json_object_get(plan, "candidates");
     const json_t *chosen = json_object_get(plan, "chosen");
-    struct table table = table_init(columns);
+    struct table table;
     bool timed = false;
     size_t index;
     json_t *candidate;
@@ -72,13 +106,24 @@ static int show(const json_t *plan)
 
     if (json_array_size(candidates) == 0) {
         printf("No site could run it now or later.\n");
-        table_fini(&table);
         return CLI_OK;
     }
     json_array_foreach (candidates, index, candidate) {
+        shown.moved = shown.moved || reply_number(candidate, "move_bytes");
+        shown.waits = shown.waits || reply_number(candidate, "wait_ms");
+    }
+    memcpy(columns, common, sizeof(common));
+    if (shown.moved)
+        columns[count++] = (struct table_column){ "MOVED", false, 0 };
+    if (shown.waits)
+        columns[count++] = (struct table_column){ "QUEUE", true, 0 };
+    columns[count] = (struct table_column){ "REASON", false, 16 };
+    table = table_init(columns);
+    json_array_foreach (candidates, index, candidate) {
         timed = timed || reply_number(candidate, "duration_ms");
         add_candidate(&table, candidate,
-                      json_is_integer(chosen) && (size_t)json_integer_value(chosen) == index);
+                      json_is_integer(chosen) && (size_t)json_integer_value(chosen) == index,
+                      &shown);
     }
     rc = table_show(&table);
     table_fini(&table);

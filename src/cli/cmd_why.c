@@ -22,6 +22,8 @@ static int show(const json_t *why)
     putchar('\n');
     if (*reply_text(why, "rate"))
         printf("Its work: %s.\n", reply_text(why, "rate"));
+    if (*reply_text(why, "freight"))
+        printf("Its files: %s.\n", reply_text(why, "freight"));
     if (*reply_text(why, "order"))
         printf("Its place: %s.\n", reply_text(why, "order"));
     return CLI_OK;

@@ -467,14 +467,17 @@ static json_t *candidate_to_json(const struct plan_candidate *c)
                         c->rate_spread, "source", c->rate_source, "runs", (json_int_t)c->rate_runs)
             : json_null();
 
-    return json_pack("{s:s, s:s, s:s?, s:I, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:f, s:o, s:s}",
-                     "site", c->site, "node", c->node, "chip", c->chip[0] ? c->chip : NULL,
-                     "nodes_count", (json_int_t)c->nodes_count, "fits_now", c->fits_now,
-                     "fits_ever", c->fits_ever, "start_estimate_at",
-                     time_to_json(c->start_estimate_ms), "duration_ms", (json_int_t)c->duration_ms,
-                     "price_micro", (json_int_t)c->price_micro, "energy_mj",
-                     (json_int_t)c->energy_mj, "carbon_ug", (json_int_t)c->carbon_ug, "score",
-                     c->score, "rate", rate, "reason", c->reason);
+    return json_pack(
+        "{s:s, s:s, s:s?, s:I, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:f, s:o, s:s, s:I, "
+        "s:I, s:I, s:I, s:I}",
+        "site", c->site, "node", c->node, "chip", c->chip[0] ? c->chip : NULL, "nodes_count",
+        (json_int_t)c->nodes_count, "fits_now", c->fits_now, "fits_ever", c->fits_ever,
+        "start_estimate_at", time_to_json(c->start_estimate_ms), "duration_ms",
+        (json_int_t)c->duration_ms, "price_micro", (json_int_t)c->price_micro, "energy_mj",
+        (json_int_t)c->energy_mj, "carbon_ug", (json_int_t)c->carbon_ug, "score", c->score, "rate",
+        rate, "reason", c->reason, "move_bytes", (json_int_t)c->move_bytes, "move_ms",
+        (json_int_t)c->move_ms, "move_price_micro", (json_int_t)c->move_price_micro, "wait_ms",
+        (json_int_t)c->wait_ms, "price_most_micro", (json_int_t)c->price_most_micro);
 }
 
 void api_plan(struct api_call *call)
@@ -490,8 +493,9 @@ void api_plan(struct api_call *call)
     int rc = submit_init(call, body ? body : "", len, &submit, &err);
 
     if (rc == 0)
-        rc = grid_plan(shell_grid(shell), &submit.event.job_submitted.request, call->who.tenant,
-                       shell_now_ms(shell), candidates, &count, &err);
+        rc = grid_plan_named(shell_grid(shell), &submit.event.job_submitted.request,
+                             call->who.tenant, call->who.user, submit.spec->name,
+                             shell_now_ms(shell), candidates, &count, &err);
     if (rc < 0) {
         api_fail(call, rc == -ENOENT ? -EINVAL : rc, &err);
         return;

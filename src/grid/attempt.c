@@ -1,3 +1,4 @@
+#include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/ranks.h"
@@ -67,6 +68,7 @@ void attempt_start(struct grid *grid, struct job *job, struct grant *const *gran
     }
     job->started_ms = 0;
     rhythm_start(grid, job);
+    freight_granted(grid, job);
     job_set_state(grid, job, JOB_STARTING);
     if (job->reason)
         job_set_reason(grid, job, "%s", "");
@@ -110,6 +112,7 @@ void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch)
     if (!job || (job->across && !across_started(job, epoch)) || job->started_ms)
         return;
     job->started_ms = grid->now_ms;
+    freight_started(grid, job);
     if (job->state != JOB_STARTING)
         return;
     job_set_state(grid, job, JOB_RUNNING);
@@ -186,6 +189,8 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
         budget_spend(grid, job->tenant, usage.price_micro);
     else
         budget_settle(grid, job, usage.price_micro);
+    if (!job->grant)
+        freight_reshape(grid, job);
 }
 
 static void requeue(struct grid *grid, struct job *job)
@@ -389,6 +394,8 @@ static void close_part(struct grid *grid, struct job *job, struct attempt_end_no
         if (ended)
             rates_attempt_ended(grid, job, ended);
     }
+    if (ended)
+        freight_ended(grid, job, ended);
     settle(grid, job, reported, ended);
     if (job->across) {
         if (!across_over(grid, job, note))

@@ -16,6 +16,7 @@
 #include "model/site_policy.h"
 #include "model/usage.h"
 #include "sched/figures.h"
+#include "sched/freight.h"
 #include "sched/tariff.h"
 
 #define EVENT_VERSION 1u
@@ -55,10 +56,12 @@ enum event_type { /* numbers are for ever: they are in journals */
                       21, /* what the owner of a site lets happen there, or an operator limits */
                   EVENT_CHECKPOINT_STORED = 22, /* an attempt's checkpoint is whole in the store */
                   /* 23 to 25: not given yet */
-                  EVENT_RECEIPT = 26 /* what a site signed of an attempt that ends with the next */
+                  EVENT_RECEIPT = 26, /* what a site signed of an attempt that ends with the next */
+                  EVENT_SITE_QUEUE = 27, /* how long work waits in the site's own queue */
+                  EVENT_SITE_LINK = 28   /* how fast files came and went over its link */
 };
 
-#define EVENT_TYPE_LAST EVENT_RECEIPT
+#define EVENT_TYPE_LAST EVENT_SITE_LINK
 
 #define OUTCOME_LAST OUTCOME_REFUSED
 enum attempt_outcome {                        /* numbers are for ever */
@@ -152,6 +155,17 @@ struct event_attempt_ended {
     int64_t started_ms, ended_ms; /* the site's clock, as it saw them; 0 = never started */
     struct usage usage;
     const char *reason; /* one line, may be "" */
+    /* What it left in the network's store, as the shell saw it come; 0 bytes = nothing is known. */
+    struct request_good output;
+};
+struct event_site_queue { /* all of it, each time */
+    const char *site;
+    uint32_t waits_count;
+    const struct freight_wait *waits;
+};
+struct event_site_link {
+    const char *site;
+    int64_t down_bytes_s, up_bytes_s; /* 0 = not measured */
 };
 /* The shell has seen that the store holds all of it. Only the site of the newest attempt, or of the
  * one that ended last, is listened to. */
@@ -242,6 +256,8 @@ struct event {
         struct event_site_policy site_policy;
         struct event_checkpoint_stored checkpoint_stored;
         struct event_receipt receipt;
+        struct event_site_queue site_queue;
+        struct event_site_link site_link;
         struct {
             uint64_t job_id;
             const char *to; /* a site; "" = away from where it is */

@@ -108,6 +108,24 @@ static const struct field work_list[] = {
 };
 static TABLE(fields_of_work, work_list);
 
+static const struct field good_list[] = {
+    NUMBER(U64, struct request_good, name),
+    NUMBER(I64, struct request_good, bytes),
+};
+static TABLE(fields_of_good, good_list);
+
+static const struct field goods_list[] = {
+    { .name = "list",
+      .kind = FIELD_ARRAY,
+      .offset = offsetof(struct request_goods, list),
+      .bytes = sizeof(struct request_good),
+      .count_offset = offsetof(struct request_goods, count),
+      .max = REQUEST_GOODS_MAX,
+      .of = &fields_of_good },
+    NUMBER(I64, struct request_goods, more_bytes),
+};
+static TABLE(fields_of_goods, goods_list);
+
 static const struct field request_list[] = {
     NUMBER(U32, struct job_request, job_class),
     NUMBER(U32, struct job_request, objective),
@@ -127,6 +145,8 @@ static const struct field request_list[] = {
     NUMBER(U32, struct job_request, waits_never),
     STRUCT(struct job_request, work, fields_of_work),
     NUMBER(I64, struct job_request, rpo_ms),
+    STRUCT(struct job_request, goods, fields_of_goods),
+    NUMBER(I64, struct job_request, price_micro_max),
 };
 TABLE(fields_of_request, request_list);
 
@@ -303,6 +323,8 @@ static const struct field ended_list[] = {
       .offset = offsetof(struct event, attempt_ended.usage),
       .of = &fields_of_usage },
     STRING("reason", attempt_ended.reason, EVENT_TEXT_BYTES_MAX),
+    AT("output", U64, attempt_ended.output.name),
+    AT("output_bytes", I64, attempt_ended.output.bytes),
 };
 static const struct field unknown_list[] = {
     AT("job_id", U64, attempt_unknown.job_id),
@@ -396,6 +418,9 @@ static const struct field site_policy_list[] = {
     TEXT(struct site_policy, own_tenant),
     NUMBER(U32, struct site_policy, own_ppm),
     ARRAY(struct site_policy, contacts, contacts_count, fields_of_contact),
+    NUMBER(I64, struct site_policy, egress_gb_micro),
+    NUMBER(I64, struct site_policy, ingress_gb_micro),
+    NUMBER(I64, struct site_policy, link_bytes_s),
 };
 TABLE(fields_of_site_policy, site_policy_list);
 static const struct field owner_list[] = {
@@ -441,6 +466,28 @@ static const struct field receipt_list[] = {
     STRING("signature", receipt.signature, RECEIPT_SIGNATURE_BYTES - 1),
     STRING("key", receipt.key, RECEIPT_KEY_BYTES - 1),
 };
+static const struct field wait_list[] = {
+    NUMBER(U32, struct freight_wait, has_devices),
+    NUMBER(U32, struct freight_wait, nodes_max),
+    NUMBER(U32, struct freight_wait, pending),
+    NUMBER(I64, struct freight_wait, wait_ms),
+};
+static TABLE(fields_of_wait, wait_list);
+static const struct field site_queue_list[] = {
+    STRING("site", site_queue.site, NAME_MAX_),
+    { .name = "waits",
+      .kind = FIELD_LIST,
+      .offset = offsetof(struct event, site_queue.waits),
+      .bytes = sizeof(struct freight_wait),
+      .count_offset = offsetof(struct event, site_queue.waits_count),
+      .max = FREIGHT_WAITS_MAX,
+      .of = &fields_of_wait },
+};
+static const struct field site_link_list[] = {
+    STRING("site", site_link.site, NAME_MAX_),
+    AT("down_bytes_s", I64, site_link.down_bytes_s),
+    AT("up_bytes_s", I64, site_link.up_bytes_s),
+};
 
 static const struct {
     const char *name;
@@ -471,6 +518,8 @@ static const struct {
     TYPE(EVENT_SITE_POLICY, "site_policy", owner_list),
     TYPE(EVENT_CHECKPOINT_STORED, "checkpoint_stored", checkpoint_stored_list),
     TYPE(EVENT_RECEIPT, "receipt", receipt_list),
+    TYPE(EVENT_SITE_QUEUE, "site_queue", site_queue_list),
+    TYPE(EVENT_SITE_LINK, "site_link", site_link_list),
 };
 
 const struct fields *event_fields(unsigned type)

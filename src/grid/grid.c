@@ -1,5 +1,6 @@
 #include "grid/grid.h"
 
+#include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/packing.h"
@@ -60,6 +61,7 @@ void grid_destroy(struct grid *grid)
     power_free(grid);
     ranks_free(grid);
     shed_destroy(grid->shed);
+    free(grid->outs);
     free(grid->cut_jobs);
     free(grid->outlook_out);
     free(grid);
@@ -179,6 +181,9 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
         return lease_check(grid, event, err);
     case EVENT_JOB_MOVE:
         return move_check(grid, event, err);
+    case EVENT_SITE_QUEUE:
+    case EVENT_SITE_LINK:
+        return freight_check(grid, event, err);
     case EVENT_PASS:
     case EVENT_TICK:
     case EVENT_ATTEMPT_STARTED:
@@ -205,6 +210,7 @@ static void tick(struct grid *grid)
     owners_tick(grid);
     power_tick(grid);
     preempt_tick(grid);
+    freight_tick(grid);
     ranks_tick(grid);
     timers_fire(grid);
 }
@@ -274,6 +280,10 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_JOB_MOVE:
         move_apply(grid, event);
+        break;
+    case EVENT_SITE_QUEUE:
+    case EVENT_SITE_LINK:
+        freight_apply(grid, event);
         break;
     case EVENT_NOTE:
         break;

@@ -309,8 +309,9 @@ struct why {
     char text[256]; /* "needs 64 CPUs on one node; the largest node (vm) has 2: lower --cpus" */
     uint64_t ahead; /* jobs before it in order, when that is the reason */
     int64_t start_estimate_ms; /* Unix ms; 0 = not known */
-    char rate[160];  /* how fast its work runs where it is, or would best be; "" = not known */
-    char order[160]; /* what places it among its like, where that is not age; "" = age does */
+    char rate[160];    /* how fast its work runs where it is, or would best be; "" = not known */
+    char freight[192]; /* what is moved for it, and sites' own queues; "" = nothing of it */
+    char order[160];   /* what places it among its like, where that is not age; "" = age does */
 };
 int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out);
 
@@ -342,6 +343,9 @@ struct plan_candidate {
     int64_t duration_ms;                       /* the limit, or 0 when none is given */
     int64_t price_micro, energy_mj, carbon_ug; /* over duration; modelled */
     double score;
+    /* Of its files, to the site and back, and how long it waits in the site's own queue. */
+    int64_t move_bytes, move_ms, move_price_micro, wait_ms;
+    int64_t price_most_micro;         /* by its time limit, with what is moved; 0 = it has none */
     double unit_seconds, rate_spread; /* of its class of work there; 0 = not known */
     const char *rate_source;          /* "learned", "" */
     uint32_t rate_runs;
@@ -351,6 +355,10 @@ struct plan_candidate {
 int grid_plan(struct grid *grid, const struct job_request *request, const char *tenant,
               int64_t now_ms, struct plan_candidate *candidates_out, uint32_t *count_out,
               struct err *err);
+/* The same, of a job that would be called `name`: what such jobs of that user left is known. */
+int grid_plan_named(struct grid *grid, const struct job_request *request, const char *tenant,
+                    const char *user, const char *name, int64_t now_ms,
+                    struct plan_candidate *candidates_out, uint32_t *count_out, struct err *err);
 
 /* The whole state as bytes; the same state gives the same bytes. Versioned like events. */
 int grid_snapshot(const struct grid *grid, struct buf *out);

@@ -1,3 +1,4 @@
+#include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/ranks.h"
@@ -114,6 +115,8 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
     rc = waits_check(grid, job, sums->waiting_units, err);
     if (rc == 0)
         rc = owners_check_shapes(grid, job, err);
+    if (rc == 0)
+        rc = freight_check_shapes(grid, job, err);
     if (rc < 0)
         return rc;
     if (job->past && (job->past->ended_epoch > job->epoch ||

@@ -5,6 +5,7 @@
  *
  * What such an attempt used in the dark is told when the site is heard again. Its row in the ledger
  * then gets what it lacks, once: the attempt is remembered until that report has come. */
+#include "grid/freight.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -138,6 +139,8 @@ void lease_settle(struct grid *grid, uint64_t job_id, uint32_t epoch, const stru
         budget_spend(grid, dark->tenant, effect.more.price_micro);
         if (job)
             usage_add(&job->past->ended, &effect.more, false);
+        if (job && !job->grant)
+            freight_reshape(grid, job);
         if (grid->perform)
             grid->perform(grid->perform_context, &effect);
     }

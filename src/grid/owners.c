@@ -4,6 +4,7 @@
 #include "grid/owners.h"
 
 #include "grid/fields.h"
+#include "grid/freight.h"
 #include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -129,6 +130,7 @@ static void reshape_all(struct grid *grid, uint32_t site)
         forget_refusal(&shape->access, site);
         owners_fill(grid, intern_data(&grid->tenant_names, job->tenant), job_terms(grid, job),
                     shape);
+        freight_fill(grid, job_terms(grid, job), job->past, shape);
         job_set_shape(grid, job, shape);
     }
     grid->request_of = 0;
@@ -144,6 +146,7 @@ void owners_apply(struct grid *grid, const struct event_site_policy *event)
     } else {
         fleet_set_policy(&grid->fleet, site, event->policies_count ? event->policy : NULL);
         grid->owners_ask = asked_by_all(grid);
+        freight_told_again(grid);
         reshape_all(grid, site);
         grid->owners_next_ms = grid->owners_timed ? grid->now_ms : INT64_MAX;
     }

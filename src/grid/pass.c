@@ -1,3 +1,4 @@
+#include "grid/freight.h"
 #include "grid/power.h"
 #include "grid/packing.h"
 #include "grid/ranks.h"
@@ -573,5 +574,6 @@ void pass_run(struct grid *grid)
     if (pass.head && pass.head->state != JOB_QUEUED)
         pass.head = NULL; /* it has started after all */
     preempt_run(grid, pass.head);
+    freight_withdraw(grid);
     ranks_end(grid, pass.head, is_time);
 }

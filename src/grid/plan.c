@@ -1,5 +1,6 @@
 /* What would happen to a request now: the same candidates and the same fit as a pass uses. */
 #include "grid/rates.h"
+#include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/state.h"
@@ -60,6 +61,16 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     out->carbon_ug = over_time(from->carbon_ug, shape->tasks, billed_ms);
     out->energy_mj = over_time(from->watts_milli * 3600, shape->tasks, billed_ms);
     out->score = from->score;
+    out->move_bytes = from->freight.in_bytes + from->freight.out_bytes;
+    out->move_ms = from->freight.in_ms + from->freight.out_ms;
+    out->move_price_micro = from->freight.money_micro;
+    out->wait_ms = from->freight.wait_ms;
+    if (request->duration_ms_max) {
+        struct request_freight none = { .span_ms = request->duration_ms_max };
+
+        out->price_most_micro =
+            freight_price_most(&none, from->price_micro, shape->tasks, &from->freight);
+    }
     out->unit_seconds = from->rate.seconds;
     out->rate_spread = from->rate.spread;
     out->rate_source = from->rate.seconds > 0 ? rate_source_name(from->rate.source) : "";
@@ -88,9 +99,30 @@ static void fill_never(struct grid *grid, const struct shape *shape, uint32_t si
                  is->needed, is->most);
 }
 
+/* All places are too dear for what its user lets it cost. */
+static void fill_dear(const struct grid *grid, const struct shape *shape,
+                      struct plan_candidate *out)
+{
+    char least[32];
+
+    memset(out, 0, sizeof(*out));
+    set_name(out->site, grid->fleet.sites[shape->dear_site].info.name);
+    units_print_micro(shape->dear_micro, least, sizeof(least));
+    out->price_most_micro = shape->dear_micro;
+    snprintf(out->reason, sizeof(out->reason),
+             "may cost %s by its duration, more than max_price; nowhere is it less", least);
+}
+
 int grid_plan(struct grid *grid, const struct job_request *request, const char *tenant,
               int64_t now_ms, struct plan_candidate *candidates_out, uint32_t *count_out,
               struct err *err)
+{
+    return grid_plan_named(grid, request, tenant, "", "", now_ms, candidates_out, count_out, err);
+}
+
+int grid_plan_named(struct grid *grid, const struct job_request *request, const char *tenant,
+                    const char *user, const char *name, int64_t now_ms,
+                    struct plan_candidate *candidates_out, uint32_t *count_out, struct err *err)
 {
     struct plan_candidate later[PLAN_CANDIDATES_MAX];
     uint32_t number, count = 0, later_count = 0, found;
@@ -110,6 +142,8 @@ int grid_plan(struct grid *grid, const struct job_request *request, const char *
     objective = terms.objective;
     rates_plan_begin(grid, tenant, request, &own, &asked);
     owners_fill(grid, tenant ? tenant : "", &terms, &asked);
+    freight_expect(grid, tenant ? tenant : "", user, name, &terms);
+    freight_fill(grid, &terms, NULL, &asked);
     number = shapes_get(&grid->shapes, &asked);
     shape = shapes_at(&grid->shapes, number);
     candidates = shape_candidates(shape, &grid->fleet, &objective, &found);
@@ -127,10 +161,12 @@ int grid_plan(struct grid *grid, const struct job_request *request, const char *
         memcpy(candidates_out + count, later, later_count * sizeof(later[0]));
     count += later_count;
     power_plan(grid, &terms, shape, candidates_out, count);
+    if (!found && shape->dear_count)
+        fill_dear(grid, shape, &candidates_out[count++]);
     for (uint32_t i = 0; i < grid->fleet.sites_count && count < PLAN_CANDIDATES_MAX; i++) {
         struct verdict is = explain_shape(shape, &grid->fleet, i);
 
-        if (is.code != VERDICT_BUSY)
+        if (is.code != VERDICT_BUSY && !(is.code == VERDICT_CLOSED && shape->dear_count))
             fill_never(grid, shape, i, &is, &candidates_out[count++]);
     }
     *count_out = count;

@@ -1,6 +1,7 @@
 /* A snapshot read back. It may be damaged or made up: every number is checked before it is used,
  * and what was read must hold the grid's invariants. */
 #include "grid/fields.h"
+#include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/power.h"
@@ -291,10 +292,29 @@ static uint32_t read_shape(struct reader *reader)
         request->shape.work = (uint32_t)take(reader, grid->work.names.live_count);
     if (reader->version >= 13)
         read_access(reader, &request->shape.access);
+    if (reader->version >= 17 && !reader->failed &&
+        freight_take_shape(&reader->in, &request->shape.freight) < 0)
+        reader->failed = true;
     if (!reader->failed && request_check(request, NULL) < 0)
         reader->failed = true;
     return reader->failed ? 0
                           : keep_place(&reader->shapes, shapes_get(&grid->shapes, &request->shape));
+}
+
+/* Gives what the job is expected to leave, of which a request says nothing. */
+static int64_t read_goods(struct reader *reader, struct job_request *request)
+{
+    int64_t out_bytes;
+
+    request->goods.count = (uint32_t)take(reader, REQUEST_GOODS_MAX);
+    for (uint32_t i = 0; i < request->goods.count; i++) {
+        request->goods.list[i].name = take(reader, UINT64_MAX);
+        request->goods.list[i].bytes = take_signed(reader, 0, REQUEST_GOOD_BYTES_MAX);
+    }
+    request->goods.more_bytes = take_signed(reader, 0, REQUEST_GOOD_BYTES_MAX);
+    out_bytes = take_signed(reader, 0, REQUEST_GOOD_BYTES_MAX);
+    request->price_micro_max = take_signed(reader, 0, REQUEST_PRICE_MICRO_MAX);
+    return out_bytes;
 }
 
 static uint32_t read_terms(struct reader *reader)
@@ -302,6 +322,7 @@ static uint32_t read_terms(struct reader *reader)
     struct grid *grid = reader->grid;
     uint32_t number = take_place(reader, &reader->terms);
     struct job_request *request = &grid->request_out;
+    int64_t out_bytes = 0;
     struct terms terms;
 
     if (number || reader->failed) {
@@ -334,11 +355,14 @@ static uint32_t read_terms(struct reader *reader)
         request->work.units_milli = take_signed(reader, 0, INT64_MAX);
         request->work.class[0] = 'x'; /* its name is the shape's */
     }
+    if (reader->version >= 17)
+        out_bytes = read_goods(reader, request);
     if (reader->failed || request_check(request, NULL) < 0) {
         reader->failed = true;
         return 0;
     }
     terms_of_request(request, &terms);
+    terms.out_bytes = out_bytes;
     return keep_place(&reader->terms, intern_get(&grid->terms, &terms, sizeof(terms), NULL));
 }
 
@@ -682,6 +706,10 @@ static void read_past(struct reader *reader, struct job *job)
         job->past->saves.stall.sum_ms = take_signed(reader, 0, INT64_MAX);
         job->past->saves.stall.count = (uint32_t)take(reader, SPARES_SAMPLES_MAX);
     }
+    if (reader->version >= 17) {
+        job->past->queue_told_ms = take_signed(reader, 0, FREIGHT_WAIT_MS_MAX);
+        job->past->withdrawn_count = (uint32_t)take(reader, UINT32_MAX);
+    }
 }
 
 static void read_job(struct reader *reader, uint64_t *last_id)
@@ -979,6 +1007,8 @@ static void read_all(struct reader *reader)
     if (!reader->failed && reader->version >= 12)
         read_rhythm(reader);
     if (!reader->failed && reader->version >= 14 && ranks_take(reader->grid, &reader->in) < 0)
+        reader->failed = true;
+    if (!reader->failed && reader->version >= 17 && freight_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
     if (!reader->failed)
         shares_rebuild(reader->grid, true);

@@ -3,6 +3,7 @@
  * The newest is that of the newest attempt, and of one attempt the one written last. Only the site
  * that holds the newest attempt is believed, and the one where the last attempt ended: its last
  * checkpoint may still have been on its way. So an older epoch never replaces a newer one's. */
+#include "grid/freight.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -65,6 +66,7 @@ void saved_apply(struct grid *grid, const struct event_checkpoint_stored *stored
     past->saved->bytes = stored->bytes;
     past->saved->saved_ms = stored->saved_ms;
     memcpy(past->saved->manifest, stored->manifest, CHECKPOINT_NAME_CHARS + 1);
+    freight_saved(grid, stored);
 }
 
 void past_free(struct job_past *past)

@@ -1,6 +1,7 @@
 #include "grid/snapshot.h"
 
 #include "grid/fields.h"
+#include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/power.h"
@@ -171,6 +172,14 @@ static void put_terms(struct buf *out, const struct terms *terms)
     put_u64(out, terms->waits_never);
     put_i64(out, terms->rpo_ms);
     put_i64(out, terms->work_units_milli);
+    put_u64(out, terms->goods.count);
+    for (uint32_t i = 0; i < terms->goods.count; i++) {
+        put_u64(out, terms->goods.list[i].name);
+        put_i64(out, terms->goods.list[i].bytes);
+    }
+    put_i64(out, terms->goods.more_bytes);
+    put_i64(out, terms->out_bytes);
+    put_i64(out, terms->price_micro_max);
 }
 
 static void put_grant(struct buf *out, const struct grant *grant)
@@ -242,6 +251,7 @@ static void put_shape(struct writer *writer, uint32_t number)
     put_struct(writer->out, &fields_of_shape, shape);
     put_u64(writer->out, shape->work);
     put_access(writer->out, &shape->access);
+    freight_put_shape(&shape->freight, writer->out);
     free(shape);
 }
 
@@ -352,6 +362,8 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
         put_i64(out, job->past->checkpoint_ms);
         put_saved(out, job->past);
         rhythm_put_job(out, job->past);
+        put_i64(out, job->past->queue_told_ms);
+        put_u64(out, job->past->withdrawn_count);
     }
     if (job->across)
         put_across(out, job->across);
@@ -545,6 +557,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     put_promises(grid, out);
     rhythm_put(grid, out);
     ranks_put(grid, out);
+    freight_put(grid, out);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

@@ -14,8 +14,9 @@
  * promised a start; 10 has the promises; 11 has checkpoints that the network holds;
  * 12 has faults of sites and how often to save;
  * 13 has what owners let in, and who asks; 14 has what orders by what work needs;
- * 15 leases, what is in the dark, and who moves; 16 has attempts at several sites. */
-#define SNAPSHOT_VERSION 16u
+ * 15 leases, what is in the dark, and who moves; 16 has attempts at several sites;
+ * 17 what is moved for jobs, and sites' own queues. */
+#define SNAPSHOT_VERSION 17u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */

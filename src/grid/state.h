@@ -15,6 +15,7 @@
  * owners.c    what owners let in
  * ranks.c     whose work goes first by what it needs
  * lease.c     sites that are not heard                                  move.c     to another site
+ * freight.c   what is moved for jobs, and sites' own queues
  * snapshot.c  to bytes and back                                         invariants.c */
 #pragma once
 
@@ -51,6 +52,9 @@ struct terms { /* the part of a request that is neither shape nor dependencies; 
     uint8_t retry_codes[REQUEST_RETRY_CODES_MAX];
     uint16_t checkpoint, waits_never;
     int64_t rpo_ms;
+    struct request_goods goods;
+    int64_t out_bytes; /* that it is expected to leave */
+    int64_t price_micro_max;
 };
 
 struct job_dep {
@@ -75,6 +79,8 @@ struct job_past { /* of a job that has run: usage of ended attempts and of the o
     uint32_t ended_epoch, ended_site; /* of the attempt that ended last; index + 1, 0 = none has */
     struct spares_work saves;         /* how long its saves take */
     int64_t checkpoint_every_ms;      /* of this attempt: see rhythm.c; 0 = as the job says */
+    int64_t queue_told_ms;            /* how long this attempt was to wait in its site's queue */
+    uint32_t withdrawn_count;         /* attempts that were taken back out of such a queue */
 };
 
 /* An attempt that was closed because its site's lease had ended, until the site reports on it: what
@@ -273,11 +279,14 @@ struct grid {
     uint64_t *cut_jobs;                /* held by a cut, in no order that means anything */
     uint32_t cut_jobs_count, cut_jobs_cap;
 
-    uint32_t owners_lend;   /* sites whose owner takes back a share of them */
-    uint32_t owners_timed;  /* sites with hours, or that are not always to be heard */
-    uint32_t owners_ask;    /* what some owner wants to know of who comes: owners.c */
-    int64_t owners_next_ms; /* when some site's hours begin or are about to end */
-    struct dark *darks;     /* oldest first */
+    uint32_t owners_lend;     /* sites whose owner takes back a share of them */
+    uint32_t owners_timed;    /* sites with hours, or that are not always to be heard */
+    uint32_t owners_ask;      /* what some owner wants to know of who comes: owners.c */
+    int64_t owners_next_ms;   /* when some site's hours begin or are about to end */
+    bool freight_told;        /* some owner tells what data costs on its way, or how fast that is */
+    struct freight_out *outs; /* FREIGHT_OUTS; NULL = nothing was learned */
+    int64_t withdraw_next_ms; /* freight.c: when sites' queues are looked at; 0 = nobody waits */
+    struct dark *darks;       /* oldest first */
     uint32_t darks_count, darks_cap;
 
     struct grid_counts counts;

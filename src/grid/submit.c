@@ -1,3 +1,4 @@
+#include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/rates.h"
@@ -109,7 +110,7 @@ int request_check(const struct job_request *request, struct err *err)
         return err_field(err, -EINVAL, "rpo", "rpo: expected a time, of a job with a checkpoint");
     if (request->deps_count > REQUEST_DEPS_MAX)
         return err_field(err, -EINVAL, "after", "after: more than %u jobs", REQUEST_DEPS_MAX);
-    if (rates_check(&request->work, err) < 0)
+    if (rates_check(&request->work, err) < 0 || freight_check_request(request, err) < 0)
         return -EINVAL;
     return check_shape(&request->shape, err);
 }
@@ -297,6 +298,11 @@ void terms_of_request(const struct job_request *request, struct terms *out)
     out->checkpoint = (uint16_t)request->checkpoint;
     out->waits_never = (uint16_t)request->waits_never;
     out->rpo_ms = request->rpo_ms;
+    out->goods.count = request->goods.count;
+    for (uint32_t i = 0; i < request->goods.count; i++)
+        out->goods.list[i] = request->goods.list[i];
+    out->goods.more_bytes = request->goods.more_bytes;
+    out->price_micro_max = request->price_micro_max;
 }
 
 static struct job_deps *copy_deps(const struct grid *grid, const struct job_request *request)
@@ -379,6 +385,7 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
     if (grid_find_key(grid, submit->tenant, key, result))
         return;
     terms_of_request(&submit->request, &terms);
+    freight_expect(grid, submit->tenant, submit->user, submit->name, &terms);
     *result =
         (struct step_result){ .job_id = grid->next_id,
                               .jobs_count = submit->elements_count ? submit->elements_count : 1 };
@@ -400,6 +407,12 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
         if (shape != &with_work)
             with_work = *shape;
         owners_fill(grid, submit->tenant, &terms, &with_work);
+        shape = &with_work;
+    }
+    if (freight_is_told(grid) || terms.price_micro_max) {
+        if (shape != &with_work)
+            with_work = *shape;
+        freight_fill(grid, &terms, NULL, &with_work);
         shape = &with_work;
     }
     if (!submit->elements_count) {

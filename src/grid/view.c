@@ -1,4 +1,5 @@
 /* What the shell reads. */
+#include "grid/freight.h"
 #include "grid/power.h"
 #include "grid/ranks.h"
 #include "grid/state.h"
@@ -42,6 +43,8 @@ static void fill_request(const struct grid *grid, const struct job *job, struct 
     out->checkpoint = terms->checkpoint;
     out->waits_never = terms->waits_never;
     out->rpo_ms = terms->rpo_ms;
+    out->goods = terms->goods;
+    out->price_micro_max = terms->price_micro_max;
     for (uint32_t i = 0; job->deps && i < job->deps->count; i++)
         out->deps[i] = (struct request_dep){ .job_id = job->deps->list[i].id,
                                              .kind = job->deps->list[i].kind };
@@ -201,6 +204,7 @@ int64_t grid_next_timer_ms(const struct grid *grid)
     if (grid->preempt_next_ms)
         next_ms = MIN(next_ms, grid->preempt_next_ms);
     next_ms = MIN(next_ms, ranks_next_ms(grid));
+    next_ms = MIN(next_ms, freight_next_ms(grid));
     return grid->timers_count ? MIN(grid->timers[0].time_ms, next_ms) : next_ms;
 }
 

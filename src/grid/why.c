@@ -1,6 +1,7 @@
 /* Why a job is where it is, in one line that a person can act on. */
 #include "grid/ranks.h"
 #include "grid/rates.h"
+#include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/state.h"
@@ -348,6 +349,8 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
     struct verdict is = explain_shape(shape, &grid->fleet, EXPLAIN_ALL_SITES);
     char held[32], most[32];
 
+    if (freight_why_dear(grid, job, why))
+        return;
     if (is.code == VERDICT_POLICY) {
         owners_why_barred(grid, job, is.site, why);
         return;
@@ -426,6 +429,7 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
     if (!job)
         return -ENOENT;
     rates_why(grid, job, why_out->rate, sizeof(why_out->rate));
+    freight_say(grid, job, why_out->freight, sizeof(why_out->freight));
     site = job->grant ? grid->fleet.sites[job->grant->site].info.name : "";
     if (job->grant)
         print_unheard(grid, job, unheard, sizeof(unheard));

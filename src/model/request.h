@@ -19,6 +19,9 @@
 #define REQUEST_RETRY_CODES_MAX 16u
 #define REQUEST_LABELS_MAX 8u /* of the data that a job works on */
 #define REQUEST_IMAGE_BYTES 128u
+#define REQUEST_GOODS_MAX 4u /* trees whose places matter to where a job goes */
+#define REQUEST_GOOD_BYTES_MAX (INT64_C(1) << 50) /* of one, or of many together */
+#define REQUEST_PRICE_MICRO_MAX (INT64_C(1) << 50)
 #define REQUEST_REFUSED_MAX 4u /* sites that refused a job and are not asked again */
 #define MODEL_NAME_BYTES 64u   /* names of jobs, tenants, sites, chips: NUL included */
 
@@ -95,6 +98,31 @@ struct request_access {
 _Static_assert(offsetof(struct request_access, reserved) + 4 == sizeof(struct request_access),
                "what owners ask is compared as bytes");
 
+/* A tree of files in the network's store that a job needs where it runs. */
+struct request_good {
+    uint64_t name; /* the first 64 bits of the tree's name */
+    int64_t bytes; /* of content */
+};
+struct request_goods {
+    uint32_t count, reserved;
+    struct request_good list[REQUEST_GOODS_MAX]; /* the largest */
+    int64_t more_bytes;                          /* of all others together */
+};
+/* What is moved for a job, and what it may cost. Put in by the grid, and only while that may matter
+ * (grid/freight.h). Compared as bytes, so there is no padding. */
+struct request_freight {
+    uint32_t goods_count, reserved;
+    struct request_good goods[REQUEST_GOODS_MAX + 1]; /* with the checkpoint it goes on from */
+    int64_t more_bytes;                               /* that come to wherever it goes */
+    int64_t out_bytes;       /* that it is expected to leave in the network */
+    int64_t span_ms;         /* its time limit; 0 = none */
+    int64_t units_milli;     /* of its class of work; 0 = not told */
+    int64_t price_micro_max; /* all of it may cost; 0 = whatever it costs, -1 = nothing more */
+};
+_Static_assert(offsetof(struct request_freight, price_micro_max) + 8 ==
+                   sizeof(struct request_freight),
+               "what is moved is compared as bytes");
+
 /* The fixed part: what makes two jobs interchangeable for placement. */
 struct request_shape {
     uint32_t tasks;          /* 1 .. REQUEST_TASKS_MAX, all started together */
@@ -119,6 +147,7 @@ struct request_shape {
     struct request_need needs[REQUEST_NEEDS_MAX];
     struct request_place places[REQUEST_PLACES_MAX];
     struct request_access access;
+    struct request_freight freight;
 };
 
 /* What a job says of its own work, so that the network knows its pace on each kind of chip. */
@@ -153,7 +182,9 @@ struct job_request {
     struct request_dep deps[REQUEST_DEPS_MAX];
     struct request_work work;
     struct request_shape shape;
-    int64_t rpo_ms; /* a fault should cost no more work than this; 0 = not asked */
+    int64_t rpo_ms;             /* a fault should cost no more work than this; 0 = not asked */
+    struct request_goods goods; /* of its inputs, as far as their sizes are known */
+    int64_t price_micro_max;    /* it may cost no more than this; 0 = whatever it costs */
 };
 
 /* Is a device of catalogue kind `kind` what `wanted` asks for: the kind itself, or its beginning up

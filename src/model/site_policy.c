@@ -11,6 +11,7 @@
 #define MONEY_MAX INT64_C(1000000000000)
 #define TIME_MS_MAX INT64_C(253402300799999) /* the year 9999 */
 #define WATTS_MAX INT64_C(1000000000000)
+#define LINK_BYTES_MAX INT64_C(1000000000000000)
 
 static const char *const class_names[] = {
     [CLASS_LOW] = "low",
@@ -65,6 +66,10 @@ int site_policy_check(const struct site_policy *policy, struct err *err)
     if (policy->cpu_hour_micro < 0 || policy->cpu_hour_micro > MONEY_MAX ||
         policy->device_hour_micro < 0 || policy->device_hour_micro > MONEY_MAX)
         return err_set(err, -EINVAL, "policy.floor: a price is out of range");
+    if (policy->egress_gb_micro < 0 || policy->egress_gb_micro > MONEY_MAX ||
+        policy->ingress_gb_micro < 0 || policy->ingress_gb_micro > MONEY_MAX ||
+        policy->link_bytes_s < 0 || policy->link_bytes_s > LINK_BYTES_MAX)
+        return err_set(err, -EINVAL, "policy.link: a price or a rate is out of range");
     if (policy->cap_watts < -1 || policy->cap_watts > WATTS_MAX)
         return err_set(err, -EINVAL, "policy.cap_watts: out of range");
     if (policy->own_ppm > 1000000 ||
@@ -229,6 +234,18 @@ static int read_own(const json_t *own, struct site_policy *policy, struct err *e
     return 0;
 }
 
+static int read_link(const json_t *link, struct site_policy *policy, struct err *err)
+{
+    int rc;
+
+    if (link && !json_is_object(link))
+        return err_set(err, -EINVAL, "policy.link: expected an object");
+    rc = read_number(link, "egress_gb_micro", &policy->egress_gb_micro, err);
+    if (rc == 0)
+        rc = read_number(link, "ingress_gb_micro", &policy->ingress_gb_micro, err);
+    return rc < 0 ? rc : read_number(link, "bytes_s", &policy->link_bytes_s, err);
+}
+
 int site_policy_parse_json(const json_t *json, struct site_policy *policy, struct err *err)
 {
     const json_t *data = json_object_get(json, "data"), *floor = json_object_get(json, "floor");
@@ -271,6 +288,8 @@ int site_policy_parse_json(const json_t *json, struct site_policy *policy, struc
         rc = read_number(json, "cap_watts", &policy->cap_watts, err);
     if (rc == 0)
         rc = read_own(json_object_get(json, "own"), policy, err);
+    if (rc == 0)
+        rc = read_link(json_object_get(json, "link"), policy, err);
     return rc < 0 ? rc : site_policy_check(policy, err);
 }
 
@@ -285,6 +304,21 @@ static void put_names(json_t *to, const char *key, bool told, const char *list, 
     for (uint32_t i = 0; i < count; i++)
         json_array_append_new(names, json_string(list + i * bytes));
     json_object_set_new(to, key, names);
+}
+
+static void put_link(json_t *to, const struct site_policy *policy)
+{
+    json_t *link = json_object();
+
+    if (policy->egress_gb_micro)
+        json_object_set_new(link, "egress_gb_micro", json_integer(policy->egress_gb_micro));
+    if (policy->ingress_gb_micro)
+        json_object_set_new(link, "ingress_gb_micro", json_integer(policy->ingress_gb_micro));
+    if (policy->link_bytes_s)
+        json_object_set_new(link, "bytes_s", json_integer(policy->link_bytes_s));
+    if (json_object_size(link))
+        json_object_set(to, "link", link);
+    json_decref(link);
 }
 
 static void put_rest(json_t *to, const struct site_policy *policy)
@@ -316,6 +350,7 @@ static void put_rest(json_t *to, const struct site_policy *policy)
         json_object_set_new(to, "own",
                             json_pack("{s:s, s:I}", "tenant", policy->own_tenant, "ppm",
                                       (json_int_t)policy->own_ppm));
+    put_link(to, policy);
     json_decref(floor);
     json_decref(windows);
 }

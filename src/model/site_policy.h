@@ -47,6 +47,9 @@ struct site_policy {
     uint32_t reserved_too;
     int64_t cpu_hour_micro, device_hour_micro; /* not below these; 0 = none */
     int64_t cap_watts;                         /* what jobs may draw; -1 = as much as there is */
+    /* A GB (1e9 bytes) that leaves for the network, or comes from it; 0 = nothing. */
+    int64_t egress_gb_micro, ingress_gb_micro;
+    int64_t link_bytes_s; /* what its link to the network carries a second; 0 = not told */
     struct site_window windows[POLICY_WINDOWS_MAX]; /* none: at all hours */
     struct site_contact contacts[POLICY_CONTACTS_MAX];
     char tenants[POLICY_TENANTS_MAX][MODEL_NAME_BYTES];
@@ -83,8 +86,8 @@ int site_policy_check(const struct site_policy *policy, struct err *err);
 
 /* Keys: tenants, classes, images (lists of text), data {come, leave, here}, windows (pairs of
  * minutes), contacts ([from, until, period] in ms), floor {cpu_hour_micro, device_hour_micro},
- * cap_watts, own {tenant, ppm}. Keys that are not known are ignored (a newer peer wrote them).
- * -EINVAL and which. */
+ * cap_watts, own {tenant, ppm}, link {egress_gb_micro, ingress_gb_micro, bytes_s}. Keys that are
+ * not known are ignored (a newer peer wrote them). -EINVAL and which. */
 int site_policy_parse_json(const json_t *json, struct site_policy *policy_out, struct err *err);
 /* What is not told is left out. A new reference; NULL: no memory. */
 json_t *site_policy_to_json(const struct site_policy *policy);

@@ -192,6 +192,9 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
     if ((spec->request.rpo_ms || spec->rto_ms) && !spec->checkpoint_path)
         return spec_refuse(reader, &root, -EINVAL, "%s: expected checkpoint.path",
                            spec->request.rpo_ms ? "rpo" : "rto");
+    if (spec->request.price_micro_max && !spec->request.duration_ms_max)
+        return spec_refuse(reader, &root, -EINVAL,
+                           "max_price: expected duration, too, so that the price is known");
     snprintf(spec->request.shape.access.image, REQUEST_IMAGE_BYTES, "%s",
              spec->image ? spec->image : "");
     rc = spec_check_work(spec, reader);

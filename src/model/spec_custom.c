@@ -1,6 +1,7 @@
 /* The keys whose form fits no type of the table. */
 #include "model/spec_key.h"
 #include "model/suggest.h"
+#include "model/units.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -325,6 +326,29 @@ void spec_print_objective(const void *source, struct buf *out)
         before = ',';
     }
     buf_add_char(out, '}');
+}
+
+int spec_read_max_price(struct spec_reader *reader, const struct spec_step *step,
+                        const json_t *value, void *target)
+{
+    struct job_request *request = &((struct job_spec *)target)->request;
+    double price = json_number_value(value);
+
+    if (!json_is_number(value) || !(price > 0 && price <= 1e9))
+        return spec_expected(reader, step, value, "a price above 0, such as 2.50");
+    request->price_micro_max = MAX((int64_t)(price * 1e6 + 0.5), 1);
+    return 0;
+}
+
+void spec_print_max_price(const void *source, struct buf *out)
+{
+    int64_t micro = ((const struct job_spec *)source)->request.price_micro_max;
+    char text[32];
+
+    if (!micro)
+        return;
+    units_print_micro(micro, text, sizeof(text));
+    buf_add_text(out, text);
 }
 
 int spec_read_codes(struct spec_reader *reader, const struct spec_step *step, const json_t *value,

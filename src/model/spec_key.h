@@ -146,6 +146,9 @@ void spec_print_where(const void *source, struct buf *out);
 int spec_read_objective(struct spec_reader *reader, const struct spec_step *step,
                         const json_t *value, void *target);
 void spec_print_objective(const void *source, struct buf *out);
+int spec_read_max_price(struct spec_reader *reader, const struct spec_step *step,
+                        const json_t *value, void *target);
+void spec_print_max_price(const void *source, struct buf *out);
 int spec_read_units(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     void *target);
 void spec_print_units(const void *source, struct buf *out);

@@ -23,6 +23,7 @@ void fleet_fini(struct fleet *fleet)
         room_fini(&site->room);
         domains_fini(&site->domains);
         ends_fini(&site->ends);
+        freight_site_fini(&site->freight);
         free(site->policy);
         free(site->nodes);
         free(site->chips);

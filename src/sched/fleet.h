@@ -10,6 +10,7 @@
 #include "model/site_policy.h"
 #include "sched/ends.h"
 #include "sched/figures.h"
+#include "sched/freight.h"
 #include "sched/kinds.h"
 #include "sched/room.h"
 #include "sched/topology.h"
@@ -96,7 +97,8 @@ struct fleet_site {
     struct fleet_lease lease;
     struct fleet_power power;
     struct site_policy *policy; /* the owner's; NULL = none. See owner.h */
-    struct site_limits limits;  /* an operator's, when limits_told */
+    struct freight_site freight;
+    struct site_limits limits; /* an operator's, when limits_told */
     bool limits_told, has_limits, was_trimmed;
 };
 
@@ -137,6 +139,9 @@ struct fleet {
     uint64_t shape_version;          /* grows when what could ever fit may have changed */
     uint64_t room_version;           /* grows when more may fit than before, anywhere */
     uint64_t limit_version;          /* grows when more may fit beside what is promised */
+    uint64_t freight_version;        /* grows when what is where, or a link, is another */
+    uint64_t waits_version;          /* grows when a site's own queue is another */
+    uint32_t waits_count;            /* sites that told of one */
     struct fleet_window window;      /* FIT_LIMITED: beside the promises that begin in it */
     const struct promise **promises; /* those with a place, in no order that means anything */
     uint32_t promises_count, promises_cap;

@@ -10,6 +10,11 @@
 #include <string.h>
 
 static const struct request_access no_access;
+static const struct request_freight no_freight;
+
+#define HAS_ACCESS 1u /* what follows in a shape's bytes */
+#define HAS_FREIGHT 2u
+#define SPAN_S 3600.0 /* of work, where nobody knows how much there is */
 
 #define HEAD_BYTES offsetof(struct request_shape, chips)
 
@@ -35,13 +40,14 @@ void shapes_fini(struct shapes *shapes)
 /* Only what is used, and no byte behind a name's end: equal askings have equal bytes. */
 static uint32_t pack(const struct request_shape *request, char *out)
 {
-    uint32_t has_access;
+    uint32_t has = 0;
     char *at = out;
 
     memcpy(at, request, HEAD_BYTES);
-    /* Whether what owners ask follows: most have nothing of it. */
-    has_access = memcmp(&request->access, &no_access, sizeof(no_access)) != 0;
-    memcpy(at + offsetof(struct request_shape, reserved), &has_access, sizeof(has_access));
+    /* Whether what owners ask, and what is moved, follows: most have nothing of it. */
+    has |= memcmp(&request->access, &no_access, sizeof(no_access)) != 0 ? HAS_ACCESS : 0;
+    has |= memcmp(&request->freight, &no_freight, sizeof(no_freight)) != 0 ? HAS_FREIGHT : 0;
+    memcpy(at + offsetof(struct request_shape, reserved), &has, sizeof(has));
     at += HEAD_BYTES;
     memset(at, 0, (size_t)request->chips_count * MODEL_NAME_BYTES);
     for (uint32_t i = 0; i < request->chips_count; i++, at += MODEL_NAME_BYTES)
@@ -61,9 +67,13 @@ static uint32_t pack(const struct request_shape *request, char *out)
         memcpy(place->name, request->places[i].name,
                strnlen(request->places[i].name, MODEL_NAME_BYTES - 1));
     }
-    if (has_access) {
+    if (has & HAS_ACCESS) {
         memcpy(at, &request->access, sizeof(request->access));
         at += sizeof(request->access);
+    }
+    if (has & HAS_FREIGHT) {
+        memcpy(at, &request->freight, sizeof(request->freight));
+        at += sizeof(request->freight);
     }
     return (uint32_t)(at - out);
 }
@@ -103,8 +113,11 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
     };
     shape->needs = (const void *)(shape->chips + shape->chips_count);
     shape->places = (const void *)(shape->needs + shape->needs_count);
-    if (kept->reserved)
+    if (kept->reserved & HAS_ACCESS)
         shape->access = (const void *)(shape->places + shape->places_count);
+    if (kept->reserved & HAS_FREIGHT)
+        shape->freight = (const void *)((const char *)(shape->places + shape->places_count) +
+                                        (shape->access ? sizeof(*shape->access) : 0));
     shape->ask_version = shape->fits_version = shape->candidates_version = shape->no_fit_version =
         shape->no_fit_limited = shape->no_across_room = shape->no_across_limited = UINT64_MAX;
     if (shape->sites_max > 1) {
@@ -157,6 +170,7 @@ void shape_to_request(const struct shape *shape, struct request_shape *out)
     memcpy(out->needs, shape->needs, shape->needs_count * sizeof(out->needs[0]));
     memcpy(out->places, shape->places, shape->places_count * sizeof(out->places[0]));
     out->access = shape->access ? *shape->access : no_access;
+    out->freight = shape->freight ? *shape->freight : no_freight;
 }
 
 /* --- what a place must meet ----------------------------------------------------------------- */
@@ -254,6 +268,26 @@ static void set_costs(struct candidate *candidate, const struct shape *shape,
     candidate->carbon_ug = money > INT64_MAX ? INT64_MAX : (int64_t)money;
 }
 
+/* By its time limit it might cost more than its user lets it. */
+static bool is_too_dear(struct shape *shape, const struct fleet_site *site,
+                        const struct candidate *candidate)
+{
+    struct freight_cost cost;
+    int64_t most;
+
+    if (!shape->freight || !shape->freight->price_micro_max)
+        return false;
+    cost = freight_cost(shape->freight, site->policy, &site->freight);
+    most = freight_price_most(shape->freight, candidate->price_micro, shape->tasks, &cost);
+    if (most <= shape->freight->price_micro_max)
+        return false;
+    if (!shape->dear_count++ || most < shape->dear_micro) {
+        shape->dear_micro = most;
+        shape->dear_site = candidate->site;
+    }
+    return true;
+}
+
 static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32_t site_index,
                           uint16_t chip, uint32_t *cap)
 {
@@ -294,6 +328,8 @@ static bool add_candidate(struct shape *shape, const struct fleet *fleet, uint32
     else if (chip != FLEET_MIXED)
         candidate.preference = (uint16_t)shape_preference(shape, site->chips[chip].kind);
     set_costs(&candidate, shape, site, first);
+    if (is_too_dear(shape, site, &candidate))
+        return false;
     if (shape->candidates_count == *cap) {
         MEM_GROW(shape->candidates, *cap, shape->candidates_count + 1);
         shape->fits = mem_resize(shape->fits, *cap, sizeof(*shape->fits));
@@ -324,6 +360,7 @@ static void find_candidates(struct shape *shape, const struct fleet *fleet)
     shape->candidates = NULL;
     shape->fits = NULL;
     shape->candidates_count = 0;
+    shape->dear_count = 0;
     for (uint32_t i = 0; i < fleet->sites_count; i++) {
         const struct fleet_site *site = &fleet->sites[i];
 
@@ -345,6 +382,9 @@ static void find_candidates(struct shape *shape, const struct fleet *fleet)
 /* Each cost relative to the least there is, so that weights mean the same everywhere. */
 struct scale {
     double speed, price, carbon; /* best of all candidates; 0 = not known of any */
+    bool delays, moves;          /* somewhere it waits; something is paid for what is moved */
+    double span_s;               /* how long its work takes at the best place */
+    double finish_s;             /* with what it waits, where that is least */
 };
 
 static double relative(double value, double best)
@@ -352,18 +392,49 @@ static double relative(double value, double best)
     return best > 0 ? value / best : 1.0;
 }
 
-static double candidate_score(const struct candidate *candidate, const struct objective *objective,
-                              const struct scale *scale)
+/* How much longer its work takes there than where it is fastest. */
+static double time_factor(const struct candidate *candidate, const struct scale *scale)
+{
+    if (candidate->rate.seconds > 0)
+        return relative(candidate->bill.finish_s, scale->speed);
+    if (scale->speed > 0) /* unknown speed: behind all that are known */
+        return candidate->speed_milli ? scale->speed / (double)candidate->speed_milli : 1e9;
+    return 1.0;
+}
+
+static double delay_s(const struct candidate *candidate)
+{
+    const struct freight_cost *cost = &candidate->freight;
+
+    return (double)(cost->wait_ms + cost->in_ms + cost->out_ms) / 1000;
+}
+
+/* Of a unit, or of a task for an hour; of all of the work where something is paid beside it. */
+static double price_of(const struct candidate *candidate, const struct shape *shape,
+                       const struct scale *scale)
 {
     bool is_rated = candidate->rate.seconds > 0;
     double price = is_rated ? candidate->bill.money : (double)candidate->price_micro;
-    double carbon = is_rated ? candidate->bill.carbon_g : (double)candidate->carbon_ug;
-    double time = 1.0, weights[3] = { 0 };
 
+    if (!scale->moves)
+        return price;
     if (is_rated)
-        time = relative(candidate->bill.finish_s, scale->speed);
-    else if (scale->speed > 0) /* unknown speed: behind all that are known */
-        time = candidate->speed_milli ? scale->speed / (double)candidate->speed_milli : 1e9;
+        price *= 1e6 * scale->span_s / (scale->speed > 0 ? scale->speed : 1);
+    else
+        price *= shape->tasks * scale->span_s / 3600;
+    return price + (double)candidate->freight.money_micro;
+}
+
+static double candidate_score(const struct candidate *candidate, const struct shape *shape,
+                              const struct objective *objective, const struct scale *scale)
+{
+    bool is_rated = candidate->rate.seconds > 0;
+    double price = price_of(candidate, shape, scale);
+    double carbon = is_rated ? candidate->bill.carbon_g : (double)candidate->carbon_ug;
+    double time = time_factor(candidate, scale), weights[3] = { 0 };
+
+    if (scale->delays)
+        time = relative(candidate->finish_s, scale->finish_s);
     switch ((enum objective_kind)objective->kind) {
     case OBJECTIVE_FASTEST:
         weights[0] = 1;
@@ -394,8 +465,8 @@ static bool is_before(const struct candidate *a, const struct candidate *b,
     if (is_rated != (b->rate.seconds > 0)) /* a known pace is before one that nobody knows */
         return is_rated;
     /* The job's own order of chips says what it takes to be fast, where nothing better does. */
-    if (!is_rated && objective->kind == OBJECTIVE_FASTEST && a->preference != b->preference)
-        return a->preference < b->preference;
+    if (!is_rated && objective->kind == OBJECTIVE_FASTEST && a->place != b->place)
+        return a->place < b->place;
     if (a->score != b->score)
         return a->score < b->score;
     if (a->preference != b->preference)
@@ -451,6 +522,73 @@ static struct scale scale_of(const struct shape *shape, bool is_rated)
     return scale;
 }
 
+/* What is moved and what it waits there, before its work can begin and after it has ended. */
+static void set_freight(struct candidate *candidate, const struct shape *shape,
+                        const struct fleet *fleet)
+{
+    const struct fleet_site *site = &fleet->sites[candidate->site];
+    uint64_t a_node = MAX(candidate->tasks_empty / MAX(candidate->nodes_empty, 1u), 1u);
+
+    candidate->freight = freight_cost(shape->freight, site->policy, &site->freight);
+    candidate->freight.wait_ms = freight_wait_ms(&site->freight, shape->devices_milli > 0,
+                                                 (shape->tasks + a_node - 1) / a_node);
+}
+
+static double span_of(const struct shape *shape, const struct scale *scale, bool is_rated)
+{
+    const struct request_freight *freight = shape->freight;
+
+    if (is_rated && freight && freight->units_milli)
+        return (double)freight->units_milli / 1000 * scale->speed;
+    return freight && freight->span_ms ? (double)freight->span_ms / 1000 : SPAN_S;
+}
+
+/* What it waits, beside how long it takes. Where it would not end first of all, each time over that
+ * it takes counts as a place in its own list of chips. */
+static void add_delays(struct shape *shape, struct scale *scale, bool is_rated)
+{
+    for (uint32_t i = 0; i < shape->candidates_count; i++) {
+        struct candidate *c = &shape->candidates[i];
+
+        if ((c->rate.seconds > 0) != is_rated)
+            continue;
+        scale->delays |= delay_s(c) > 0;
+        scale->moves |= c->freight.money_micro > 0;
+    }
+    if (!scale->delays && !scale->moves)
+        return;
+    scale->span_s = span_of(shape, scale, is_rated);
+    scale->price = 0;
+    for (uint32_t i = 0; i < shape->candidates_count; i++) {
+        struct candidate *c = &shape->candidates[i];
+
+        if ((c->rate.seconds > 0) != is_rated)
+            continue;
+        keep_least(&scale->price, price_of(c, shape, scale));
+        if (!scale->delays)
+            continue;
+        c->finish_s = scale->span_s * time_factor(c, scale) + delay_s(c);
+        keep_least(&scale->finish_s, c->finish_s);
+    }
+    for (uint32_t i = 0; i < shape->candidates_count && scale->delays; i++) {
+        struct candidate *c = &shape->candidates[i];
+        double spans = scale->span_s > 0 ? delay_s(c) / scale->span_s : 0;
+
+        if ((c->rate.seconds > 0) == is_rated && c->finish_s > scale->finish_s)
+            c->place += spans < UINT16_MAX ? (uint32_t)spans : UINT16_MAX;
+    }
+}
+
+static bool has_freight(const struct shape *shape, const struct fleet *fleet)
+{
+    return shape->freight || fleet->waits_count;
+}
+
+static uint64_t delays_version(const struct shape *shape, const struct fleet *fleet)
+{
+    return fleet->waits_version + (shape->freight ? fleet->freight_version : 0);
+}
+
 static void sort_candidates(struct shape *shape, const struct fleet *fleet,
                             const struct objective *objective)
 {
@@ -458,12 +596,24 @@ static void sort_candidates(struct shape *shape, const struct fleet *fleet,
 
     for (uint32_t i = 0; i < shape->candidates_count && shape->work && fleet->work; i++)
         set_rate(&shape->candidates[i], shape, fleet);
-    scales[0] = scale_of(shape, false);
-    scales[1] = scale_of(shape, true);
     for (uint32_t i = 0; i < shape->candidates_count; i++) {
         struct candidate *c = &shape->candidates[i];
 
-        c->score = candidate_score(c, objective, &scales[c->rate.seconds > 0]);
+        c->place = c->preference;
+        c->finish_s = 0;
+        c->freight = (struct freight_cost){ 0 };
+        if (has_freight(shape, fleet))
+            set_freight(c, shape, fleet);
+    }
+    for (uint32_t rated = 0; rated < 2; rated++) {
+        scales[rated] = scale_of(shape, rated);
+        if (has_freight(shape, fleet))
+            add_delays(shape, &scales[rated], rated);
+    }
+    for (uint32_t i = 0; i < shape->candidates_count; i++) {
+        struct candidate *c = &shape->candidates[i];
+
+        c->score = candidate_score(c, shape, objective, &scales[c->rate.seconds > 0]);
     }
     for (uint32_t i = 1; i < shape->candidates_count; i++) { /* few, and mostly in order */
         struct candidate moved = shape->candidates[i];
@@ -478,8 +628,19 @@ static void sort_candidates(struct shape *shape, const struct fleet *fleet,
         shape->fits[at] = moved_fit;
     }
     shape->sorted_by = *objective;
+    shape->delays_version = delays_version(shape, fleet);
     if (shape->work && fleet->work)
         shape->rates_version = fleet->work->classes[shape->work].version;
+}
+
+/* With a bound on its price, other places may be within it than before. */
+static void look_again(struct shape *shape, const struct fleet *fleet)
+{
+    if (shape->delays_version == delays_version(shape, fleet) || !shape->freight ||
+        !shape->freight->price_micro_max)
+        return;
+    shape->candidates_version = UINT64_MAX;
+    shape->no_fit_version = shape->no_fit_limited = shape->fits_version = UINT64_MAX;
 }
 
 /* Was more learned of its work since they were sorted? */
@@ -494,11 +655,13 @@ const struct candidate *shape_candidates(struct shape *shape, const struct fleet
 {
     const struct objective *by = &shape->sorted_by;
 
+    look_again(shape, fleet);
     if (shape->candidates_version != fleet->shape_version)
         find_candidates(shape, fleet);
     if (by->kind != objective->kind || by->weight_time_milli != objective->weight_time_milli ||
         by->weight_money_milli != objective->weight_money_milli ||
-        by->weight_carbon_milli != objective->weight_carbon_milli || has_other_rates(shape, fleet))
+        by->weight_carbon_milli != objective->weight_carbon_milli ||
+        has_other_rates(shape, fleet) || shape->delays_version != delays_version(shape, fleet))
         sort_candidates(shape, fleet, objective);
     *count_out = shape->candidates_count;
     return shape->candidates;

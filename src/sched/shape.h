@@ -35,6 +35,10 @@ struct candidate {
     double score;           /* by the objective it was sorted by; less is better */
     struct rate rate;       /* of the gang's work here, a unit; 0 seconds = not known */
     struct rates_bill bill; /* of one unit, when the rate is known */
+    struct freight_cost freight;
+    uint32_t place; /* in the order of the job's own list of chips, all that it waits counted in */
+    double
+        finish_s; /* from now, with all that it waits; 0 = nowhere is there anything to wait for */
 };
 
 /* What was found at a candidate, and when: by its kind's versions. Apart from the rest, since a
@@ -74,16 +78,21 @@ struct shape {
     const char (*chips)[MODEL_NAME_BYTES]; /* inside the interned bytes */
     const struct request_need *needs;
     const struct request_place *places;
-    const struct request_access *access; /* NULL = nothing that an owner might ask */
+    const struct request_access *access;   /* NULL = nothing that an owner might ask */
+    const struct request_freight *freight; /* NULL = nothing is moved, nothing bounds its price */
     /* What is known, and of which fleet; remade when that has changed. */
     struct candidate *candidates; /* those with room for the whole gang when empty, best first */
     struct candidate_fit *fits;   /* of each of them */
     uint32_t candidates_count;
     uint64_t candidates_version;
     struct objective sorted_by;
-    uint64_t rates_version; /* of the work's class, by then */
-    struct fill_ask ask;    /* packer.h: what it asks of a node; no devices = nothing to score */
-    uint64_t ask_version;   /* fleet.shape_version by then */
+    uint64_t rates_version;  /* of the work's class, by then */
+    uint64_t delays_version; /* of what is moved and waits, by then */
+    uint32_t dear_count;     /* places that are too dear for it, and the cheapest of them */
+    uint32_t dear_site;
+    int64_t dear_micro;
+    struct fill_ask ask;  /* packer.h: what it asks of a node; no devices = nothing to score */
+    uint64_t ask_version; /* fleet.shape_version by then */
 };
 
 struct shapes {

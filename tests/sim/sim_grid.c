@@ -723,6 +723,37 @@ static void tell_owner(struct sim *sim, const struct sim_site *site)
     apply(sim, &event);
 }
 
+/* What the site says of its link and its queue, and to one that waits in that. */
+static void tell_freight(struct sim *sim, const struct sim_site *site)
+{
+    struct event event = { 0 };
+    struct freight_wait waits[2];
+    struct job_view view;
+
+    sim_load_freight(&event, &sim->rng, site->name, waits);
+    event.time_ms = event_time(sim);
+    apply(sim, &event);
+    for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view); id = view.id)
+        if (view.state == JOB_STARTING && strcmp(view.allocation.site, site->name) == 0 &&
+            rng_below(&sim->rng, 2)) {
+            event = (struct event){ .type = EVENT_ATTEMPT_PROGRESS, .time_ms = sim->now_ms };
+            event.attempt_progress.job_id = view.id;
+            event.attempt_progress.epoch = view.epoch;
+            event.attempt_progress.reason = "waits in the queue";
+            apply(sim, &event);
+            return;
+        }
+}
+
+/* It has no queue any more. */
+static void calm_queue(struct sim *sim, const struct sim_site *site)
+{
+    struct event event = { .type = EVENT_SITE_QUEUE, .time_ms = sim->now_ms };
+
+    event.site_queue.site = site->name;
+    apply(sim, &event);
+}
+
 /* No policy, no limits. */
 static void calm_owner(struct sim *sim, const struct sim_site *site)
 {
@@ -791,6 +822,8 @@ static void random_step(struct sim *sim)
         tell_power(sim, site);
     } else if (draw < 895) {
         tell_owner(sim, site);
+    } else if (draw < 899) {
+        tell_freight(sim, site);
     } else if (draw < 910) {
         open_session(sim, site);
     } else if (draw < 920) {
@@ -859,6 +892,7 @@ static void heal(struct sim *sim)
         open_session(sim, site);
         calm_power(sim, site);
         calm_owner(sim, site);
+        calm_queue(sim, site);
         for (uint32_t n = 0; n < site->nodes_count; n++)
             for (int32_t d = -1; d < (int32_t)SIM_DEVICES_MAX; d++) {
                 struct event event = { .type = EVENT_NODE_STATE, .time_ms = sim->now_ms };

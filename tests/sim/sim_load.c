@@ -118,6 +118,40 @@ static void be_patient(struct job_request *request, struct rng *rng, int64_t now
     request->shape.devices_milli = rng_below(rng, 3) ? 0 : 250;
 }
 
+/* A few large trees that many jobs need. */
+static void choose_goods(struct job_request *request, struct rng *rng)
+{
+    request->goods.count = (uint32_t)rng_below(rng, REQUEST_GOODS_MAX + 1);
+    for (uint32_t i = 0; i < request->goods.count; i++)
+        request->goods.list[i] =
+            (struct request_good){ .name = 1 + rng_below(rng, 5),
+                                   .bytes = (int64_t)rng_below(rng, 1ull << 37) };
+    request->goods.more_bytes = (int64_t)rng_below(rng, 1ull << 32);
+}
+
+void sim_load_freight(struct event *event, struct rng *rng, const char *site,
+                      struct freight_wait waits[2])
+{
+    memset(waits, 0, 2 * sizeof(waits[0]));
+    if (rng_below(rng, 4) == 0) {
+        event->type = EVENT_SITE_LINK;
+        event->site_link =
+            (struct event_site_link){ .site = site,
+                                      .down_bytes_s = (int64_t)rng_below(rng, 1ull << 30),
+                                      .up_bytes_s = (int64_t)rng_below(rng, 1ull << 30) };
+        return;
+    }
+    for (uint32_t i = 0; i < 2; i++)
+        waits[i] = (struct freight_wait){ .has_devices = i,
+                                          .nodes_max = 1 + (uint32_t)rng_below(rng, 8),
+                                          .pending = (uint32_t)rng_below(rng, 9),
+                                          .wait_ms = (int64_t)rng_below(rng, 600000) };
+    event->type = EVENT_SITE_QUEUE;
+    event->site_queue = (struct event_site_queue){ .site = site,
+                                                   .waits_count = (uint32_t)rng_below(rng, 3),
+                                                   .waits = waits };
+}
+
 void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int64_t now_ms,
                      uint32_t serial)
 {
@@ -157,6 +191,10 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
     choose_deps(request, rng, next_id);
     if (rng_below(rng, 4) == 0)
         be_patient(request, rng, now_ms);
+    if (rng_below(rng, 3) == 0)
+        choose_goods(request, rng);
+    if (request->duration_ms_max && rng_below(rng, 6) == 0)
+        request->price_micro_max = 1 + (int64_t)rng_below(rng, 1 << rng_below(rng, 24));
     if (rng_below(rng, 6) == 0) {
         submit->elements_count = 1 + (uint32_t)rng_below(rng, 8);
         submit->parallel_max = (uint32_t)rng_below(rng, 3);
@@ -293,6 +331,9 @@ static void choose_policy(struct site_policy *policy, struct rng *rng, int64_t n
                                                : 0;
     }
     policy->cpu_hour_micro = rng_below(rng, 3) ? 0 : (int64_t)rng_below(rng, 100000);
+    policy->egress_gb_micro = rng_below(rng, 2) ? 0 : (int64_t)rng_below(rng, 100000);
+    policy->ingress_gb_micro = rng_below(rng, 2) ? 0 : (int64_t)rng_below(rng, 100000);
+    policy->link_bytes_s = rng_below(rng, 2) ? 0 : (int64_t)rng_below(rng, 1ull << 30);
     policy->cap_watts = rng_below(rng, 4) ? -1 : (int64_t)rng_below(rng, 1000);
     if (rng_below(rng, 3) == 0) {
         strcpy(policy->own_tenant, tenants[rng_below(rng, 3)]);

@@ -16,5 +16,9 @@ void sim_load_owner(struct event *event, struct rng *rng, uint32_t index); /* 0 
 void sim_load_policy(struct event *event, struct rng *rng);
 /* What the owner of the site lets in from now on, or an operator limits it to; `policy` is pointed
  * to. */
+/* How long work waits in the site's own queue (`waits` is what the event points to), or how fast
+ * its link is. */
+void sim_load_freight(struct event *event, struct rng *rng, const char *site,
+                      struct freight_wait waits[2]);
 void sim_load_site_policy(struct event *event, struct rng *rng, const char *site, int64_t now_ms,
                           struct site_policy *policy);

@@ -380,6 +380,10 @@ void sim_report_event(const struct sim_report *report, struct rng *rng, int64_t 
         event->attempt_ended.ended_ms = attempt->ends_ms;
         event->attempt_ended.usage.energy_mj = attempt->energy_mj;
         event->attempt_ended.reason = "";
+        if (rng_below(rng, 3) == 0)
+            event->attempt_ended.output =
+                (struct request_good){ .name = 1 + rng_below(rng, 5),
+                                       .bytes = (int64_t)rng_below(rng, 1ull << 37) };
         break;
     case SIM_UNKNOWN:
         event->type = EVENT_ATTEMPT_UNKNOWN;

@@ -61,6 +61,11 @@ static void test_refusals(void **state)
         { "{\"own\": {\"share\": 0}}", "policy.own" },
         { "{\"own\": {\"share\": 101}}", "policy.own" },
         { "{\"own\": {\"tenant\": \"\", \"share\": 1}}", "policy.own" },
+        { "{\"link\": 1}", "policy.link" },
+        { "{\"link\": {\"rate\": 5}}", "policy.link.rate" },
+        { "{\"link\": {\"rate\": \"-5M\"}}", "policy.link.rate" },
+        { "{\"link\": {\"egress\": -1}}", "policy.link.egress" },
+        { "{\"link\": {\"ingress\": \"free\"}}", "policy.link.ingress" },
         { "{\"classes\": [\"vip\"]}", "policy.classes[0]" },
     };
     struct site_policy policy;
@@ -83,13 +88,17 @@ static void test_what_is_read(void **state)
     assert_int_equal(policy_parse(NULL, "physics", MONDAY, &policy, NULL), 0);
     assert_true(site_policy_is_empty(&policy));
     assert_int_equal(parse("{\"floor\": {\"device_hour\": 0.5, \"cpu_hour\": 1},"
-                           "\"power_cap\": \"1.5kW\", \"own\": {\"share\": 50}}",
+                           "\"power_cap\": \"1.5kW\", \"own\": {\"share\": 50},"
+                           "\"link\": {\"rate\": \"1K\", \"egress\": 0.09}}",
                            MONDAY, &policy, NULL),
                      0);
     assert_int_equal(policy.device_hour_micro, 500000);
     assert_int_equal(policy.cpu_hour_micro, 1000000);
     assert_int_equal(policy.cap_watts, 1500);
     assert_int_equal(policy.own_ppm, 500000);
+    assert_int_equal(policy.link_bytes_s, 1024);
+    assert_int_equal(policy.egress_gb_micro, 90000);
+    assert_int_equal(policy.ingress_gb_micro, 0);
     assert_string_equal(policy.own_tenant, "physics");
 }
 

@@ -36,6 +36,9 @@ static void test_refusals(void **state)
         { "{\"cap_watts\": -2}", "cap_watts" },
         { "{\"own\": {\"tenant\": \"a\", \"ppm\": 1000001}}", "own" },
         { "{\"own\": {\"ppm\": 1}}", "own" },
+        { "{\"link\": 1}", "policy.link" },
+        { "{\"link\": {\"egress_gb_micro\": -1}}", "policy.link" },
+        { "{\"link\": {\"bytes_s\": 1.5}}", "bytes_s" },
     };
     struct site_policy policy;
 
@@ -56,6 +59,7 @@ static void test_round_trip(void **state)
     static const char *const texts[] = {
         "{}",
         "{\"tenants\":[]}",
+        "{\"link\":{\"egress_gb_micro\":90000,\"ingress_gb_micro\":1,\"bytes_s\":1000}}",
         "{\"classes\":[]}",
         "{\"tenants\":[\"a\",\"b\"],\"classes\":[\"low\",\"urgent\"],\"images\":[\"x/*\"],"
         "\"data\":{\"come\":[],\"leave\":[\"p\"],\"here\":[\"q\"]},\"floor\":{\"cpu_hour_micro\":5,"
