@@ -334,9 +334,9 @@ int spec_read_max_price(struct spec_reader *reader, const struct spec_step *step
     struct job_request *request = &((struct job_spec *)target)->request;
     double price = json_number_value(value);
 
-    if (!json_is_number(value) || !(price > 0 && price <= 1e9))
+    if (!json_is_number(value) || !(price >= 1e-6 && price <= 1e9))
         return spec_expected(reader, step, value, "a price above 0, such as 2.50");
-    request->price_micro_max = MAX((int64_t)(price * 1e6 + 0.5), 1);
+    request->price_micro_max = (int64_t)(price * 1e6 + 0.5);
     return 0;
 }
 

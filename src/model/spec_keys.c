@@ -277,7 +277,7 @@ static const struct spec_key job_keys[] = {
       .help = "What the best place is: fastest (as when absent), cheapest, greenest, or weights of "
               "time, money and carbon." },
     { "max_price", KEY_CUSTOM, .read = spec_read_max_price, .print = spec_print_max_price,
-      .schema = "{\"type\":\"number\",\"exclusiveMinimum\":0,\"maximum\":1e9}",
+      .schema = "{\"type\":\"number\",\"minimum\":0.000001,\"maximum\":1e9}",
       .help = "It starts only where it may cost no more than this by its duration, power and moved "
               "files included." },
     { "where", KEY_CUSTOM, .read = spec_read_where, .print = spec_print_where,
