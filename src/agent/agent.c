@@ -212,6 +212,7 @@ static void do_chores(uv_work_t *work)
     if (!agent->receipts_trimmed_ms ||
         clock_mono_ms() - agent->receipts_trimmed_ms > RECEIPTS_TRIM_EVERY_MS) {
         receipts_trim(agent->agent_dir, clock_wall_ms(), RECEIPTS_KEPT_MAX);
+        labels_trim(agent->agent_dir);
         agent->receipts_trimmed_ms = clock_mono_ms();
     }
 }
@@ -439,6 +440,7 @@ static int open_stores(struct agent *agent, struct err *err)
                                   .agent_dir = agent->agent_dir,
                                   .site = agent->site.info.name,
                                   .keeps_outputs = agent->renewal != NULL,
+                                  .policy = &agent->site.policy,
                                   .link = agent_link,
                                   .ended = agent_on_saved,
                                   .context = agent };
@@ -448,7 +450,9 @@ static int open_stores(struct agent *agent, struct err *err)
                                       .link = agent_link,
                                       .ready = agent_on_staged,
                                       .context = agent };
-    struct prestage_config prestage = { .link = agent_link, .context = agent };
+    struct prestage_config prestage = { .policy = &agent->site.policy,
+                                        .link = agent_link,
+                                        .context = agent };
     int rc = depot_create(&depot, &agent->depot, err);
 
     if (rc < 0)

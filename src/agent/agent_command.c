@@ -417,6 +417,22 @@ static bool engine_bars(const struct agent *agent, const struct wire_command *co
     return false;
 }
 
+/* The labels of its data, before anything of it is there. */
+static int note_labels(struct agent *agent, const struct wire_command *command, struct err *err)
+{
+    struct labels labels;
+    json_t *spec;
+    int rc;
+
+    if (!strstr(command->spec_json, "\"data\"")) /* most have none: they are not worth a parse */
+        return 0;
+    spec = json_loads(command->spec_json, 0, NULL);
+    rc = labels_of_spec(spec, &labels);
+    json_decref(spec);
+    return rc < 0 ? err_set(err, -EACCES, "the labels of its data make no sense")
+                  : labels_note(agent->agent_dir, key_of(command->attempt), &labels, err);
+}
+
 static void run(struct agent *agent, const struct wire_command *command)
 {
     const struct policy_ask ask = { command->tenant, command->spec_json, command->duration_ms_max };
@@ -434,6 +450,8 @@ static void run(struct agent *agent, const struct wire_command *command)
         tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
         return;
     }
+    if (rc == 0)
+        rc = note_labels(agent, command, &err);
     if (engine_bars(agent, command, &err)) {
         tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
         return;
@@ -451,6 +469,36 @@ static void run(struct agent *agent, const struct wire_command *command)
         tell_not_started(agent, key_of(command->attempt), END_START_FAILED, &err);
     else
         start(agent, &order, command->parts, command->parts_count, command->spec_json);
+}
+
+/* A log of what works on data that may not leave is part of what stays. */
+static void read_log(struct agent *agent, const struct wire_command *command)
+{
+    struct wire_report report = { .type = REPORT_LOG,
+                                  .attempt = command->attempt,
+                                  .request = command->request,
+                                  .offset = MAX(command->offset, 0),
+                                  .eof = true };
+    struct labels labels;
+    char text[256] = "";
+    const char *kept = "";
+
+    if (command->cancel ||
+        (labels_recall(agent->agent_dir, key_of(command->attempt), &labels) == 0 &&
+         !(kept = labels_kept(&labels, &agent->site.policy)))) {
+        logread_command(agent->logread, command);
+        return;
+    }
+    log_warn("job %" PRIu64 ", attempt %" PRIu32
+             ": its log was asked for and is refused: data labelled %s may not leave",
+             command->attempt.job_id, command->attempt.epoch, kept);
+    if (command->offset <= 0)
+        snprintf(text, sizeof(text),
+                 "mains: this log stays at site %s: data labelled %s may not leave it\n",
+                 agent->site.info.name, kept);
+    report.data = text;
+    report.data_len = (uint32_t)strlen(text);
+    session_report(agent->session, &report);
 }
 
 /* It never began: that is its end. */
@@ -501,7 +549,7 @@ void agent_on_command(void *context, const struct wire_command *command)
     case WIRE_PING:
         break;
     case WIRE_LOG_READ:
-        logread_command(agent->logread, command);
+        read_log(agent, command);
         break;
     case WIRE_FORGET:
         agent->executor->ops->forget(agent->executor, key_of(command->attempt));

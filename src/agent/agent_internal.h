@@ -3,6 +3,7 @@
 
 #include "agent/agent.h"
 #include "agent/executor.h"
+#include "agent/labels.h"
 #include "agent/lease.h"
 #include "agent/logread.h"
 #include "agent/meter.h"

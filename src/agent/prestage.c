@@ -1,5 +1,6 @@
 #include "agent/prestage.h"
 
+#include "agent/labels.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -78,12 +79,30 @@ static void done(struct depot_task *task)
     free(coming);
 }
 
+static bool may_come(const struct prestage *prestage, const struct wire_command *command)
+{
+    const struct site_policy *policy = prestage->config.policy;
+    struct labels labels = { .count = 0 };
+    const char *barred = "that are not told";
+
+    if (!policy->come_told)
+        return true;
+    for (uint32_t i = 0; i < command->labels_count && i < REQUEST_LABELS_MAX; i++)
+        memcpy(labels.names[labels.count++], command->labels[i], MODEL_NAME_BYTES);
+    if (command->labels_told && !(barred = labels_barred(&labels, policy)))
+        return true;
+    log_warn("job %" PRIu64 ": a checkpoint of it is refused: data labelled %s may not come here",
+             command->attempt.job_id, barred);
+    return false;
+}
+
 void prestage_take(struct prestage *prestage, const struct wire_command *command)
 {
     struct coming *coming, *next;
     struct store_id id;
 
-    if (!store_id_parse(command->checkpoint, strlen(command->checkpoint), &id))
+    if (!store_id_parse(command->checkpoint, strlen(command->checkpoint), &id) ||
+        !may_come(prestage, command))
         return;
     DL_FOREACH_SAFE (prestage->list, coming, next) {
         if (coming->job_id == command->attempt.job_id)

@@ -9,12 +9,15 @@
 struct prestage;
 struct prestage_config {
     struct depot *depot;
+    const struct site_policy *policy; /* what may come */
     void (*link)(void *context, struct transfer_link *link_out);
     void *context;
 };
 int prestage_create(const struct prestage_config *config, struct prestage **prestage_out,
                     struct err *err);
-/* The newest of a job replaces the one before, also while that is on its way. */
+/* What may not come here by the labels that the command names, or where its owner asks for labels
+ * and it names none at all (a network of before), is refused and logged. The newest of a job
+ * replaces the one before, also while that is on its way. */
 void prestage_take(struct prestage *prestage, const struct wire_command *command);
 /* After the depot was destroyed. */
 void prestage_destroy(struct prestage *prestage);

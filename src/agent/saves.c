@@ -1,5 +1,6 @@
 #include "agent/saves.h"
 
+#include "agent/labels.h"
 #include "agent/stage.h"
 #include "agent/tree.h"
 #include "base/clock.h"
@@ -38,6 +39,8 @@ struct save {               /* of one attempt */
     char *marker; /* written when it is complete; NULL = none */
     uid_t uid;
     bool outputs;
+    struct labels labels; /* of the data it works on */
+    bool said_kept;
     uv_timer_t timer; /* to try again */
     int64_t seen_ms, stored_ms;
     int64_t moved_at; /* since when nothing moved; clock_mono_ms */
@@ -294,11 +297,31 @@ static void on_timer(uv_timer_t *timer)
     begin(timer->data);
 }
 
+/* Its owner does not let it leave: that is no failure, and nothing is tried again. */
+static bool is_kept(struct save *save)
+{
+    const char *label = labels_kept(&save->labels, save->saves->config.policy);
+    char name[ATTEMPT_NAME_BYTES];
+
+    if (label && !save->said_kept) {
+        attempt_name(save->key, name);
+        log_warn("attempt %s: its %s stay here: data labelled %s may not leave", name,
+                 save->outputs ? "checkpoints and outputs" : "checkpoints", label);
+        save->said_kept = true;
+    }
+    return label != NULL;
+}
+
 static void begin(struct save *save)
 {
     uv_timer_stop(&save->timer);
     if (save->busy || save->closing)
         return;
+    if (is_kept(save)) {
+        if (save->ended)
+            finish(save);
+        return;
+    }
     save->busy = true;
     save->final = save->ended;
     save->what = save->want;
@@ -409,6 +432,8 @@ void saves_watch(struct saves *saves, struct attempt_key key, const char *spec_j
         save->marker = marker ? strdup(marker) : NULL;
         save->outputs = outputs;
         save->uid = uid;
+        if (labels_of_spec(spec, &save->labels) < 0)
+            save->over = true; /* it will be refused */
         uv_timer_init(saves->config.loop, &save->timer);
         save->timer.data = save;
         HASH_ADD(hh, saves->list, key, sizeof(save->key), save);
@@ -455,7 +480,8 @@ bool saves_end(struct saves *saves, struct attempt_key key, const struct attempt
     save->again_ms = 0;
     /* Who has done its work needs no checkpoint any more. */
     save->want = save->path && !went_well ? SAVE_CHECKPOINT : SAVE_OUTPUTS;
-    if (record->started_ms && !save->over && (save->want == SAVE_CHECKPOINT || save->outputs)) {
+    if (record->started_ms && !save->over && !is_kept(save) &&
+        (save->want == SAVE_CHECKPOINT || save->outputs)) {
         begin(save);
         return true;
     }

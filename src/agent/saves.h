@@ -4,11 +4,15 @@
  * A checkpoint is taken when it has not changed for a moment, and again whenever it is newer; it
  * counts once the network has all of it. The end of an attempt that has something to bring is told
  * after that: what comes after the end would be refused. An end does not wait for ever: when
- * nothing moves for SAVES_END_MS it is told as it is. */
+ * nothing moves for SAVES_END_MS it is told as it is.
+ *
+ * Of an attempt that works on data which may not leave the site (labels.h) nothing goes: what it
+ * saved and put out stays here, and that is logged. */
 #pragma once
 
 #include "agent/attempt.h"
 #include "agent/depot.h"
+#include "model/site_policy.h"
 
 #define SAVES_END_MS (10 * 60 * 1000LL)
 
@@ -19,6 +23,8 @@ struct saves_config {
     const char *agent_dir;
     const char *site;
     bool keeps_outputs; /* outputs go to the network (it does not share this machine) */
+    /* What may leave; it may change. */
+    const struct site_policy *policy;
     /* Where the network is now; an empty link when there is no session. */
     void (*link)(void *context, struct transfer_link *link_out);
     /* The end of this attempt may be told. */

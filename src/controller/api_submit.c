@@ -2,6 +2,7 @@
 #include "controller/api_handlers.h"
 
 #include "base/log.h"
+#include "controller/artifacts.h"
 #include "controller/job_lookup.h"
 #include "controller/seal.h"
 #include "model/spec.h"
@@ -83,6 +84,19 @@ static int check_host_paths(const struct api_call *call, const struct job_spec *
                      "%s %s: this token stands for no user of the machine, so its jobs may use no "
                      "folder there%s",
                      field, path, spec->workdir ? "; leave it out (mains run --scratch)" : "");
+}
+
+/* What earlier jobs left is labelled as their data was. */
+static int inherit_labels(const struct api_call *call, struct job_spec *spec, struct err *err)
+{
+    struct request_access *access = &spec->request.shape.access;
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < spec->inputs_count; i++)
+        if (spec->inputs[i].from && spec_source_of(spec->inputs[i].from) == SOURCE_ARTIFACT)
+            rc = artifacts_add_labels(call->controller, call->who.tenant, spec->inputs[i].from,
+                                      access, err);
+    return rc;
 }
 
 /* The site would refuse it when it starts; here it is said before anything is queued. A network
@@ -201,6 +215,8 @@ static int submit_init(struct api_call *call, const char *text, size_t len, stru
         rc = check_sandbox(call, submit->spec, err);
     if (rc == 0)
         rc = check_image(call, submit->spec, err);
+    if (rc == 0)
+        rc = inherit_labels(call, submit->spec, err);
     if (rc == 0)
         rc = store_spec(call, submit, err);
     if (rc < 0)

@@ -494,8 +494,75 @@ static int run_sources(struct vault_work *work, struct vault *vault, struct stor
 }
 
 /* The job that an input names: of the same tenant, and ended. -EAGAIN: not in the history yet. */
+static bool has_label(const struct request_access *access, const char *label)
+{
+    return site_policy_has_label(access->labels, access->labels_count, label);
+}
+
+static int add_labels(const char *spec_json, size_t len, const char *from,
+                      struct request_access *access, struct err *err)
+{
+    CLEANUP(jsonp) json_t *spec = json_loadb(spec_json, len, 0, NULL);
+    json_t *item;
+    size_t i;
+
+    json_array_foreach (json_object_get(spec, "data"), i, item) {
+        const char *label = json_string_value(item);
+
+        if (!label || strlen(label) >= MODEL_NAME_BYTES || has_label(access, label))
+            continue;
+        if (access->labels_count == REQUEST_LABELS_MAX)
+            return err_field(err, -E2BIG, "data",
+                             "data: with those of %.100s there are more than %u labels", from,
+                             REQUEST_LABELS_MAX);
+        snprintf(access->labels[access->labels_count++], MODEL_NAME_BYTES, "%s", label);
+    }
+    return 0;
+}
+
+int artifacts_add_labels(struct controller *controller, const char *tenant, const char *from,
+                         struct request_access *access, struct err *err)
+{
+    struct history_db *db = history_reader(controller->history);
+    char text[MODEL_NAME_BYTES];
+    struct history_job row;
+    struct job_view view;
+    bool is_element;
+    uint64_t id;
+    uint32_t index;
+    size_t len;
+    const char *name = spec_source_name(from, &len);
+    int rc;
+
+    snprintf(text, sizeof(text), "%.*s", (int)len, name);
+    if (!job_id_parse(text, &id, &is_element, &index))
+        return 0;
+    if (job_find_live(shell_grid(controller->shell), id, is_element, index, &view))
+        return strcmp(view.tenant, tenant) != 0
+                   ? 0
+                   : add_labels(view.spec_json, view.spec_len, from, access, err);
+    rc = is_element ? history_db_find_element(db, id, index, &row, err)
+                    : history_db_find_job(db, id, &row, err);
+    return rc == 1 && strcmp(row.tenant, tenant) == 0
+               ? add_labels(row.spec, strlen(row.spec), from, access, err)
+               : 0;
+}
+
+/* Its data must not come to where this job may be, and its own could not. */
+static int check_labels(const struct history_job *row, const struct request_access *access,
+                        const char *from, struct err *err)
+{
+    struct request_access both = *access;
+    int rc = add_labels(row->spec, strlen(row->spec), from, &both, err);
+
+    if (rc == 0 && both.labels_count > access->labels_count)
+        rc = err_set(err, -EPROTO, "%.100s is data labelled %s: say so in `data`", from,
+                     both.labels[access->labels_count]);
+    return rc;
+}
+
 static int find_source(struct controller *controller, const char *tenant, const char *from,
-                       struct source *out, struct err *err)
+                       const struct request_access *access, struct source *out, struct err *err)
 {
     struct grid *grid = shell_grid(controller->shell);
     struct history_db *db = history_reader(controller->history);
@@ -525,7 +592,7 @@ static int find_source(struct controller *controller, const char *tenant, const 
         return err_set(err, -ENOENT, "%.100s: there is no job %s", from, text);
     out->job_id = row.id;
     out->epoch = row.epoch;
-    return 0;
+    return check_labels(&row, access, from, err);
 }
 
 static int find_sources(struct controller *controller, const struct job_view *view,
@@ -533,9 +600,11 @@ static int find_sources(struct controller *controller, const struct job_view *vi
 {
     CLEANUP(jsonp) json_t *spec = json_loadb(view->spec_json, view->spec_len, 0, NULL);
     CLEANUP(freep) char *tenant = strdup(view->tenant);
+    struct request_access access = { .labels_count = 0 };
     json_t *input;
     size_t i;
-    int rc = tenant ? 0 : -ENOMEM;
+    int rc =
+        tenant ? add_labels(view->spec_json, view->spec_len, "the job", &access, err) : -ENOMEM;
 
     json_array_foreach (json_object_get(spec, "inputs"), i, input) {
         const char *from = json_string_value(json_object_get(input, "from"));
@@ -543,7 +612,7 @@ static int find_sources(struct controller *controller, const struct job_view *vi
 
         if (rc < 0 || !from || spec_source_of(from) != SOURCE_ARTIFACT)
             continue;
-        rc = find_source(controller, tenant, from, &source, err);
+        rc = find_source(controller, tenant, from, &access, &source, err);
         if (rc == 0)
             rc = buf_add(sources_out, &source, sizeof(source));
     }

@@ -14,3 +14,10 @@ void artifacts_reply_outputs(struct api_call *call, uint64_t job_id, uint32_t ep
 /* Answer with one file of it; 404 when there is none of that path. */
 void artifacts_reply_output(struct api_call *call, uint64_t job_id, uint32_t epoch,
                             const char *path);
+
+/* What an earlier job left carries the labels of the data that it worked on: those of the job that
+ * `from` ("artifact:12/path") names are added to `access`. A job that is not known, or another
+ * tenant's, adds none: that is told when its files are asked for. -E2BIG: more than a job may have.
+ */
+int artifacts_add_labels(struct controller *controller, const char *tenant, const char *from,
+                         struct request_access *access, struct err *err);

@@ -45,6 +45,9 @@ void prestage_offer(struct controller *controller, uint64_t job_id, const char *
     request.begin_ms = 0;
     command.attempt.epoch = view.epoch;
     snprintf(tenant, sizeof(tenant), "%s", view.tenant);
+    command.labels_told = true;
+    command.labels_count = request.shape.access.labels_count;
+    memcpy(command.labels, request.shape.access.labels, sizeof(command.labels));
     snprintf(here, sizeof(here), "%s", view.allocation.site);
     snprintf(command.checkpoint, sizeof(command.checkpoint), "%s", manifest);
     if (grid_plan(grid, &request, tenant, shell_now_ms(controller->shell), list, &count, NULL) < 0)

@@ -95,8 +95,12 @@ struct wire_command {
     /* log_read: answer with REPORT_LOG lines carrying `request` until `follow_until`/EOF */
     uint64_t request;
     bool stream_stderr, follow;
-    int64_t offset;                /* bytes; negative = that many before the end */
-    bool cancel;                   /* end this request's following */
+    int64_t offset; /* bytes; negative = that many before the end */
+    bool cancel;    /* end this request's following */
+    /* prestage: of the data its job works on; not told: a controller of before */
+    bool labels_told;
+    uint32_t labels_count;
+    char labels[REQUEST_LABELS_MAX][MODEL_NAME_BYTES];
     struct receipt_signed receipt; /* receipt */
 };
 

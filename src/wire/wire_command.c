@@ -106,6 +106,18 @@ static int print_run(const struct wire_command *command, struct buf *out)
     return rc;
 }
 
+static int print_labels(const struct wire_command *command, struct buf *out)
+{
+    if (command->labels_count > REQUEST_LABELS_MAX)
+        return -EINVAL;
+    buf_add_text(out, ",\"labels\":[");
+    for (uint32_t i = 0; i < command->labels_count; i++) {
+        buf_add_text(out, i ? "," : "");
+        wire_print_text(out, command->labels[i]);
+    }
+    return buf_add_char(out, ']');
+}
+
 int wire_command_print(const struct wire_command *command, struct buf *out)
 {
     size_t start = out->len;
@@ -119,6 +131,8 @@ int wire_command_print(const struct wire_command *command, struct buf *out)
         rc = print_run(command, out);
     if (rc == 0 && command->type == WIRE_RECONCILE)
         rc = wire_print_attempts(out, command->attempts, command->attempts_count);
+    if (rc == 0 && command->type == WIRE_PRESTAGE && command->labels_told)
+        rc = print_labels(command, out);
     return wire_end_line(out, start, rc);
 }
 
@@ -211,6 +225,26 @@ static int parse_spec(const json_t *spec, struct arena *arena, struct wire_comma
     return 0;
 }
 
+static int parse_labels(const json_t *list, struct wire_command *command, struct err *err)
+{
+    json_t *item;
+    size_t i;
+
+    command->labels_told = list != NULL;
+    if (list && (!json_is_array(list) || json_array_size(list) > REQUEST_LABELS_MAX))
+        return err_field(err, -EBADMSG, "labels", "labels: expected a list of at most %u",
+                         REQUEST_LABELS_MAX);
+    json_array_foreach (list, i, item) {
+        const char *name = json_string_value(item);
+
+        if (!name || !*name || json_string_length(item) >= MODEL_NAME_BYTES ||
+            strlen(name) != json_string_length(item))
+            return err_field(err, -EBADMSG, "labels", "labels[%zu]: expected a name", i);
+        memcpy(command->labels[command->labels_count++], name, strlen(name) + 1);
+    }
+    return 0;
+}
+
 int wire_command_parse(const char *line, size_t len, struct arena *arena,
                        struct wire_command *command_out, struct err *err)
 {
@@ -230,6 +264,8 @@ int wire_command_parse(const char *line, size_t len, struct arena *arena,
     if (rc == 0 && type == WIRE_RECONCILE)
         rc = wire_parse_attempts(json_object_get(root, "attempts"), arena, &command.attempts,
                                  &command.attempts_count, err);
+    if (rc == 0 && type == WIRE_PRESTAGE)
+        rc = parse_labels(json_object_get(root, "labels"), &command, err);
     if (rc < 0)
         return err_prefix(err, rc, "%s", type_names[type]);
     *command_out = command;

@@ -84,6 +84,39 @@ site_of() { "$MAINS" show "$1" --state "$STATE" --json | jq -r '.attempts[0].sit
     [[ $output == *"data labelled secret may not come to lab"* ]]
 }
 
+@test "data that may not leave: neither outputs nor checkpoints nor logs go; what is made of data stays with its label" {
+    policy 'policy: {data: {come: [public], leave: [papers], here: [patients, papers]}}'
+    cd "$BATS_TEST_TMPDIR"
+    left() { "$MAINS" artifacts ls "$1" --state "$STATE" --json | jq -r '[.artifacts[].path] | join(" ")'; }
+    work='run: echo name >c; echo seen; cp c out.txt; sleep 1
+outputs: [out.txt]
+checkpoint: {path: c}'
+    printf '%s\ndata: [patients]\n' "$work" >stays.yaml
+    printf '%s\ndata: [papers]\n' "$work" >goes.yaml
+    stays=$(submit stays.yaml)
+    goes=$(submit --site lab goes.yaml)
+    "$MAINS" wait "$stays" "$goes" --state "$STATE"
+    [ "$(site_of "$stays")" = lab ]
+    [ "$(left "$stays")" = "" ]
+    [ "$(left "$goes")" = out.txt ]
+    "$MAINS" show "$stays" --state "$STATE" --json | jq -e '.checkpoint == null or .checkpoint.stored == null' >/dev/null
+    [ "$("$MAINS" logs "$goes" --state "$STATE")" = seen ]
+    [ "$("$MAINS" logs "$stays" --state "$STATE")" = "mains: this log stays at site lab: data labelled patients may not leave it" ]
+    grep -q 'stay here: data labelled patients may not leave' "$OTHER/up.log"
+    grep -q 'its log was asked for and is refused' "$OTHER/up.log"
+    [ -s "$OTHER/agent/attempts/$stays.1/outputs/out.txt" ] # for who is there
+    # Another job that reads it inherits the label, whatever it says itself.
+    printf 'run: cat in/out.txt\ninputs: [{from: "artifact:%s", to: in}]\n' "$goes" >reads.yaml
+    reads=$(submit reads.yaml)
+    "$MAINS" wait "$reads" --state "$STATE"
+    "$MAINS" show "$reads" --state "$STATE" --json | jq -e '.spec.data == ["papers"]' >/dev/null
+    policy 'policy: {data: {come: [public]}}'
+    reads=$(submit --site lab reads.yaml)
+    run why "$reads"
+    [[ $output == *"data labelled papers may not come to lab"* ]]
+    "$MAINS" cancel -q "$reads" --state "$STATE"
+}
+
 @test "hours: closed now, open in a while; without a duration never" {
     soon=$(date -u -d '+2 hours' +%H:%M)
     later=$(date -u -d '+4 hours' +%H:%M)

@@ -381,6 +381,48 @@ static void test_forged_orders_are_refused(void **state)
     free(bench);
 }
 
+/* The same, of what would carry data out that may not leave: asked for, refused, and nothing goes.
+ */
+static void test_labelled_data_stays(void **state)
+{
+    struct bench *bench = malloc(sizeof(*bench));
+    struct wire_command read = { .type = WIRE_LOG_READ, .attempt = { 1, 1 }, .request = 7 };
+    struct wire_command prestage = { .type = WIRE_PRESTAGE, .attempt = { 9, 1 } };
+
+    (void)state;
+    open_bench_with(bench, "policy:\n"
+                           "  data: {come: [public], leave: [papers], here: [patients, papers]}\n");
+    memset(prestage.checkpoint, 'a', sizeof(prestage.checkpoint) - 1);
+    say(bench, &prestage); /* a request of the store would end the test: there is none here */
+    prestage.labels_told = true;
+    prestage.labels_count = 1;
+    snprintf(prestage.labels[0], sizeof(prestage.labels[0]), "secret");
+    say(bench, &prestage);
+    say_run(bench, 1,
+            "{\"run\":\"echo secret; echo x >c; sleep 1; echo y >c; exit 1\",\"data\":[\"public\","
+            "\"patients\"],\"checkpoint\":{\"path\":\"c\"},\"outputs\":[{\"from\":\"c\"}]}");
+    say_run(bench, 2, "{\"run\":\"echo fine\",\"data\":[\"papers\"]}");
+    assert_true(wait_until(bench, has_ended, 1)); /* at once: it has nothing to bring */
+    assert_true(wait_until(bench, has_ended, 2));
+    for (int i = 0; i < 2; i++) { /* while it is held, and when it is forgotten */
+        bench->log_len = 0;
+        bench->log_eof = false;
+        say(bench, &read);
+        assert_true(wait_until(bench, has_whole_log, 0));
+        assert_null(strstr(bench->log, "secret"));
+        assert_non_null(strstr(bench->log, "data labelled patients may not leave"));
+        say(bench, &(struct wire_command){ .type = WIRE_FORGET, .attempt = { 1, 1 } });
+    }
+    bench->log_len = 0;
+    bench->log_eof = false;
+    read.attempt.job_id = 2;
+    say(bench, &read);
+    assert_true(wait_until(bench, has_whole_log, 0));
+    assert_string_equal(bench->log, "fine\n");
+    close_bench(bench);
+    free(bench);
+}
+
 static void test_reconciles(void **state)
 {
     struct bench *bench = malloc(sizeof(*bench));
@@ -516,6 +558,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs_once_and_tells),
         cmocka_unit_test(test_forged_orders_are_refused),
+        cmocka_unit_test(test_labelled_data_stays),
         cmocka_unit_test(test_reconciles),
         cmocka_unit_test(test_order_after_reconcile),
         cmocka_unit_test(test_reports_survive_refusal),

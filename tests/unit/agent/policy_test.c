@@ -1,5 +1,7 @@
 /* The owner's words, and the door: what an order that the policy does not allow is answered,
  * whoever gave it. */
+#include "agent/labels.h"
+#include "base/file.h"
 #include "agent/policy.h"
 #include "agent/pricing.h"
 
@@ -225,6 +227,61 @@ static void test_the_door(void **state)
     }
 }
 
+/* What comes and what leaves, by the labels of an attempt; and that they are not forgotten. */
+static void test_labels(void **state)
+{
+    static const char rules[] =
+        "{\"data\": {\"come\": [\"public\"], \"leave\": [\"papers\"], \"here\": [\"patients\", "
+        "\"papers\"]}}";
+    static const struct {
+        const char *spec, *kept, *barred;
+        int rc;
+    } cases[] = {
+        { "{}", NULL, NULL, 0 },
+        { "{\"data\": [\"public\"]}", NULL, NULL, 0 },
+        { "{\"data\": [\"papers\"]}", NULL, NULL, 0 },
+        { "{\"data\": [\"papers\", \"patients\"]}", "patients", NULL, 0 },
+        { "{\"data\": [\"public\", \"secret\"]}", NULL, "secret", 0 },
+        { "{\"data\": \"patients\"}", NULL, NULL, -EINVAL },
+        { "{\"data\": [3]}", NULL, NULL, -EINVAL },
+        { "{\"data\": [\"\"]}", NULL, NULL, -EINVAL },
+        { "{\"data\": [\"a\\nb\"]}", NULL, NULL, -EINVAL },
+        { "{\"data\": [\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"]}", NULL, NULL,
+          -EINVAL },
+    };
+    char folder[] = "/tmp/mains-labels-XXXXXX";
+    struct site_policy policy, none;
+    struct labels labels, again;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(parse(rules, MONDAY, &policy, NULL), 0);
+    site_policy_init(&none);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *spec = json_loads(cases[i].spec, 0, NULL);
+        struct attempt_key key = { .job_id = i + 1, .epoch = 1 };
+        const char *kept, *barred;
+
+        assert_int_equal(labels_of_spec(spec, &labels), cases[i].rc);
+        json_decref(spec);
+        if (cases[i].rc < 0)
+            continue;
+        kept = labels_kept(&labels, &policy);
+        barred = labels_barred(&labels, &policy);
+        if ((kept != NULL) != (cases[i].kept != NULL) || (kept && strcmp(kept, cases[i].kept)) ||
+            (barred != NULL) != (cases[i].barred != NULL))
+            fail_msg("row %zu: kept %s, barred %s", i, kept, barred);
+        assert_null(labels_kept(&labels, &none));
+        assert_null(labels_barred(&labels, &none));
+        assert_int_equal(labels_note(folder, key, &labels, NULL), 0);
+        assert_int_equal(labels_recall(folder, key, &again), 0);
+        assert_int_equal(again.count, labels.count);
+        for (uint32_t k = 0; k < labels.count; k++)
+            assert_string_equal(again.names[k], labels.names[k]);
+    }
+    assert_int_equal(dir_remove(folder, NULL), 0);
+}
+
 static void test_the_end_of_the_day(void **state)
 {
     struct site_policy policy;
@@ -302,13 +359,10 @@ static void test_what_changed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_what_is_read),
-        cmocka_unit_test(test_zones),
-        cmocka_unit_test(test_the_door),
-        cmocka_unit_test(test_the_end_of_the_day),
-        cmocka_unit_test(test_contacts),
-        cmocka_unit_test(test_tariff_settings),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_what_is_read),
+        cmocka_unit_test(test_zones),        cmocka_unit_test(test_the_door),
+        cmocka_unit_test(test_labels),       cmocka_unit_test(test_the_end_of_the_day),
+        cmocka_unit_test(test_contacts),     cmocka_unit_test(test_tariff_settings),
         cmocka_unit_test(test_what_changed),
     };
 
