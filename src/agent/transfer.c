@@ -56,6 +56,16 @@ struct transfer transfer_init(struct store *store, struct http_easy *easy,
     };
 }
 
+struct transfer transfer_init_scan(struct scan *scan, struct http_easy *easy,
+                                   const struct transfer_link *link, struct pace *pace)
+{
+    const struct store_id id = scan_id(scan);
+    struct transfer transfer = transfer_init(NULL, easy, link, pace, true, &id);
+
+    transfer.scan = scan;
+    return transfer;
+}
+
 /* --- requests --------------------------------------------------------------------------------- */
 
 static int refused(const struct http_answer *answer, const char *path, struct err *err)
@@ -184,15 +194,17 @@ static int read_missing(struct transfer *transfer, const struct http_answer *ans
 static int tell_manifest(struct transfer *transfer, struct err *err)
 {
     CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
-    CLEANUP(buf_fini) struct buf text = buf_init(MANIFEST_BYTES_MAX);
-    int rc = store_manifest_export(transfer->store, &transfer->id, &text, err);
+    CLEANUP(buf_fini) struct buf exported = buf_init(MANIFEST_BYTES_MAX);
+    const struct buf *text = transfer->scan ? scan_manifest(transfer->scan) : &exported;
+    int rc =
+        transfer->scan ? 0 : store_manifest_export(transfer->store, &transfer->id, &exported, err);
 
     if (rc == 0)
         rc = send_request(transfer->easy, transfer->link, "PUT", "/store/manifests",
-                          "application/x-mains-manifest", text.data, text.len, &answer, err);
+                          "application/x-mains-manifest", text->data, text->len, &answer, err);
     if (rc < 0)
         return rc;
-    spend(transfer, text.len);
+    spend(transfer, text->len);
     transfer->begun = true;
     return read_missing(transfer, &answer, err);
 }
@@ -297,9 +309,12 @@ static int send_next(struct transfer *transfer, struct err *err)
         return rc;
     buf_clear(&sender->body);
     while (rc == 0 && transfer->next < transfer->list.count &&
-           sender->body.len < BUNDLE_BYTES_WANTED)
-        rc = bundle_add(transfer->store, &transfer->list.chunks[transfer->next++].id, &sender->body,
-                        err);
+           sender->body.len < BUNDLE_BYTES_WANTED) {
+        const struct store_id *id = &transfer->list.chunks[transfer->next++].id;
+
+        rc = transfer->scan ? scan_add(transfer->scan, id, &sender->body, err)
+                            : bundle_add(transfer->store, id, &sender->body, err);
+    }
     if (rc < 0)
         return rc;
     if (pthread_create(&sender->thread, NULL, send_body, sender) != 0)
@@ -323,7 +338,8 @@ static int step_up(struct transfer *transfer, struct err *err)
         if (rc == 0)
             rc = ask_missing(transfer, err);
     }
-    if (rc == -EBADMSG) { /* damaged here: away with it, so that it is put again */
+    if (rc == -EBADMSG &&
+        transfer->store) { /* damaged here: away with it, so that it is put again */
         store_verify(transfer->store, &transfer->id, &bad, NULL);
         chunk_list_fini(&bad);
     }

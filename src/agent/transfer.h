@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "net/http_client.h"
 #include "store/pace.h"
+#include "store/scan.h"
 #include "store/store.h"
 
 /* Where the network is, and as who. Strings are the link's own. */
@@ -26,6 +27,7 @@ struct transfer_sender;
 
 struct transfer {
     struct store *store;
+    struct scan *scan; /* what goes up comes from it instead of the store; NULL = it does not */
     struct http_easy *easy;
     const struct transfer_link *link;
     struct pace *pace; /* NULL = without limit */
@@ -46,6 +48,9 @@ struct transfer {
 struct transfer transfer_init(struct store *store, struct http_easy *easy,
                               const struct transfer_link *link, struct pace *pace, bool up,
                               const struct store_id *id);
+/* Up, from where it lies. */
+struct transfer transfer_init_scan(struct scan *scan, struct http_easy *easy,
+                                   const struct transfer_link *link, struct pace *pace);
 /* Waits for messages on their way. Idempotent. */
 void transfer_fini(struct transfer *transfer);
 /* Carry one message. 1: call again; 0: all is there, and durable as that side does it. -ENOENT: the

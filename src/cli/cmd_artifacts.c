@@ -182,6 +182,7 @@ static int verify(const struct cli_args *args, struct remote *remote)
     CLEANUP(files_closep) struct files *files = NULL;
     json_t *answer = NULL, *there = NULL, *here = NULL;
     struct chunk_list bad = { 0 };
+    struct store *store = NULL;
     struct store_id id, own;
     struct err err = { 0 };
     size_t differing = 0;
@@ -196,14 +197,16 @@ static int verify(const struct cli_args *args, struct remote *remote)
     if (rc == 0)
         rc = files_fetch(files, &id, &err);
     if (rc == 0)
-        rc = store_verify(files_store(files), &id, &bad, &err);
+        rc = files_store(files, &store, &err);
+    if (rc == 0)
+        rc = store_verify(store, &id, &bad, &err);
     if (rc == 0 && bad.count)
         rc = err_set(&err, -EBADMSG, "%u chunks were damaged on their way", (unsigned)bad.count);
     chunk_list_fini(&bad);
     if (rc == 0 && args->rest_count == 3) {
-        rc = store_put(files_store(files), AT_FDCWD, args->rest[2], &own, NULL, &err);
-        there = rc == 0 ? rows_of(files_store(files), &id, &err) : NULL;
-        here = there ? rows_of(files_store(files), &own, &err) : NULL;
+        rc = store_put(store, AT_FDCWD, args->rest[2], &own, NULL, &err);
+        there = rc == 0 ? rows_of(store, &id, &err) : NULL;
+        here = there ? rows_of(store, &own, &err) : NULL;
         rc = here ? 0 : -EIO;
         differing = here ? artifacts_compare(there, here, "there", "here") : 0;
         json_decref(there);

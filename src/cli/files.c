@@ -52,21 +52,24 @@ static int open_store(struct files *files, struct err *err)
                  : err_set(err, -ENOMEM, "out of memory");
 }
 
+/* When something is to be kept: what is only sent needs none. */
+static int need_store(struct files *files, struct err *err)
+{
+    return files->store ? 0 : open_store(files, err);
+}
+
 int files_open(const struct remote *remote, struct files **files_out, struct err *err)
 {
     CLEANUP(files_closep) struct files *files = calloc(1, sizeof(*files));
     const struct transfer_link link = { .url = remote->url,
                                         .bearer = remote->token,
                                         .pin = remote->pin };
-    int rc;
 
     if (!files || !(files->easy = http_easy_create()) ||
         transfer_link_copy(&link, &files->link) < 0)
         return err_set(err, -ENOMEM, "out of memory");
-    rc = open_store(files, err);
-    if (rc == 0)
-        *files_out = TAKE(files);
-    return rc;
+    *files_out = TAKE(files);
+    return 0;
 }
 
 void files_close(struct files *files)
@@ -94,9 +97,13 @@ void files_closep(struct files **files)
     files_close(*files);
 }
 
-struct store *files_store(struct files *files)
+int files_store(struct files *files, struct store **store_out, struct err *err)
 {
-    return files->store;
+    int rc = need_store(files, err);
+
+    if (rc == 0)
+        *store_out = files->store;
+    return rc;
 }
 
 static bool is_worth_another(int rc)
@@ -105,13 +112,14 @@ static bool is_worth_another(int rc)
 }
 
 /* What breaks is taken up again where it broke. */
-static int carry(struct files *files, const struct store_id *id, bool up, struct err *err)
+static int carry(struct files *files, const struct store_id *id, struct scan *scan, struct err *err)
 {
     int rc = -EAGAIN;
 
     for (int i = 0; i < TRIES && is_worth_another(rc); i++) {
         struct transfer transfer =
-            transfer_init(files->store, files->easy, &files->link, NULL, up, id);
+            scan ? transfer_init_scan(scan, files->easy, &files->link, NULL)
+                 : transfer_init(files->store, files->easy, &files->link, NULL, false, id);
 
         if (i)
             usleep(AGAIN_MS * 1000u << i);
@@ -128,18 +136,23 @@ static int carry(struct files *files, const struct store_id *id, bool up, struct
 int files_put(struct files *files, const char *path, bool named, struct store_id *id_out,
               int64_t *bytes_out, struct err *err)
 {
+    CLEANUP(scan_destroyp) struct scan *scan = NULL;
     const struct store_put_how how = { .named = named };
-    struct store_put_result result;
-    int rc = store_put_as(files->store, AT_FDCWD, path, &how, id_out, &result, err);
+    int rc = scan_create(AT_FDCWD, path, &how, &scan, err);
 
-    if (rc == 0 && bytes_out)
-        *bytes_out = result.content_bytes;
-    return rc < 0 ? rc : carry(files, id_out, true, err);
+    if (rc < 0)
+        return rc;
+    *id_out = scan_id(scan);
+    if (bytes_out)
+        *bytes_out = scan_content_bytes(scan);
+    return carry(files, NULL, scan, err);
 }
 
 int files_fetch(struct files *files, const struct store_id *id, struct err *err)
 {
-    return carry(files, id, false, err);
+    int rc = need_store(files, err);
+
+    return rc < 0 ? rc : carry(files, id, NULL, err);
 }
 
 int files_get(struct files *files, const struct store_id *id, const char *path, struct err *err)

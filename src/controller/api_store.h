@@ -8,7 +8,7 @@
 #include "controller/api.h"
 #include "controller/vault.h"
 
-#define STORE_MISSING_LISTED_MAX 4096u
+#define STORE_MISSING_LISTED_MAX 16384u
 
 /* A call that waits for the vault's thread. */
 struct store_call {

@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FORMAT "mains-store 1\n"
+#define FORMAT "mains-store 2\n"
+#define FORMAT_OLDER "mains-store 1\n" /* had no packs: all that it has is read */
 #define SMALL_FILE_BYTES_MAX 256u
 
 struct store_params store_params_default(void)
@@ -157,8 +158,25 @@ static int check_format(struct store *store, struct err *err)
         return store_write(store, store->fd, "format", FORMAT, strlen(FORMAT), "format", err);
     if (rc < 0)
         return rc;
-    if (text.len != strlen(FORMAT) || memcmp(text.data, FORMAT, text.len) != 0)
-        return err_set(err, -EPROTONOSUPPORT, "store: not of format 1");
+    if (strcmp(text.data ? text.data : "", FORMAT) == 0)
+        return 0;
+    if (strcmp(text.data ? text.data : "", FORMAT_OLDER) != 0)
+        return err_set(err, -EPROTONOSUPPORT, "store: not of format 1 or 2");
+    /* Said before there is a pack: older programs would not find what is in it. */
+    return store_write(store, store->fd, "format", FORMAT, strlen(FORMAT), "format", err);
+}
+
+/* Some file systems (FAT, a few of the network) have none: chunks are files of their own there. */
+static int try_links(struct store *store, struct err *err)
+{
+    int fd = store_open_new(store, "one");
+
+    if (fd < 0)
+        return err_set(err, fd, "store: tmp: %s", strerror(-fd));
+    close(fd);
+    store->no_packs = linkat(store->tmp_fd, "one", store->tmp_fd, "two", 0) < 0;
+    unlinkat(store->tmp_fd, "one", 0);
+    unlinkat(store->tmp_fd, "two", 0);
     return 0;
 }
 
@@ -182,6 +200,8 @@ static int open_all(struct store *store, const char *path, struct err *err)
         rc = empty_tmp(store, err);
     if (rc == 0)
         rc = check_format(store, err);
+    if (rc == 0)
+        rc = try_links(store, err);
     return rc;
 }
 
@@ -201,7 +221,8 @@ int store_open(const char *path, const struct store_params *params, struct store
     store->codec = frame_codec_create(store->params.level);
     store->pending = calloc(STORE_BATCH_CHUNKS, sizeof(*store->pending));
     store->content = malloc(CHUNK_BYTES_MAX);
-    if (!store->codec || !store->pending || !store->content)
+    store->pending_slots = calloc(2 * STORE_BATCH_CHUNKS, sizeof(*store->pending_slots));
+    if (!store->codec || !store->pending || !store->pending_slots || !store->content)
         return err_set(err, -ENOMEM, "%s: out of memory", path);
     rc = open_all(store, path, err);
     if (rc < 0)
@@ -229,6 +250,7 @@ void store_close(struct store *store)
     }
     buf_fini(&store->frame);
     free(store->pending);
+    free(store->pending_slots);
     free(store->content);
     free(store);
 }

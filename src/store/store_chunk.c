@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "store/chunker.h"
+#include "store/pack.h"
 #include "store/store_internal.h"
 
 #include <errno.h>
@@ -23,8 +24,13 @@ bool store_has_chunk(struct store *store, const struct store_id *id)
     char path[STORE_PATH_BYTES];
 
     store_chunk_path(id, path);
-    return faccessat(store->chunks_fd, path, F_OK, 0) == 0 ||
-           (store->pending_count && faccessat(store->tmp_fd, path + 3, F_OK, 0) == 0);
+    return store_pending_has(store, id) || faccessat(store->chunks_fd, path, F_OK, 0) == 0;
+}
+
+void store_write_behind(const struct store *store, int fd)
+{
+    if (store->params.sync)
+        sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 /* To tmp/ under its own name; what is there is pending. */
@@ -42,64 +48,21 @@ static int keep_pending(struct store *store, const struct store_id *id, const vo
     if (rc < 0)
         return rc;
     store_chunk_path(id, path);
-    fd =
-        openat(store->tmp_fd, path + 3, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = store_open_new(store, path + 3);
     if (fd < 0)
-        return err_set(err, -errno, "store: chunk %s: %s", path + 3, strerror(errno));
+        return err_set(err, fd, "store: chunk %s: %s", path + 3, strerror(-fd));
     rc = file_write_all(fd, frame, len);
+    store_write_behind(store, fd);
     if (close(fd) < 0 && rc == 0)
         rc = -errno;
     if (rc < 0) {
         unlinkat(store->tmp_fd, path + 3, 0);
         return err_set(err, rc, "store: chunk %s: %s", path + 3, strerror(-rc));
     }
-    store->pending[store->pending_count++] = *id;
-    store->pending_bytes += (int64_t)len;
+    store_pending_add(store, &(struct pending){ .id = *id }, (int64_t)len);
     if (store->pending_count == STORE_BATCH_CHUNKS || store->pending_bytes >= STORE_BATCH_BYTES)
         return store_flush(store, err);
     return 0;
-}
-
-/* The 256 folders are made as they are needed. */
-static int give_name(struct store *store, const char *path)
-{
-    char folder[3] = { path[0], path[1], '\0' };
-
-    if (renameat(store->tmp_fd, path + 3, store->chunks_fd, path) == 0)
-        return 0;
-    if (errno != ENOENT || (mkdirat(store->chunks_fd, folder, 0700) < 0 && errno != EEXIST))
-        return -errno;
-    return renameat(store->tmp_fd, path + 3, store->chunks_fd, path) < 0 ? -errno : 0;
-}
-
-int store_flush(struct store *store, struct err *err)
-{
-    char path[STORE_PATH_BYTES];
-    int rc;
-
-    if (store->pending_count == 0)
-        return 0;
-    rc = store_step(store, "sync", err);
-    if (rc < 0)
-        return rc;
-    if (store->params.sync && syncfs(store->tmp_fd) < 0)
-        return err_set(err, -errno, "store: sync: %s", strerror(errno));
-    while (store->pending_count) {
-        store_chunk_path(&store->pending[store->pending_count - 1], path);
-        rc = store_step(store, "chunk rename", err);
-        if (rc < 0)
-            return rc;
-        rc = give_name(store, path);
-        if (rc < 0)
-            return err_set(err, rc, "store: chunk %s: %s", path + 3, strerror(-rc));
-        store->pending_count--;
-    }
-    store->pending_bytes = 0;
-    /* The names too, before anything is built on them. */
-    rc = store_step(store, "sync names", err);
-    if (rc == 0 && store->params.sync && syncfs(store->tmp_fd) < 0)
-        return err_set(err, -errno, "store: sync: %s", strerror(errno));
-    return rc;
 }
 
 int store_chunk_add(struct store *store, const uint8_t *content, size_t len,
@@ -126,189 +89,28 @@ int store_chunk_add(struct store *store, const uint8_t *content, size_t len,
     return 0;
 }
 
-/* --- many at once ----------------------------------------------------------------------------- */
-
-static int make_pool(struct store *store)
+int store_frame_read(struct store *store, const char *path, const struct store_id *id,
+                     struct buf *frame_out, struct err *err)
 {
-    if (store->pool)
-        return 0;
-    store->pool = pool_create();
-    for (uint32_t i = 0; store->pool && i < pool_workers(store->pool); i++) {
-        store->frames[i] = buf_init(FRAME_BYTES_MAX);
-        store->codecs[i] = frame_codec_create(store->params.level);
-        store->contents[i] = malloc(CHUNK_BYTES_MAX);
-        if (!store->codecs[i] || !store->contents[i])
-            return -ENOMEM;
-    }
-    return store->pool ? 0 : -ENOMEM;
-}
+    CLEANUP(closep)
+    int fd = openat(store->chunks_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int rc = fd < 0 ? -errno : pack_read_frame(fd, id, frame_out);
 
-struct adding {
-    struct store *store;
-    struct store_piece *pieces;
-};
-
-/* The file in tmp/ is made by whoever is first: two pieces of one content are one chunk. */
-static int write_piece(struct store *store, struct store_piece *piece, const void *frame,
-                       size_t len)
-{
-    char path[STORE_PATH_BYTES];
-    int fd, rc;
-
-    store_chunk_path(&piece->chunk.id, path);
-    fd =
-        openat(store->tmp_fd, path + 3, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return errno == EEXIST ? 0 : -errno;
-    rc = file_write_all(fd, frame, len);
-    if (close(fd) < 0 && rc == 0)
-        rc = -errno;
-    if (rc < 0)
-        unlinkat(store->tmp_fd, path + 3, 0);
-    piece->is_new = rc == 0;
-    piece->stored = len;
-    return rc;
-}
-
-/* Where packing saves little, as with weights of models, only every eighth chunk is tried. */
-#define PLAIN_RUN 7u
-static int pack_piece(struct store *store, uint32_t worker, const struct store_piece *piece)
-{
-    struct buf *frame = &store->frames[worker];
-    int rc;
-
-    buf_clear(frame);
-    if (store->plain[worker]) {
-        store->plain[worker]--;
-        return frame_encode_plain(piece->content, piece->len, frame);
-    }
-    rc = frame_encode(store->codecs[worker], piece->content, piece->len, frame);
-    if (rc == 0 && frame->len > piece->len - piece->len / 8)
-        store->plain[worker] = PLAIN_RUN;
-    return rc;
-}
-
-static void add_piece(void *context, uint32_t worker, uint32_t index)
-{
-    struct adding *adding = context;
-    struct store *store = adding->store;
-    struct store_piece *piece = &adding->pieces[index];
-    struct buf *frame = &store->frames[worker];
-
-    piece->chunk = (struct chunk_ref){ .id = store_id_of(piece->content, piece->len),
-                                       .bytes = (uint32_t)piece->len };
-    piece->is_new = false;
-    piece->rc = 0;
-    if (store_has_chunk(store, &piece->chunk.id))
-        return;
-    piece->rc = pack_piece(store, worker, piece);
-    if (piece->rc == 0)
-        piece->rc = write_piece(store, piece, frame->data, frame->len);
-}
-
-/* Of somebody else: what it unpacks to must have its name. */
-static void import_piece(void *context, uint32_t worker, uint32_t index)
-{
-    struct adding *adding = context;
-    struct store *store = adding->store;
-    struct store_piece *piece = &adding->pieces[index];
-    struct err err;
-
-    piece->is_new = false;
-    piece->rc = 0;
-    if (store_has_chunk(store, &piece->chunk.id))
-        return;
-    piece->rc = frame_decode(store->codecs[worker], piece->content, piece->len, &piece->chunk.id,
-                             store->contents[worker], &piece->chunk.bytes, &err);
-    if (piece->rc == 0)
-        piece->rc = write_piece(store, piece, piece->content, piece->len);
-}
-
-static int add_one_by_one(struct store *store, struct store_piece *pieces, uint32_t count,
-                          struct store_put_result *result, struct err *err)
-{
-    int rc = 0;
-
-    for (uint32_t i = 0; rc == 0 && i < count; i++)
-        rc =
-            store_chunk_add(store, pieces[i].content, pieces[i].len, &pieces[i].chunk, result, err);
-    return rc;
-}
-
-/* By all workers; what is new is pending. */
-static int run_many(struct store *store, struct store_piece *pieces, uint32_t count,
-                    void (*work)(void *context, uint32_t worker, uint32_t piece), struct err *err)
-{
-    struct adding adding = { store, pieces };
-    int rc = make_pool(store) < 0 ? err_set(err, -ENOMEM, "store: out of memory") : 0;
-
-    if (rc == 0 && store->pending_count + count > STORE_BATCH_CHUNKS)
-        rc = store_flush(store, err);
-    if (rc < 0)
-        return rc;
-    pool_run(store->pool, count, work, &adding);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct store_piece *piece = &pieces[i];
-        char name[STORE_ID_TEXT_BYTES];
-
-        if (piece->rc < 0 && rc == 0) {
-            store_id_format(&piece->chunk.id, name);
-            rc = err_set(err, piece->rc, "store: chunk %s: %s", name,
-                         piece->rc == -EBADMSG ? "not what its name says" : strerror(-piece->rc));
-        }
-        if (!piece->is_new)
-            continue;
-        store->pending[store->pending_count++] = piece->chunk.id;
-        store->pending_bytes += (int64_t)piece->stored;
-    }
-    if (rc == 0 && store->pending_bytes >= STORE_BATCH_BYTES)
-        rc = store_flush(store, err);
-    return rc;
-}
-
-int store_chunk_add_many(struct store *store, struct store_piece *pieces, uint32_t count,
-                         struct store_put_result *result, struct err *err)
-{
-    int rc;
-
-    if (store->params.step || count < 2)
-        return add_one_by_one(store, pieces, count, result, err);
-    rc = run_many(store, pieces, count, add_piece, err);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct store_piece *piece = &pieces[i];
-
-        result->chunks_count++;
-        result->content_bytes += (int64_t)piece->len;
-        if (!piece->is_new)
-            continue;
-        result->new_chunks_count++;
-        result->new_bytes += (int64_t)piece->len;
-        result->stored_bytes += (int64_t)piece->stored;
-    }
-    return rc;
-}
-
-int store_chunk_import_many(struct store *store, struct store_piece *pieces, uint32_t count,
-                            struct err *err)
-{
-    int rc = 0;
-
-    if (!store->params.step && count > 1)
-        return run_many(store, pieces, count, import_piece, err);
-    for (uint32_t i = 0; rc == 0 && i < count; i++)
-        rc = store_chunk_import(store, &pieces[i].chunk.id, pieces[i].content, pieces[i].len, err);
-    return rc;
+    if (rc == -EBADMSG)
+        return err_set(err, rc, "chunk %s: its file is damaged", path + 3);
+    return rc < 0 && rc != -ENOENT ? err_set(err, rc, "store: %s: %s", path, strerror(-rc)) : rc;
 }
 
 /* What is pending gets its name first. */
-static int read_chunk(struct store *store, const char *path, struct buf *frame_out, struct err *err)
+static int read_chunk(struct store *store, const char *path, const struct store_id *id,
+                      struct buf *frame_out, struct err *err)
 {
-    int rc = store_read(store->chunks_fd, path, frame_out, err);
+    int rc = store_frame_read(store, path, id, frame_out, err);
 
     if (rc != -ENOENT || store->pending_count == 0)
         return rc;
     rc = store_flush(store, err);
-    return rc < 0 ? rc : store_read(store->chunks_fd, path, frame_out, err);
+    return rc < 0 ? rc : store_frame_read(store, path, id, frame_out, err);
 }
 
 /* Read and check; a damaged one is removed, as it is of no use and would count as here. */
@@ -320,14 +122,12 @@ static int load(struct store *store, const struct store_id *id, uint32_t *bytes_
 
     store_chunk_path(id, path);
     buf_clear(&store->frame);
-    rc = read_chunk(store, path, &store->frame, err);
+    rc = read_chunk(store, path, id, &store->frame, err);
     if (rc == -ENOENT)
         return err_set(err, rc, "chunk %s: missing", path + 3);
     if (rc == 0)
         rc = frame_decode(store->codec, store->frame.data, store->frame.len, id, store->content,
                           bytes_out, err);
-    else if (rc == -EFBIG)
-        rc = err_set(err, -EBADMSG, "chunk %s: longer than a chunk can be", path + 3);
     if (rc == -EBADMSG)
         unlinkat(store->chunks_fd, path, 0);
     return rc;
@@ -368,7 +168,7 @@ int store_chunk_frame(struct store *store, const struct store_id *id, struct buf
     int rc;
 
     store_chunk_path(id, path);
-    rc = read_chunk(store, path, frame_out, err);
+    rc = read_chunk(store, path, id, frame_out, err);
     return rc == -ENOENT ? err_set(err, rc, "chunk %s: missing", path + 3) : rc;
 }
 

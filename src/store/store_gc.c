@@ -1,5 +1,6 @@
 /* What may go is found by sorting, not by a table of ids: ids come from strangers' manifests, and
  * no choice of them makes sorting slow. */
+#include "store/pack.h"
 #include "store/store_internal.h"
 
 #include <errno.h>
@@ -10,7 +11,9 @@
 #include <unistd.h>
 
 #define ROOT_FILE_BYTES_MAX 256u
-#define RANK_HELD 0u /* rank n: the n-th newest manifest that no root holds */
+#define REWRITE_BYTES (64LL << 20)       /* synced at once */
+#define GARBAGE_BYTES_LEAST (64LL << 10) /* of a pack: less is not worth the writing */
+#define RANK_HELD 0u                     /* rank n: the n-th newest manifest that no root holds */
 
 struct tree {
     struct store_id id;
@@ -26,8 +29,11 @@ struct mark { /* "the tree of this rank uses this chunk" */
 
 struct kept { /* a chunk on disk */
     struct store_id id;
-    int64_t bytes;
+    ino_t file; /* the pack that it shares with others; or its own */
     int64_t made_ms;
+    uint32_t bytes; /* what it takes of its file */
+    uint32_t file_bytes;
+    bool is_shared, is_gone;
 };
 
 struct gc {
@@ -43,6 +49,7 @@ struct gc {
     size_t marks_count, marks_room;
     size_t chunks_count, chunks_room;
     uint32_t cut; /* ranks above it go */
+    int64_t before_bytes;
     struct err *err;
 };
 
@@ -132,13 +139,16 @@ static int find_tree(struct gc *gc, int dir_fd, const char *name)
 
 static int find_chunk(struct gc *gc, int dir_fd, const char *name)
 {
-    struct kept kept, *chunks;
+    struct kept kept = { .bytes = 0 }, *chunks;
     struct stat st;
 
     if (strlen(name) != STORE_ID_CHARS || !store_id_parse(name, STORE_ID_CHARS, &kept.id) ||
         fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;
-    kept.bytes = st.st_size;
+    kept.bytes = kept.file_bytes = (uint32_t)MIN(st.st_size, UINT32_MAX);
+    kept.file = st.st_ino;
+    /* A pack that one chunk is left of, and that is as small as a chunk, may pass for one. */
+    kept.is_shared = st.st_nlink > 1 || st.st_size > FRAME_BYTES_MAX;
     kept.made_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
     chunks = make_room(gc->chunks, gc->chunks_count, &gc->chunks_room, sizeof(kept));
     if (!chunks)
@@ -155,6 +165,171 @@ static int find_chunks(struct gc *gc, int dir_fd, const char *name)
 
     return fd < 0 ? 0 : for_each_name(gc, fd, find_chunk);
 }
+
+/* --- packs ------------------------------------------------------------------------------------ */
+
+static int compare_file(const void *a, const void *b)
+{
+    const struct kept *x = a;
+    const struct kept *y = b;
+
+    return x->file != y->file ? (x->file < y->file ? -1 : 1) : store_id_compare(&x->id, &y->id);
+}
+
+/* How many from `first` on are of one file. */
+static size_t count_of_file(const struct gc *gc, size_t first)
+{
+    size_t count = 1;
+
+    while (first + count < gc->chunks_count &&
+           gc->chunks[first + count].file == gc->chunks[first].file)
+        count++;
+    return count;
+}
+
+static int open_chunk(const struct gc *gc, const struct store_id *id)
+{
+    char path[STORE_PATH_BYTES];
+
+    store_chunk_path(id, path);
+    return openat(gc->store->chunks_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+}
+
+/* What each chunk takes of its pack. Of one that cannot be read: they share it alike. */
+static void size_pack(struct gc *gc, size_t first, size_t count)
+{
+    CLEANUP(closep) int fd = open_chunk(gc, &gc->chunks[first].id);
+    struct pack_index index;
+
+    if (fd < 0 || pack_read_index(fd, &index) <= 0)
+        index.count = 0;
+    for (size_t i = first; i < first + count; i++) {
+        struct kept *chunk = &gc->chunks[i];
+
+        chunk->bytes = chunk->file_bytes / (uint32_t)count;
+        for (uint32_t k = 0; k < index.count; k++)
+            if (store_id_is_equal(&index.chunks[k].id, &chunk->id))
+                chunk->bytes = PACK_ENTRY_BYTES + index.chunks[k].bytes;
+    }
+}
+
+static void size_packs(struct gc *gc)
+{
+    size_t count;
+
+    if (gc->chunks_count)
+        qsort(gc->chunks, gc->chunks_count, sizeof(*gc->chunks), compare_file);
+    for (size_t i = 0; i < gc->chunks_count; i += count) {
+        count = count_of_file(gc, i);
+        if (gc->chunks[i].is_shared)
+            size_pack(gc, i, count);
+        gc->before_bytes += gc->chunks[i].file_bytes;
+    }
+}
+
+/* What is left of a pack, written anew: `ids` in the place of what has their names. */
+static int rewrite(struct gc *gc, const struct store_id *ids, uint32_t count, int64_t made_ms)
+{
+    CLEANUP(buf_fini) struct buf frames = buf_init(STORE_PACK_PIECES_MAX * (size_t)FRAME_BYTES_MAX);
+    struct pack_part parts[STORE_PACK_PIECES_MAX];
+    CLEANUP(closep) int fd = open_chunk(gc, &ids[0]);
+    size_t at[STORE_PACK_PIECES_MAX + 1] = { 0 };
+    uint32_t number = ++gc->store->packs_made;
+    int rc = fd < 0 ? -errno : store_step(gc->store, "gc pack", gc->err);
+
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        rc = pack_read_frame(fd, &ids[i], &frames);
+        at[i + 1] = frames.len;
+    }
+    if (rc < 0)
+        return rc;
+    for (uint32_t i = 0; i < count; i++)
+        parts[i] = (struct pack_part){ .id = ids[i],
+                                       .body = frames.data + at[i],
+                                       .body_len = (uint32_t)(at[i + 1] - at[i]) };
+    rc = store_pack_write(gc->store, parts, count, number, made_ms);
+    for (uint32_t i = 0; rc == 0 && i < count; i++)
+        store_pending_add(gc->store,
+                          &(struct pending){ .id = ids[i], .pack = number, .renames = true },
+                          (int64_t)(at[i + 1] - at[i]));
+    return rc;
+}
+
+static int rewrite_pack(struct gc *gc, size_t first, size_t count)
+{
+    struct store_id ids[STORE_PACK_PIECES_MAX];
+    uint32_t ready = 0;
+    int rc = 0;
+
+    for (size_t i = first; rc == 0 && i < first + count; i++) {
+        if (!gc->chunks[i].is_gone)
+            ids[ready++] = gc->chunks[i].id;
+        if (ready && (ready == STORE_PACK_PIECES_MAX || i + 1 == first + count)) {
+            rc = rewrite(gc, ids, ready, gc->chunks[i].made_ms);
+            ready = 0;
+        }
+    }
+    return rc < 0 || gc->store->pending_bytes < REWRITE_BYTES ? rc
+                                                              : store_flush(gc->store, gc->err);
+}
+
+/* Of a file: what of it stays, and what it then takes for nothing. */
+static int64_t weigh_file(const struct gc *gc, size_t first, size_t count, int64_t *garbage_out)
+{
+    int64_t kept = 0;
+
+    for (size_t i = first; i < first + count; i++)
+        kept += gc->chunks[i].is_gone ? 0 : gc->chunks[i].bytes;
+    *garbage_out = gc->chunks[first].is_shared
+                       ? MAX(gc->chunks[first].file_bytes - kept - PACK_HEADER_BYTES, 0)
+                       : 0;
+    return kept;
+}
+
+static void weigh_files(struct gc *gc)
+{
+    size_t count;
+
+    qsort(gc->chunks, gc->chunks_count, sizeof(*gc->chunks), compare_file);
+    for (size_t i = 0; i < gc->chunks_count; i += count) {
+        int64_t garbage;
+
+        count = count_of_file(gc, i);
+        if (weigh_file(gc, i, count, &garbage))
+            gc->result.kept_bytes += gc->chunks[i].file_bytes;
+    }
+}
+
+/* Packs that are garbage for the greater part are written anew, and where there is no room all that
+ * have some. No room to do it in is no failure: what could go has gone. */
+static int rewrite_packs(struct gc *gc)
+{
+    size_t count;
+    int rc = 0;
+
+    if (gc->chunks_count)
+        weigh_files(gc);
+    for (size_t i = 0; !gc->store->no_packs && i < gc->chunks_count; i += count) {
+        int64_t kept, garbage;
+
+        count = count_of_file(gc, i);
+        kept = weigh_file(gc, i, count, &garbage);
+        if (kept == 0 || garbage < GARBAGE_BYTES_LEAST ||
+            (garbage < kept && gc->result.kept_bytes <= gc->params->bytes_max))
+            continue;
+        rc = rewrite_pack(gc, i, count);
+        if (rc == 0)
+            gc->result.kept_bytes -= garbage;
+        else if (rc != -EBADMSG && rc != -ENOENT) /* damaged: whoever reads it finds it out */
+            break;
+    }
+    if (rc == 0 || rc == -EBADMSG || rc == -ENOENT)
+        rc = store_flush(gc->store, gc->err);
+    gc->result.freed_bytes = gc->before_bytes - gc->result.kept_bytes;
+    return rc == -ENOSPC || rc == -EDQUOT ? 0 : rc;
+}
+
+/* --- what stays ------------------------------------------------------------------------------- */
 
 /* Held ones first, then the newest. */
 static int compare_tree(const void *a, const void *b)
@@ -290,13 +465,12 @@ static int sweep(struct gc *gc)
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < gc->chunks_count; i++) {
-        const struct kept *chunk = &gc->chunks[i];
+        struct kept *chunk = &gc->chunks[i];
         uint32_t rank = next_rank(gc, &mark, &chunk->id);
         bool young = chunk->made_ms > gc->params->now_ms - gc->params->orphan_ms;
 
         if (rank <= gc->cut || (rank == UINT32_MAX && young)) {
             gc->result.kept_chunks_count++;
-            gc->result.kept_bytes += chunk->bytes;
             continue;
         }
         rc = store_step(gc->store, "gc chunk", gc->err);
@@ -304,8 +478,8 @@ static int sweep(struct gc *gc)
             return rc;
         store_chunk_path(&chunk->id, path);
         unlinkat(gc->store->chunks_fd, path, 0);
+        chunk->is_gone = true;
         gc->result.freed_chunks_count++;
-        gc->result.freed_bytes += chunk->bytes;
     }
     return 0;
 }
@@ -324,10 +498,14 @@ int store_gc(struct store *store, const struct store_gc_params *params,
         rc = for_each_name(&gc, store->manifests_fd, find_tree);
     if (rc == 0)
         rc = for_each_name(&gc, store->chunks_fd, find_chunks);
-    if (rc == 0)
+    if (rc == 0) {
+        size_packs(&gc);
         rc = plan(&gc);
+    }
     if (rc == 0)
         rc = sweep(&gc);
+    if (rc == 0)
+        rc = rewrite_packs(&gc);
     if (rc == 0 && result_out)
         *result_out = gc.result;
     free(gc.held);

@@ -1,6 +1,6 @@
 /* names, cuts and frames of chunks: what is refused, then what must come out */
 #include "base/rng.h"
-#include "store/blake2b.h"
+#include "store/blake2b_many.h"
 #include "store/chunker.h"
 #include "store/chunker_gear.h"
 #include "store/frame.h"
@@ -76,6 +76,44 @@ static void test_blake2b_is_rfc_7693(void **state)
             blake2b_final(&hash, id.bytes);
             store_id_format(&id, text);
             assert_string_equal(text, cases[i].digest);
+        }
+    }
+}
+
+/* Each piece has the name that it has by itself, whatever its neighbours' lengths. */
+static void test_blake2b_many_is_blake2b(void **state)
+{
+    static const size_t edges[] = { 0, 1, 127, 128, 129, 255, 256, 257, 384, 65536, 65537 };
+    static uint8_t data[70000];
+    struct blake2b_piece pieces[300];
+    struct rng rng = { .state = 5 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)rng_next(&rng);
+    for (uint32_t round = 0; round < 120; round++) {
+        uint32_t count = round < 40 ? round : (uint32_t)rng_below(&rng, ARRAY_COUNT(pieces));
+
+        for (uint32_t i = 0; i < count; i++) {
+            size_t len = rng_below(&rng, 4) ? (size_t)rng_below(&rng, round % 3 ? 2000 : 300)
+                                            : edges[rng_below(&rng, ARRAY_COUNT(edges))];
+
+            pieces[i] = (struct blake2b_piece){ .data = data + rng_below(&rng, 4000), .len = len };
+        }
+        for (int how = 0; how < 3; how++) {
+            for (uint32_t i = 0; i < count; i++)
+                memset(pieces[i].digest, 0xa5, sizeof(pieces[i].digest));
+            if (how == 0)
+                blake2b_many(pieces, count);
+            else if (how == 1 ? !blake2b_many_avx2(pieces, count)
+                              : !blake2b_many_avx512(pieces, count))
+                continue; /* not this processor */
+            for (uint32_t i = 0; i < count; i++) {
+                uint8_t digest[BLAKE2B_BYTES];
+
+                blake2b_of(pieces[i].data, pieces[i].len, digest);
+                assert_memory_equal(pieces[i].digest, digest, sizeof(digest));
+            }
         }
     }
 }
@@ -290,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_store_id_parse),
         cmocka_unit_test(test_blake2b_is_rfc_7693),
+        cmocka_unit_test(test_blake2b_many_is_blake2b),
         cmocka_unit_test(test_chunker_gear_is_of_its_seed),
         cmocka_unit_test(test_chunker_edges),
         cmocka_unit_test(test_chunker_versions_share_chunks),

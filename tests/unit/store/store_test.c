@@ -2,7 +2,9 @@
 #include "scratch.h"
 
 #include "store/chunker.h"
+#include "store/pack.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <time.h>
@@ -26,7 +28,7 @@ static void test_store_open_refuses(void **state)
     scratch_write(scratch_path(*state, "file"), "x", 1);
     assert_int_equal(store_open(scratch_path(*state, "file"), NULL, &other, &err), -ENOTDIR);
     assert_int_equal(dir_make(scratch_path(*state, "new"), 0700, &err), 0);
-    scratch_write(scratch_path(*state, "new/format"), "mains-store 2\n", 14);
+    scratch_write(scratch_path(*state, "new/format"), "mains-store 3\n", 14);
     assert_int_equal(store_open(scratch_path(*state, "new"), NULL, &other, &err), -EPROTONOSUPPORT);
     assert_null(other);
 }
@@ -132,12 +134,45 @@ static const char *chunk_file(const char *folder, const struct store_id *id)
     return scratch_path(folder, name);
 }
 
-/* Damage is found, named, and mended by a transfer of that chunk alone. */
+/* A byte of the chunk itself, in the pack that it shares with others. */
+static void flip_byte(const char *path, const struct store_id *id)
+{
+    CLEANUP(closep) int fd = open(path, O_RDWR);
+    struct pack_index index;
+    uint8_t byte = 0;
+    off_t at = -1;
+
+    assert_int_equal(pack_read_index(fd, &index), 1);
+    for (uint32_t i = 0; i < index.count; i++)
+        if (store_id_is_equal(&index.chunks[i].id, id))
+            at = (off_t)index.chunks[i].offset + 1000;
+    assert_true(at > 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+}
+
+static void bring_chunks(struct store *from, struct store *to, const struct chunk_list *list)
+{
+    CLEANUP(buf_fini) struct buf frame = buf_init(1 << 20);
+    struct err err;
+
+    for (uint32_t i = 0; i < list->count; i++) {
+        const struct store_id *id = &list->chunks[i].id;
+
+        buf_clear(&frame);
+        assert_int_equal(store_chunk_export(from, id, &frame, &err), 0);
+        assert_int_equal(store_chunk_import(to, id, frame.data, frame.len - 1, &err), -EBADMSG);
+        assert_int_equal(store_chunk_import(to, id, frame.data, frame.len, &err), 0);
+    }
+    assert_int_equal(store_flush(to, &err), 0);
+}
+
+/* Damage is found, named, and mended by a transfer of what was damaged alone. */
 static void test_store_damage_is_mended(void **state)
 {
     CLEANUP(store_closep) struct store *store = open_unsynced(*state, "s");
     CLEANUP(store_closep) struct store *source = open_unsynced(*state, "source");
-    CLEANUP(buf_fini) struct buf frame = buf_init(1 << 20);
     char name[STORE_ID_TEXT_BYTES];
     struct chunk_list list;
     struct manifest manifest;
@@ -152,16 +187,12 @@ static void test_store_damage_is_mended(void **state)
     assert_true(manifest.chunks_count > 3);
     hurt = manifest.chunks[2];
     for (int how = 0; how < 3; how++) {
-        const char *path = chunk_file(*state, &hurt.id);
-
-        if (how == 0) {
-            int fd = open(path, O_WRONLY);
-
-            assert_int_equal(pwrite(fd, "\xff", 1, 1000), 1);
-            close(fd);
-        } else {
-            assert_int_equal(truncate(path, how == 1 ? 0 : 5000000), 0);
-        }
+        if (how == 0)
+            flip_byte(chunk_file(*state, &hurt.id), &hurt.id);
+        else /* by now it has a file of its own; then, a pack that is cut off */
+            assert_int_equal(truncate(chunk_file(*state, &manifest.chunks[how == 1 ? 2 : 0].id),
+                                      how == 1 ? 0 : 20),
+                             0);
         store_id_format(&hurt.id, name);
         if (how < 2) {
             assert_int_equal(store_get(store, &id, AT_FDCWD, scratch_path(*state, "g"), &err),
@@ -170,19 +201,14 @@ static void test_store_damage_is_mended(void **state)
             assert_int_equal(access(scratch_path(*state, "g"), F_OK), -1);
             assert_int_equal(access(scratch_path(*state, "g.part"), F_OK), -1);
             assert_int_equal(store_missing(store, &manifest, &list, &err), 0);
+            assert_int_equal(list.count, 1);
+            assert_true(store_id_is_equal(&list.chunks[0].id, &hurt.id));
         } else {
             assert_int_equal(store_verify(store, NULL, &list, &err), 0);
+            assert_int_equal(list.count, manifest.chunks_count - 1);
         }
-        assert_int_equal(list.count, 1);
-        assert_true(store_id_is_equal(&list.chunks[0].id, &hurt.id));
+        bring_chunks(source, store, &list);
         chunk_list_fini(&list);
-        buf_clear(&frame);
-        assert_int_equal(store_chunk_export(source, &hurt.id, &frame, &err), 0);
-        assert_int_equal(store_chunk_import(store, &manifest.chunks[1].id, "x", 1, &err), 0);
-        assert_int_equal(store_chunk_import(store, &hurt.id, frame.data, frame.len - 1, &err),
-                         -EBADMSG);
-        assert_int_equal(store_chunk_import(store, &hurt.id, frame.data, frame.len, &err), 0);
-        assert_int_equal(store_flush(store, &err), 0);
         assert_int_equal(store_verify(store, &id, &list, &err), 0);
         assert_int_equal(list.count, 0);
         chunk_list_fini(&list);
@@ -190,6 +216,53 @@ static void test_store_damage_is_mended(void **state)
     manifest_fini(&manifest);
     assert_int_equal(store_get(store, &id, AT_FDCWD, scratch_path(*state, "g"), &err), 0);
     scratch_same(scratch_path(*state, "f"), scratch_path(*state, "g/f"));
+}
+
+/* As older programs left it: each chunk a file of its own, format 1. All of it is read, and what
+ * comes on top shares with it. */
+static void test_store_of_format_1(void **state)
+{
+    CLEANUP(store_closep) struct store *source = open_unsynced(*state, "source");
+    CLEANUP(buf_fini) struct buf text = buf_init(1 << 20);
+    struct store_put_result result;
+    struct manifest manifest;
+    struct store *store;
+    struct store_id id;
+    struct err err;
+
+    scratch_random(scratch_path(*state, "f"), 2000000, 8);
+    assert_int_equal(store_put(source, AT_FDCWD, scratch_path(*state, "f"), &id, NULL, &err), 0);
+    assert_int_equal(store_manifest_read(source, &id, &manifest, &err), 0);
+    store_close(open_unsynced(*state, "s"));
+    scratch_write(scratch_path(*state, "s/format"), "mains-store 1\n", 14);
+    for (uint32_t i = 0; i < manifest.chunks_count; i++) {
+        CLEANUP(buf_fini) struct buf frame = buf_init(1 << 20);
+        char folder[512];
+
+        assert_int_equal(store_chunk_export(source, &manifest.chunks[i].id, &frame, &err), 0);
+        snprintf(folder, sizeof(folder), "%s", chunk_file(*state, &manifest.chunks[i].id));
+        *strrchr(folder, '/') = '\0';
+        assert_int_equal(dir_make(folder, 0700, &err), 0);
+        scratch_write(chunk_file(*state, &manifest.chunks[i].id), frame.data, frame.len);
+    }
+    manifest_fini(&manifest);
+    assert_int_equal(store_manifest_export(source, &id, &text, &err), 0);
+
+    store = open_unsynced(*state, "s");
+    assert_int_equal(store_manifest_import(store, text.data, text.len, &id, &err), 0);
+    assert_int_equal(store_get(store, &id, AT_FDCWD, scratch_path(*state, "g"), &err), 0);
+    scratch_same(scratch_path(*state, "f"), scratch_path(*state, "g/f"));
+    assert_int_equal(store_put(store, AT_FDCWD, scratch_path(*state, "f"), &id, &result, &err), 0);
+    assert_int_equal(result.new_chunks_count, 0);
+    assert_int_equal(
+        store_gc(store, &(struct store_gc_params){ .bytes_max = INT64_MAX }, NULL, &err), 0);
+    store_close(store);
+    store = open_unsynced(*state, "s"); /* which is now of format 2 */
+    buf_clear(&text);
+    assert_int_equal(file_read(scratch_path(*state, "s/format"), &text, &err), 0);
+    assert_string_equal(text.data, "mains-store 2\n");
+    assert_int_equal(store_get(store, &id, AT_FDCWD, scratch_path(*state, "h"), &err), 0);
+    store_close(store);
 }
 
 /* A transfer that breaks ever so often brings each chunk once. */
@@ -289,6 +362,27 @@ static void test_store_roots(void **state)
     assert_int_equal(store_root_remove(store, "a", &err), -ENOENT);
 }
 
+/* What files below a folder take, each once however many names it has. */
+static int64_t disk_bytes(const char *folder)
+{
+    int64_t bytes = 0;
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+
+    assert_non_null(dir);
+    while ((entry = readdir(dir)) != NULL) {
+        char path[1024];
+        struct stat st;
+
+        snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+        if (entry->d_name[0] == '.' || lstat(path, &st) < 0)
+            continue;
+        bytes += S_ISDIR(st.st_mode) ? disk_bytes(path) : st.st_size / (int64_t)st.st_nlink;
+    }
+    closedir(dir);
+    return bytes;
+}
+
 static void test_store_gc(void **state)
 {
     CLEANUP(store_closep) struct store *store = open_unsynced(*state, "s");
@@ -333,12 +427,55 @@ static void test_store_gc(void **state)
     assert_int_equal(store_gc(store, &params, &result, &err), 0);
     assert_int_equal(result.ended_roots_count, 1);
     assert_int_equal(result.freed_manifests_count, 2);
-    assert_int_equal(result.kept_bytes, result.held_bytes);
+    /* All but what packs are made of, and too little of what is gone to be worth a rewrite. */
+    assert_true(result.kept_bytes >= result.held_bytes);
+    assert_true(result.kept_bytes - result.held_bytes < 64 << 10);
     assert_int_equal(store_get(store, &ids[0], AT_FDCWD, scratch_path(*state, "g0"), &err), 0);
     scratch_same(scratch_path(*state, "f0"), scratch_path(*state, "g0/f0"));
     assert_int_equal(store_root_remove(store, "held", &err), 0);
     assert_int_equal(store_gc(store, &params, &result, &err), 0);
     assert_int_equal(result.kept_chunks_count, 0);
+}
+
+/* Of a pack few chunks stay: it is written anew, and what it took is free. */
+static void test_store_gc_rewrites_packs(void **state)
+{
+    CLEANUP(store_closep) struct store *store = open_unsynced(*state, "s");
+    struct store_gc_params params = { .now_ms = 1000, .bytes_max = INT64_MAX };
+    struct store_gc_result before, after;
+    size_t len = 6000000, part = 1500000;
+    CLEANUP(freep) uint8_t *data = malloc(len);
+    struct store_id whole, some;
+    struct chunk_list bad;
+    struct err err;
+
+    scratch_fill(data, len, 1);
+    scratch_write(scratch_path(*state, "whole"), data, len);
+    scratch_write(scratch_path(*state, "some"), data, part);
+    assert_int_equal(store_put(store, AT_FDCWD, scratch_path(*state, "whole"), &whole, NULL, &err),
+                     0);
+    assert_int_equal(store_put(store, AT_FDCWD, scratch_path(*state, "some"), &some, NULL, &err),
+                     0);
+    assert_int_equal(store_root_set(store, "some", &some, 0, &err), 0);
+    assert_int_equal(store_gc(store, &params, &before, &err), 0);
+    assert_true(before.kept_bytes > (int64_t)len);
+    assert_int_equal(before.freed_bytes, 0);
+
+    params.bytes_max = 0; /* "whole" goes, and with it three quarters of what is in packs */
+    assert_int_equal(store_gc(store, &params, &after, &err), 0);
+    assert_int_equal(after.freed_manifests_count, 1);
+    assert_true(after.kept_bytes >= after.held_bytes &&
+                after.kept_bytes < (int64_t)part + (1 << 20));
+    assert_int_equal(after.freed_bytes, before.kept_bytes - after.kept_bytes);
+    assert_true(disk_bytes(scratch_path(*state, "s/chunks")) <= after.kept_bytes + (1 << 20));
+    assert_int_equal(store_verify(store, NULL, &bad, &err), 0);
+    assert_int_equal(bad.count, 0);
+    assert_int_equal(store_get(store, &some, AT_FDCWD, scratch_path(*state, "g"), &err), 0);
+    scratch_same(scratch_path(*state, "some"), scratch_path(*state, "g/some"));
+    before = after;
+    assert_int_equal(store_gc(store, &params, &after, &err), 0); /* there is no more to do */
+    assert_int_equal(after.freed_bytes, 0);
+    assert_int_equal(after.kept_bytes, before.kept_bytes);
 }
 
 /* Chunks of a transfer whose manifest is not here yet stay for a while. */
@@ -377,11 +514,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_store_put_and_get_trees, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_versions_share, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_damage_is_mended, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(test_store_of_format_1, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_transfer_resumes, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_manifest_that_lies, scratch_make,
                                         scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_roots, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_gc, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(test_store_gc_rewrites_packs, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_gc_spares_the_young, scratch_make,
                                         scratch_remove),
     };
