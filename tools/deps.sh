@@ -14,7 +14,7 @@ packages() {
     test) echo bats curl jq sqlite3 procps util-linux groff-base openmpi-bin lammps iproute2 nftables python3 openssl ;;
     lint) echo clang-format clang-tidy shellcheck ;;
     fuzz) echo clang libclang-rt-14-dev llvm ;;
-    bench) echo slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge procps rsync zstd ;;
+    bench) echo slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge openssh-server procps rsync zstd ;;
     fresh) echo debootstrap ;;
     *) echo "deps.sh: no set named '$1' (build demo test lint fuzz bench fresh)" >&2; exit 2 ;;
     esac
