@@ -118,9 +118,14 @@ static int link_packed(const struct store *store, const char *pack, const char *
 /* The same in place of what has the name. */
 static int exchange_packed(const struct store *store, const char *pack, const char *path)
 {
+    int rc;
+
     if (linkat(store->tmp_fd, pack, store->tmp_fd, path + 3, 0) < 0 && errno != EEXIST)
         return -errno;
-    return move_loose(store, path);
+    rc = move_loose(store, path);
+    if (rc == 0) /* a rename onto another name of the same file does nothing, and leaves both */
+        unlinkat(store->tmp_fd, path + 3, 0);
+    return rc;
 }
 
 static int give_name_once(const struct store *store, const struct pending *pending,
