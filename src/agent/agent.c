@@ -453,6 +453,9 @@ static int open_stores(struct agent *agent, struct err *err)
     struct prestage_config prestage = { .policy = &agent->site.policy,
                                         .link = agent_link,
                                         .context = agent };
+    struct tunnels_config tunnels = {
+        .loop = &agent->loop, .site = agent->site.info.name, .link = agent_link, .context = agent
+    };
     int rc = depot_create(&depot, &agent->depot, err);
 
     if (rc < 0)
@@ -461,6 +464,8 @@ static int open_stores(struct agent *agent, struct err *err)
     rc = saves_create(&saves, &agent->saves, err);
     if (rc == 0)
         rc = prestage_create(&prestage, &agent->prestage, err);
+    if (rc == 0)
+        rc = tunnels_create(&tunnels, &agent->tunnels, err);
     return rc < 0 ? rc : staging_create(&staging, &agent->staging, err);
 }
 
@@ -511,6 +516,7 @@ static void close_loop(struct agent *agent)
     saves_destroy(agent->saves);
     staging_destroy(agent->staging);
     prestage_destroy(agent->prestage);
+    tunnels_destroy(agent->tunnels);
     watch_destroy(agent->watch);
     pricing_destroy(agent->pricing);
     logread_destroy(agent->logread);

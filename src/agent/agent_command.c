@@ -88,6 +88,7 @@ void agent_on_note(void *context, enum attempt_note_type type, const struct atte
         saves_seen(agent->saves, record->key, record->checkpoint_ms);
         break;
     case NOTE_ENDED:
+        tunnels_end(agent->tunnels, record->key);
         tell_ended(agent, record);
         logread_ended(agent->logread, record->key);
         break;
@@ -100,6 +101,7 @@ static void tell_not_started(struct agent *agent, struct attempt_key key, enum a
     struct attempt_record record = { .key = key, .end = end };
 
     log_warn("job %" PRIu64 ": %s", key.job_id, err->text);
+    tunnels_end(agent->tunnels, key);
     snprintf(record.reason, sizeof(record.reason), "%.159s", err->text);
     tell_record(agent, REPORT_ENDED, &record);
 }
@@ -296,6 +298,16 @@ static int add_devices(const struct node_info *node, const struct wire_part *par
     return 0;
 }
 
+static void fill_across(const struct wire_command *command, struct attempt_across *across)
+{
+    across->count = command->across_count;
+    across->self = command->across_self;
+    for (uint32_t i = 0; i < across->count; i++) {
+        memcpy(across->sites[i].site, command->across[i].site, sizeof(across->sites[i].site));
+        across->sites[i].tasks = command->across[i].tasks;
+    }
+}
+
 static int make_order(struct agent *agent, const struct wire_command *command,
                       struct attempt_order *order, struct err *err)
 {
@@ -333,6 +345,7 @@ static int make_order(struct agent *agent, const struct wire_command *command,
     order->cpus = part->cpus;
     order->memory_bytes = part->memory_bytes;
     order->disk_bytes = part->disk_bytes;
+    fill_across(command, &order->across);
     order->spec_len = (uint32_t)strlen(command->spec_json);
     rc = choose_identity(agent, command, order, err);
     order->shares_count = part->shares_count;
@@ -412,6 +425,9 @@ static bool engine_bars(const struct agent *agent, const struct wire_command *co
                        "on_unreachable: move: a %s site cannot promise that its work ends when it "
                        "is not heard",
                        ops->name) < 0;
+    if (command->across_count && !ops->tunnels)
+        return err_set(err, -ENOTSUP, "a %s site carries no connections to other sites",
+                       ops->name) < 0;
     if (!ops->images && has_image(command->spec_json))
         return err_set(err, -ENOTSUP, "this site runs no container images") < 0;
     return false;
@@ -442,7 +458,9 @@ static void run(struct agent *agent, const struct wire_command *command)
 
     not_unknown(agent, command->attempt);
     rc = make_order(agent, command, &order, &err);
-    if (rc == 0)
+    if (rc == 0 && order.across.count) /* also of one that runs: this agent may have begun anew */
+        rc = tunnels_begin(agent->tunnels, order.key, &order.across, &err);
+    if (rc == 0 && !order.across.self) /* of several parts, what rank 0's leaves is the job's */
         saves_watch(agent->saves, order.key, command->spec_json, order.uid);
     if (tell_known(agent, key_of(command->attempt)))
         return;
@@ -516,6 +534,7 @@ static void stop(struct agent *agent, const struct wire_command *command)
     int rc;
 
     if (staging_cancel(agent->staging, key_of(command->attempt))) {
+        tunnels_end(agent->tunnels, key_of(command->attempt));
         tell_stopped(agent, command);
         return;
     }
@@ -551,7 +570,11 @@ void agent_on_command(void *context, const struct wire_command *command)
     case WIRE_LOG_READ:
         read_log(agent, command);
         break;
+    case WIRE_TUNNEL:
+        tunnels_connect(agent->tunnels, key_of(command->attempt), command->request, command->port);
+        break;
     case WIRE_FORGET:
+        tunnels_end(agent->tunnels, key_of(command->attempt));
         agent->executor->ops->forget(agent->executor, key_of(command->attempt));
         break;
     case WIRE_RECEIPT:

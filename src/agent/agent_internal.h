@@ -15,6 +15,7 @@
 #include "agent/prestage.h"
 #include "agent/staging.h"
 #include "agent/tenants.h"
+#include "agent/tunnel.h"
 #include "agent/watch.h"
 
 #include <uv.h>
@@ -46,6 +47,7 @@ struct agent {
     struct saves *saves;
     struct staging *staging;
     struct prestage *prestage;
+    struct tunnels *tunnels;
     struct tenants *tenants; /* NULL unless root */
     struct site site;
     bool policy_is_bad; /* and that was said */

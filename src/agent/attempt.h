@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "model/inventory.h"
+#include "model/request.h"
 #include "model/usage.h"
 
 #include <sys/types.h>
@@ -64,6 +65,14 @@ struct attempt_device {
     char device_nodes[192]; /* ';' between paths */
 };
 
+struct attempt_across {   /* a gang over several sites: its parts in the order of ranks */
+    uint32_t count, self; /* count 0: it is here alone */
+    struct {
+        char site[MODEL_NAME_BYTES];
+        uint32_t tasks;
+    } sites[REQUEST_SITES_MAX];
+};
+
 /* Plain bytes: goes as it is from the agent to the spawner, which is a fork of it. */
 struct attempt_order {
     struct attempt_key key;
@@ -87,7 +96,8 @@ struct attempt_order {
     int64_t memory_bytes, disk_bytes; /* of this part in all; 0 = no limit */
     uint32_t processes_max;           /* 0 = the usual */
     uint32_t spec_len;                /* the spec's JSON follows */
-    uint32_t shares_count;            /* of a mixed gang: of the work of all, each task's, in ppm */
+    struct attempt_across across;
+    uint32_t shares_count; /* of a mixed gang: of the work of all, each task's, in ppm */
     uint32_t shares_ppm[NODE_DEVICES_MAX];
     uint32_t devices_count;
     struct attempt_device devices[NODE_DEVICES_MAX]; /* last: only those there are are sent */

@@ -700,6 +700,7 @@ static int local_fd(const struct executor *executor)
 const struct executor_ops executor_local_ops = {
     .name = "local",
     .keeps_lease = true,
+    .tunnels = true,
     .open = local_open,
     .close = local_close,
     .fd = local_fd,

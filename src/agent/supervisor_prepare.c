@@ -3,6 +3,7 @@
 #include "agent/checkpoint.h"
 #include "agent/laid.h"
 #include "agent/leftover.h"
+#include "agent/peers.h"
 #include "agent/libexec.h"
 #include "agent/stage.h"
 #include "base/file.h"
@@ -22,8 +23,6 @@
 #define SCRIPT_ARGUMENT_BYTES_MAX (96u << 10) /* one argument may hold 128 KiB */
 #define INTERPRETER_WORDS_MAX 16
 #define PIDS_MAX 1024u
-#define MASTER_PORT_BASE 20000u
-#define MASTER_PORTS 20000u
 
 bool supervisor_read_stop(struct supervisor *sup, int64_t *grace_ms_out,
                           char reason_out[ATTEMPT_REASON_BYTES])
@@ -310,11 +309,34 @@ static void add_base(struct supervisor *sup, struct rank_env *env)
     rank_env_set(env, LEFTOVER_MARK, mark);
 }
 
-static void fill_facts(struct supervisor *sup, struct rank_facts *facts, struct rank_node *node)
+/* As nodes, the parts of a gang over several sites are what there is to tell. */
+static int fill_peers(struct supervisor *sup, struct rank_facts *facts, struct rank_node *nodes)
+{
+    const struct attempt_across *across = &sup->order->across;
+    uint64_t job_id = sup->order->key.job_id;
+    CLEANUP(buf_fini) struct buf text = buf_init(PEERS_TEXT_BYTES_MAX);
+
+    for (uint32_t i = 0; i < across->count; i++) {
+        char *address = arena_alloc(&sup->arena, PEERS_ADDRESS_BYTES, 1);
+
+        if (!address)
+            return -ENOMEM;
+        peers_address(job_id, i, address);
+        nodes[i] = (struct rank_node){ across->sites[i].site, address, across->sites[i].tasks };
+    }
+    peers_print(job_id, across, &text);
+    facts->peers = text.failed ? NULL : arena_strdup(&sup->arena, text.data);
+    facts->nodes_count = across->count;
+    facts->node_rank = across->self;
+    return facts->peers ? 0 : -ENOMEM;
+}
+
+/* `nodes` has room for REQUEST_SITES_MAX. */
+static int fill_facts(struct supervisor *sup, struct rank_facts *facts, struct rank_node *nodes)
 {
     const struct attempt_order *order = sup->order;
 
-    *node =
+    *nodes =
         (struct rank_node){ .name = order->node, .address = "127.0.0.1", .tasks = order->tasks };
     *facts = (struct rank_facts){
         .job_id = order->key.job_id,
@@ -326,7 +348,7 @@ static void fill_facts(struct supervisor *sup, struct rank_facts *facts, struct 
         .tenant = order->tenant,
         .user = order->user,
         .site = order->site,
-        .nodes = node,
+        .nodes = nodes,
         .nodes_count = 1,
         .visibility_env = order->devices_count && order->devices[0].visibility_env[0]
                               ? order->devices[0].visibility_env
@@ -334,8 +356,9 @@ static void fill_facts(struct supervisor *sup, struct rank_facts *facts, struct 
         .bin_dir = sup->bin_dir ? sup->sandboxed ? SANDBOX_BIN : sup->bin_dir : NULL,
         .checkpoint_every_ms = supervisor_save_every_ms(sup),
         .workdir = sup->work_seen,
-        .master_port = (uint16_t)(MASTER_PORT_BASE + order->key.job_id % MASTER_PORTS),
+        .master_port = peers_master_port(order->key.job_id),
     };
+    return order->across.count ? fill_peers(sup, facts, nodes) : 0;
 }
 
 static int write_hostfile(struct supervisor *sup, struct rank_facts *facts, struct err *err)
@@ -368,13 +391,17 @@ static int make_environment(struct supervisor *sup, const struct spec_variant *v
     uint32_t ranks = once ? 1 : sup->order->tasks;
     char ***envs = arena_alloc(&sup->arena, ranks, sizeof(*envs));
     uint32_t all[NODE_DEVICES_MAX], all_places[NODE_DEVICES_MAX];
-    struct rank_node node;
+    const struct attempt_across *across = &sup->order->across;
+    uint32_t first_rank = peers_first_rank(across, across->count ? across->self : 0);
+    struct rank_node nodes[REQUEST_SITES_MAX];
     struct rank_facts facts;
-    int rc = 0;
+    int rc;
 
     if (!envs)
         return err_set(err, -ENOMEM, "%" PRIu32 " ranks: out of memory", ranks);
-    fill_facts(sup, &facts, &node);
+    rc = fill_facts(sup, &facts, nodes);
+    if (rc < 0)
+        return err_set(err, rc, "environment: out of memory");
     for (uint32_t i = 0; i < sup->order->devices_count; i++) {
         all[i] = sup->order->devices[i].vendor_index;
         all_places[i] = i;
@@ -391,7 +418,9 @@ static int make_environment(struct supervisor *sup, const struct spec_variant *v
 
         for (uint32_t d = 0; d < count; d++)
             indexes[d] = sup->order->devices[seen[d]].vendor_index;
-        facts.rank = facts.local_rank = i;
+        facts.local_rank = i;
+        facts.rank = first_rank + i;
+        facts.port = across->count ? peers_port(sup->order->key.job_id, facts.rank) : 0;
         facts.devices = indexes;
         facts.devices_count = count;
         facts.share_ppm = !once && i < sup->order->shares_count ? sup->order->shares_ppm[i] : 0;
@@ -413,12 +442,13 @@ static int make_environment(struct supervisor *sup, const struct spec_variant *v
 
 static int open_user_log(struct supervisor *sup, const char *pattern, int *fd_out, struct err *err)
 {
-    struct rank_node node;
+    struct rank_node nodes[REQUEST_SITES_MAX];
     struct rank_facts facts;
     char path[PATH_MAX];
-    int rc;
+    int rc = fill_facts(sup, &facts, nodes);
 
-    fill_facts(sup, &facts, &node);
+    if (rc < 0)
+        return err_set(err, rc, "output file %s: out of memory", pattern);
     rc = rank_expand_pattern(sup->spec, &facts, pattern, path, sizeof(path));
     if (rc < 0)
         return err_set(err, rc, "output file %s: %s", pattern, strerror(-rc));

@@ -635,6 +635,7 @@ void api_site_inputs(struct api_call *call)
     const char *site = session_site_of(call);
     CLEANUP(buf_fini) struct buf sources = buf_init(SOURCES_MAX * sizeof(struct source));
     int64_t job = 0, epoch = 0;
+    struct attempt_place place;
     struct store_call *self;
     struct job_view view;
     struct err err = { 0 };
@@ -644,7 +645,9 @@ void api_site_inputs(struct api_call *call)
         !api_query_int(call, "epoch", 1, UINT32_MAX, &epoch))
         return;
     if (!grid_find_job(shell_grid(call->controller->shell), (uint64_t)job, &view) ||
-        view.epoch != epoch || strcmp(view.allocation.site, site) != 0) {
+        !grid_find_attempt(shell_grid(call->controller->shell), (uint64_t)job, (uint32_t)epoch,
+                           &place) ||
+        strcmp(place.site, site) != 0) {
         api_error(call, 409, "conflict", "job",
                   "job %" PRId64 ": attempt %" PRId64 " is not this site's, or no longer", job,
                   epoch);

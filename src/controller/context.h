@@ -15,6 +15,7 @@ struct sessions;
 struct events;
 struct waits;
 struct relays;
+struct bridges;
 struct metrics;
 struct http_server;
 struct vault;
@@ -36,6 +37,7 @@ struct controller {
     struct events *events;
     struct waits *waits;
     struct relays *relays;
+    struct bridges *bridges;
     struct metrics *metrics;
     struct vault *vault;
     struct http_server *server;

@@ -14,6 +14,7 @@
 #include "controller/relay.h"
 #include "controller/seal.h"
 #include "controller/session.h"
+#include "controller/bridge.h"
 #include "controller/waits.h"
 #include "model/chip.h"
 #include "net/sign.h"
@@ -239,10 +240,11 @@ static int start(struct controller *controller, struct err *err)
     controller->events = events_create(controller);
     controller->waits = waits_create(controller);
     controller->relays = relays_create(controller);
+    controller->bridges = bridges_create(controller);
     controller->sessions = sessions_create(controller);
     controller->leases = leases_create(controller);
     if (!controller->metrics || !controller->events || !controller->waits || !controller->relays ||
-        !controller->sessions || !controller->leases)
+        !controller->bridges || !controller->sessions || !controller->leases)
         return err_set(err, -ENOMEM, "out of memory");
     rc = vault_create(&vault, &controller->vault, err);
     if (rc < 0)
@@ -292,6 +294,7 @@ static void stop(struct controller *controller)
     remove_endpoint(controller);
     waits_destroy(TAKE(controller->waits));
     relays_destroy(TAKE(controller->relays));
+    bridges_destroy(TAKE(controller->bridges));
     sessions_destroy(TAKE(controller->sessions));
     leases_destroy(TAKE(controller->leases));
     events_destroy(TAKE(controller->events));

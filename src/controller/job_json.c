@@ -158,6 +158,19 @@ static json_t *checkpoint_to_json(const struct job_view *view)
                      time_to_json(view->checkpoint_saved_ms));
 }
 
+static json_t *across_to_json(const struct across_view *across)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; list && i < across->sites_count; i++)
+        json_array_append_new(
+            list, json_pack("{s:s, s:I, s:i, s:i, s:b}", "site", across->sites[i].site, "epoch",
+                            (json_int_t)across->sites[i].epoch, "first_rank",
+                            (int)across->sites[i].first_rank, "tasks", (int)across->sites[i].tasks,
+                            "ended", across->sites[i].is_over));
+    return list;
+}
+
 json_t *job_view_to_json(const struct grid *grid, const struct job_view *view, bool full)
 {
     bool ran = view->ended_ms || view->attempts_failed || view->attempts_lost;
@@ -180,6 +193,8 @@ json_t *job_view_to_json(const struct grid *grid, const struct job_view *view, b
         usage_to_json(&view->usage));
     if (json)
         json_object_set_new(json, "promised_start_at", time_to_json(view->promised_start_ms));
+    if (json && view->across.sites_count)
+        json_object_set_new(json, "across", across_to_json(&view->across));
     if (json && full)
         json_object_set_new(json, "spec", spec_of(view->spec_json, view->spec_len));
     if (json && full && view->checkpoint[0])

@@ -138,12 +138,11 @@ static int find_site(void *context, const struct history_attempt *attempt)
 static void set_site(struct relay *relay)
 {
     struct controller *controller = relay->relays->controller;
-    struct job_view view;
+    struct attempt_place place;
 
     /* An attempt that ended just now is in neither for a moment: it is where it was. */
-    if (grid_find_job(shell_grid(controller->shell), relay->job_id, &view) &&
-        view.epoch == relay->epoch && view.allocation.parts_count)
-        snprintf(relay->site, sizeof(relay->site), "%s", view.allocation.site);
+    if (grid_find_attempt(shell_grid(controller->shell), relay->job_id, relay->epoch, &place))
+        snprintf(relay->site, sizeof(relay->site), "%s", place.site);
     else
         history_db_list_attempts(history_reader(controller->history), relay->job_id, find_site,
                                  relay, NULL);

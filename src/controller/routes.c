@@ -3,6 +3,7 @@
 #include "controller/changes.h"
 #include "controller/relay.h"
 #include "controller/session.h"
+#include "controller/bridge.h"
 #include "controller/waits.h"
 
 #define V1 "/api/v1"
@@ -74,6 +75,11 @@ const struct route api_routes[] = {
     { "GET", V1 "/site-session/inputs", ROLE_SITE, 0, api_site_inputs },
     { "POST", V1 "/site-session/stored", ROLE_SITE, BODY_SMALL, api_site_stored },
     { "POST", V1 "/site-session/certificate", ROLE_SITE, BODY_SMALL, api_site_certificate },
+    { "POST", V1 "/site-session/tunnels", ROLE_SITE, BODY_SMALL, bridges_handle_open },
+    { "POST", V1 "/site-session/tunnels/{tunnel}", ROLE_SITE, BRIDGE_PIECE_BYTES_MAX,
+      bridges_handle_put },
+    { "GET", V1 "/site-session/tunnels/{tunnel}", ROLE_SITE, 0, bridges_handle_get },
+    { "DELETE", V1 "/site-session/tunnels/{tunnel}", ROLE_SITE, 0, bridges_handle_close },
     { "POST", V1 "/join", 0, BODY_SMALL, api_join },
     { "GET", V1 "/openapi.yaml", 0, 0, api_openapi },
     { "GET", "/metrics", 0, 0, api_metrics },

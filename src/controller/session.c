@@ -11,6 +11,7 @@
 #include "controller/relay.h"
 #include "controller/session_command.h"
 #include "controller/session_guard.h"
+#include "controller/bridge.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -499,14 +500,22 @@ static void say_refused(struct site_session *session, const char *what, const ch
     log_warn("site %s: %s is refused: %s", session->site, what, why);
 }
 
+void sessions_refuse(struct sessions *sessions, const char *site, const char *what, const char *why)
+{
+    struct site_session *session = find(sessions, site);
+
+    if (session)
+        say_refused(session, what, why);
+}
+
 /* Is there something in it for the grid? Not in what was said before, nor on attempts that are
  * over; nor is it this site's to speak of an attempt that another one holds. */
 static bool is_news(struct site_session *session, const struct wire_report *report)
 {
     struct grid *grid = shell_grid(session->sessions->controller->shell);
     struct dark_view dark;
+    struct attempt_place place;
     char what[64];
-    struct job_view view;
 
     switch (report->type) {
     case REPORT_STARTED:
@@ -524,15 +533,14 @@ static bool is_news(struct site_session *session, const struct wire_report *repo
         say_refused(session, what, "another site ran it");
         return false;
     }
-    if (!grid_find_job(grid, report->attempt.job_id, &view) ||
-        view.epoch != report->attempt.epoch || !view.allocation.site[0])
+    if (!grid_find_attempt(grid, report->attempt.job_id, report->attempt.epoch, &place))
         return false;
-    if (strcmp(view.allocation.site, session->site) != 0) {
+    if (strcmp(place.site, session->site) != 0) {
         snprintf(what, sizeof(what), "a report on job %" PRIu64, report->attempt.job_id);
         say_refused(session, what, "another site runs it");
         return false;
     }
-    return report->type != REPORT_STARTED || !view.started_ms;
+    return report->type != REPORT_STARTED || !place.started;
 }
 
 /* Whose a site is that joined from elsewhere was said when it was invited: it is not its own to
@@ -807,6 +815,7 @@ static void take_hello(struct api_call *call, const char *site, struct wire_repo
     int rc = session ? take_report(session, report, bytes, &err) : -ENOMEM;
 
     leases_hello(call->controller->leases, site, report->boot_ms);
+    bridges_hello(call->controller->bridges, site, report->incarnation);
     if (rc == 0)
         rc = close_dark(session, report, &err);
     if (rc < 0)

@@ -33,6 +33,9 @@ void session_handle_reports(struct api_call *call);
 void sessions_take_effect(struct sessions *sessions, uint64_t seq, const struct effect *effect);
 /* Send a command at once (log reads). -ENOTCONN: the site has no open stream. */
 int sessions_send(struct sessions *sessions, const char *site, const struct wire_command *command);
+/* Say in the log that something of the site's was refused; only some of much is said. */
+void sessions_refuse(struct sessions *sessions, const char *site, const char *what,
+                     const char *why);
 /* Refuse what an agent of this site still has to say: it must say HELLO, and be taken, first. */
 void sessions_fence(struct sessions *sessions, const char *site);
 bool sessions_is_open(const struct sessions *sessions, const char *site);

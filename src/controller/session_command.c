@@ -87,6 +87,12 @@ static int print_run(const struct grid *grid, const struct auth *auth, const str
         make_parts(grid_site_get(grid, (uint32_t)index, &reachable), &view->allocation, &arena);
     if (!command.parts)
         return err_set(err, -ENOMEM, "out of memory");
+    command.across_count = view->across.sites_count;
+    command.across_self = view->across.self;
+    for (uint32_t i = 0; i < command.across_count; i++) {
+        copy(command.across[i].site, sizeof(command.across[i].site), view->across.sites[i].site);
+        command.across[i].tasks = view->across.sites[i].tasks;
+    }
     return wire_command_print(&command, out);
 }
 

@@ -238,6 +238,11 @@ static void add_mains(struct rank_env *env, const struct job_spec *spec,
     if (facts->checkpoint_every_ms)
         rank_env_format(env, "MAINS_CHECKPOINT_EVERY", "%" PRId64,
                         MAX(facts->checkpoint_every_ms / 1000, 1));
+    if (facts->peers && facts->nodes_count) {
+        rank_env_set(env, "MAINS_PEERS", facts->peers);
+        rank_env_set(env, "MAINS_ADDRESS", node_address(&facts->nodes[facts->node_rank]));
+        rank_env_format(env, "MAINS_PORT", "%u", facts->port);
+    }
     add_array(env, spec, facts);
 }
 

@@ -58,6 +58,9 @@ struct rank_facts {
     const char *hostfile;    /* written with rank_hostfile_print; NULL = none */
     const char *master_addr; /* NULL: address of node 0 */
     uint16_t master_port;    /* 0 = none */
+    /* Of a gang over several sites, whose parts stand as its nodes; else NULL and 0. */
+    const char *peers; /* "address:port" of all tasks, in the order of ranks */
+    uint16_t port;     /* of this one */
 };
 
 /* The job's own variables: its env, its secrets, then those of `variant` (NULL = none). */

@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "model/inventory.h"
 #include "model/receipt.h"
+#include "model/request.h"
 #include "model/site_policy.h"
 #include "model/tariff_file.h"
 #include "model/usage.h"
@@ -48,6 +49,11 @@ struct wire_part { /* as alloc_part, with names: what one node holds of an attem
     uint32_t shares_ppm[NODE_DEVICES_MAX];
 };
 
+struct wire_across_site { /* a part of a gang that is at several sites */
+    char site[MODEL_NAME_BYTES];
+    uint32_t tasks;
+};
+
 enum wire_command_type {
     WIRE_RUN,
     WIRE_STOP,
@@ -56,6 +62,7 @@ enum wire_command_type {
     WIRE_LOG_READ,
     WIRE_FORGET,
     WIRE_RECEIPT, /* what the network booked, signed; comes before the FORGET of the attempt */
+    WIRE_TUNNEL,  /* connect `port` of the attempt's tasks with tunnel `request` */
     WIRE_PRESTAGE /* bring `checkpoint` of the job, which runs elsewhere, into the store here */
 };
 struct wire_attempt_id {
@@ -82,6 +89,10 @@ struct wire_command {
     int64_t checkpoint_every_ms;    /* how often it should save; 0 = as the job says */
     uint32_t parts_count;
     const struct wire_part *parts;
+    /* run, of a gang at several sites: all of them in the order of ranks, and which is meant */
+    uint32_t across_count, across_self; /* count 0 = it is at this site alone */
+    struct wire_across_site across[REQUEST_SITES_MAX];
+    uint32_t port; /* tunnel */
     /* stop */
     int64_t grace_ms; /* WIRE_GRACE_...: as the job says, or so long */
     char reason[160];

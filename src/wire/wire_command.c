@@ -4,17 +4,18 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define IN(type) (1u << WIRE_##type)
-#define ATTEMPT_NEEDED (IN(RUN) | IN(STOP) | IN(FORGET) | IN(PRESTAGE) | IN(RECEIPT))
+#define ATTEMPT_NEEDED (IN(RUN) | IN(STOP) | IN(FORGET) | IN(PRESTAGE) | IN(RECEIPT) | IN(TUNNEL))
 #define ATTEMPT_TYPES (ATTEMPT_NEEDED | IN(LOG_READ))
 #define AT(m) offsetof(struct wire_command, m), sizeof(((struct wire_command *)0)->m)
 
 static const char *const type_names[] = {
     [WIRE_RUN] = "run",           [WIRE_STOP] = "stop",         [WIRE_RECONCILE] = "reconcile",
     [WIRE_PING] = "ping",         [WIRE_LOG_READ] = "log_read", [WIRE_FORGET] = "forget",
-    [WIRE_PRESTAGE] = "prestage", [WIRE_RECEIPT] = "receipt",
+    [WIRE_PRESTAGE] = "prestage", [WIRE_RECEIPT] = "receipt",   [WIRE_TUNNEL] = "tunnel",
 };
 
 static const struct wire_field fields[] = {
@@ -41,7 +42,10 @@ static const struct wire_field fields[] = {
     { "grace_ms", WIRE_I64, AT(grace_ms), WIRE_GRACE_SAVES, INT64_MAX, -1, IN(STOP), 0 },
     { "reason", WIRE_LINE, AT(reason), 0, 0, 0, IN(STOP), 0 },
     { "time_ms", WIRE_I64, AT(time_ms), 0, INT64_MAX, 0, IN(PING), 0 },
-    { "request", WIRE_U64, AT(request), 0, INT64_MAX, 0, IN(LOG_READ), IN(LOG_READ) },
+    { "request", WIRE_U64, AT(request), 0, INT64_MAX, 0, IN(LOG_READ) | IN(TUNNEL),
+      IN(LOG_READ) | IN(TUNNEL) },
+    { "port", WIRE_U32, AT(port), 1, 65535, 0, IN(TUNNEL), IN(TUNNEL) },
+    { "across_self", WIRE_U32, AT(across_self), 0, REQUEST_SITES_MAX - 1, 0, IN(RUN), 0 },
     { "stderr", WIRE_BOOL, AT(stream_stderr), 0, 1, 0, IN(LOG_READ), 0 },
     { "follow", WIRE_BOOL, AT(follow), 0, 1, 0, IN(LOG_READ), 0 },
     { "offset", WIRE_I64, AT(offset), INT64_MIN, INT64_MAX, 0, IN(LOG_READ), 0 },
@@ -88,6 +92,20 @@ static int print_part(const struct wire_part *part, struct buf *out)
     return rc;
 }
 
+/* [["west",4],["east",2]] */
+static int print_across(const struct wire_command *command, struct buf *out)
+{
+    if (command->across_count > REQUEST_SITES_MAX || command->across_self >= command->across_count)
+        return -EINVAL;
+    buf_add_text(out, ",\"across\":[");
+    for (uint32_t i = 0; i < command->across_count; i++) {
+        buf_add_text(out, i ? ",[" : "[");
+        wire_print_text(out, command->across[i].site);
+        buf_printf(out, ",%" PRIu32 "]", command->across[i].tasks);
+    }
+    return buf_add_char(out, ']');
+}
+
 static int print_run(const struct wire_command *command, struct buf *out)
 {
     int rc = 0;
@@ -101,7 +119,10 @@ static int print_run(const struct wire_command *command, struct buf *out)
             buf_add_char(out, ',');
         rc = print_part(&command->parts[i], out);
     }
-    buf_add_text(out, "],\"spec\":");
+    buf_add_char(out, ']');
+    if (rc == 0 && command->across_count)
+        rc = print_across(command, out);
+    buf_add_text(out, ",\"spec\":");
     buf_add_text(out, command->spec_json);
     return rc;
 }
@@ -208,6 +229,31 @@ static int parse_parts(const json_t *list, struct arena *arena, struct wire_comm
     return 0;
 }
 
+static int parse_across(const json_t *list, struct wire_command *command, struct err *err)
+{
+    size_t count = json_array_size(list);
+
+    if ((list && !json_is_array(list)) || count > REQUEST_SITES_MAX ||
+        (count && command->across_self >= count))
+        return err_field(err, -EBADMSG, "across", "across: expected a list of at most %u sites",
+                         REQUEST_SITES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *pair = json_array_get(list, i);
+        const char *site = json_string_value(json_array_get(pair, 0));
+        const json_t *tasks = json_array_get(pair, 1);
+
+        if (json_array_size(pair) != 2 || !site || !*site ||
+            strlen(site) >= sizeof(command->across[i].site) || !json_is_integer(tasks) ||
+            json_integer_value(tasks) < 1 || json_integer_value(tasks) > REQUEST_ACROSS_TASKS_MAX)
+            return err_field(err, -EBADMSG, "across", "across[%zu]: expected [site, 1..%u]", i,
+                             REQUEST_ACROSS_TASKS_MAX);
+        snprintf(command->across[i].site, sizeof(command->across[i].site), "%s", site);
+        command->across[i].tasks = (uint32_t)json_integer_value(tasks);
+    }
+    command->across_count = (uint32_t)count;
+    return 0;
+}
+
 /* The spec stays text for the agent: the job's own parser reads it there. */
 static int parse_spec(const json_t *spec, struct arena *arena, struct wire_command *command,
                       struct err *err)
@@ -259,6 +305,8 @@ int wire_command_parse(const char *line, size_t len, struct arena *arena,
     rc = wire_parse_fields(root, fields, ARRAY_COUNT(fields), type, &command, err);
     if (rc == 0 && type == WIRE_RUN)
         rc = parse_parts(json_object_get(root, "parts"), arena, &command, err);
+    if (rc == 0 && type == WIRE_RUN)
+        rc = parse_across(json_object_get(root, "across"), &command, err);
     if (rc == 0 && type == WIRE_RUN)
         rc = parse_spec(json_object_get(root, "spec"), arena, &command, err);
     if (rc == 0 && type == WIRE_RECONCILE)

@@ -99,6 +99,29 @@ static struct job_spec *must_parse(const char *text)
     return spec;
 }
 
+/* Of a gang over several sites, and of no other. */
+static void test_peers(void **state)
+{
+    static const char peers[] = "10.0.0.1:11,10.0.0.1:12,10.0.0.2:13,10.0.0.2:14";
+    struct job_spec *spec = must_parse(mains_job);
+    struct rank_facts facts = facts_of_rank_3();
+    struct arena arena = arena_init(1 << 20);
+    struct rank_env env = rank_env_init(&arena);
+
+    (void)state;
+    assert_int_equal(rank_env_add_rank(&env, spec, &facts), 0);
+    assert_null(rank_env_find(&env, "MAINS_PEERS"));
+    assert_null(rank_env_find(&env, "MAINS_PORT"));
+    facts.peers = peers;
+    facts.port = 14;
+    assert_int_equal(rank_env_add_rank(&env, spec, &facts), 0);
+    assert_string_equal(rank_env_find(&env, "MAINS_PEERS"), peers);
+    assert_string_equal(rank_env_find(&env, "MAINS_PORT"), "14");
+    assert_string_equal(rank_env_find(&env, "MAINS_ADDRESS"), "n2");
+    arena_fini(&arena);
+    spec_destroy(spec);
+}
+
 static void test_mains_and_launchers(void **state)
 {
     static const struct expected cases[] = {
@@ -302,10 +325,10 @@ static void test_no_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_room),    cmocka_unit_test(test_mains_and_launchers),
-        cmocka_unit_test(test_slurm),      cmocka_unit_test(test_skypilot),
-        cmocka_unit_test(test_no_devices), cmocka_unit_test(test_hostfile),
-        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_no_room),  cmocka_unit_test(test_mains_and_launchers),
+        cmocka_unit_test(test_peers),    cmocka_unit_test(test_slurm),
+        cmocka_unit_test(test_skypilot), cmocka_unit_test(test_no_devices),
+        cmocka_unit_test(test_hostfile), cmocka_unit_test(test_patterns),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

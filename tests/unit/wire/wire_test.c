@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 /* Lines that are refused, and what the message must name. */
+#define RUN_AND "{\"type\":\"run\",\"job\":1,\"epoch\":1,\"spec\":{},\"parts\":[{\"node\":\"n\"}],"
+
 static const struct {
     const char *line;
     int rc;
@@ -60,6 +62,17 @@ static const struct {
     { "{\"type\":\"run\",\"job\":1,\"epoch\":1,\"spec\":{},\"parts\":[{\"node\":\"n\",\"shares\":1}"
       "]}",
       -EBADMSG, "shares: expected a list" },
+    { RUN_AND "\"across\":7}", -EBADMSG, "across: expected a list of at most 4" },
+    { RUN_AND "\"across\":[[\"a\",1],[\"b\",1],[\"c\",1],[\"d\",1],[\"e\",1]]}", -EBADMSG,
+      "at most 4" },
+    { RUN_AND "\"across\":[[\"a\",1]],\"across_self\":1}", -EBADMSG, "across" },
+    { RUN_AND "\"across\":[[\"a\",1],[\"\",1]]}", -EBADMSG, "across[1]" },
+    { RUN_AND "\"across\":[[\"a\",257]]}", -EBADMSG, "across[0]: expected [site, 1..256]" },
+    { RUN_AND "\"across\":[[\"a\",0]]}", -EBADMSG, "across[0]" },
+    { "{\"type\":\"tunnel\",\"job\":1,\"epoch\":1,\"request\":3}", -EBADMSG, "port" },
+    { "{\"type\":\"tunnel\",\"job\":1,\"epoch\":1,\"port\":3}", -EBADMSG, "request" },
+    { "{\"type\":\"tunnel\",\"job\":1,\"epoch\":1,\"request\":3,\"port\":65536}", -EBADMSG,
+      "port" },
     { "{\"type\":\"run\",\"job\":1,\"epoch\":1,\"spec\":\"{}\",\"parts\":[{\"node\":\"n\"}]}",
       -EBADMSG, "spec" },
     { "{\"type\":\"run\",\"job\":1,\"epoch\":1,\"spec\":{},\"parts\":[{\"node\":\"n\"}],\"tenant\":"
@@ -186,7 +199,13 @@ static void test_run(void **state)
                                 .spec_json =
                                     "{\"name\":\"x\",\"run\":\"a\\nb\",\"n\":[1,{\"a\":1.5}]}",
                                 .parts_count = 2,
-                                .parts = parts };
+                                .parts = parts,
+                                .across_count = 2,
+                                .across_self = 1,
+                                .across = { { "west", 4 }, { "east-2", 256 } } };
+    struct wire_command tunnel = {
+        .type = WIRE_TUNNEL, .attempt = { 9, 3 }, .request = (uint64_t)1 << 52, .port = 65535
+    };
     struct arena arena = arena_init(WIRE_ARENA_BYTES_MAX);
     struct wire_command out;
 
@@ -209,6 +228,13 @@ static void test_run(void **state)
     assert_int_equal(out.parts[1].shares_count, 0);
     assert_string_equal(out.parts[1].node, "b");
     assert_int_equal(out.parts[1].devices_count, 0);
+    assert_true(out.across_count == 2 && out.across_self == 1);
+    assert_string_equal(out.across[0].site, "west");
+    assert_string_equal(out.across[1].site, "east-2");
+    assert_true(out.across[0].tasks == 4 && out.across[1].tasks == 256);
+    command_round(&tunnel, &arena, &out);
+    assert_true(out.attempt.job_id == 9 && out.attempt.epoch == 3);
+    assert_true(out.request == (uint64_t)1 << 52 && out.port == 65535);
     arena_fini(&arena);
 }
 
