@@ -95,7 +95,7 @@ static void on_hello(void *context, struct wire_report *report)
         agent->executor->ops->each(agent->executor, list_one, &listing);
     if (agent->held && agent->staging)
         staging_each(agent->staging, list_staged, &listing);
-    report->boot_ms = agent->executor->ops->keeps_lease ? clock_boot_ms() : 0;
+    report->boot_ms = agent->executor->ops->keeps_lease(agent->executor) ? clock_boot_ms() : 0;
     report->site = agent->site.info;
     report->policy = &agent->site.policy;
     snprintf(report->version, sizeof(report->version), "%s", MAINS_VERSION);
@@ -131,6 +131,12 @@ static void plan_alive(struct agent *agent)
                        (uint64_t)(wait_ms > 0 ? wait_ms : agent->lease.every_ms), 0);
 }
 
+static void show_lease(struct agent *agent)
+{
+    if (agent->executor->ops->lease)
+        agent->executor->ops->lease(agent->executor, &agent->lease);
+}
+
 static void on_acked(void *context)
 {
     struct agent *agent = context;
@@ -138,6 +144,7 @@ static void on_acked(void *context)
 
     if (lease_renew(&agent->lease, session_acked_ms(agent->session), &err) < 0)
         log_error("%s", err.text);
+    show_lease(agent);
 }
 
 /* What RECONCILE says of it. The HELLO before was answered, so it holds from then on. */
@@ -395,6 +402,8 @@ static int open_parts(struct agent *agent, struct err *err)
         rc = site_choose_executor(agent->config, &ops, &agent->slurm, &agent->kube, err);
     if (rc == 0) /* forks: before anything else has grown this process */
         rc = ops->open(&config, &agent->executor, err);
+    if (rc == 0)
+        show_lease(agent);
     if (rc == 0 && geteuid() == 0)
         rc = tenants_open(agent->agent_dir, &agent->tenants, err);
     if (rc == 0)

@@ -386,7 +386,8 @@ static void start(struct agent *agent, const struct attempt_order *order,
         agent->exit_code = 1;
         uv_stop(&agent->loop);
     } else if (rc < 0) {
-        tell_not_started(agent, order->key, END_START_FAILED, &err);
+        tell_not_started(agent, order->key,
+                         rc == -ENOTSUP && order->lease ? END_REFUSED : END_START_FAILED, &err);
     } else {
         agent_start_tick(agent);
     }
@@ -420,10 +421,10 @@ static bool engine_bars(const struct agent *agent, const struct wire_command *co
 {
     const struct executor_ops *ops = agent->executor->ops;
 
-    if (command->lease && !ops->keeps_lease)
+    if (command->lease && !ops->keeps_lease(agent->executor))
         return err_set(err, -ENOTSUP,
-                       "on_unreachable: move: a %s site cannot promise that its work ends when it "
-                       "is not heard",
+                       "on_unreachable: move: this %s site cannot promise that its work ends when "
+                       "it is not heard",
                        ops->name) < 0;
     if (command->across_count && !ops->tunnels)
         return err_set(err, -ENOTSUP, "a %s site carries no connections to other sites",

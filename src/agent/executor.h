@@ -8,6 +8,7 @@
 #pragma once
 
 #include "agent/attempt.h"
+#include "agent/lease.h"
 #include "model/chip.h"
 #include "wire/wire.h"
 
@@ -41,13 +42,15 @@ struct executor_config {
 };
 struct executor_ops {
     const char *name;
-    bool images; /* it runs the container images that jobs bring */
-    /* What is ordered with a lease is gone when that ends, whatever becomes of the agent. Where
-     * not, such work is refused. */
-    bool keeps_lease;
+    bool images;       /* it runs the container images that jobs bring */
     bool is_elsewhere; /* nothing of this machine counts: it is not looked over */
     bool one_kind;     /* an attempt holds devices of one kind only */
     bool tunnels;      /* its tasks reach what listens on this machine's loopback, and it them */
+    /* What is ordered with a lease is gone when that ends, whatever becomes of the agent. Where
+     * not, such work is refused. */
+    bool (*keeps_lease)(const struct executor *executor);
+    /* The lease was taken up, or renewed. NULL: who stands over attempts looks itself. */
+    void (*lease)(struct executor *executor, const struct lease *lease);
     /* Before any thread exists: it may fork. */
     int (*open)(const struct executor_config *config, struct executor **executor_out,
                 struct err *err);
@@ -59,7 +62,8 @@ struct executor_ops {
     int (*pump)(struct executor *executor, struct err *err);
     /* Every EXECUTOR_TICK_MS while it answers true: something has to be looked after. */
     bool (*tick)(struct executor *executor);
-    /* -EEXIST: this epoch was begun before (find or recall says how it is); -EPIPE as pump. */
+    /* -EEXIST: this epoch was begun before (find or recall says how it is); -EPIPE as pump;
+     * -ENOTSUP: another site's engine may do it. */
     int (*start)(struct executor *executor, const struct attempt_order *order,
                  const char *spec_json, struct err *err);
     /* Ask it to stop; grace: WIRE_GRACE_JOB or _SAVES, or so long. -ENOENT: never heard of, or

@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #define GRACE_MS_DEFAULT 10000
@@ -126,6 +127,7 @@ static int make_order(struct slurm *slurm, const struct attempt_order *base,
     order->note.duration_ms_max = base->duration_ms_max;
     order->note.submitted_ms = clock_wall_ms();
     order->note.grace_ms = GRACE_MS_DEFAULT;
+    order->note.lease = base->lease;
     order->note.array_id = base->array_id;
     order->note.array_index = base->array_index;
     order->note.array_count = base->array_count;
@@ -148,13 +150,27 @@ static int make_order(struct slurm *slurm, const struct attempt_order *base,
     return 0;
 }
 
-static int read_grace(const char *spec_json, int64_t *grace_ms_out, struct err *err)
+/* What the note keeps of the spec: how it is stopped, and saves. */
+static int read_spec(const char *spec_json, struct slurm_order *order, struct err *err)
 {
+    struct slurm_note *note = &order->note;
     struct job_spec *spec = NULL;
     int rc = spec_parse_json_text(spec_json, strlen(spec_json), &spec, err);
 
-    if (rc == 0)
-        *grace_ms_out = spec->grace_ms;
+    if (rc < 0)
+        return rc;
+    note->grace_ms = spec->grace_ms;
+    if (spec->checkpoint_signal && spec->checkpoint_path &&
+        strlen(spec->checkpoint_path) < sizeof(note->save_path)) {
+        note->save_signal = spec->checkpoint_signal;
+        note->save_every_ms = order->base.checkpoint_every_ms ? order->base.checkpoint_every_ms
+                                                              : spec->checkpoint_every_ms;
+        snprintf(note->save_path, sizeof(note->save_path), "%s", spec->checkpoint_path);
+    }
+    if (note->lease && spec->launch == LAUNCH_ONCE && note->parts_count > 1)
+        rc = err_set(err, -ENOTSUP,
+                     "on_unreachable: move: with launch: once only Slurm can end what runs on the "
+                     "other nodes, and it may be away");
     spec_destroy(spec);
     return rc;
 }
@@ -174,7 +190,7 @@ static int slurm_start_parts(struct executor *executor, const struct attempt_ord
         return err_set(err, -EINVAL, "an attempt without a node");
     rc = make_order(slurm, base, parts, parts_count, spec_json, &order, err);
     if (rc == 0)
-        rc = read_grace(spec_json, &order->note.grace_ms, err);
+        rc = read_spec(spec_json, order, err);
     if (rc == 0)
         rc = engine_begin(&slurm->place, base->key, &fd, err);
     closep(&fd);
@@ -187,6 +203,7 @@ static int slurm_start_parts(struct executor *executor, const struct attempt_ord
     }
     attempt->order = order;
     attempt->note = order->note; /* owns the parts, which the order borrows */
+    slurm->bound = slurm->bound || attempt->note.lease;
     attempt->seen = SLURM_PENDING;
     slurm_submit(slurm, attempt);
     return 0;
@@ -206,27 +223,11 @@ static int slurm_stop(struct executor *executor, struct attempt_key key, int64_t
 {
     struct slurm *slurm = slurm_of(executor);
     struct slurm_attempt *attempt = slurm_find(slurm, key);
-    int64_t grace;
 
     (void)err;
     if (!attempt || attempt->state == ATTEMPT_ENDED)
         return -ENOENT;
-    grace = grace_ms < 0 ? attempt->note.grace_ms : grace_ms;
-    if (!attempt->stopping) {
-        attempt->stopping = true;
-        attempt->stop_end = END_STOPPED;
-        snprintf(attempt->record.reason, sizeof(attempt->record.reason), "%.159s", reason);
-        attempt->kill_at_ms = slurm_now_mono() + grace;
-    } else {
-        attempt->kill_at_ms = MIN(attempt->kill_at_ms, slurm_now_mono() + grace);
-    }
-    slurm->look_at_ms = MIN(slurm->look_at_ms, slurm_now_mono());
-    if (attempt->note.slurm_id && !attempt->told_term) {
-        attempt->told_term = true;
-        slurm_cancel(slurm, attempt, attempt->state == ATTEMPT_RUNNING ? "TERM" : NULL);
-    } else if (!attempt->note.slurm_id && !attempt->submitting && !attempt->unsure) {
-        slurm_finish(slurm, attempt, END_STOPPED, 0, clock_wall_ms(), reason);
-    }
+    slurm_stop_attempt(slurm, attempt, END_STOPPED, grace_ms, reason);
     return 0;
 }
 
@@ -280,6 +281,8 @@ static void slurm_acknowledge(struct executor *executor, struct attempt_key key)
     if (!attempt || attempt->state != ATTEMPT_ENDED)
         return;
     engine_acknowledge(&slurm->place, key);
+    if (attempt->note.lease)
+        guard_forget(&slurm->guard, key);
     drop_attempt(slurm, attempt);
 }
 
@@ -300,20 +303,9 @@ static void check_time(struct slurm *slurm, struct slurm_attempt *attempt, int64
                          "Slurm did not answer");
     }
     if (!attempt->stopping && attempt->state == ATTEMPT_RUNNING && limit > 0 &&
-        clock_wall_ms() - attempt->record.started_ms >= limit) {
-        attempt->stopping = attempt->told_term = true;
-        attempt->stop_end = END_TIME_LIMIT;
-        attempt->kill_at_ms = now + attempt->note.grace_ms;
-        snprintf(attempt->record.reason, sizeof(attempt->record.reason), "its time was over");
-        slurm_cancel(slurm, attempt, "TERM");
-    }
-    if (attempt->stopping && attempt->note.slurm_id && attempt->kill_at_ms &&
-        now >= attempt->kill_at_ms) {
-        attempt->kill_at_ms = now + SLURM_LOOK_MS_MAX; /* and again, should that be lost */
-        if (attempt->state == ATTEMPT_RUNNING)
-            slurm_cancel(slurm, attempt, "KILL");
-        slurm_cancel(slurm, attempt, NULL);
-    }
+        clock_wall_ms() - attempt->record.started_ms >= limit)
+        slurm_stop_attempt(slurm, attempt, END_TIME_LIMIT, WIRE_GRACE_JOB, "its time was over");
+    slurm_stop_tick(slurm, attempt, now);
 }
 
 static bool slurm_tick(struct executor *executor)
@@ -329,6 +321,7 @@ static bool slurm_tick(struct executor *executor)
     }
     if (live) {
         slurm_read_events(slurm); /* where the files are a server's nobody wakes us */
+        slurm_answer_guards(slurm);
         slurm_look(slurm);
     }
     slurm_site_look(slurm);
@@ -340,12 +333,16 @@ static int slurm_pump(struct executor *executor, struct err *err)
     struct slurm *slurm = slurm_of(executor);
     char skipped[4096] __attribute__((aligned(8)));
     bool woken = false;
+    uint64_t fired;
 
     (void)err;
     while (read(slurm->inotify_fd, skipped, sizeof(skipped)) > 0)
         woken = true;
     if (woken)
         slurm_read_events(slurm);
+    slurm_answer_guards(slurm);
+    if (read(slurm->timer_fd, &fired, sizeof(fired)) > 0)
+        slurm_stop_look(slurm);
     engine_worker_pump(slurm->worker);
     return 0;
 }
@@ -384,6 +381,7 @@ static void adopt(void *context, struct attempt_key key, const struct attempt_re
         return;
     }
     attempt->note = note;
+    slurm->bound = slurm->bound || note.lease;
     attempt->unsure = note.slurm_id == 0;
     attempt->unsure_ms = slurm_now_mono();
     attempt->seen = SLURM_PENDING;
@@ -399,6 +397,9 @@ static int make_folders(struct slurm *slurm, struct err *err)
     if (mkdirat(slurm->place.agent_fd, SLURM_EVENTS, 0700) < 0 && errno != EEXIST)
         return err_set(err, -errno, "%s/" SLURM_EVENTS ": %s", slurm->place.agent_dir,
                        strerror(errno));
+    rc = guard_open(slurm->place.agent_fd, &slurm->guard, err);
+    if (rc < 0)
+        return rc;
     slurm->events_fd =
         openat(slurm->place.agent_fd, SLURM_EVENTS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     events = path_format("%s/" SLURM_EVENTS, slurm->place.agent_dir);
@@ -418,7 +419,10 @@ static int start_worker(struct slurm *slurm, struct err *err)
     if (rc < 0)
         return rc;
     slurm->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (slurm->epoll_fd < 0 ||
+    slurm->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (slurm->epoll_fd < 0 || slurm->timer_fd < 0 ||
+        epoll_ctl(slurm->epoll_fd, EPOLL_CTL_ADD, slurm->timer_fd, &event) < 0 ||
+        epoll_ctl(slurm->epoll_fd, EPOLL_CTL_ADD, slurm->guard.inotify_fd, &event) < 0 ||
         epoll_ctl(slurm->epoll_fd, EPOLL_CTL_ADD, slurm->inotify_fd, &event) < 0 ||
         epoll_ctl(slurm->epoll_fd, EPOLL_CTL_ADD, engine_worker_fd(slurm->worker), &event) < 0)
         return err_set(err, -errno, "epoll: %s", strerror(errno));
@@ -428,7 +432,7 @@ static int start_worker(struct slurm *slurm, struct err *err)
 static void slurm_close(struct executor *executor)
 {
     struct slurm *slurm = slurm_of(executor);
-    const int fds[] = { slurm->events_fd, slurm->inotify_fd, slurm->epoll_fd };
+    const int fds[] = { slurm->events_fd, slurm->inotify_fd, slurm->epoll_fd, slurm->timer_fd };
 
     if (!engine_worker_destroy(slurm->worker))
         return; /* it is in a command, and uses all of this until the process ends */
@@ -442,6 +446,7 @@ static void slurm_close(struct executor *executor)
     free(slurm->foreign);
     free(slurm->foreign_before);
     free(slurm->state_dir);
+    guard_close(&slurm->guard);
     engine_close(&slurm->place);
     free(slurm);
 }
@@ -463,7 +468,7 @@ static int slurm_open(const struct executor_config *config, struct executor **ex
     slurm->config = *config;
     if (config->slurm)
         slurm->settings = *config->slurm;
-    slurm->events_fd = slurm->inotify_fd = slurm->epoll_fd = -1;
+    slurm->events_fd = slurm->inotify_fd = slurm->epoll_fd = slurm->timer_fd = -1;
     slurm->state_dir = strdup(config->state_dir);
     if (!slurm->state_dir)
         rc = err_set(err, -ENOMEM, "executor: out of memory");
@@ -487,6 +492,8 @@ static int slurm_open(const struct executor_config *config, struct executor **ex
 const struct executor_ops executor_slurm_ops = {
     .name = "slurm",
     .one_kind = true,
+    .keeps_lease = slurm_keeps_lease,
+    .lease = slurm_take_lease,
     .open = slurm_open,
     .close = slurm_close,
     .fd = slurm_fd,

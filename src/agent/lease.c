@@ -35,7 +35,7 @@ static uint64_t check_of(const struct record *record)
     return hash(HASH_SEED, record, offsetof(struct record, check));
 }
 
-static uint64_t read_boot(void)
+uint64_t lease_boot(void)
 {
     char text[64];
     int fd = open(BOOT_ID_PATH, O_RDONLY | O_CLOEXEC);
@@ -68,7 +68,7 @@ static int write_record(const struct lease *lease, const struct lease_state *sta
 
 int lease_open(int agent_fd, struct lease *lease_out, struct err *err)
 {
-    struct lease lease = { .boot = read_boot() };
+    struct lease lease = { .boot = lease_boot() };
     struct record record;
     int rc;
 
@@ -139,7 +139,7 @@ int lease_read(int agent_fd, struct lease_state *state_out)
 
     if (fd >= 0)
         close(fd);
-    if (rc == 0 && record.boot != read_boot())
+    if (rc == 0 && record.boot != lease_boot())
         rc = -ENOENT;
     if (rc == 0)
         *state_out = record.state;

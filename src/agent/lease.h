@@ -39,6 +39,9 @@ int lease_renew(struct lease *lease, int64_t sent_ms, struct err *err);
 /* May something begin that is bound to it? */
 bool lease_is_held(const struct lease *lease);
 
+/* Which start of the machine this is. */
+uint64_t lease_boot(void);
+
 /* A supervisor's look. -ENOENT: there is none of this start of the machine. */
 int lease_read(int agent_fd, struct lease_state *state_out);
 /* When an attempt that began under `number` has to begin to stop; 0 = it should be gone already. */

@@ -45,7 +45,8 @@ static int check_keys(const char *path, json_t *root, struct err *err)
         "data.come|data.leave|data.here|floor.cpu_hour|floor.device_hour|own.tenant|own.share|"
         "executor|kubernetes|slurm|slurm.partition|"
         "slurm.account|"
-        "slurm.qos|slurm.reservation|slurm.bin_dir|domains|domains.rack|domains.supernode|"
+        "slurm.qos|slurm.reservation|slurm.bin_dir|slurm.guard|domains|domains.rack|domains."
+        "supernode|"
         "tariff|tariff.carbon_g_per_kwh_milli|"
         "tariff.power_price_micro_per_kwh|tariff.cpu_price_micro_per_hour|"
         "tariff.device_price_micro_per_hour|tariff.currency|tariff.series|tariff.url|"
@@ -200,7 +201,7 @@ static int take_setting(const json_t *object, const char *key, char *out, size_t
 
 static int read_slurm(const json_t *root, struct slurm_settings *out, struct err *err)
 {
-    const json_t *told = json_object_get(root, "slurm");
+    const json_t *told = json_object_get(root, "slurm"), *guard = json_object_get(told, "guard");
     const struct {
         const char *key;
         char *out;
@@ -218,6 +219,9 @@ static int read_slurm(const json_t *root, struct slurm_settings *out, struct err
         return err_set(err, -EINVAL, "site.json: slurm: expected an object");
     for (size_t i = 0; rc == 0 && i < ARRAY_COUNT(keys); i++)
         rc = take_setting(told, keys[i].key, keys[i].out, keys[i].bytes, err);
+    if (rc == 0 && guard && !json_is_boolean(guard))
+        rc = err_set(err, -EINVAL, "site.json: slurm.guard: expected true or false");
+    out->unguarded = json_is_false(guard);
     return rc;
 }
 

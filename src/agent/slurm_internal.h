@@ -3,6 +3,7 @@
 
 #include "agent/engine.h"
 #include "agent/executor.h"
+#include "agent/guard.h"
 #include "agent/slurm_command.h"
 #include "agent/slurm_job.h"
 #include "agent/engine_worker.h"
@@ -17,6 +18,7 @@
 #define SLURM_MISSED_MAX 3    /* looks without a job that should be there */
 #define SLURM_UNSURE_MS 15000 /* after a sbatch that did not answer, before it may be repeated */
 #define SLURM_SUBMITS_MAX 5u
+#define SLURM_SAVE_LOOK_MS 250 /* for a checkpoint that was asked for before a stop */
 
 struct slurm_attempt {
     struct attempt_key key; /* padding zeroed: hashed as bytes */
@@ -38,6 +40,11 @@ struct slurm_attempt {
     bool stopping, told_term;
     uint32_t stop_end;  /* enum attempt_end */
     int64_t kill_at_ms; /* monotonic */
+    uint32_t saves_asked;
+    int64_t save_at_ms;     /* the next by its rhythm, monotonic; 0 = none */
+    int64_t save_until_ms;  /* it is waited for before the stop, monotonic; 0 = not */
+    int64_t save_newest_ms; /* what it has saved, as last seen */
+    bool save_came;
     int64_t progress_at_ms;
     bool collecting;
     char waits_for[64]; /* Slurm's reason while it is queued there */
@@ -52,6 +59,9 @@ struct slurm {
     struct engine_place place;
     int events_fd, inotify_fd, epoll_fd;
     struct engine_worker *worker;
+    struct guard guard;
+    bool bound;   /* some attempt is, to a lease */
+    int timer_fd; /* while somebody is waited for to save */
     struct slurm_attempt *attempts;
 
     bool looking, looking_nodes;
@@ -75,6 +85,16 @@ void slurm_finish(struct slurm *slurm, struct slurm_attempt *attempt, enum attem
 void slurm_cancel(struct slurm *slurm, const struct slurm_attempt *attempt, const char *signal);
 int64_t slurm_now_mono(void);
 struct slurm_attempt *slurm_find(const struct slurm *slurm, struct attempt_key key);
+
+/* slurm_stop.c: how attempts are ended, and what is saved before */
+void slurm_stop_attempt(struct slurm *slurm, struct slurm_attempt *attempt, enum attempt_end end,
+                        int64_t grace_ms, const char *reason);
+/* The lease, the rhythm of saving, the next step of a stop. */
+void slurm_stop_tick(struct slurm *slurm, struct slurm_attempt *attempt, int64_t now);
+void slurm_stop_look(struct slurm *slurm); /* its timer has fired */
+void slurm_take_lease(struct executor *executor, const struct lease *lease);
+bool slurm_keeps_lease(const struct executor *executor);
+void slurm_answer_guards(struct slurm *slurm);
 
 /* slurm_submit.c */
 void slurm_submit(struct slurm *slurm, struct slurm_attempt *attempt);

@@ -1,6 +1,7 @@
 #include "agent/slurm_job.h"
 
 #include "agent/engine_job.h"
+#include "agent/guard.h"
 #include "agent/slurm_script.h"
 #include "base/file.h"
 #include "model/rank_env.h"
@@ -102,6 +103,11 @@ static uint32_t add_script(struct job *job, struct list *list, const char *prefi
     return count;
 }
 
+static bool is_guarded(const struct slurm_note *note)
+{
+    return note->lease || note->save_signal;
+}
+
 static int add_command(struct job *job, struct list *list, int script_fd, struct err *err)
 {
     const struct job_spec *spec = job->files.sup.spec;
@@ -125,6 +131,8 @@ static int add_command(struct job *job, struct list *list, int script_fd, struct
         add_word(list, "ARG", count++, spec->argv[i]);
     if (rc == 0)
         rc = write_at(script_fd, "rank", slurm_rank_script, strlen(slurm_rank_script));
+    if (rc == 0 && is_guarded(&job->order->note))
+        rc = write_at(script_fd, "guard", guard_script, strlen(guard_script));
     if (rc < 0)
         return err_set(err, rc, "script: %s", strerror(-rc));
     if (count == 0)
@@ -248,6 +256,11 @@ static int add_environment(struct job *job, struct list *list, int script_fd, st
     return text.failed ? err_set(err, -ENOMEM, "environment: out of memory") : 0;
 }
 
+static void add_guard(void *context, const char *name, const char *value)
+{
+    add_ours(context, name, value);
+}
+
 static int add_place(struct job *job, struct list *list, struct err *err)
 {
     const struct slurm_order *order = job->order;
@@ -255,6 +268,11 @@ static int add_place(struct job *job, struct list *list, struct err *err)
     const struct job_spec *spec = job->files.sup.spec;
     const char *bin = order->settings->bin_dir;
     CLEANUP(buf_fini) struct buf text = buf_init(1u << 20);
+    const struct guard_job guard = { .agent_dir = order->agent_dir,
+                                     .folder = job->files.folder,
+                                     .key = note->key,
+                                     .lease = note->lease,
+                                     .signal_number = note->save_signal };
     char path[PATH_MAX], name[ATTEMPT_NAME_BYTES];
     uint32_t tasks = 0;
 
@@ -281,6 +299,8 @@ static int add_place(struct job *job, struct list *list, struct err *err)
         snprintf(path, sizeof(path), "%.4000s/script/order", job->files.folder);
         add_ours(list, "MAINS_SLURM_ORDER", path);
     }
+    if (is_guarded(note))
+        guard_each_variable(&guard, add_guard, list);
     buf_add_text(&list->text, "MAINS_SLURM_OURS=");
     buf_add(&list->text, list->ours.data, list->ours.len);
     buf_add_text(&list->text, "MAINS_SLURM_OURS");
@@ -463,9 +483,9 @@ int slurm_job_collect(const struct slurm_order *order, int attempt_fd, struct er
 
 void slurm_job_clean(int attempt_fd)
 {
-    static const char *const names[] = { "script/env",  "script/run",  "script/setup",
-                                         "script/spec", "script/rank", "script/hosts",
-                                         "script/order" };
+    static const char *const names[] = { "script/env",   "script/run",  "script/setup",
+                                         "script/spec",  "script/rank", "script/hosts",
+                                         "script/order", "script/guard" };
 
     for (size_t i = 0; i < ARRAY_COUNT(names); i++)
         unlinkat(attempt_fd, names[i], 0);

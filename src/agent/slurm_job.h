@@ -5,7 +5,7 @@
  * or as the value of a variable (--export-file), never as a part of the script or of a command
  * line. In the attempt's folder, which the cluster's nodes must see at the same path:
  *     slurm       what the agent must know after a restart: see slurm_note
- *     script/     run, setup, rank, hosts, times.<rank>
+ *     script/     run, setup, rank, guard, hosts, times.<rank>
  *     claimed/    made by the job itself: a second submission of the attempt ends at once
  *     stdout, stderr, work/, outputs/  as for local attempts
  * and in `agent`/slurm, one folder for all: <job>.<epoch>.started, .ended, written by the job. */
@@ -26,6 +26,10 @@ struct slurm_note {
     uint64_t slurm_id; /* 0 = sbatch has not answered */
     int64_t submitted_ms;
     int64_t duration_ms_max, grace_ms;
+    uint64_t lease;        /* that it must not outlive; 0 = none */
+    int32_t save_signal;   /* asks for a checkpoint; 0 = it takes none */
+    int64_t save_every_ms; /* so often; 0 = never but before a stop */
+    char save_path[256];   /* in its work folder */
     uint64_t array_id;
     uint32_t array_index, array_count;
     char user[MODEL_NAME_BYTES];
@@ -37,6 +41,7 @@ struct slurm_settings {  /* the owner's: site.json, `slurm` */
     char partition[256]; /* allowed ones, commas between; "" = the default one */
     char account[MODEL_NAME_BYTES], qos[MODEL_NAME_BYTES], reservation[MODEL_NAME_BYTES];
     char bin_dir[256]; /* "" = PATH */
+    bool unguarded;    /* no guard beside the jobs: none that moves by itself is taken */
 };
 struct slurm_order { /* all that submitting needs */
     struct slurm_note note;

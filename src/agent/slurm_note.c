@@ -37,10 +37,12 @@ int slurm_note_write(int attempt_fd, const struct slurm_note *note)
 {
     return engine_note_write(
         attempt_fd, NOTE,
-        json_pack("{s:I,s:I,s:I,s:I,s:I,s:i,s:i,s:s,s:s,s:o}", "slurm_id",
+        json_pack("{s:I,s:I,s:I,s:I,s:I,s:i,s:I,s:s,s:I,s:i,s:i,s:s,s:s,s:o}", "slurm_id",
                   (json_int_t)note->slurm_id, "submitted_ms", (json_int_t)note->submitted_ms,
                   "duration_ms", (json_int_t)note->duration_ms_max, "grace_ms",
-                  (json_int_t)note->grace_ms, "array", (json_int_t)note->array_id, "index",
+                  (json_int_t)note->grace_ms, "lease", (json_int_t)note->lease, "save_signal",
+                  (int)note->save_signal, "save_every_ms", (json_int_t)note->save_every_ms,
+                  "save_path", note->save_path, "array", (json_int_t)note->array_id, "index",
                   (int)note->array_index, "count", (int)note->array_count, "user", note->user,
                   "partition", note->partition, "parts",
                   engine_parts_print(note->parts, note->parts_count)));
@@ -65,6 +67,10 @@ int slurm_note_read(int attempt_fd, struct attempt_key key, struct slurm_note *n
     note.submitted_ms = json_integer_value(json_object_get(root, "submitted_ms"));
     note.duration_ms_max = json_integer_value(json_object_get(root, "duration_ms"));
     note.grace_ms = json_integer_value(json_object_get(root, "grace_ms"));
+    note.lease = (uint64_t)json_integer_value(json_object_get(root, "lease"));
+    note.save_signal = (int32_t)json_integer_value(json_object_get(root, "save_signal"));
+    note.save_every_ms = json_integer_value(json_object_get(root, "save_every_ms"));
+    take_text(root, "save_path", note.save_path, sizeof(note.save_path));
     note.array_id = (uint64_t)json_integer_value(json_object_get(root, "array"));
     note.array_index = (uint32_t)json_integer_value(json_object_get(root, "index"));
     note.array_count = (uint32_t)json_integer_value(json_object_get(root, "count"));

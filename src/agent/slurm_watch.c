@@ -34,6 +34,7 @@ struct finish_task {
     struct slurm *slurm;
     struct slurm_order order;
     struct attempt_record record;
+    bool lease_is_over;
 };
 
 static char *read_text(int folder_fd, const char *path)
@@ -46,6 +47,20 @@ static char *read_text(int folder_fd, const char *path)
     while (fd >= 0 && (got = read(fd, piece, sizeof(piece))) > 0)
         buf_add(&text, piece, (size_t)got);
     return buf_take(&text);
+}
+
+/* Word of what its lease has ended: the guard's own, or that it was another lease. */
+static void look_at_lease(struct finish_task *finish, int attempt_fd)
+{
+    struct attempt_record *record = &finish->record;
+
+    if (!finish->order.note.lease || record->end == END_STOPPED || record->end == END_LEASE ||
+        (!finish->lease_is_over && (attempt_fd < 0 || !guard_has_ended(attempt_fd))))
+        return;
+    record->end = END_LEASE;
+    record->exit_code = 0;
+    snprintf(record->reason, sizeof(record->reason),
+             "the site was not answered by the network for longer than its lease");
 }
 
 static void finish_work(struct engine_task *task)
@@ -61,6 +76,7 @@ static void finish_work(struct engine_task *task)
     attempt_name(record->key, name);
     fd = openat(slurm->place.attempts_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     finish->order.spec_json = fd >= 0 ? read_text(fd, "script/spec") : NULL;
+    look_at_lease(finish, fd);
     if (record->started_ms && finish->order.spec_json && finish->order.spec_json[0] &&
         slurm_job_collect(&finish->order, fd, &err) < 0 && record->end == END_EXITED &&
         record->exit_code == 0) {
@@ -116,6 +132,7 @@ void slurm_finish(struct slurm *slurm, struct slurm_attempt *attempt, enum attem
 {
     struct finish_task *finish;
     struct engine_part *parts;
+    int64_t left_ms;
 
     if (attempt->collecting || attempt->state == ATTEMPT_ENDED)
         return;
@@ -129,6 +146,8 @@ void slurm_finish(struct slurm *slurm, struct slurm_attempt *attempt, enum attem
     memcpy(parts, attempt->note.parts, attempt->note.parts_count * sizeof(*parts));
     finish->slurm = slurm;
     finish->record = attempt->record;
+    finish->lease_is_over =
+        attempt->note.lease && guard_is_over(&slurm->guard, attempt->note.lease, &left_ms);
     finish->record.end = end;
     finish->record.exit_code = exit_code;
     finish->record.ended_ms = MAX(ended_ms, finish->record.started_ms);

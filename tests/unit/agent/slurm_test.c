@@ -223,6 +223,10 @@ static void a_note_comes_back(void **state)
                                .slurm_id = 99,
                                .duration_ms_max = 5000,
                                .grace_ms = 700,
+                               .lease = UINT64_C(1) << 40,
+                               .save_signal = 10,
+                               .save_every_ms = 60000,
+                               .save_path = "ck/pt",
                                .array_id = 12,
                                .array_index = 4,
                                .array_count = 9,
@@ -251,6 +255,10 @@ static void a_note_comes_back(void **state)
     assert_string_equal(again.partition, "main");
     assert_string_equal(again.user, "ann");
     assert_int_equal(again.array_index, 4);
+    assert_true(again.lease == UINT64_C(1) << 40);
+    assert_int_equal(again.save_signal, 10);
+    assert_int_equal(again.save_every_ms, 60000);
+    assert_string_equal(again.save_path, "ck/pt");
     slurm_note_fini(&again);
     close(fd);
     assert_int_equal(dir_remove(dir, NULL), 0);

@@ -1,0 +1,197 @@
+#include "agent/slurm_internal.h"
+
+#include "agent/stage.h"
+#include "agent/tree.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define LEASE_KILL_PART 3 /* of the time for stopping: what is left when SIGKILL is due */
+
+/* ---- the lease ---- */
+
+bool slurm_keeps_lease(const struct executor *executor)
+{
+    return !CONTAINER_OF(executor, struct slurm, base)->settings.unguarded;
+}
+
+void slurm_take_lease(struct executor *executor, const struct lease *lease)
+{
+    struct slurm *slurm = CONTAINER_OF(executor, struct slurm, base);
+
+    guard_take_lease(&slurm->guard, lease, slurm->bound);
+}
+
+static uint64_t lease_of(void *context, struct attempt_key key)
+{
+    const struct slurm_attempt *attempt = slurm_find(context, key);
+
+    return attempt && attempt->state != ATTEMPT_ENDED && !attempt->stopping && !attempt->collecting
+               ? attempt->note.lease
+               : 0;
+}
+
+void slurm_answer_guards(struct slurm *slurm)
+{
+    if (slurm->bound)
+        guard_answer(&slurm->guard, lease_of, slurm);
+}
+
+/* Its guard sees to what runs, to the moment; what waits in Slurm's queue must never begin, and
+ * what is left then, a guard that was killed with it, say, goes by scancel. */
+static void look_at_lease(struct slurm *slurm, struct slurm_attempt *attempt, int64_t now)
+{
+    int64_t left_ms;
+
+    if (!attempt->note.lease || attempt->stop_end == END_LEASE ||
+        !guard_is_over(&slurm->guard, attempt->note.lease, &left_ms))
+        return;
+    attempt->stopping = attempt->told_term = true;
+    attempt->stop_end = END_LEASE;
+    attempt->save_until_ms = 0;
+    attempt->kill_at_ms = now;
+    if (attempt->state == ATTEMPT_RUNNING && left_ms > slurm->guard.lease.stop_ms / LEASE_KILL_PART)
+        attempt->kill_at_ms += left_ms - slurm->guard.lease.stop_ms / LEASE_KILL_PART;
+    snprintf(attempt->record.reason, sizeof(attempt->record.reason),
+             "the site was not answered by the network for longer than its lease");
+    if (!attempt->note.slurm_id && !attempt->submitting && !attempt->unsure)
+        slurm_finish(slurm, attempt, END_LEASE, 0, clock_wall_ms(), attempt->record.reason);
+}
+
+/* ---- checkpoints ---- */
+
+static bool ask_to_save(struct slurm *slurm, struct slurm_attempt *attempt)
+{
+    CLEANUP(closep) int fd = engine_open_attempt(&slurm->place, attempt->key);
+    int rc = fd < 0 ? fd : guard_ask_to_save(fd, attempt->saves_asked + 1);
+
+    if (rc < 0)
+        log_warn("job %" PRIu64 ": cannot be asked for a checkpoint", attempt->key.job_id);
+    else
+        attempt->saves_asked++;
+    return rc == 0;
+}
+
+/* When the newest file of its checkpoint was written; 0 = there is none. */
+static int64_t newest_of(const struct slurm *slurm, const struct slurm_attempt *attempt)
+{
+    char name[ATTEMPT_NAME_BYTES], place[ATTEMPT_NAME_BYTES + 8], path[PATH_MAX];
+    CLEANUP(closep) int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(closep) int work = -1;
+    ssize_t len;
+
+    attempt_name(attempt->key, name);
+    snprintf(place, sizeof(place), "%s/place", name);
+    len = readlinkat(slurm->place.attempts_fd, place, path, sizeof(path) - 1);
+    if (root < 0 || len <= 1 || path[0] != '/')
+        return 0;
+    path[len] = '\0';
+    work = tree_open(root, path + 1, O_RDONLY | O_DIRECTORY, 0);
+    return work < 0 ? 0 : stage_newest_ms(work, attempt->note.save_path);
+}
+
+static void set_timer(const struct slurm *slurm)
+{
+    const struct itimerspec when = { .it_value.tv_nsec = SLURM_SAVE_LOOK_MS * 1000000L };
+
+    timerfd_settime(slurm->timer_fd, 0, &when, NULL);
+}
+
+/* A checkpoint first, for as long as its grace is. False: it takes none. */
+static bool begin_save(struct slurm *slurm, struct slurm_attempt *attempt)
+{
+    if (!attempt->note.save_signal || attempt->state != ATTEMPT_RUNNING || attempt->told_term)
+        return false;
+    attempt->save_newest_ms = newest_of(slurm, attempt);
+    attempt->save_came = false;
+    if (!ask_to_save(slurm, attempt))
+        return false;
+    attempt->save_until_ms = slurm_now_mono() + attempt->note.grace_ms;
+    set_timer(slurm);
+    return true;
+}
+
+/* ---- stopping ---- */
+
+static void terminate(struct slurm *slurm, struct slurm_attempt *attempt, int64_t grace_ms)
+{
+    int64_t kill_at_ms = slurm_now_mono() + grace_ms;
+
+    attempt->save_until_ms = 0;
+    attempt->kill_at_ms =
+        attempt->kill_at_ms ? MIN(attempt->kill_at_ms, kill_at_ms) : MAX(kill_at_ms, 1);
+    slurm->look_at_ms = MIN(slurm->look_at_ms, slurm_now_mono());
+    if (attempt->note.slurm_id && !attempt->told_term) {
+        attempt->told_term = true;
+        slurm_cancel(slurm, attempt, attempt->state == ATTEMPT_RUNNING ? "TERM" : NULL);
+    } else if (!attempt->note.slurm_id && !attempt->submitting && !attempt->unsure) {
+        slurm_finish(slurm, attempt, attempt->stop_end, 0, clock_wall_ms(), attempt->record.reason);
+    }
+}
+
+/* It is there when it has not changed for one look more. */
+static void look_for_save(struct slurm *slurm, struct slurm_attempt *attempt)
+{
+    int64_t newest_ms = newest_of(slurm, attempt);
+    bool is_new = newest_ms != attempt->save_newest_ms;
+
+    if ((attempt->save_came && !is_new) || slurm_now_mono() >= attempt->save_until_ms) {
+        terminate(slurm, attempt, attempt->note.grace_ms);
+        return;
+    }
+    attempt->save_came = attempt->save_came || is_new;
+    attempt->save_newest_ms = newest_ms;
+    set_timer(slurm);
+}
+
+void slurm_stop_look(struct slurm *slurm)
+{
+    struct slurm_attempt *attempt, *next;
+
+    HASH_ITER (hh, slurm->attempts, attempt, next)
+        if (attempt->save_until_ms && attempt->state != ATTEMPT_ENDED && !attempt->collecting)
+            look_for_save(slurm, attempt);
+}
+
+void slurm_stop_attempt(struct slurm *slurm, struct slurm_attempt *attempt, enum attempt_end end,
+                        int64_t grace_ms, const char *reason)
+{
+    if (!attempt->stopping) {
+        attempt->stopping = true;
+        attempt->stop_end = end;
+        snprintf(attempt->record.reason, sizeof(attempt->record.reason), "%.159s", reason);
+        if (grace_ms == WIRE_GRACE_SAVES && begin_save(slurm, attempt))
+            return;
+    } else if (attempt->save_until_ms && grace_ms == WIRE_GRACE_SAVES) {
+        return; /* asked already */
+    }
+    terminate(slurm, attempt, grace_ms < 0 ? attempt->note.grace_ms : grace_ms);
+}
+
+void slurm_stop_tick(struct slurm *slurm, struct slurm_attempt *attempt, int64_t now)
+{
+    int64_t every_ms = attempt->note.save_every_ms;
+
+    look_at_lease(slurm, attempt, now);
+    if (every_ms > 0 && attempt->note.save_signal && attempt->state == ATTEMPT_RUNNING &&
+        !attempt->stopping) {
+        if (attempt->save_at_ms && now >= attempt->save_at_ms)
+            ask_to_save(slurm, attempt);
+        if (!attempt->save_at_ms || now >= attempt->save_at_ms)
+            attempt->save_at_ms = now + every_ms;
+    }
+    if (!attempt->stopping || !attempt->note.slurm_id || !attempt->kill_at_ms ||
+        now < attempt->kill_at_ms)
+        return;
+    attempt->kill_at_ms = now + SLURM_LOOK_MS_MAX; /* and again, should that be lost */
+    if (attempt->state == ATTEMPT_RUNNING)
+        slurm_cancel(slurm, attempt, "KILL");
+    slurm_cancel(slurm, attempt, NULL);
+}

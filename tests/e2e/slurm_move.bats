@@ -1,0 +1,167 @@
+#!/usr/bin/env bats
+# Moving off a real Slurm, asked for and by lease. Needs root (to start the daemons) and Debian's Slurm
+# packages; skips where they are not. `campus` is the Slurm, `lab` another site on this machine.
+
+load common.bash
+
+LOCAL=${MAINS_SLURM_LOCAL:-$BATS_TEST_DIRNAME/slurm}
+PORT=${MAINS_SLURM_MOVE_PORT:-27917}
+
+missing() {
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "needs root to start a Slurm"
+    elif [ ! -x "$LOCAL/start.sh" ]; then
+        echo "no script here that starts a Slurm (MAINS_SLURM_LOCAL)"
+    elif ! command -v sbatch >/dev/null || [ ! -x /usr/sbin/slurmctld ]; then
+        echo "Slurm is not installed"
+    fi
+}
+
+setup_file() {
+    WHY=$(missing)
+    export WHY
+    [ -z "$WHY" ] || return 0
+    PLACE=$(mktemp -d /tmp/mains-slurm.XXXXXX)
+    export PLACE SLURM_CONF="$PLACE/c/slurm.conf" CAMPUS="$PLACE/campus/state"
+    chmod 755 "$PLACE"
+    timeout 60 "$LOCAL/start.sh" "$PLACE/c" 2 16 4 "$PORT" >&2 || {
+        WHY="this Slurm does not start"
+        return 0
+    }
+    mkdir "$PLACE/beats" "$PLACE/campus"
+    chmod 1777 "$PLACE/beats"
+    chown 65534:65534 "$PLACE/campus"
+    network_start --tls --site lab --sandbox-off --lease 5s
+    export TOKEN
+    campus join "$("$MAINS" site token campus --address "$(endpoint | sed 's|.*//||')" --state "$STATE" | sed 's/^mains join //')" \
+        --executor slurm --detach >&2
+    wait_for 60 heard
+}
+teardown_file() {
+    [ -n "${PLACE:-}" ] || return 0
+    "$MAINS" cancel --all -q --state "$STATE" || :
+    campus down >/dev/null 2>&1 || :
+    network_stop
+    "$LOCAL/stop.sh" "$PLACE/c" 3>&- || :
+    rm -rf "$PLACE"
+}
+setup() {
+    [ -z "$WHY" ] || skip "$WHY"
+    "$MAINS" site drain lab --state "$STATE" >/dev/null
+}
+teardown() {
+    [ -z "$WHY" ] || return 0
+    "$MAINS" cancel --all -q --state "$STATE" || :
+    agent_is_there || campus join --executor slurm --detach >/dev/null
+    wait_for 60 heard
+    wait_for 60 nothing_live
+}
+
+# As the user nobody, on the state folder of campus.
+campus() {
+    (cd "$PLACE/campus" && HOME=$PLACE/campus timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups \
+        "$MAINS" "$1" "${@:2}" --state "$CAMPUS" 3>&-)
+}
+site() { "$MAINS" site show campus --state "$STATE" --json | jq -r "$1"; }
+heard() { [ "$(site .connected)" = true ]; }
+job() { "$MAINS" show "$JOB" --state "$STATE" --json | jq -r "$1"; }
+is() { [ "$(job "$1")" = "$2" ]; }
+nothing_live() { [ "$("$MAINS" ps --state "$STATE" --json | jq length)" -eq 0 ]; }
+beats() { grep -qs "^$1 " "$PLACE/beats/$JOB"; }
+campus_pid() { tr -dc 0-9 <"$CAMPUS/lock"; }
+campus_agent() { pgrep -P "$(campus_pid)" -f ' agent' | head -n 1; }
+agent_is_there() { kill -0 "$(campus_pid)" 2>/dev/null; }
+# Processes of the job at campus, on whatever node.
+none_alive() { ! pgrep -f "attempts/$JOB\.1/script/run" >/dev/null; }
+# The last word of campus came before the first of lab, from whatever rank.
+never_twice() {
+    awk '$1 == "campus" && $2 > last {last = $2} $1 == "lab" && (!first || $2 < first) {first = $2}
+         END {exit !(first && last < first)}' "$PLACE/beats/$JOB"
+}
+
+# begin [options]: a job at campus, deaf to SIGTERM, that says ten times a second where it is, and
+# counts in a checkpoint when it is asked for one. It may go to lab from then on.
+begin() {
+    cat >"$PLACE/job.yaml" <<YAML
+run: |
+  trap "" TERM
+  trap 'mkdir -p ck; echo \$n >ck/n.\$MAINS_RANK' USR1
+  n=\$(cat ck/n.\$MAINS_RANK 2>/dev/null || echo 0)
+  while :; do
+      read -r up rest </proc/uptime
+      echo "\$MAINS_SITE \$up \$n \$MAINS_RANK" >>$PLACE/beats/\$MAINS_JOB_ID
+      n=\$((n + 1))
+      sleep 0.1 & wait \$!
+  done
+checkpoint: {path: ck, signal: USR1}
+grace: 2s
+YAML
+    JOB=$("$MAINS" submit --state "$STATE" --json "$@" "$PLACE/job.yaml" | jq -r .id)
+    wait_for 30 beats campus || { "$MAINS" why "$JOB" --state "$STATE"; tail -n 30 "$CAMPUS/up.log"; squeue -a; sinfo; return 1; }
+    "$MAINS" site resume lab --state "$STATE" >/dev/null
+}
+
+@test "a job is moved off Slurm: it goes on from the checkpoint that it was asked for" {
+    begin
+    sleep 0.5
+    "$MAINS" move "$JOB" --to lab --reason "a test" --state "$STATE"
+    wait_for 60 beats lab
+    never_twice
+    is .epoch 2
+    is .attempts[0].outcome moved
+    [ "$(awk '$1 == "lab" {print $3; exit}' "$PLACE/beats/$JOB")" -gt 0 ]
+    [ -z "$(squeue -h -t running -o %j | grep -- "-$JOB\.")" ]
+}
+
+@test "the agent and its parent are killed: the guard ends the job, it goes on elsewhere, once" {
+    begin --on-unreachable move
+    sleep 7 # longer than a lease: it is renewed
+    is .epoch 1
+    kill -9 "$(campus_pid)" "$(campus_agent)"
+    wait_for 40 beats lab
+    never_twice
+    is .epoch 2
+    is .attempts[0].outcome lease
+    campus join --executor slurm --detach >/dev/null
+    wait_for 60 heard
+    sleep 1
+    never_twice
+    is .state running
+    is .epoch 2
+}
+
+@test "a gang over two nodes, Slurm's own controller away: every rank ends" {
+    begin --on-unreachable move --tasks 4 --cpus 8
+    wait_for 20 test "$(awk '{print $4}' "$PLACE/beats/$JOB" | sort -u | wc -l)" -ge 1
+    kill -9 "$(campus_pid)" "$(campus_agent)"
+    kill -STOP "$(cat "$PLACE/c/run/slurmctld.pid")"
+    echo stopped >"$PLACE/ctld"
+    run wait_for 60 none_alive
+    kill -CONT "$(cat "$PLACE/c/run/slurmctld.pid")"
+    [ "$status" -eq 0 ]
+}
+
+@test "drained with --move, what saves checkpoints leaves" {
+    begin
+    run "$MAINS" site drain campus --move --state "$STATE"
+    [ "$status" -eq 0 ]
+    wait_for 60 beats lab
+    never_twice
+    "$MAINS" site resume campus --state "$STATE" >/dev/null
+}
+
+@test "a job that waits in Slurm's queue when the lease ends never begins there" {
+    sbatch -o /dev/null --exclusive -N 2 --wrap 'sleep 300' >&2
+    wait_for 20 sh -c '[ "$(squeue -h -t running -n wrap -o %i | wc -l)" -eq 1 ]'
+    JOB=$("$MAINS" submit --state "$STATE" --json --on-unreachable move -- \
+        sh -c "echo \$MAINS_SITE 0 >>$PLACE/beats/\$MAINS_JOB_ID" | jq -r .id)
+    wait_for 30 sh -c "squeue -h -t pending -o %j | grep -q -- '-$JOB\.'"
+    kill -9 "$(campus_pid)" "$(campus_agent)"
+    "$MAINS" site resume lab --state "$STATE" >/dev/null
+    wait_for 40 is .state done
+    scancel --name=wrap
+    campus join --executor slurm --detach >/dev/null
+    wait_for 60 heard
+    wait_for 30 sh -c "! squeue -h -o %j | grep -q -- '-$JOB\.'"
+    [ "$(cat "$PLACE/beats/$JOB")" = "lab 0" ]
+}
