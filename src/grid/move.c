@@ -27,6 +27,8 @@ static bool add_place(struct request_shape *shape, const char *site, bool away)
     shape->places[kept] = (struct request_place){ .kind = PLACE_SITE, .deny = away };
     memcpy(shape->places[kept].name, site, strlen(site));
     shape->places_count++;
+    if (!away)
+        shape->sites_max = 0; /* one site is all it may have */
     return true;
 }
 
