@@ -72,6 +72,17 @@ void agent_link(void *context, struct transfer_link *link_out)
     session_link(agent->session, link_out);
 }
 
+/* `why_not` "": it stands. */
+static void tell_suspended(struct agent *agent, struct attempt_key key, const char *why_not)
+{
+    struct wire_report report = { .type = REPORT_SUSPENDED,
+                                  .attempt = { key.job_id, key.epoch },
+                                  .suspended = !*why_not };
+
+    snprintf(report.reason, sizeof(report.reason), "%s", why_not);
+    session_report(agent->session, &report);
+}
+
 void agent_on_note(void *context, enum attempt_note_type type, const struct attempt_record *record)
 {
     struct agent *agent = context;
@@ -86,6 +97,9 @@ void agent_on_note(void *context, enum attempt_note_type type, const struct atte
     case NOTE_PROGRESS:
         tell_metered(agent, REPORT_PROGRESS, record);
         saves_seen(agent->saves, record->key, record->checkpoint_ms);
+        break;
+    case NOTE_SUSPENDED:
+        tell_suspended(agent, record->key, record->reason);
         break;
     case NOTE_ENDED:
         tunnels_end(agent->tunnels, record->key);
@@ -240,6 +254,38 @@ static void reconcile_with(struct agent *agent, const struct wire_command *comma
      * unknown. */
     if (agent->unknown_count)
         uv_timer_start(&agent->unknown_timer, on_unknown_timer, UNKNOWN_AFTER_MS, 0);
+}
+
+/* Who is to stand stands, all others go on: what was said while nobody listened counts. */
+static void reconcile_suspended(struct agent *agent, const struct wire_command *command)
+{
+    struct executor *executor = agent->executor;
+    struct wire_attempt_id *sorted = NULL;
+    struct attempt_view view;
+
+    if (!executor->ops->suspend)
+        return;
+    if (command->suspended_count) {
+        sorted = malloc(command->suspended_count * sizeof(*sorted));
+        if (!sorted) {
+            log_error("RECONCILE: out of memory");
+            return;
+        }
+        memcpy(sorted, command->suspended, command->suspended_count * sizeof(*sorted));
+        qsort(sorted, command->suspended_count, sizeof(*sorted), compare_ids);
+    }
+    for (uint32_t i = 0; i < command->attempts_count; i++) {
+        struct attempt_key key = key_of(command->attempts[i]);
+        bool is_suspended =
+            sorted && bsearch(&command->attempts[i], sorted, command->suspended_count,
+                              sizeof(*sorted), compare_ids);
+        struct err err = { 0 };
+
+        if (executor->ops->find(executor, key, &view) && view.state == ATTEMPT_RUNNING &&
+            executor->ops->suspend(executor, key, is_suspended, &err) < 0)
+            log_error("%s", err.text);
+    }
+    free(sorted);
 }
 
 static void not_unknown(struct agent *agent, struct wire_attempt_id id)
@@ -549,6 +595,25 @@ static void stop(struct agent *agent, const struct wire_command *command)
         log_error("%s", err.text);
 }
 
+static void suspend(struct agent *agent, const struct wire_command *command)
+{
+    struct executor *executor = agent->executor;
+    struct attempt_key key = key_of(command->attempt);
+    bool is_suspended = command->type == WIRE_SUSPEND;
+    struct err err = { 0 };
+    int rc = executor->ops->suspend
+                 ? executor->ops->suspend(executor, key, is_suspended, &err)
+                 : err_set(&err, -ENOTSUP, "a %s site does not suspend", executor->ops->name);
+
+    if (rc == -ENOENT) {
+        tell_known(agent, key); /* or RECONCILE will ask */
+    } else if (rc < 0) {
+        log_warn("job %" PRIu64 ": %s", key.job_id, err.text);
+        if (is_suspended)
+            tell_suspended(agent, key, err.text);
+    }
+}
+
 void agent_on_command(void *context, const struct wire_command *command)
 {
     struct agent *agent = context;
@@ -563,8 +628,13 @@ void agent_on_command(void *context, const struct wire_command *command)
     case WIRE_RECONCILE:
         agent_take_lease(agent, command);
         reconcile_with(agent, command);
+        reconcile_suspended(agent, command);
         pricing_look(agent->pricing);
         agent_tell_node(agent);
+        break;
+    case WIRE_SUSPEND:
+    case WIRE_RESUME:
+        suspend(agent, command);
         break;
     case WIRE_PING:
         break;

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const note_names[] = { "started", "progress", "ended" };
+static const char *const note_names[] = { "started", "progress", "ended", "suspended" };
 
 void attempt_name(struct attempt_key key, char out[ATTEMPT_NAME_BYTES])
 {
@@ -68,13 +68,14 @@ int attempt_note_print(const struct attempt_note *note, struct buf *out)
         buf_printf(out, ",\"checkpoint_ms\":%" PRId64, record->checkpoint_ms);
     if (record->stall_ms)
         buf_printf(out, ",\"stall_ms\":%" PRId64, record->stall_ms);
-    if (note->type == NOTE_ENDED) {
+    if (record->suspended_ms)
+        buf_printf(out, ",\"suspended_ms\":%" PRId64, record->suspended_ms);
+    if (note->type == NOTE_ENDED)
         buf_printf(out, ",\"end\":%" PRIu32 ",\"exit_code\":%" PRId32, record->end,
                    record->exit_code);
-        if (record->reason[0]) {
-            buf_add_text(out, ",\"reason\":");
-            print_text(out, record->reason);
-        }
+    if (record->reason[0] && (note->type == NOTE_ENDED || note->type == NOTE_SUSPENDED)) {
+        buf_add_text(out, ",\"reason\":");
+        print_text(out, record->reason);
     }
     buf_printf(out,
                ",\"usage\":{\"wall_ms\":%" PRId64 ",\"cpu_ms\":%" PRId64 ",\"cpu_held_ms\":%" PRId64
@@ -145,6 +146,7 @@ int attempt_note_parse(const char *line, size_t len, struct attempt_note *note_o
     note.record.ended_ms = get_int(root, "ended_ms");
     note.record.checkpoint_ms = get_int(root, "checkpoint_ms");
     note.record.stall_ms = get_int(root, "stall_ms");
+    note.record.suspended_ms = get_int(root, "suspended_ms");
     if (reason)
         snprintf(note.record.reason, sizeof(note.record.reason), "%s", reason);
     parse_usage(json_object_get(root, "usage"), &note.record.usage);

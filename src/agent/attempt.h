@@ -8,6 +8,7 @@
  * - run: "<pid> <started_ms> <cgroup>" of the supervisor when it starts the ranks; at the end the
  *   record is put behind it, and it moves to ended/
  * - stop: "<grace_ms> <reason>\n", asks the supervisor to stop; SIGUSR1 makes it look
+ * - suspend: while it is there the attempt is to stand still; SIGUSR1 makes it look
  * - work/: the private work folder
  * - place: a link that names the work folder, of a job with a checkpoint
  * - saved/: its checkpoint, once it has ended otherwise than well and its work folder is gone
@@ -110,6 +111,7 @@ struct attempt_record {
     int64_t started_ms, ended_ms; /* started 0 = never */
     int64_t checkpoint_ms;
     int64_t stall_ms; /* of the newest save that was asked for and has not been told; 0 = none */
+    int64_t suspended_ms; /* of usage.wall_ms it stood still */
     struct usage usage;
     char reason[ATTEMPT_REASON_BYTES];
     uint32_t devices_count; /* for the energy model, should the agent have started anew */
@@ -119,7 +121,12 @@ struct attempt_record {
 };
 
 /* What a supervisor says on the notify FIFO: one line of JSON each. */
-enum attempt_note_type { NOTE_STARTED, NOTE_PROGRESS, NOTE_ENDED };
+enum attempt_note_type {
+    NOTE_STARTED,
+    NOTE_PROGRESS,
+    NOTE_ENDED,
+    NOTE_SUSPENDED /* it stands still; with a reason: it could not */
+};
 struct attempt_note {
     enum attempt_note_type type;
     pid_t pid; /* NOTE_STARTED */

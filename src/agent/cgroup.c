@@ -103,8 +103,7 @@ static bool list_has(const char *list, const char *name)
     return false;
 }
 
-/* The cgroup this process is in, under `controller` ("" = v2), from /proc/self/cgroup. */
-static bool own_path(const char *controller, char *out, size_t out_bytes)
+bool cgroup_own_path(const char *controller, char *out, size_t out_bytes)
 {
     FILE *file = fopen("/proc/self/cgroup", "re");
     char line[PATH_MAX];
@@ -146,7 +145,7 @@ static int open_v2(const char *tag)
     char own[PATH_MAX / 2], base[PATH_MAX], text[256];
     int parent, leaf, folder = -1;
 
-    if (!own_path("", own, sizeof(own)))
+    if (!cgroup_own_path("", own, sizeof(own)))
         return -1;
     snprintf(base, sizeof(base), "/sys/fs/cgroup%s", own);
     parent = open_folder(base);
@@ -179,7 +178,7 @@ static int open_v1(const char *controller, const char *tag)
     char own[PATH_MAX / 2], base[PATH_MAX];
     int folder;
 
-    if (!own_path(controller, own, sizeof(own)))
+    if (!cgroup_own_path(controller, own, sizeof(own)))
         return -1;
     snprintf(base, sizeof(base), "/sys/fs/cgroup/%s%s", controller, own);
     folder = make_folder_at(base, tag);
@@ -402,6 +401,13 @@ void cgroup_measure(const struct cgroup *cgroup, struct cgroup_usage *usage_out)
                                    cgroup->oom_kills_before;
         }
     }
+}
+
+int cgroup_set_frozen(const struct cgroup *cgroup, bool is_frozen)
+{
+    return cgroup->root->kind == CGROUP_V2
+               ? write_text(cgroup->fds[0], "cgroup.freeze", is_frozen ? "1" : "0")
+               : -ENOTSUP;
 }
 
 int cgroup_watch_oom(const struct cgroup *cgroup)

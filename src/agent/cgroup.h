@@ -39,6 +39,8 @@ struct cgroup_usage {
     int64_t oom_kills;
 };
 
+/* The cgroup this process is in, under `controller` ("" = v2), from /proc/self/cgroup. */
+bool cgroup_own_path(const char *controller, char *out, size_t out_bytes);
 /* `tag` tells agents on one machine apart. Never fails: without a place the kind is NONE. */
 void cgroup_root_open(const char *tag, struct cgroup_root *root_out);
 /* Leaves nothing behind unless groups with processes are still in there. */
@@ -60,6 +62,8 @@ int cgroup_birth_fd(const struct cgroup *cgroup);
 void cgroup_measure(const struct cgroup *cgroup, struct cgroup_usage *usage_out);
 /* A descriptor that becomes readable (POLLPRI or POLLIN) when memory ran out; -1 = not offered. */
 int cgroup_watch_oom(const struct cgroup *cgroup);
+/* All processes in it stand still, soon, or go on. Only v2 (-ENOTSUP): in v1 we are in it. */
+int cgroup_set_frozen(const struct cgroup *cgroup, bool is_frozen);
 /* SIGKILL everything in it but ourselves, again and again until it is empty (at most ~2 s). -EBUSY
  * when it is not. */
 int cgroup_kill(const struct cgroup *cgroup);

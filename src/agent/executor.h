@@ -70,6 +70,10 @@ struct executor_ops {
      * ended. */
     int (*stop)(struct executor *executor, struct attempt_key key, int64_t grace_ms,
                 const char *reason, struct err *err);
+    /* Hold it still in place, or let it go on. NOTE_SUSPENDED is told each time it is to stand;
+     * that it goes on is not told. -ENOENT: never heard of, or ended. NULL: not to be had. */
+    int (*suspend)(struct executor *executor, struct attempt_key key, bool is_suspended,
+                   struct err *err);
     bool (*find)(struct executor *executor, struct attempt_key key, struct attempt_view *view_out);
     /* All it holds, in no order; `visit` may not change the executor. */
     void (*each)(struct executor *executor, void (*visit)(void *, const struct attempt_view *),

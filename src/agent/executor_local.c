@@ -161,6 +161,9 @@ static void take_note(struct local *local, const struct attempt_note *note)
     case NOTE_PROGRESS:
         local->config.told(local->config.context, NOTE_PROGRESS, &note->record);
         break;
+    case NOTE_SUSPENDED:
+        local->config.told(local->config.context, NOTE_SUSPENDED, &note->record);
+        break;
     case NOTE_ENDED:
         take_ended(local, attempt, &note->record);
         break;
@@ -381,14 +384,64 @@ static int local_start(struct executor *executor, const struct attempt_order *or
     return rc;
 }
 
+/* Have the supervisor look into the attempt's folder. Before it has written `run` it has yet to do
+ * so by itself. */
+static void wake(struct local *local, struct local_attempt *attempt)
+{
+    char path[ATTEMPT_NAME_BYTES + 8], name[ATTEMPT_NAME_BYTES], text[64];
+    ssize_t got;
+    int fd, pid;
+
+    attempt_name(attempt->key, name);
+    snprintf(path, sizeof(path), "%s/run", name);
+    fd = openat(local->attempts_fd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[MAX(got, 0)] = '\0';
+    pid = (int)strtol(text, NULL, 10);
+    if (pid <= 1)
+        return;
+    watch_supervisor(local, attempt, pid);
+    if (attempt->pid_fd >= 0 && is_held(local, attempt->key))
+        syscall(SYS_pidfd_send_signal, attempt->pid_fd, SIGUSR1, NULL, 0);
+}
+
+static int local_suspend(struct executor *executor, struct attempt_key key, bool is_suspended,
+                         struct err *err)
+{
+    struct local *local = local_of(executor);
+    struct local_attempt *attempt = find_attempt(local, key);
+    char path[ATTEMPT_NAME_BYTES + 8], name[ATTEMPT_NAME_BYTES];
+    int rc, fd;
+
+    if (!attempt || attempt->state == ATTEMPT_ENDED)
+        return -ENOENT;
+    attempt_name(key, name);
+    snprintf(path, sizeof(path), "%s/suspend", name);
+    if (is_suspended) {
+        fd = openat(local->attempts_fd, path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0) {
+            rc = -errno;
+            return err_set(err, rc, "suspend of %s: %s", name, strerror(-rc));
+        }
+        close(fd);
+    } else if (unlinkat(local->attempts_fd, path, 0) < 0) {
+        rc = -errno;
+        return rc == -ENOENT ? 0 : err_set(err, rc, "resume of %s: %s", name, strerror(-rc));
+    }
+    wake(local, attempt);
+    return 0;
+}
+
 static int local_stop(struct executor *executor, struct attempt_key key, int64_t grace_ms,
                       const char *reason, struct err *err)
 {
     struct local *local = local_of(executor);
     struct local_attempt *attempt = find_attempt(local, key);
     char text[ATTEMPT_REASON_BYTES + 32], path[ATTEMPT_NAME_BYTES + 8], name[ATTEMPT_NAME_BYTES];
-    int len, fd, pid;
-    ssize_t got;
+    int len, fd;
 
     if (!attempt || attempt->state == ATTEMPT_ENDED)
         return -ENOENT;
@@ -404,20 +457,7 @@ static int local_stop(struct executor *executor, struct attempt_key key, int64_t
         return err_set(err, rc, "stop of %s: %s", name, strerror(-rc));
     }
     close(fd);
-    /* Before it has written `run`, the supervisor has yet to look for `stop` by itself. */
-    snprintf(path, sizeof(path), "%s/run", name);
-    fd = openat(local->attempts_fd, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    got = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    text[MAX(got, 0)] = '\0';
-    pid = (int)strtol(text, NULL, 10);
-    if (pid <= 1)
-        return 0;
-    watch_supervisor(local, attempt, pid);
-    if (attempt->pid_fd >= 0 && is_held(local, key))
-        syscall(SYS_pidfd_send_signal, attempt->pid_fd, SIGUSR1, NULL, 0);
+    wake(local, attempt);
     return 0;
 }
 
@@ -517,6 +557,7 @@ static void local_forget(struct executor *executor, struct attempt_key key)
         if (attempt)
             drop_attempt(local, attempt);
         unlinkat(fd, "stop", 0);
+        unlinkat(fd, "suspend", 0);
         snprintf(spare, sizeof(spare), "%" PRIu32, local->spare_count);
         if (local->spare_count < SPARE_MAX &&
             renameat2(local->attempts_fd, name, local->spare_fd, spare, RENAME_NOREPLACE) == 0) {
@@ -714,6 +755,7 @@ const struct executor_ops executor_local_ops = {
     .tick = local_tick,
     .start = local_start,
     .stop = local_stop,
+    .suspend = local_suspend,
     .find = local_find,
     .each = local_each,
     .count = local_count,

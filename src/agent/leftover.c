@@ -1,6 +1,7 @@
 #include "agent/leftover.h"
 
 #include "agent/disk.h"
+#include "agent/freeze.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -87,6 +88,8 @@ void leftover_remove(const struct supervisor_place *place, struct attempt_key ke
     char *text = malloc(ENVIRON_BYTES_MAX);
 
     attempt_name(key, name);
+    leftover_mark(place, key, mark, sizeof(mark));
+    freeze_remove(mark); /* what stands in there cannot be killed */
     sweep_cgroup(place, name);
     snprintf(mark, sizeof(mark), LEFTOVER_MARK "=");
     leftover_mark(place, key, mark + strlen(mark), sizeof(mark) - strlen(mark));

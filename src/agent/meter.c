@@ -118,7 +118,11 @@ void meter_read(struct meter *meter, struct attempt_record *record, bool ended)
     for (uint32_t i = 0; i < record->devices_count; i++) {
         use.devices[i].device = record->devices[i].index;
         use.devices[i].milli = record->devices[i].milli;
-        use.devices[i].busy_milli = -1;
+        use.devices[i].busy_milli =
+            record->suspended_ms && usage->wall_ms > 0
+                ? (int32_t)(1000 * MAX(usage->wall_ms - record->suspended_ms, (int64_t)0) /
+                            usage->wall_ms)
+                : -1;
         use.devices[i].energy_measured_mj = -1;
     }
     if (beginning) {

@@ -317,6 +317,7 @@ static void describe_engine(const struct agent_config *config, const struct exec
     info->sandbox_optional = config->allow_no_sandbox || config->sandbox_off || ops->discover;
     info->one_kind = ops->one_kind;
     info->tunnels = ops->tunnels;
+    info->suspends = ops->suspend != NULL;
     info->images = ops->images;
 }
 

@@ -2,6 +2,7 @@
 
 #include "agent/checkpoint.h"
 #include "agent/disk.h"
+#include "agent/leftover.h"
 #include "agent/stage.h"
 #include "agent/supervisor_internal.h"
 #include "base/clock.h"
@@ -116,10 +117,55 @@ static void decide(struct supervisor *sup, uint32_t end, int32_t exit_code, cons
     snprintf(sup->record.reason, sizeof(sup->record.reason), "%.159s", reason);
 }
 
+/* ---- standing still ---- */
+
+/* Whatever was to come at a time of its own comes so much later. */
+static void thaw(struct supervisor *sup)
+{
+    int64_t *const times[] = { &sup->limit_at, &sup->warn_at, &sup->checkpoint_at };
+    char mark[FREEZE_MARK_BYTES];
+    int64_t stood_ms;
+
+    if (!sup->frozen_at)
+        return;
+    leftover_mark(sup->place, sup->order->key, mark, sizeof(mark));
+    freeze_thaw(mark, sup->cgroup, sup->frozen);
+    stood_ms = clock_mono_ms() - sup->frozen_at;
+    for (size_t i = 0; i < ARRAY_COUNT(times); i++)
+        if (*times[i])
+            *times[i] += stood_ms;
+    sup->stood_ms += stood_ms;
+    sup->frozen_at = 0;
+    sup->asked_ms = 0; /* how long that save took is not known any more */
+}
+
+/* Said each time it is asked for: the word of it may be lost. */
+static void look_for_suspend(struct supervisor *sup)
+{
+    struct attempt_record record = sup->record;
+    char mark[FREEZE_MARK_BYTES];
+    struct err err = { 0 };
+
+    if (faccessat(sup->attempt_fd, "suspend", F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
+        thaw(sup);
+        return;
+    }
+    if (sup->decided || !sup->crew_on)
+        return; /* it ends */
+    leftover_mark(sup->place, sup->order->key, mark, sizeof(mark));
+    if (!sup->frozen_at && freeze_all(mark, sup->cgroup, &sup->frozen, &err) == 0) {
+        sup->frozen_at = clock_mono_ms();
+        sup->was_frozen = true;
+    }
+    snprintf(record.reason, sizeof(record.reason), "%.150s", err.text);
+    notify_note(sup->place, NOTE_SUSPENDED, &record);
+}
+
 static void terminate(struct supervisor *sup, int64_t grace_ms)
 {
     int64_t at = clock_mono_ms() + MAX(grace_ms, 0);
 
+    thaw(sup);
     if (sup->kill_by)
         at = MIN(at, sup->kill_by);
     if (sup->kill_at == 0 && sup->crew.plan) /* else nothing was started yet */
@@ -209,6 +255,7 @@ static bool ask_to_save(struct supervisor *sup)
         return false;
     if (sup->save_at)
         return true; /* asked already */
+    thaw(sup);
     sup->save_newest_ms = stage_newest_ms(sup->work_fd, spec->checkpoint_path);
     sup->save_at = now + SAVE_LOOK_MS;
     sup->save_until = now + spec->grace_ms;
@@ -339,6 +386,7 @@ static void read_signals(struct supervisor *sup)
             reap(sup);
         } else if (info.ssi_signo == SIGUSR1) {
             look_for_stop(sup);
+            look_for_suspend(sup);
         } else {
             /* The machine goes down: not the job's fault, it may run again elsewhere. */
             decide(sup, END_LOST, 0, "the machine is shutting down");
@@ -426,6 +474,7 @@ static void measure(struct supervisor *sup)
     if (usage.memory_peak_bytes < 0)
         usage.memory_peak_bytes = children.ru_maxrss * 1024LL;
     record->usage.wall_ms = wall_ms;
+    record->suspended_ms = sup->stood_ms + (sup->frozen_at ? clock_mono_ms() - sup->frozen_at : 0);
     record->usage.cpu_ms = (usage.cpu_us + 999) / 1000;
     record->usage.cpu_held_ms = wall_ms * sup->order->cpus;
     record->usage.device_milli_ms = 0;
@@ -475,10 +524,9 @@ static void look_for_checkpoint(struct supervisor *sup, int64_t now)
     sup->seen_ms = newest_ms;
 }
 
-static void fire_timers(struct supervisor *sup, int64_t now)
+/* Those that count the time it runs: they rest while it stands still. */
+static void fire_own_timers(struct supervisor *sup, int64_t now)
 {
-    if (sup->leave_at && now >= sup->leave_at)
-        leave_cpu(sup, now);
     if (sup->limit_at && now >= sup->limit_at) {
         sup->limit_at = 0;
         decide(sup, END_TIME_LIMIT, 0, "reached its duration limit");
@@ -493,6 +541,14 @@ static void fire_timers(struct supervisor *sup, int64_t now)
         sup->asked_ms = clock_wall_ms();
         crew_signal(&sup->crew, sup->spec->checkpoint_signal, false);
     }
+}
+
+static void fire_timers(struct supervisor *sup, int64_t now)
+{
+    if (sup->leave_at && now >= sup->leave_at)
+        leave_cpu(sup, now);
+    if (!sup->frozen_at)
+        fire_own_timers(sup, now);
     if (sup->save_at && now >= sup->save_at)
         look_for_save(sup, now);
     if (sup->seen_at && now >= sup->seen_at)
@@ -512,12 +568,14 @@ static void fire_timers(struct supervisor *sup, int64_t now)
 
 static int poll_timeout(const struct supervisor *sup, int64_t now)
 {
-    const int64_t times[] = { sup->kill_at,     sup->limit_at, sup->warn_at,
-                              sup->disk_at,     sup->space_at, sup->checkpoint_at,
-                              sup->progress_at, sup->save_at,  sup->seen_at };
+    /* The last three rest while it stands still. */
+    const int64_t times[] = { sup->kill_at,     sup->disk_at, sup->space_at,
+                              sup->progress_at, sup->save_at, sup->seen_at,
+                              sup->limit_at,    sup->warn_at, sup->checkpoint_at };
+    size_t count = ARRAY_COUNT(times) - (sup->frozen_at ? 3 : 0);
     int64_t least = INT64_MAX;
 
-    for (size_t i = 0; i < ARRAY_COUNT(times); i++)
+    for (size_t i = 0; i < count; i++)
         if (times[i])
             least = MIN(least, times[i]);
     return (int)MIN(MAX(least - now, 0), 3600000);
@@ -621,6 +679,8 @@ static int begin(struct supervisor *sup, struct err *err)
     sup->crew_on = rc == 0;
     if (rc == 0 && sup->spec->setup)
         tell_started(sup);
+    if (rc == 0)
+        look_for_suspend(sup); /* as above */
     return rc;
 }
 
@@ -640,9 +700,15 @@ static void collect(struct supervisor *sup)
 /* True: the agent knows, and no process is left. */
 static bool finish(struct supervisor *sup)
 {
-    bool clean = !sup->crew_on || crew_kill(&sup->crew);
-    bool cleared, told;
+    bool clean, cleared, told;
+    char mark[FREEZE_MARK_BYTES];
 
+    thaw(sup); /* else it could not be killed */
+    clean = !sup->crew_on || crew_kill(&sup->crew);
+    if (sup->was_frozen) {
+        leftover_mark(sup->place, sup->order->key, mark, sizeof(mark));
+        freeze_remove(mark);
+    }
     for (int i = 0; i < 2; i++)
         logs_pump(&sup->logs, i);
     if (!sup->decided)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/crew.h"
+#include "agent/freeze.h"
 #include "agent/lease.h"
 #include "agent/logs.h"
 #include "agent/sandbox.h"
@@ -60,6 +61,10 @@ struct supervisor {
     /* Asked to save before it is stopped: when to look again, for how long, what was there last. */
     int64_t save_at, save_until, save_newest_ms;
     bool save_came;
+    /* It stands still, since then (0 = not), and has stood before. */
+    enum freeze_way frozen;
+    int64_t frozen_at, stood_ms;
+    bool was_frozen; /* a group may be left of it */
 };
 
 /* supervisor_prepare.c: all that comes before the ranks: folders, inputs, environment, argv. */

@@ -195,6 +195,10 @@ json_t *job_view_to_json(const struct grid *grid, const struct job_view *view, b
         json_object_set_new(json, "promised_start_at", time_to_json(view->promised_start_ms));
     if (json && view->across.sites_count)
         json_object_set_new(json, "across", across_to_json(&view->across));
+    if (json)
+        json_object_set_new(json, "suspended", json_boolean(view->suspended));
+    if (json && view->suspended_ms)
+        json_object_set_new(json, "suspended_ms", json_integer(view->suspended_ms));
     if (json && full)
         json_object_set_new(json, "spec", spec_of(view->spec_json, view->spec_len));
     if (json && full && view->checkpoint[0])
@@ -221,6 +225,8 @@ json_t *job_row_to_json(const struct history_job *row, bool full)
         (json_int_t)row->epoch, "allocation", "usage", usage_to_json(&row->usage));
     if (json)
         json_object_set_new(json, "promised_start_at", json_null());
+    if (json)
+        json_object_set_new(json, "suspended", json_false());
     if (json && full)
         json_object_set_new(json, "spec", spec_of(row->spec, strlen(row->spec)));
     return json;

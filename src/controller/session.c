@@ -238,7 +238,8 @@ void sessions_take_effect(struct sessions *sessions, uint64_t seq, const struct 
     struct err err = { 0 };
     int rc;
 
-    if (effect->type != EFFECT_RUN && effect->type != EFFECT_STOP)
+    if (effect->type != EFFECT_RUN && effect->type != EFFECT_STOP &&
+        effect->type != EFFECT_SUSPEND && effect->type != EFFECT_RESUME)
         return;
     session = find(sessions, effect->view.allocation.site);
     if (!session || !session->call)
@@ -285,11 +286,26 @@ struct reissue {
     struct controller *controller;
     const char *site;
     struct buf lines;
-    struct wire_attempt_id *attempts;
-    uint32_t count, cap;
+    struct wire_attempt_id *attempts, *suspended; /* of the same room */
+    uint32_t count, suspended_count, cap;
     uint64_t seq;
     bool failed;
 };
+
+static bool grow_reissue(struct reissue *reissue)
+{
+    uint32_t cap = reissue->cap ? reissue->cap * 2 : 64;
+    struct wire_attempt_id *more = realloc(reissue->attempts, cap * sizeof(*more));
+
+    if (more)
+        reissue->attempts = more;
+    more = more ? realloc(reissue->suspended, cap * sizeof(*more)) : NULL;
+    if (!more)
+        return false;
+    reissue->suspended = more;
+    reissue->cap = cap;
+    return true;
+}
 
 static void on_reissue(void *context, const struct effect *effect)
 {
@@ -302,19 +318,14 @@ static void on_reissue(void *context, const struct effect *effect)
         return;
     if (strcmp(effect->view.allocation.site, reissue->site) != 0)
         return;
-    if (reissue->count == reissue->cap) {
-        uint32_t cap = reissue->cap ? reissue->cap * 2 : 64;
-        struct wire_attempt_id *more = realloc(reissue->attempts, cap * sizeof(*more));
-
-        if (!more) {
-            reissue->failed = true;
-            return;
-        }
-        reissue->attempts = more;
-        reissue->cap = cap;
+    if (reissue->count == reissue->cap && !grow_reissue(reissue)) {
+        reissue->failed = true;
+        return;
     }
     reissue->attempts[reissue->count].job_id = effect->job_id;
     reissue->attempts[reissue->count++].epoch = effect->epoch;
+    if (effect->view.suspended)
+        reissue->suspended[reissue->suspended_count++] = reissue->attempts[reissue->count - 1];
     if (command_print_effect(shell_grid(controller->shell), controller->auth, controller->seal,
                              effect, &reissue->lines, &err) == 0)
         return;
@@ -338,6 +349,8 @@ static void queue_opening(struct site_session *session, uint64_t seq)
     grid_reissue(shell_grid(controller->shell), on_reissue, &reissue);
     reconcile.attempts_count = reissue.count;
     reconcile.attempts = reissue.attempts;
+    reconcile.suspended_count = reissue.suspended_count;
+    reconcile.suspended = reissue.suspended;
     if (wire_command_print(&reconcile, &all) < 0 || reissue.failed ||
         buf_add(&all, reissue.lines.data ? reissue.lines.data : "", reissue.lines.len) < 0) {
         buf_fini(&all);
@@ -347,6 +360,7 @@ static void queue_opening(struct site_session *session, uint64_t seq)
     }
     buf_fini(&reissue.lines);
     free(reissue.attempts);
+    free(reissue.suspended);
 }
 
 const char *session_site_of(struct api_call *call)
@@ -472,6 +486,13 @@ static bool event_from_report(const char *site, const struct wire_report *report
         event->attempt_unknown.job_id = report->attempt.job_id;
         event->attempt_unknown.epoch = report->attempt.epoch;
         return true;
+    case REPORT_SUSPENDED:
+        event->type = EVENT_ATTEMPT_SUSPENDED;
+        event->attempt_suspended.job_id = report->attempt.job_id;
+        event->attempt_suspended.epoch = report->attempt.epoch;
+        event->attempt_suspended.suspended = report->suspended;
+        event->attempt_suspended.reason = report->reason;
+        return true;
     case REPORT_NODE:
         event->type = EVENT_NODE_STATE;
         event->node_state.site = site;
@@ -508,6 +529,14 @@ void sessions_refuse(struct sessions *sessions, const char *site, const char *wh
         say_refused(session, what, why);
 }
 
+/* And does not stand yet, as far as is known. */
+static bool is_told_to_stand(struct grid *grid, uint64_t job_id)
+{
+    struct job_view view;
+
+    return grid_find_job(grid, job_id, &view) && view.suspended && !view.stands;
+}
+
 /* Is there something in it for the grid? Not in what was said before, nor on attempts that are
  * over; nor is it this site's to speak of an attempt that another one holds. */
 static bool is_news(struct site_session *session, const struct wire_report *report)
@@ -522,6 +551,7 @@ static bool is_news(struct site_session *session, const struct wire_report *repo
     case REPORT_PROGRESS:
     case REPORT_ENDED:
     case REPORT_UNKNOWN:
+    case REPORT_SUSPENDED:
         break;
     default:
         return true;
@@ -540,6 +570,8 @@ static bool is_news(struct site_session *session, const struct wire_report *repo
         say_refused(session, what, "another site runs it");
         return false;
     }
+    if (report->type == REPORT_SUSPENDED)
+        return is_told_to_stand(grid, report->attempt.job_id);
     return report->type != REPORT_STARTED || !place.started;
 }
 
@@ -559,7 +591,7 @@ static bool is_within_bounds(struct site_session *session, const struct wire_rep
 {
     if (report->type != REPORT_PROGRESS && report->type != REPORT_NODE &&
         report->type != REPORT_INVENTORY && report->type != REPORT_HELLO &&
-        report->type != REPORT_TARIFF)
+        report->type != REPORT_TARIFF && report->type != REPORT_SUSPENDED)
         return true;
     return session_guard_takes(&session->guard, clock_mono_ms(), bytes);
 }

@@ -103,9 +103,12 @@ int command_print_effect(const struct grid *grid, const struct auth *auth, const
 
     if (effect->type == EFFECT_RUN)
         return print_run(grid, auth, seal, effect, out, err);
+    if (effect->type == EFFECT_SUSPEND || effect->type == EFFECT_RESUME)
+        stop.type = effect->type == EFFECT_SUSPEND ? WIRE_SUSPEND : WIRE_RESUME;
     stop.attempt.job_id = effect->job_id;
     stop.attempt.epoch = effect->epoch;
-    if (!effect->view.cancel_requested && effect->view.request->checkpoint == CHECKPOINT_ASKED)
+    if (stop.type == WIRE_STOP && !effect->view.cancel_requested &&
+        effect->view.request->checkpoint == CHECKPOINT_ASKED)
         stop.grace_ms = WIRE_GRACE_SAVES; /* it goes on later from there */
     copy(stop.reason, sizeof(stop.reason), effect->view.reason);
     return wire_command_print(&stop, out);

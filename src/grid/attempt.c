@@ -67,6 +67,7 @@ void attempt_start(struct grid *grid, struct job *job, struct grant *const *gran
         hold(grid, job, grants[i]);
     }
     job->started_ms = 0;
+    suspend_begin(job);
     rhythm_start(grid, job);
     freight_granted(grid, job);
     job_set_state(grid, job, JOB_STARTING);
@@ -169,6 +170,7 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
                              .granted_ms = job->grant->granted_ms,
                              .released_ms = grid->now_ms };
 
+    suspend_over(grid, job);
     rhythm_end(grid, job);
     if (job->grant->epoch == job->epoch) {
         past->ended_epoch = job->epoch;

@@ -57,11 +57,12 @@ enum event_type { /* numbers are for ever: they are in journals */
                   EVENT_CHECKPOINT_STORED = 22, /* an attempt's checkpoint is whole in the store */
                   /* 23 to 25: not given yet */
                   EVENT_RECEIPT = 26, /* what a site signed of an attempt that ends with the next */
-                  EVENT_SITE_QUEUE = 27, /* how long work waits in the site's own queue */
-                  EVENT_SITE_LINK = 28   /* how fast files came and went over its link */
+                  EVENT_SITE_QUEUE = 27,       /* how long work waits in the site's own queue */
+                  EVENT_SITE_LINK = 28,        /* how fast files came and went over its link */
+                  EVENT_ATTEMPT_SUSPENDED = 33 /* reported by the site: it stands, or cannot */
 };
 
-#define EVENT_TYPE_LAST EVENT_SITE_LINK
+#define EVENT_TYPE_LAST EVENT_ATTEMPT_SUSPENDED
 
 #define OUTCOME_LAST OUTCOME_REFUSED
 enum attempt_outcome {                        /* numbers are for ever */
@@ -229,6 +230,12 @@ struct event {
             uint64_t job_id;
             uint32_t epoch;
         } attempt_unknown;
+        struct {
+            uint64_t job_id;
+            uint32_t epoch;
+            bool suspended;     /* false: it could not be done */
+            const char *reason; /* why not */
+        } attempt_suspended;
         struct {
             const char *site, *node;
             int32_t device; /* -1 = the whole node */

@@ -216,6 +216,7 @@ static const struct field site_list[] = {
     NUMBER(BOOL, struct site_info, one_kind),
     NUMBER(BOOL, struct site_info, images),
     NUMBER(BOOL, struct site_info, tunnels),
+    NUMBER(BOOL, struct site_info, suspends),
 };
 TABLE(fields_of_site, site_list);
 
@@ -329,6 +330,12 @@ static const struct field ended_list[] = {
 static const struct field unknown_list[] = {
     AT("job_id", U64, attempt_unknown.job_id),
     AT("epoch", U32, attempt_unknown.epoch),
+};
+static const struct field suspended_list[] = {
+    AT("job_id", U64, attempt_suspended.job_id),
+    AT("epoch", U32, attempt_suspended.epoch),
+    AT("suspended", BOOL, attempt_suspended.suspended),
+    STRING("reason", attempt_suspended.reason, EVENT_TEXT_BYTES_MAX),
 };
 static const struct field node_state_list[] = {
     STRING("site", node_state.site, NAME_MAX_),
@@ -520,6 +527,7 @@ static const struct {
     TYPE(EVENT_RECEIPT, "receipt", receipt_list),
     TYPE(EVENT_SITE_QUEUE, "site_queue", site_queue_list),
     TYPE(EVENT_SITE_LINK, "site_link", site_link_list),
+    TYPE(EVENT_ATTEMPT_SUSPENDED, "attempt_suspended", suspended_list),
 };
 
 const struct fields *event_fields(unsigned type)

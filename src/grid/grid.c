@@ -189,6 +189,7 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
     case EVENT_ATTEMPT_STARTED:
     case EVENT_ATTEMPT_PROGRESS:
     case EVENT_ATTEMPT_UNKNOWN:
+    case EVENT_ATTEMPT_SUSPENDED:
     case EVENT_NOTE:
         return 0;
     }
@@ -268,6 +269,10 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_ATTEMPT_UNKNOWN:
         attempt_unknown(grid, event->attempt_unknown.job_id, event->attempt_unknown.epoch);
+        break;
+    case EVENT_ATTEMPT_SUSPENDED:
+        suspend_reported(grid, event->attempt_suspended.job_id, event->attempt_suspended.epoch,
+                         event->attempt_suspended.suspended, event->attempt_suspended.reason);
         break;
     case EVENT_CHECKPOINT_STORED:
         saved_apply(grid, &event->checkpoint_stored);

@@ -118,7 +118,10 @@ struct job_view {
     enum attempt_outcome outcome; /* of the newest ended attempt */
     const char *reason;           /* of the state, one line, "" when there is none */
     bool cancel_requested;
-    struct usage usage; /* all attempts together, so far */
+    bool suspended;       /* it runs, and was told to stand still in place: `reason` */
+    bool stands;          /* and does */
+    int64_t suspended_ms; /* how long its attempts have stood so, in all */
+    struct usage usage;   /* all attempts together, so far */
     /* Its newest checkpoint that the network holds, by its name in the store; "" = none. */
     const char *checkpoint;
     uint32_t checkpoint_epoch; /* of the attempt that wrote it */
@@ -133,6 +136,8 @@ enum effect_type {
     EFFECT_JOB_ENDED,   /* final: write history; after this the grid forgets it (no JOB_CHANGED) */
     EFFECT_USAGE,       /* one ledger row: an attempt's usage; view.allocation still shows what it
                            held. Comes before the JOB_CHANGED or JOB_ENDED of the same attempt */
+    EFFECT_SUSPEND,     /* site: hold (job, epoch) still where it is, and say so */
+    EFFECT_RESUME,      /* site: (job, epoch) goes on */
     EFFECT_RECEIPT, /* what a site signed of an attempt: `receipt`; no view. The USAGE or SETTLED
                        of the same attempt follows */
     EFFECT_SETTLED  /* the ledger row of an attempt that was closed by LEASE_ENDED, as its site

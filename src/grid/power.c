@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STOP_MS 10000 /* from the word to the site until the power falls: a default grace */
-#define SAVE_MS 20000 /* the same with a checkpoint asked for first */
+#define STOP_MS 10000   /* from the word to the site until the power falls: a default grace */
+#define SAVE_MS 20000   /* the same with a checkpoint asked for first */
+#define SUSPEND_MS 2000 /* until it stands still */
 #define RESTART_MS 120000
 #define CAP_WITHIN_MS (15 * 60 * 1000LL) /* a tariff's cap has been known for longer */
 #define CAP_LASTS_MS (3600 * 1000LL)
@@ -49,6 +50,19 @@ void power_held(struct grid *grid, const struct grant *grant, int sign)
     set_left(grid, grant->site);
 }
 
+void power_set_idle(struct grid *grid, struct grant *grant, bool is_idle)
+{
+    struct site_power *power = grid->powers_count ? power_of(grid, grant->site) : NULL;
+    int64_t was_mw = fleet_grant_mw(&grid->fleet, grant);
+
+    grant->is_idle = is_idle;
+    if (!power)
+        return;
+    power->draw_mw += fleet_grant_mw(&grid->fleet, grant) - was_mw;
+    set_left(grid, grant->site);
+    grid->wants_pass |= is_idle;
+}
+
 static int64_t sum_mw(const struct grid *grid, uint32_t site)
 {
     int64_t sum = 0;
@@ -71,6 +85,7 @@ static void set_next(struct grid *grid)
         if (power->shed_until_ms)
             grid->power_next_ms = MIN(grid->power_next_ms, power->shed_until_ms);
     }
+    grid->power_next_ms = MIN(grid->power_next_ms, suspend_next_ms(grid));
 }
 
 int power_check_draws(const struct grid *grid, struct err *err)
@@ -113,11 +128,19 @@ int power_check_shed(const struct grid *grid, const struct event_site_shed *shed
     return 0;
 }
 
+/* Of one that was told to stand, what it will draw then. */
+static int64_t settled_mw(const struct grid *grid, const struct job *job, const struct grant *grant)
+{
+    return suspend_holds(job) ? fleet_idle_mw(&grid->fleet, grant)
+                              : fleet_grant_mw(&grid->fleet, grant);
+}
+
 static struct shed_job describe(const struct grid *grid, const struct job *job,
-                                const struct grant *grant)
+                                const struct grant *grant, int64_t lasts_ms)
 {
     const struct terms *terms = job_terms(grid, job);
-    int64_t mw = fleet_grant_mw(&grid->fleet, grant);
+    int64_t mw = settled_mw(grid, job, grant);
+    bool may_stop = yield_is_possible(grid, job);
     int64_t since = job->started_ms ? job->started_ms : grid->now_ms;
     int64_t checkpoint = job->past ? job->past->checkpoint_ms : 0;
 
@@ -131,12 +154,13 @@ static struct shed_job describe(const struct grid *grid, const struct job *job,
         .watts = mw / 1000,
         .undone_ms = grid->now_ms - since,
         .restart_ms = RESTART_MS,
-        .stop_ms = STOP_MS,
-        .pause_ms = -1,
-        .save_ms = terms->checkpoint == CHECKPOINT_ASKED ? SAVE_MS : -1,
+        .stop_ms = may_stop ? STOP_MS : -1,
+        .pause_ms = suspend_is_possible(grid, job, lasts_ms) ? SUSPEND_MS : -1,
+        .save_ms = may_stop && terms->checkpoint == CHECKPOINT_ASKED ? SAVE_MS : -1,
         .cap_ms = -1,
         .shrink_ms = -1,
         .watts_saving = mw / 1000,
+        .watts_paused = (fleet_idle_mw(&grid->fleet, grant) + 999) / 1000,
         .move_ms = -1,
     };
 }
@@ -148,13 +172,28 @@ struct job_wait *job_wait_of(struct job *job)
     return job->wait;
 }
 
+static void shed_one(struct grid *grid, struct job *job, const struct shed_choice *choice,
+                     uint32_t at, int64_t lasts_ms, const char *why)
+{
+    const char *site = grid->fleet.sites[at].info.name;
+    struct job_wait *wait = job_wait_of(job);
+
+    wait->cuts_count++;
+    wait->stopped_ms = grid->now_ms;
+    if (choice->how == SHED_PAUSE)
+        suspend_ask(grid, job, lasts_ms, "suspended: site %s %s; it goes on when there is power",
+                    site, why);
+    else
+        yield_ask(grid, job, YIELD_SHED, 0, "stopped: site %s %s; it goes on when there is power",
+                  site, why);
+}
+
 /* Bring what is drawn down to the limit: the least work lost (shed.h). What is being stopped
- * already counts as gone. */
+ * already counts as gone, what was told to stand as idle. */
 static void enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t lasts_ms,
                     const char *why)
 {
     const struct site_power *power = power_of(grid, site);
-    const char *name = grid->fleet.sites[site].info.name;
     int64_t limit_mw = power_limit_mw(grid, power), draw_mw = power->draw_mw;
     struct shed_params params = shed_params_default();
     struct shed_ask ask = { .within_ms = within_ms, .lasts_ms = lasts_ms };
@@ -173,8 +212,11 @@ static void enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t
             continue;
         if (job->state == JOB_STOPPING)
             draw_mw -= fleet_grant_mw(&grid->fleet, grant);
-        else if (yield_is_possible(grid, job) && count < SHED_JOBS_MAX)
-            jobs[count++] = describe(grid, job, grant);
+        else
+            draw_mw -= fleet_grant_mw(&grid->fleet, grant) - settled_mw(grid, job, grant);
+        if (job->state != JOB_STOPPING && count < SHED_JOBS_MAX &&
+            (yield_is_possible(grid, job) || suspend_is_possible(grid, job, lasts_ms)))
+            jobs[count++] = describe(grid, job, grant, lasts_ms);
     }
     ask.watts = (draw_mw - limit_mw + 999) / 1000;
     if (ask.watts > 0 && count) {
@@ -187,15 +229,10 @@ static void enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t
             ask.within_ms = MAX(within_ms, CAP_WITHIN_MS);
             result = shed_choose(grid->shed, &params, &ask, jobs, count, &choices);
         }
-        for (uint32_t i = 0; i < result.count; i++) {
-            struct job *job = grid_job(grid, jobs[choices[i].job].id);
-            struct job_wait *wait = job_wait_of(job);
-
-            wait->cuts_count++;
-            wait->stopped_ms = grid->now_ms;
-            yield_ask(grid, job, YIELD_SHED, 0,
-                      "stopped: site %s %s; it goes on when there is power", name, why);
-        }
+        for (uint32_t i = 0; i < result.count; i++)
+            shed_one(grid, grid_job(grid, jobs[choices[i].job].id), &choices[i], site, lasts_ms,
+                     why);
+        set_next(grid);
     }
     free(jobs);
 }
@@ -256,6 +293,7 @@ void power_tick(struct grid *grid)
 {
     if (!grid->powers_count || grid->now_ms < grid->power_next_ms)
         return;
+    suspend_tick(grid);
     for (uint32_t i = 0; i < grid->powers_cap; i++) {
         struct site_power *power = grid->powers[i];
 
@@ -297,6 +335,10 @@ void power_list(struct grid *grid, const struct job *job)
 
 static void come_back(struct grid *grid, struct job *job)
 {
+    if (suspend_holds(job)) {
+        suspend_resume(grid, job);
+        return;
+    }
     job->wait->cut_site = 0;
     job_enqueue(grid, job);
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
@@ -304,12 +346,24 @@ static void come_back(struct grid *grid, struct job *job)
 
 static int64_t job_mw(const struct grid *grid, const struct job *job, uint32_t site)
 {
-    const struct shape *shape = job_shape(grid, job);
+    struct shape *shape = job_shape(grid, job);
+    uint32_t count;
+    const struct candidate *candidates =
+        shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
 
-    for (uint32_t i = 0; i < shape->candidates_count; i++)
-        if (shape->candidates[i].site == site)
-            return shape->candidates[i].watts_milli * shape->tasks;
+    for (uint32_t i = 0; i < count; i++)
+        if (candidates[i].site == site)
+            return candidates[i].watts_milli * shape->tasks;
     return 0;
+}
+
+/* What it will draw more when it is back. */
+static int64_t more_mw(const struct grid *grid, const struct job *job, uint32_t site)
+{
+    if (!suspend_holds(job))
+        return job_mw(grid, job, site);
+    /* Rounded up: nothing looks at its power again. */
+    return fleet_load_mw(&grid->fleet, job->grant) - fleet_grant_mw(&grid->fleet, job->grant) + 999;
 }
 
 static int64_t slack_of(const struct grid *grid, const struct job *job)
@@ -329,14 +383,18 @@ static void resume_site(struct grid *grid, uint32_t site, struct shed_held *held
     for (uint32_t i = 0; i < grid->cut_jobs_count; i++) {
         const struct job *job = grid_job(grid, grid->cut_jobs[i]);
 
-        if (job && job->wait && job->wait->cut_site == site + 1)
-            held[count++] = (struct shed_held){
-                .id = job->item.id,
-                .job_class = (enum job_class)job_terms(grid, job)->job_class,
-                .watts = job_mw(grid, job, site) / 1000,
-                .slack_ms = slack_of(grid, job),
-                .since_ms = job->wait->stopped_ms,
-            };
+        if (!job || !job->wait ||
+            (suspend_holds(job) ? job->grant->site != site : job->wait->cut_site != site + 1))
+            continue;
+        if (suspend_holds(job) && !job->wait->frozen_ms && power->is_capped)
+            continue; /* it does not stand yet: it still counts in full */
+        held[count++] = (struct shed_held){
+            .id = job->item.id,
+            .job_class = (enum job_class)job_terms(grid, job)->job_class,
+            .watts = more_mw(grid, job, site) / 1000,
+            .slack_ms = slack_of(grid, job),
+            .since_ms = job->wait->stopped_ms,
+        };
     }
     if (!count)
         return;
@@ -356,6 +414,18 @@ static int compare_ids(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* By id, and each once: one that stood and was stopped then may be listed twice. */
+static void sort_cut_jobs(struct grid *grid)
+{
+    uint32_t kept = 0;
+
+    qsort(grid->cut_jobs, grid->cut_jobs_count, sizeof(*grid->cut_jobs), compare_ids);
+    for (uint32_t i = 0; i < grid->cut_jobs_count; i++)
+        if (!i || grid->cut_jobs[i] != grid->cut_jobs[i - 1])
+            grid->cut_jobs[kept++] = grid->cut_jobs[i];
+    grid->cut_jobs_count = kept;
+}
+
 void power_resume(struct grid *grid)
 {
     struct shed_held *held;
@@ -363,7 +433,7 @@ void power_resume(struct grid *grid)
 
     if (!grid->cut_jobs_count)
         return;
-    qsort(grid->cut_jobs, grid->cut_jobs_count, sizeof(*grid->cut_jobs), compare_ids);
+    sort_cut_jobs(grid);
     held = mem_alloc(grid->cut_jobs_count, sizeof(*held));
     chosen = mem_alloc(grid->cut_jobs_count, sizeof(*chosen));
     for (uint32_t i = 0; i < grid->powers_cap; i++)
@@ -372,6 +442,8 @@ void power_resume(struct grid *grid)
     for (uint32_t i = 0; i < grid->cut_jobs_count; i++) {
         struct job *job = grid_job(grid, grid->cut_jobs[i]);
 
+        if (job && suspend_holds(job))
+            grid->cut_jobs[kept++] = grid->cut_jobs[i];
         if (!job || !job->wait || !job->wait->cut_site)
             continue;
         if (kept < RESUME_MOVES_MAX &&

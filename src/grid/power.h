@@ -3,6 +3,7 @@
  *
  * tariffs.c  the series: facts and forecasts, rates now, costs of the past, outlooks
  * power.c    what is drawn, the cap, the cut: who is stopped, who comes back
+ * suspend.c  jobs that stand still in place meanwhile
  * waits.c    jobs that wait for cheaper or greener hours within their deadline
  *
  * A site without any of it has no struct site_power and costs nothing. */
@@ -39,6 +40,10 @@ struct job_wait {
     uint32_t cut_site;  /* index + 1 of the site whose cut it waits out, held; 0 = none */
     uint32_t cuts_count;
     uint64_t units; /* of work, in grid.waiting_units while it is held */
+    /* suspend.c: asked for, and done as its site says; 0 = not. */
+    int64_t suspended_ms, frozen_ms;
+    int64_t lasts_ms;                  /* so much later its attempt is bound to end since then */
+    int64_t stood_ms, stood_before_ms; /* suspended in all: the newest attempt, those before */
 };
 
 struct site_power {
@@ -78,6 +83,7 @@ bool tariffs_outlook(const struct grid *grid, uint32_t site, const struct object
 int power_check_shed(const struct grid *grid, const struct event_site_shed *shed, struct err *err);
 void power_apply_shed(struct grid *grid, const struct event_site_shed *shed);
 void power_held(struct grid *grid, const struct grant *grant, int sign);
+void power_set_idle(struct grid *grid, struct grant *grant, bool is_idle);
 void power_recount(struct grid *grid, uint32_t site); /* its nodes, chips or cap have changed */
 void power_tick(struct grid *grid);                   /* what time has brought */
 int64_t power_limit_mw(const struct grid *grid, const struct site_power *power); /* -1 = none */
@@ -85,11 +91,29 @@ int64_t power_limit_mw(const struct grid *grid, const struct site_power *power);
 bool power_holds(struct grid *grid, const struct job *job);
 /* A cut has stopped it: it waits that out, held, unless there is room elsewhere. */
 bool power_wait_out(struct grid *grid, struct job *job, uint32_t site);
-void power_list(struct grid *grid, const struct job *job); /* it has a cut_site */
+void power_list(struct grid *grid, const struct job *job); /* it has a cut_site, or stands */
 void power_resume(struct grid *grid);                      /* as a pass begins */
 void power_restored(struct grid *grid, uint32_t site);     /* what is derived of it */
 int power_check_draws(const struct grid *grid, struct err *err);
 struct job_wait *job_wait_of(struct job *job); /* made when there is none */
+
+/* --- suspend.c ---------------------------------------------------------------------------- */
+#define SUSPEND_MS_MAX (24 * 3600 * 1000LL)
+bool suspend_holds(const struct job *job); /* it stands, or was told to */
+/* For so long? */
+bool suspend_is_possible(const struct grid *grid, const struct job *job, int64_t lasts_ms);
+/* `fmt` is the one line that its owner reads. It must be possible. */
+void suspend_ask(struct grid *grid, struct job *job, int64_t lasts_ms, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+void suspend_resume(struct grid *grid, struct job *job);
+void suspend_over(struct grid *grid, struct job *job); /* it is being stopped, or has ended */
+void suspend_reported(struct grid *grid, uint64_t job_id, uint32_t epoch, bool suspended,
+                      const char *reason);
+void suspend_begin(struct job *job);                                      /* an attempt begins */
+int64_t suspend_stood_ms(const struct grid *grid, const struct job *job); /* in all attempts */
+int64_t suspend_next_ms(const struct grid *grid); /* when suspend_tick has something to do */
+void suspend_tick(struct grid *grid);
+int suspend_check(const struct grid *grid, const struct job *job, struct err *err);
 
 /* --- power_snapshot.c --------------------------------------------------------------------- */
 struct cursor;

@@ -222,7 +222,8 @@ void ranks_job_ended(struct grid *grid, struct job *job, enum job_state state)
         return;
     if (teaches(job, state))
         predict_learn(&grid->ranks->predict, &params, key_of(grid, job), width_of(grid, job),
-                      MIN(job->past->ended.wall_ms, DURATION_MS_MAX));
+                      MIN(MAX(job->past->ended.wall_ms - suspend_stood_ms(grid, job), (int64_t)1),
+                          DURATION_MS_MAX));
     if (job->rank)
         drop_rank(grid, job);
 }

@@ -1,6 +1,7 @@
 /* What the network knows of jobs' work: told by submits, learned from ends, read by place and plan.
  * See sched/work.h. */
 #include "grid/fields.h"
+#include "grid/power.h"
 #include "grid/rates.h"
 #include "grid/state.h"
 
@@ -115,6 +116,7 @@ void rates_attempt_ended(struct grid *grid, const struct job *job,
     if (ended->started_ms > 0 && ended->ended_ms > ended->started_ms &&
         ended->ended_ms - ended->started_ms < ms)
         ms = ended->ended_ms - ended->started_ms; /* the site's own clock, if it is not amiss */
+    ms -= suspend_stood_ms(grid, job);            /* it is the first attempt */
     chip = chip_of(grid, job->grant);
     if (ms < 1 || (shape->devices_milli && !chip))
         return;

@@ -587,6 +587,18 @@ static void read_wait(struct reader *reader, struct job *job)
     wait->cuts_count = (uint32_t)take(reader, UINT32_MAX);
     if (wait->cut_site && job->state != JOB_HELD)
         reader->failed = true;
+    if (reader->version < 18)
+        return;
+    wait->suspended_ms = take_signed(reader, 0, MAX(reader->grid->now_ms, (int64_t)1));
+    wait->frozen_ms = take_signed(reader, 0, MAX(reader->grid->now_ms, (int64_t)1));
+    wait->lasts_ms = take_signed(reader, 0, SUSPEND_MS_MAX);
+    wait->stood_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
+    wait->stood_before_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
+    if (wait->suspended_ms ? job->state != JOB_RUNNING || !job->grant
+                           : wait->frozen_ms || wait->lasts_ms)
+        reader->failed = true;
+    if (!reader->failed && wait->frozen_ms)
+        job->grant->is_idle = true;
 }
 
 static void read_saved(struct reader *reader, const struct job *job)

@@ -277,8 +277,9 @@ static bool has_waited(const struct job *job)
 {
     const struct job_wait *wait = job->wait;
 
-    return wait && (wait->until_ms || wait->saved_ms || wait->stopped_ms || wait->cut_site ||
-                    wait->cuts_count);
+    return wait &&
+           (wait->until_ms || wait->saved_ms || wait->stopped_ms || wait->cut_site ||
+            wait->cuts_count || wait->suspended_ms || wait->stood_ms || wait->stood_before_ms);
 }
 
 static void put_saved(struct buf *out, const struct job_past *past)
@@ -380,6 +381,11 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
         put_i64(out, job->wait->stopped_ms);
         put_u64(out, job->wait->cut_site);
         put_u64(out, job->wait->cuts_count);
+        put_i64(out, job->wait->suspended_ms);
+        put_i64(out, job->wait->frozen_ms);
+        put_i64(out, job->wait->lasts_ms);
+        put_i64(out, job->wait->stood_ms);
+        put_i64(out, job->wait->stood_before_ms);
     }
     if (job->reserved_micro)
         put_i64(out, job->reserved_micro);

@@ -1,6 +1,7 @@
 #include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/packing.h"
+#include "grid/power.h"
 #include "grid/rates.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -468,6 +469,7 @@ static void cancel_job(struct grid *grid, struct job *job, const char *by, const
         break;
     case JOB_STARTING:
     case JOB_RUNNING:
+        suspend_over(grid, job);
         job_set_state(grid, job, JOB_STOPPING);
         grid_emit(grid, EFFECT_STOP, job);
         grid_emit(grid, EFFECT_JOB_CHANGED, job);

@@ -119,6 +119,9 @@ void job_fill_view(struct grid *grid, const struct job *job, struct job_view *vi
     view->outcome = (enum attempt_outcome)job->outcome;
     view->reason = intern_data(&grid->strings, job->reason);
     view->cancel_requested = job->cancel_requested;
+    view->suspended = suspend_holds(job);
+    view->stands = suspend_holds(job) && job->wait->frozen_ms;
+    view->suspended_ms = suspend_stood_ms(grid, job);
     view->checkpoint = "";
     view->checkpoint_every_ms = job->past ? job->past->checkpoint_every_ms : 0;
     if (job->past && job->past->saved) {
@@ -270,7 +273,7 @@ static bool is_same_site(const struct site_info *a, const struct site_info *b)
 
     return strcmp(a->owner, b->owner) == 0 && strcmp(a->region, b->region) == 0 &&
            a->sandbox_optional == b->sandbox_optional && a->one_kind == b->one_kind &&
-           a->images == b->images && a->tunnels == b->tunnels &&
+           a->images == b->images && a->tunnels == b->tunnels && a->suspends == b->suspends &&
            x->carbon_g_per_kwh_milli == y->carbon_g_per_kwh_milli &&
            x->power_price_micro_per_kwh == y->power_price_micro_per_kwh &&
            x->cpu_price_micro_per_hour == y->cpu_price_micro_per_hour &&

@@ -208,7 +208,7 @@ void waits_restored(struct grid *grid, struct job *job)
         waits_count(grid, job);
     if (job->wait->until_ms)
         timers_add(grid, job->wait->until_ms, job->item.id);
-    if (waits_is_held(job) && job->wait->cut_site)
+    if ((waits_is_held(job) && job->wait->cut_site) || suspend_holds(job))
         power_list(grid, job);
 }
 
@@ -216,9 +216,10 @@ int waits_check(const struct grid *grid, const struct job *job, uint64_t units[2
 {
     const struct job_wait *wait = job->wait;
     bool is_held = waits_is_held(job);
+    int rc = suspend_check(grid, job, err);
 
-    if (!wait)
-        return 0;
+    if (rc < 0 || !wait)
+        return rc;
     units[on_devices(grid, job)] += wait->units;
     if (wait->units != (is_held && wait->until_ms ? waits_units(grid, job) : 0))
         return err_set(err, -EINVAL, "job %" PRIu64 ": its waiting work is counted wrongly",
@@ -299,7 +300,8 @@ static bool should_pause(struct grid *grid, const struct job *job, struct shift_
     struct outlooks room = scratch(grid);
     struct shift_outlook outlook;
     int64_t saved_at = job->past ? MAX(job->past->checkpoint_ms, job->started_ms) : job->started_ms;
-    int64_t ran_ms = grid->now_ms - job->started_ms;
+    int64_t ran_ms =
+        grid->now_ms - job->started_ms - (suspend_stood_ms(grid, job) - job->wait->stood_before_ms);
     int64_t undone_ms = terms->checkpoint == CHECKPOINT_ASKED ? 0 : grid->now_ms - saved_at;
     int64_t left_ms = MAX(waits_left_ms(grid, job) - ran_ms, END_SLACK_MS);
     struct shift_job asked = { .work_ms = left_ms,
@@ -341,8 +343,8 @@ void waits_fire(struct grid *grid, struct job *job)
         return;
     }
     job->wait->until_ms = 0;
-    if (job->state == JOB_RUNNING && job->started_ms && yield_is_possible(grid, job) &&
-        should_pause(grid, job, &verdict))
+    if (job->state == JOB_RUNNING && job->started_ms && !suspend_holds(job) &&
+        yield_is_possible(grid, job) && should_pause(grid, job, &verdict))
         yield_ask(grid, job, YIELD_TARIFF, 0, "paused for %s hours: it goes on from its checkpoint",
                   job_terms(grid, job)->objective.kind == OBJECTIVE_GREENEST ? "greener"
                                                                              : "cheaper");
@@ -357,7 +359,9 @@ bool waits_stopped(struct grid *grid, struct job *job, bool by_cut, uint32_t sit
 
     wait->until_ms = 0;
     if (job->past && job->started_ms && job->past->checkpoint_ms > job->started_ms)
-        wait->saved_ms += MIN(job->past->checkpoint_ms, grid->now_ms) - job->started_ms;
+        wait->saved_ms +=
+            MAX(MIN(job->past->checkpoint_ms, grid->now_ms) - job->started_ms - wait->stood_ms,
+                (int64_t)0);
     job->started_ms = 0;
     if (waits_hold(grid, job))
         return true;

@@ -452,7 +452,10 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
             unheard);
         break;
     case JOB_RUNNING:
-        if (job->across)
+        if (suspend_holds(job))
+            say(why_out, "suspended", "%.200s%s", intern_data(&grid->strings, job->reason),
+                unheard);
+        else if (job->across)
             say(why_out, "running", "runs at %s and %u more (attempt %u)%s", site,
                 job->across->parts_count - 1, job->epoch, unheard);
         else

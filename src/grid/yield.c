@@ -2,6 +2,7 @@
  * stop like any other (SIGTERM, grace, SIGKILL); when the site says that it has, the job goes back
  * to where it stood in the queue. That is neither a failure nor a loss: it uses up no retry and
  * the ledger's row says what it was. A job that ends by itself meanwhile has ended as it says. */
+#include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -45,6 +46,7 @@ void yield_ask(struct grid *grid, struct job *job, enum yield_cause cause, uint6
     job->yield_cause = (uint8_t)cause;
     job->yield_for = for_id;
     list_add(grid, job->item.id);
+    suspend_over(grid, job);
     /* Its room is soon free: plans made from now on count on that. */
     for (struct grant *grant = job->grant; grant; grant = job_next_grant(job, grant))
         fleet_set_end(&grid->fleet, grant, grid->now_ms + END_SLACK_MS);

@@ -69,6 +69,7 @@ struct site_info {
     bool one_kind;           /* an attempt there is on one kind of chip: no mixed gangs */
     bool images;             /* jobs may bring a container image */
     bool tunnels;            /* its agent carries connections to tasks at other sites */
+    bool suspends;           /* what runs can be held still there, in memory, and go on later */
 };
 
 void site_info_fini(struct site_info *info); /* frees the nodes; zeroes are fine */

@@ -125,6 +125,7 @@ struct grant {
     int64_t end_ms;               /* it holds no longer than this; INT64_MAX = not known */
     uint64_t cpus, devices_milli; /* sums over parts */
     uint32_t slot, end_slot;      /* places in fleet.grants and in its site's ends */
+    bool is_idle;                 /* what holds it is suspended: it draws little */
     uint32_t parts_count;
     struct grant_part *parts;
 };
@@ -170,8 +171,11 @@ void fleet_index_site(struct fleet *fleet, uint32_t site);
 void fleet_set_reachable(struct fleet *fleet, uint32_t site, bool reachable);
 /* It costs, or may draw, something else than before. */
 void fleet_set_power(struct fleet *fleet, uint32_t site, const struct fleet_power *power);
-/* What a grant draws under load by the catalogue's figures, in mW. */
+/* What a grant draws by the catalogue's figures, in mW: as it is, under load, with nothing to do.
+ */
 int64_t fleet_grant_mw(const struct fleet *fleet, const struct grant *grant);
+int64_t fleet_load_mw(const struct fleet *fleet, const struct grant *grant);
+int64_t fleet_idle_mw(const struct fleet *fleet, const struct grant *grant);
 /* `device` -1 = the whole node. */
 void fleet_set_cordon(struct fleet *fleet, uint32_t site, uint32_t node, int32_t device,
                       bool cordoned, const char *reason);

@@ -111,8 +111,10 @@ static void add_ends(struct shed_ways *ways, const struct offer *offer)
 
     end.how = SHED_PAUSE;
     end.ready_ms = job->pause_ms;
+    end.watts_left = MAX(job->watts_idle, job->watts_paused);
     add_way(ways, offer, end, 0, lasts);
     end.how = SHED_STOP;
+    end.watts_left = job->watts_idle;
     end.ready_ms = job->stop_ms;
     add_way(ways, offer, end, (double)job->undone_ms + again, lasts);
     end.how = SHED_SAVE;

@@ -75,6 +75,12 @@ static void on_effect(void *context, const struct effect *effect)
             sim_attempt_kill(engine, attempt,
                              effect->view.cancel_requested ? SIM_END_CANCEL : SIM_END_YIELD);
         break;
+    case EFFECT_SUSPEND:
+    case EFFECT_RESUME:
+        attempt = engine->jobs[engine->by_id[effect->job_id]].attempt;
+        if (attempt && attempt->epoch == effect->epoch)
+            sim_attempt_suspend(engine, attempt, effect->type == EFFECT_SUSPEND);
+        break;
     case EFFECT_USAGE:
     case EFFECT_SETTLED:
         on_usage(engine, effect);
@@ -145,6 +151,7 @@ static int join_site(struct sim_engine *engine, const struct sim_site *site)
 
     memcpy(info->name, site->name, sizeof(info->name));
     memcpy(info->owner, site->owner, sizeof(info->owner));
+    info->suspends = site->suspends;
     memcpy(info->region, site->region, sizeof(info->region));
     info->tariff = site->tariff;
     info->nodes = nodes;
@@ -359,6 +366,8 @@ static int take_entry(struct sim_engine *engine)
     struct sim_entry entry = sim_agenda_take(&engine->agenda);
 
     switch ((enum sim_entry_kind)entry.kind) {
+    case SIM_ENTRY_STANDS:
+        return sim_attempt_report_stands(engine, &entry);
     case SIM_ENTRY_STARTED:
         return sim_attempt_report_start(engine, &entry);
     case SIM_ENTRY_ENDED:

@@ -27,6 +27,7 @@ static struct sim_attempt *create(struct sim_engine *engine, const struct effect
     attempt->serial = ++engine->serial;
     attempt->site = (uint32_t)grid_site_find(engine->grid, allocation->site);
     attempt->start_ms = engine->now_ms;
+    attempt->held_ms = -1;
     attempt->shares_count = allocation->parts_count;
     for (uint32_t i = 0; i < allocation->parts_count; i++) {
         const struct alloc_part *part = &allocation->parts[i];
@@ -148,6 +149,21 @@ static int64_t mixed_watts(struct sim_engine *engine, const struct sim_attempt *
     return watts_milli;
 }
 
+/* Standing still, as the grid counts it: by the catalogue, else a quarter. */
+static int64_t idle_watts(const struct sim_engine *engine, const struct sim_attempt *attempt)
+{
+    const struct sim_pool *pool = pool_of(engine, attempt);
+    int64_t cpus_milli = (int64_t)pool->cpu_watts * 1000 * attempt->cpus / pool->cpus;
+    int64_t devices_milli = attempt->load_watts_milli - cpus_milli;
+    int64_t load = pool->figures.power_watts, idle = pool->figures.power_idle_watts;
+
+    if (load > 0 && idle >= 0 && !is_mixed(engine, attempt))
+        devices_milli = devices_milli * MIN(idle, load) / load;
+    else
+        devices_milli /= 4;
+    return cpus_milli / 4 + devices_milli;
+}
+
 static void set_rates(struct sim_engine *engine, struct sim_attempt *attempt)
 {
     const struct sim_pool *pool = pool_of(engine, attempt);
@@ -159,7 +175,8 @@ static void set_rates(struct sim_engine *engine, struct sim_attempt *attempt)
         watts_milli += (int64_t)pool->figures.power_watts * attempt->devices_milli;
     else if (attempt->devices_milli)
         engine->result->power_unknown++;
-    attempt->watts_milli = watts_milli;
+    attempt->watts_milli = attempt->load_watts_milli = watts_milli;
+    attempt->idle_watts_milli = idle_watts(engine, attempt);
     set_costs(engine, attempt);
 }
 
@@ -281,7 +298,47 @@ void sim_attempt_run(struct sim_engine *engine, const struct effect *effect)
     engine->result->sites[attempt->site].attempts++;
     count_series(engine, attempt, 1);
     sim_engine_expect(engine, engine->now_ms, SIM_ENTRY_STARTED, job, attempt->serial, 0);
-    sim_engine_expect(engine, engine->now_ms + wall_ms, SIM_ENTRY_ENDED, job, attempt->serial, 0);
+    attempt->end_ms = engine->now_ms + wall_ms;
+    sim_engine_expect(engine, attempt->end_ms, SIM_ENTRY_ENDED, job, attempt->serial, 0);
+}
+
+static void set_watts(struct sim_engine *engine, struct sim_attempt *attempt, int64_t watts_milli)
+{
+    count_series(engine, attempt, -1);
+    attempt->watts_milli = watts_milli;
+    set_costs(engine, attempt);
+    count_series(engine, attempt, 1);
+}
+
+/* It stands no longer: what is left of it comes so much later. */
+static void stop_standing(struct sim_engine *engine, struct sim_attempt *attempt)
+{
+    int64_t stood_ms = engine->now_ms - attempt->held_ms;
+
+    if (attempt->held_ms < 0)
+        return;
+    attempt->stood_ms += stood_ms;
+    attempt->stood_mj += (int64_t)((__int128)attempt->idle_watts_milli * stood_ms / 1000);
+    attempt->end_ms += stood_ms;
+    attempt->held_ms = -1;
+    set_watts(engine, attempt, attempt->load_watts_milli);
+}
+
+void sim_attempt_suspend(struct sim_engine *engine, struct sim_attempt *attempt, bool is_held)
+{
+    if (attempt->slot == UINT32_MAX || is_held == (attempt->held_ms >= 0))
+        return;
+    attempt->serial = ++engine->serial; /* its planned end is void */
+    if (is_held) {
+        attempt->held_ms = engine->now_ms;
+        set_watts(engine, attempt, attempt->idle_watts_milli);
+        engine->result->suspends++;
+        sim_engine_expect(engine, engine->now_ms, SIM_ENTRY_STANDS, attempt->job, attempt->serial,
+                          0);
+        return;
+    }
+    stop_standing(engine, attempt);
+    sim_engine_expect(engine, attempt->end_ms, SIM_ENTRY_ENDED, attempt->job, attempt->serial, 0);
 }
 
 /* --- how it ends ------------------------------------------------------------------------------ */
@@ -293,7 +350,7 @@ static void account(struct sim_engine *engine, struct sim_attempt *attempt, bool
     struct sim_goodput *sums =
         attempt->devices_milli ? &engine->result->devices : &engine->result->cpus;
     __int128 weight = attempt->devices_milli ? attempt->devices_milli : attempt->cpus;
-    int64_t elapsed = engine->now_ms - attempt->start_ms;
+    int64_t held = engine->now_ms - attempt->start_ms, elapsed = held - attempt->stood_ms;
     int64_t ran = MAX(elapsed - attempt->restart_ms, 0), done = ran, saved = 0;
     int64_t useful;
 
@@ -306,7 +363,7 @@ static void account(struct sim_engine *engine, struct sim_attempt *attempt, bool
     useful = by_fault ? saved : done;
     sums->useful += weight * useful;
     sums->lost += weight * (done - useful);
-    sums->overhead += weight * (elapsed - done);
+    sums->overhead += weight * (held - done);
     attempt->useful_ms = useful;
     run->useful_ms += useful;
     run->left_ms -= MIN(run->left_ms, (int64_t)((__int128)useful * PPM / attempt->pace_ppm));
@@ -327,6 +384,7 @@ void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, en
 
     if (attempt->slot == UINT32_MAX) /* it has ended already, unheard */
         return;
+    stop_standing(engine, attempt);
     attempt->saved_at_stop = end == SIM_END_YIELD && sim_saves_when_told(engine, attempt->job);
     account(engine, attempt, is_again && !attempt->saved_at_stop);
     leave(engine, attempt);
@@ -347,6 +405,7 @@ void sim_attempt_cut_off(struct sim_engine *engine, struct sim_attempt *attempt)
 {
     if (attempt->slot == UINT32_MAX)
         return;
+    stop_standing(engine, attempt);
     account(engine, attempt, false);
     leave(engine, attempt);
 }
@@ -368,6 +427,20 @@ int sim_attempt_report_start(struct sim_engine *engine, const struct sim_entry *
     event.attempt_started.job_id = engine->jobs[entry->a].id;
     event.attempt_started.epoch = attempt->epoch;
     event.attempt_started.started_ms = engine->setup->fleet->start_ms + attempt->start_ms;
+    return sim_engine_step(engine, &event, NULL);
+}
+
+int sim_attempt_report_stands(struct sim_engine *engine, const struct sim_entry *entry)
+{
+    const struct sim_attempt *attempt = find(engine, entry);
+    struct event event = { .type = EVENT_ATTEMPT_SUSPENDED };
+
+    if (!attempt || engine->sites[attempt->site].links_down)
+        return 0;
+    event.attempt_suspended.job_id = engine->jobs[entry->a].id;
+    event.attempt_suspended.epoch = attempt->epoch;
+    event.attempt_suspended.suspended = true;
+    event.attempt_suspended.reason = "";
     return sim_engine_step(engine, &event, NULL);
 }
 
@@ -437,8 +510,9 @@ int sim_attempt_tell_end(struct sim_engine *engine, const struct sim_attempt *at
     ended->exit_code = attempt->exit_code;
     ended->started_ms = engine->setup->fleet->start_ms + attempt->start_ms;
     ended->ended_ms = ended->started_ms + wall_ms;
-    ended->usage.cpu_ms = wall_ms * attempt->cpus;
-    ended->usage.energy_mj = (int64_t)((__int128)attempt->watts_milli * wall_ms / 1000);
+    ended->usage.cpu_ms = (wall_ms - attempt->stood_ms) * attempt->cpus;
+    ended->usage.energy_mj = attempt->stood_mj + (int64_t)((__int128)attempt->load_watts_milli *
+                                                           (wall_ms - attempt->stood_ms) / 1000);
     ended->reason = attempt->exit_code == EXIT_KILLED ? "a node or device failed" : "";
     return sim_engine_step(engine, &event, NULL);
 }

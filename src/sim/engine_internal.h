@@ -14,6 +14,7 @@
 enum sim_entry_kind {
     SIM_ENTRY_STARTED,     /* a = job, b = serial */
     SIM_ENTRY_ENDED,       /* a = job, b = serial */
+    SIM_ENTRY_STANDS,      /* a = job, b = serial: it was told to stand still, and does */
     SIM_ENTRY_CANCEL,      /* a = job */
     SIM_ENTRY_NODE_FAILS,  /* a = site, b = node */
     SIM_ENTRY_NODE_MENDED, /* the same */
@@ -46,6 +47,10 @@ struct sim_attempt {
     int64_t restart_ms, every_ms, stall_ms; /* every_ms 0 = saves no checkpoint */
     int64_t devices_milli, cpus;
     int64_t watts_milli, price_micro, carbon_ug; /* an hour */
+    int64_t load_watts_milli, idle_watts_milli;
+    int64_t end_ms;             /* by itself */
+    int64_t held_ms;            /* it stands still since then; -1 = it runs */
+    int64_t stood_ms, stood_mj; /* before, and drawn meanwhile */
     int32_t exit_code;
     uint32_t outcome;
     bool saved_at_stop; /* asked for a checkpoint before it was stopped */
@@ -129,6 +134,9 @@ void sim_attempt_run(struct sim_engine *engine, const struct effect *effect);
 enum sim_end { SIM_END_FAULT, SIM_END_CANCEL, SIM_END_YIELD, SIM_END_LEASE };
 /* It ends now: by a fault, or because it was told to. */
 void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, enum sim_end end);
+/* A cut: it stands still in place, or goes on. */
+void sim_attempt_suspend(struct sim_engine *engine, struct sim_attempt *attempt, bool is_held);
+int sim_attempt_report_stands(struct sim_engine *engine, const struct sim_entry *entry);
 int sim_attempt_report_start(struct sim_engine *engine, const struct sim_entry *entry);
 int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *entry);
 /* It has ended, but that does not count any more. */

@@ -251,6 +251,7 @@ static const struct sim_table series_table = {
     .check = check_series,
 };
 
+static const char *const suspends_choices[] = { "off", "on", NULL };
 static const struct sim_key site_keys[] = {
     { .name = "name",
       .kind = SIM_KEY_NAME,
@@ -258,6 +259,10 @@ static const struct sim_key site_keys[] = {
       .offset = offsetof(struct sim_site, name) },
     { .name = "owner", .kind = SIM_KEY_NAME, .offset = offsetof(struct sim_site, owner) },
     { .name = "region", .kind = SIM_KEY_NAME, .offset = offsetof(struct sim_site, region) },
+    { .name = "suspends",
+      .kind = SIM_KEY_CHOICE,
+      .offset = offsetof(struct sim_site, suspends),
+      .choices = suspends_choices },
     { .name = "tariff",
       .kind = SIM_KEY_OBJECT,
       .offset = offsetof(struct sim_site, tariff),

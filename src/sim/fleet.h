@@ -62,6 +62,7 @@ struct sim_site {
     struct sim_window *windows;
     uint32_t windows_count;
     uint32_t nodes_count;
+    uint32_t suspends; /* 1: what runs there can be held still in place */
 };
 struct sim_fleet {
     struct arena arena;

@@ -73,6 +73,8 @@ static json_t *faults_json(const struct sim_result *result)
     set_number(object, "windows", result->windows);
     set_number(object, "restarts", result->restarts);
     set_number(object, "made_way", result->yields);
+    if (result->suspends)
+        set_number(object, "suspended", result->suspends);
     json_object_set_new(object, "goodput", share(sim_result_goodput(result)));
     json_object_set_new(object, "ettr_restarted_jobs", share(sim_result_ettr(result)));
     json_object_set_new(object, "device_useful_ms", whole(result->devices.useful / 1000));

@@ -50,6 +50,7 @@ struct sim_result {
     uint64_t done, failed, cancelled, never_started,
         cut_off; /* cut off: ran at the end (--until) */
     uint64_t attempts, restarts, passes, steps;
+    uint64_t suspends;                    /* times an attempt was held still in place */
     uint64_t yields;                      /* of the restarts: attempts that made way */
     uint64_t sheds;                       /* grid events */
     uint64_t deadlines, deadlines_missed; /* jobs that ended by themselves and had one */

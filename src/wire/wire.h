@@ -63,6 +63,8 @@ enum wire_command_type {
     WIRE_FORGET,
     WIRE_RECEIPT, /* what the network booked, signed; comes before the FORGET of the attempt */
     WIRE_TUNNEL,  /* connect `port` of the attempt's tasks with tunnel `request` */
+    WIRE_SUSPEND, /* it is to stand still where it is; answered with REPORT_SUSPENDED */
+    WIRE_RESUME,  /* and goes on */
     WIRE_PRESTAGE /* bring `checkpoint` of the job, which runs elsewhere, into the store here */
 };
 struct wire_attempt_id {
@@ -73,7 +75,7 @@ struct wire_attempt_id {
 #define WIRE_GRACE_SAVES (-2) /* the same, once it has had the time to save a checkpoint */
 struct wire_command {
     enum wire_command_type type;
-    struct wire_attempt_id attempt; /* run, stop, log_read, forget */
+    struct wire_attempt_id attempt; /* run, stop, suspend, resume, log_read, forget */
     /* run */
     char tenant[MODEL_NAME_BYTES], user[MODEL_NAME_BYTES], name[MODEL_NAME_BYTES];
     uint64_t array_id;
@@ -99,6 +101,8 @@ struct wire_command {
     /* reconcile */
     uint32_t attempts_count;
     const struct wire_attempt_id *attempts;
+    uint32_t suspended_count; /* of these, who is to stand still: all others go on */
+    const struct wire_attempt_id *suspended;
     int64_t lease_ms; /* 0 = none is kept */
     int64_t stop_ms, every_ms;
     /* ping */
@@ -124,8 +128,9 @@ enum wire_report_type {
     REPORT_LOG,
     REPORT_NODE, /* a device turned sick or well, a node cordoned itself */
     REPORT_INVENTORY,
-    REPORT_ALIVE, /* nothing but that; never in the journal */
-    REPORT_TARIFF /* what the owner's series says of its power */
+    REPORT_ALIVE,     /* nothing but that; never in the journal */
+    REPORT_SUSPENDED, /* it stands still, or could not be made to: `reason` */
+    REPORT_TARIFF     /* what the owner's series says of its power */
 };
 struct wire_report {
     enum wire_report_type type;
@@ -147,6 +152,7 @@ struct wire_report {
     int32_t exit_code;
     char reason[160];
     struct receipt_signed receipt; /* ended: what the site signs; empty = it does not (yet) */
+    bool suspended;                /* suspended */
     /* log */
     uint64_t request;
     int64_t offset;

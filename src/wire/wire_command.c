@@ -8,7 +8,9 @@
 #include <string.h>
 
 #define IN(type) (1u << WIRE_##type)
-#define ATTEMPT_NEEDED (IN(RUN) | IN(STOP) | IN(FORGET) | IN(PRESTAGE) | IN(RECEIPT) | IN(TUNNEL))
+#define STAND (IN(SUSPEND) | IN(RESUME))
+#define ATTEMPT_NEEDED                                                                             \
+    (IN(RUN) | IN(STOP) | IN(FORGET) | IN(PRESTAGE) | IN(RECEIPT) | IN(TUNNEL) | STAND)
 #define ATTEMPT_TYPES (ATTEMPT_NEEDED | IN(LOG_READ))
 #define AT(m) offsetof(struct wire_command, m), sizeof(((struct wire_command *)0)->m)
 
@@ -16,6 +18,7 @@ static const char *const type_names[] = {
     [WIRE_RUN] = "run",           [WIRE_STOP] = "stop",         [WIRE_RECONCILE] = "reconcile",
     [WIRE_PING] = "ping",         [WIRE_LOG_READ] = "log_read", [WIRE_FORGET] = "forget",
     [WIRE_PRESTAGE] = "prestage", [WIRE_RECEIPT] = "receipt",   [WIRE_TUNNEL] = "tunnel",
+    [WIRE_SUSPEND] = "suspend",   [WIRE_RESUME] = "resume",
 };
 
 static const struct wire_field fields[] = {
@@ -40,7 +43,7 @@ static const struct wire_field fields[] = {
     { "stop_ms", WIRE_I64, AT(stop_ms), 0, WIRE_LEASE_MS_MAX, 0, IN(RECONCILE), 0 },
     { "every_ms", WIRE_I64, AT(every_ms), 0, WIRE_LEASE_MS_MAX, 0, IN(RECONCILE), 0 },
     { "grace_ms", WIRE_I64, AT(grace_ms), WIRE_GRACE_SAVES, INT64_MAX, -1, IN(STOP), 0 },
-    { "reason", WIRE_LINE, AT(reason), 0, 0, 0, IN(STOP), 0 },
+    { "reason", WIRE_LINE, AT(reason), 0, 0, 0, IN(STOP) | IN(SUSPEND), 0 },
     { "time_ms", WIRE_I64, AT(time_ms), 0, INT64_MAX, 0, IN(PING), 0 },
     { "request", WIRE_U64, AT(request), 0, INT64_MAX, 0, IN(LOG_READ) | IN(TUNNEL),
       IN(LOG_READ) | IN(TUNNEL) },
@@ -151,7 +154,9 @@ int wire_command_print(const struct wire_command *command, struct buf *out)
     if (rc == 0 && command->type == WIRE_RUN)
         rc = print_run(command, out);
     if (rc == 0 && command->type == WIRE_RECONCILE)
-        rc = wire_print_attempts(out, command->attempts, command->attempts_count);
+        rc = wire_print_attempts(out, "attempts", command->attempts, command->attempts_count);
+    if (rc == 0 && command->type == WIRE_RECONCILE && command->suspended_count)
+        rc = wire_print_attempts(out, "suspended", command->suspended, command->suspended_count);
     if (rc == 0 && command->type == WIRE_PRESTAGE && command->labels_told)
         rc = print_labels(command, out);
     return wire_end_line(out, start, rc);
@@ -314,6 +319,9 @@ int wire_command_parse(const char *line, size_t len, struct arena *arena,
                                  &command.attempts_count, err);
     if (rc == 0 && type == WIRE_PRESTAGE)
         rc = parse_labels(json_object_get(root, "labels"), &command, err);
+    if (rc == 0 && type == WIRE_RECONCILE && json_object_get(root, "suspended"))
+        rc = wire_parse_attempts(json_object_get(root, "suspended"), arena, &command.suspended,
+                                 &command.suspended_count, err);
     if (rc < 0)
         return err_prefix(err, rc, "%s", type_names[type]);
     *command_out = command;

@@ -226,11 +226,12 @@ int wire_parse_fields(const json_t *root, const struct wire_field *fields, size_
     return 0;
 }
 
-int wire_print_attempts(struct buf *out, const struct wire_attempt_id *attempts, uint32_t count)
+int wire_print_attempts(struct buf *out, const char *key, const struct wire_attempt_id *attempts,
+                        uint32_t count)
 {
     if (count > WIRE_ATTEMPTS_MAX)
         return -EINVAL;
-    buf_add_text(out, ",\"attempts\":[");
+    buf_printf(out, ",\"%s\":[", key);
     for (uint32_t i = 0; i < count; i++) {
         if (attempts[i].job_id > INT64_MAX)
             return -EINVAL;

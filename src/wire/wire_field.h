@@ -35,8 +35,9 @@ int wire_print_fields(struct buf *out, const struct wire_field *fields, size_t c
 int wire_parse_fields(const json_t *root, const struct wire_field *fields, size_t count,
                       uint32_t type, void *object, struct err *err);
 
-/* [[job,epoch],...] */
-int wire_print_attempts(struct buf *out, const struct wire_attempt_id *attempts, uint32_t count);
+/* ',"key":[[job,epoch],...]' */
+int wire_print_attempts(struct buf *out, const char *key, const struct wire_attempt_id *attempts,
+                        uint32_t count);
 int wire_parse_attempts(const json_t *list, struct arena *arena,
                         const struct wire_attempt_id **attempts_out, uint32_t *count_out,
                         struct err *err);

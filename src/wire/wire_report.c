@@ -9,14 +9,14 @@
 
 #define IN(type) (1u << REPORT_##type)
 #define TIMES (IN(STARTED) | IN(PROGRESS) | IN(ENDED))
-#define ATTEMPT (TIMES | IN(UNKNOWN))
+#define ATTEMPT (TIMES | IN(UNKNOWN) | IN(SUSPENDED))
 #define AT(m) offsetof(struct wire_report, m), sizeof(((struct wire_report *)0)->m)
 
 static const char *const type_names[] = {
     [REPORT_HELLO] = "hello",   [REPORT_STARTED] = "started",     [REPORT_PROGRESS] = "progress",
     [REPORT_ENDED] = "ended",   [REPORT_UNKNOWN] = "unknown",     [REPORT_LOG] = "log",
     [REPORT_NODE] = "node",     [REPORT_INVENTORY] = "inventory", [REPORT_ALIVE] = "alive",
-    [REPORT_TARIFF] = "tariff",
+    [REPORT_TARIFF] = "tariff", [REPORT_SUSPENDED] = "suspended",
 };
 
 static const struct wire_field fields[] = {
@@ -31,7 +31,9 @@ static const struct wire_field fields[] = {
     { "checkpoint_ms", WIRE_I64, AT(checkpoint_ms), 0, INT64_MAX, 0, IN(PROGRESS) | IN(ENDED), 0 },
     { "outcome", WIRE_U32, AT(outcome), 0, 255, 0, IN(ENDED), IN(ENDED) },
     { "exit_code", WIRE_I32, AT(exit_code), INT32_MIN, INT32_MAX, 0, IN(ENDED), IN(ENDED) },
-    { "reason", WIRE_LINE, AT(reason), 0, 0, 0, IN(PROGRESS) | IN(ENDED) | IN(NODE) | IN(LOG), 0 },
+    { "reason", WIRE_LINE, AT(reason), 0, 0, 0,
+      IN(PROGRESS) | IN(ENDED) | IN(NODE) | IN(LOG) | IN(SUSPENDED), 0 },
+    { "suspended", WIRE_BOOL, AT(suspended), 0, 1, 0, IN(SUSPENDED), IN(SUSPENDED) },
     { "receipt", WIRE_TEXT, AT(receipt.text), 0, 0, 0, IN(ENDED), 0 },
     { "signature", WIRE_TEXT, AT(receipt.signature), 0, 0, 0, IN(ENDED), 0 },
     { "key", WIRE_TEXT, AT(receipt.key), 0, 0, 0, IN(ENDED), 0 },
@@ -152,7 +154,7 @@ int wire_report_print(const struct wire_report *report, struct buf *out)
     if (rc == 0 && has_site(report->type) && report->policy)
         rc = print_policy(report->policy, out);
     if (rc == 0 && report->type == REPORT_HELLO)
-        rc = wire_print_attempts(out, report->attempts, report->attempts_count);
+        rc = wire_print_attempts(out, "attempts", report->attempts, report->attempts_count);
     if (rc == 0 && report->type == REPORT_TARIFF)
         rc = print_rows(&report->tariff, out);
     if (rc == 0 && report->type == REPORT_LOG)

@@ -67,6 +67,14 @@ static uint64_t together(const struct effect *effect)
     return marks;
 }
 
+static int command_of(enum effect_type type)
+{
+    return type == EFFECT_RUN       ? SIM_RUN
+           : type == EFFECT_SUSPEND ? SIM_SUSPEND
+           : type == EFFECT_RESUME  ? SIM_RESUME
+                                    : SIM_STOP;
+}
+
 static void hear(void *context, const struct effect *effect)
 {
     struct sim *sim = context;
@@ -82,7 +90,7 @@ static void hear(void *context, const struct effect *effect)
     while (one.site < SITES_MAX &&
            strcmp(sim->sites[one.site].name, effect->view.allocation.site) != 0)
         one.site++;
-    one.command.type = effect->type == EFFECT_RUN ? SIM_RUN : SIM_STOP;
+    one.command.type = command_of(effect->type);
     one.command.job_id = effect->job_id;
     one.command.epoch = effect->epoch;
     one.command.together = together(effect);
@@ -376,8 +384,9 @@ static void list_held(void *context, const struct effect *effect)
 
     if (strcmp(effect->view.allocation.site, listing->site->name) != 0)
         return;
-    command->listed[2 * command->listed_count] = effect->job_id;
-    command->listed[2 * command->listed_count++ + 1] = effect->epoch;
+    command->listed[3 * command->listed_count] = effect->job_id;
+    command->listed[3 * command->listed_count + 1] = effect->epoch;
+    command->listed[3 * command->listed_count++ + 2] = effect->view.suspended;
 }
 
 static void send_reconcile(struct sim *sim, struct sim_site *site)
@@ -385,7 +394,7 @@ static void send_reconcile(struct sim *sim, struct sim_site *site)
     struct sim_command command = { .type = SIM_RECONCILE, .hello_ms = sim->now_ms };
     struct listing listing = { site, &command };
 
-    command.listed = calloc(2 * SIM_IDS_MAX, sizeof(uint64_t));
+    command.listed = calloc(3 * SIM_IDS_MAX, sizeof(uint64_t));
     if (!command.listed)
         abort();
     grid_reissue(sim->grid, list_held, &listing);
@@ -713,6 +722,26 @@ static void tell_power(struct sim *sim, const struct sim_site *site)
     apply(sim, &event);
 }
 
+/* Where something runs, as the grid has heard. */
+static void cut(struct sim *sim, struct sim_site *site)
+{
+    struct event event = { 0 };
+
+    commit(sim);
+    while (sim_site_take_command(site, &sim->truth, &sim->rng, sim->now_ms))
+        ;
+    for (uint32_t i = 0; site->reports_count && i < 40; i++)
+        deliver_report(sim, site, false);
+    sim_load_shed(&event, &sim->rng, site->name);
+    event.time_ms = event_time(sim);
+    event.site_shed.share_ppm = 50000 + event.site_shed.share_ppm / 2;
+    event.site_shed.lasts_ms *= 5;
+    apply(sim, &event);
+    commit(sim);
+    if (rng_below(&sim->rng, 2))
+        sim_site_take_command(site, &sim->truth, &sim->rng, sim->now_ms);
+}
+
 static void tell_owner(struct sim *sim, const struct sim_site *site)
 {
     struct event event = { 0 };
@@ -802,6 +831,8 @@ static void random_step(struct sim *sim)
         submit(sim);
     } else if (draw < 200) {
         move_job(sim);
+    } else if (draw < 215) {
+        cut(sim, site);
     } else if (draw < 400) {
         if (grid_wants_pass(sim->grid))
             simple(sim, EVENT_PASS);
@@ -945,9 +976,11 @@ static void run_quiet(struct sim *sim)
 
 static void check_rest(struct sim *sim)
 {
-    static const char *const stuck[] = { "busy",  "priority",  "pass",    "parallel", "quota",
-                                         "begin", "starting",  "running", "stopping", "tariff",
-                                         "power", "power_cut", "hours",   "contact" };
+    static const char *const stuck[] = {
+        "busy",      "priority", "pass",      "parallel", "quota",
+        "begin",     "starting", "running",   "stopping", "tariff",
+        "suspended", "power",    "power_cut", "hours",    "contact"
+    };
     struct job_view view;
 
     for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view);) {
@@ -1033,7 +1066,7 @@ static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbos
 int main(int argc, char **argv)
 {
     uint64_t first = 1, last = 1000, events = 0, attempts = 0, crashes = 0, preempted = 0,
-             leases = 0, settled = 0, moved = 0, across = 0;
+             leases = 0, settled = 0, moved = 0, across = 0, suspended = 0;
     uint32_t steps = 400;
     struct sim *sim = calloc(1, sizeof(*sim));
     const char *corpus = NULL;
@@ -1075,13 +1108,15 @@ int main(int argc, char **argv)
         settled += sim->model.settled;
         moved += sim->truth.moved;
         across += sim->truth.across;
+        suspended += sim->truth.suspended;
         crashes += sim->crashes;
     }
     printf("1..1\nok 1 - seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " events, %" PRIu64
            " attempts, %" PRIu64 " crashes, %" PRIu64 " times a job made way, %" PRIu64
            " leases ended, %" PRIu64 " attempts settled later, %" PRIu64 " moves, %" PRIu64
-           " parts beside others\n",
-           first, last, events, attempts, crashes, preempted, leases, settled, moved, across);
+           " parts beside others, %" PRIu64 " times one stood still\n",
+           first, last, events, attempts, crashes, preempted, leases, settled, moved, across,
+           suspended);
     free(sim);
     return 0;
 }

@@ -255,8 +255,10 @@ void model_hear(struct model *model, struct sim_truth *truth, const struct grid 
         check_owner(model, truth, grid, effect);
         break;
     case EFFECT_STOP:
+    case EFFECT_SUSPEND:
+    case EFFECT_RESUME:
         if (!find(model, effect->job_id, effect->epoch))
-            sim_fail(truth, "job %" PRIu64 ": a stop for nothing", effect->job_id);
+            sim_fail(truth, "job %" PRIu64 ": a stop or the like for nothing", effect->job_id);
         break;
     case EFFECT_USAGE:
         hear_usage(model, truth, effect);

@@ -39,6 +39,7 @@ void sim_site_init(struct sim_site *site, uint32_t index, struct rng *rng)
     snprintf(site->owner, sizeof(site->owner), "owner%u", index % 2);
     snprintf(site->region, sizeof(site->region), "%s", regions[index % 2]);
     site->nodes_count = 1 + (uint32_t)rng_below(rng, SIM_NODES_MAX);
+    site->suspends = rng_below(rng, 4) > 0;
     for (uint32_t i = 0; i < site->nodes_count; i++) {
         struct sim_node *node = &site->nodes[i];
 
@@ -69,6 +70,7 @@ void sim_site_inventory(const struct sim_site *site, struct site_info *info_out,
                                              .cpu_price_micro_per_hour = 10000 * (site->index + 1),
                                              .device_price_micro_per_hour = 1000000 };
     info_out->tunnels = true;
+    info_out->suspends = site->suspends;
     info_out->nodes = nodes;
     for (uint32_t i = 0; i < site->nodes_count; i++) {
         struct node_info *node = &nodes[info_out->nodes_count];
@@ -230,15 +232,37 @@ static void take_stop(struct sim_site *site, struct sim_truth *truth, struct rng
     end(site, truth, attempt);
 }
 
-static void take_reconcile(struct sim_site *site, struct sim_truth *truth,
+/* It stands still, or goes on; what is left of it comes so much later. */
+static void hold(struct sim_site *site, struct sim_truth *truth, struct rng *rng,
+                 struct sim_attempt *attempt, bool is_held, int64_t now_ms)
+{
+    if (!attempt || !attempt->running)
+        return;
+    if (is_held && !attempt->held_ms && rng_below(rng, 8) == 0) {
+        report(site, SIM_STANDS_NOT, attempt);
+        return;
+    }
+    if (is_held && !attempt->held_ms) {
+        attempt->held_ms = now_ms;
+        truth->suspended++;
+    } else if (!is_held && attempt->held_ms) {
+        attempt->ends_ms += now_ms - attempt->held_ms;
+        attempt->held_ms = 0;
+    }
+    if (is_held && rng_below(rng, 8)) /* else the word is lost */
+        report(site, SIM_STANDS, attempt);
+}
+
+static void take_reconcile(struct sim_site *site, struct sim_truth *truth, struct rng *rng,
                            const struct sim_command *command, int64_t now_ms)
 {
     sim_lease_renew(&site->lease, command->hello_ms, now_ms);
     for (uint32_t i = 0; i < command->listed_count; i++) {
-        uint64_t job_id = command->listed[2 * i];
-        uint32_t epoch = (uint32_t)command->listed[2 * i + 1];
+        uint64_t job_id = command->listed[3 * i];
+        uint32_t epoch = (uint32_t)command->listed[3 * i + 1];
         struct sim_attempt none = { .job_id = job_id, .epoch = epoch };
 
+        hold(site, truth, rng, find(site, job_id, epoch), command->listed[3 * i + 2], now_ms);
         if (find(site, job_id, epoch))
             continue;
         if (site->fence[job_id] < epoch)
@@ -250,8 +274,8 @@ static void take_reconcile(struct sim_site *site, struct sim_truth *truth,
         bool is_listed = false;
 
         for (uint32_t i = 0; i < command->listed_count; i++)
-            is_listed |= command->listed[2 * i] == attempt->job_id &&
-                         command->listed[2 * i + 1] == attempt->epoch;
+            is_listed |= command->listed[3 * i] == attempt->job_id &&
+                         command->listed[3 * i + 1] == attempt->epoch;
         if (attempt->running && !is_listed)
             sim_fail(truth, "%s runs job %" PRIu64 " attempt %u, which the grid forgot", site->name,
                      attempt->job_id, attempt->epoch);
@@ -275,8 +299,13 @@ bool sim_site_take_command(struct sim_site *site, struct sim_truth *truth, struc
     case SIM_STOP:
         take_stop(site, truth, rng, &command);
         break;
+    case SIM_SUSPEND:
+    case SIM_RESUME:
+        hold(site, truth, rng, find(site, command.job_id, command.epoch),
+             command.type == SIM_SUSPEND, now_ms);
+        break;
     case SIM_RECONCILE:
-        take_reconcile(site, truth, &command, now_ms);
+        take_reconcile(site, truth, rng, &command, now_ms);
         break;
     }
     free(command.listed);
@@ -288,7 +317,7 @@ void sim_site_work(struct sim_site *site, struct sim_truth *truth, struct rng *r
     for (uint32_t i = 0; i < site->attempts_count; i++) {
         struct sim_attempt *attempt = &site->attempts[i];
 
-        if (!attempt->running)
+        if (!attempt->running || attempt->held_ms)
             continue;
         if (attempt->ends_ms <= now_ms)
             end(site, truth, attempt);
@@ -389,6 +418,14 @@ void sim_report_event(const struct sim_report *report, struct rng *rng, int64_t 
         event->type = EVENT_ATTEMPT_UNKNOWN;
         event->attempt_unknown.job_id = attempt->job_id;
         event->attempt_unknown.epoch = attempt->epoch;
+        break;
+    case SIM_STANDS:
+    case SIM_STANDS_NOT:
+        event->type = EVENT_ATTEMPT_SUSPENDED;
+        event->attempt_suspended.job_id = attempt->job_id;
+        event->attempt_suspended.epoch = attempt->epoch;
+        event->attempt_suspended.suspended = report->type == SIM_STANDS;
+        event->attempt_suspended.reason = report->type == SIM_STANDS ? "" : "it would not";
         break;
     }
 }

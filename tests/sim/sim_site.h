@@ -17,6 +17,7 @@ struct sim_attempt {
     uint64_t job_id;
     uint32_t epoch;
     bool running, started_told;
+    int64_t held_ms; /* it stands still since then; 0 = it does not */
     int64_t started_ms, ends_ms;
     bool is_leased;   /* it must be gone when the site's lease ends */
     uint32_t outcome; /* what it will end with */
@@ -25,7 +26,7 @@ struct sim_attempt {
 };
 
 struct sim_command {
-    enum { SIM_RUN, SIM_STOP, SIM_RECONCILE } type;
+    enum { SIM_RUN, SIM_STOP, SIM_SUSPEND, SIM_RESUME, SIM_RECONCILE } type;
     uint64_t job_id;
     uint32_t epoch;
     uint64_t together; /* SIM_RUN: the marks of all parts of the attempt */
@@ -33,11 +34,11 @@ struct sim_command {
     bool is_leased;
     int64_t hello_ms;      /* SIM_RECONCILE: when the HELLO before was sent */
     uint32_t listed_count; /* SIM_RECONCILE */
-    uint64_t *listed;      /* pairs: job, epoch; owned */
+    uint64_t *listed;      /* job, epoch, whether it is to stand still; owned */
 };
 
 struct sim_report { /* on its way to the controller */
-    enum { SIM_STARTED, SIM_PROGRESS, SIM_ENDED, SIM_UNKNOWN } type;
+    enum { SIM_STARTED, SIM_PROGRESS, SIM_ENDED, SIM_UNKNOWN, SIM_STANDS, SIM_STANDS_NOT } type;
     struct sim_attempt attempt;
 };
 
@@ -61,7 +62,7 @@ struct sim_site {
     uint32_t index;
     struct sim_node nodes[SIM_NODES_MAX];
     uint32_t nodes_count;
-    bool is_open;
+    bool is_open, suspends;
     struct sim_lease lease;
     uint64_t session;
     struct sim_attempt *attempts; /* held: running, or ended and not acknowledged */
@@ -81,7 +82,7 @@ struct sim_truth {
     uint64_t running[SIM_IDS_MAX];
     uint64_t billed[SIM_IDS_MAX]; /* over, durably */
     uint64_t across;              /* parts that ran beside another of theirs */
-    uint64_t attempts_started, preempted, moved, leases_ended;
+    uint64_t attempts_started, preempted, moved, leases_ended, suspended;
     char failure[256]; /* the first thing that went wrong; "" = nothing */
 };
 static inline uint64_t sim_mark(uint32_t epoch)

@@ -15,10 +15,11 @@
 struct bed {
     struct grid *grid;
     int64_t now_ms;
-    uint32_t runs, stops, changes, ends, rows, receipts;
+    uint32_t runs, stops, changes, ends, rows, receipts, suspends_heard, resumes;
     uint64_t run_jobs[64];     /* in the order of their starts */
     struct across_view across; /* of the newest start */
     bool tunnels;              /* sites that join say so */
+    bool suspends;             /* the same */
     enum job_state ended_as;
     uint64_t ended_job;
     char ended_reason[REASON_BYTES];
@@ -58,6 +59,12 @@ static inline void bed_hear(void *context, const struct effect *effect)
         break;
     case EFFECT_RECEIPT:
         bed->receipts++;
+        break;
+    case EFFECT_SUSPEND:
+        bed->suspends_heard++;
+        break;
+    case EFFECT_RESUME:
+        bed->resumes++;
         break;
     case EFFECT_SETTLED:
         bed->settled++;
@@ -99,7 +106,10 @@ static inline void bed_join(struct bed *bed, const char *site, const struct bed_
                             uint32_t count)
 {
     static const struct chip_figures figures[] = {
-        { .kind = "fast", .metric_milli = { [METRIC_BF16_TFLOPS] = 900000 }, .power_watts = 700 },
+        { .kind = "fast",
+          .metric_milli = { [METRIC_BF16_TFLOPS] = 900000 },
+          .power_watts = 700,
+          .power_idle_watts = 70 },
         { .kind = "slow", .metric_milli = { [METRIC_BF16_TFLOPS] = 100000 }, .power_watts = 100 },
     };
     struct node_info *nodes = calloc(count, sizeof(*nodes));
@@ -126,6 +136,7 @@ static inline void bed_join(struct bed *bed, const char *site, const struct bed_
                                                           .cpu_price_micro_per_hour = 36000,
                                                           .device_price_micro_per_hour = 3600000 };
     event.site_joined.site.tunnels = bed->tunnels;
+    event.site_joined.site.suspends = bed->suspends;
     event.site_joined.site.nodes = nodes;
     event.site_joined.site.nodes_count = count;
     event.site_joined.chips = figures;

@@ -1,0 +1,277 @@
+/* Work that stands still in place while its site must draw less. */
+#include "bed.h"
+
+#define HOUR_MS 3600000LL
+#define LIMIT_MS HOUR_MS
+
+static const struct bed_node four_fast[] = { { "n0", 16, 4, "fast" } };
+
+struct stand { /* a site that suspends, four jobs on a device each, running for ten minutes */
+    struct bed bed;
+    uint64_t ids[4];
+};
+
+static struct event on_device(enum job_class job_class)
+{
+    struct event event = bed_job(1);
+
+    event.job_submitted.request.shape.devices_milli = 1000;
+    event.job_submitted.request.job_class = job_class;
+    event.job_submitted.request.duration_ms_max = LIMIT_MS;
+    return event;
+}
+
+static struct stand stand_create(bool suspends)
+{
+    struct stand stand = { .bed = bed_create(NULL, 0) };
+
+    stand.bed.now_ms = 1000 * HOUR_MS;
+    stand.bed.suspends = suspends;
+    bed_join(&stand.bed, "here", four_fast, 1);
+    for (uint32_t i = 0; i < 4; i++) /* the third is of the lowest class */
+        stand.ids[i] = bed_submit(&stand.bed, on_device(i == 2 ? CLASS_LOW : CLASS_HIGH));
+    bed_pass(&stand.bed);
+    for (uint32_t i = 0; i < 4; i++)
+        bed_started(&stand.bed, stand.ids[i], 1);
+    stand.bed.now_ms += 600000;
+    return stand;
+}
+
+static void shed(struct bed *bed, uint32_t percent, int64_t lasts_ms)
+{
+    struct event event = { .type = EVENT_SITE_SHED };
+
+    event.site_shed = (struct event_site_shed){ .site = "here",
+                                                .share_ppm = percent * 10000,
+                                                .within_ms = 30000,
+                                                .lasts_ms = lasts_ms,
+                                                .by = "grid operator",
+                                                .reason = "" };
+    bed_step(bed, &event);
+}
+
+static void tick(struct bed *bed, int64_t to_ms)
+{
+    struct event event = { .type = EVENT_TICK };
+
+    bed->now_ms = to_ms;
+    bed_step(bed, &event);
+    if (grid_wants_pass(bed->grid))
+        bed_pass(bed);
+}
+
+static void stands(struct bed *bed, uint64_t id, uint32_t epoch, const char *why_not)
+{
+    struct event event = { .type = EVENT_ATTEMPT_SUSPENDED };
+
+    event.attempt_suspended.job_id = id;
+    event.attempt_suspended.epoch = epoch;
+    event.attempt_suspended.suspended = !*why_not;
+    event.attempt_suspended.reason = why_not;
+    bed_step(bed, &event);
+}
+
+static int64_t draw_mw(struct bed *bed)
+{
+    struct power_view view;
+
+    grid_power_get(bed->grid, 0, &view);
+    return view.draw_mw;
+}
+
+static struct job_view view_of(struct bed *bed, uint64_t id)
+{
+    struct job_view view;
+
+    assert_true(grid_find_job(bed->grid, id, &view));
+    return view;
+}
+
+static void test_stands_and_goes_on(void **state)
+{
+    struct stand stand = stand_create(true);
+    struct bed *bed = &stand.bed;
+    int64_t full_mw;
+
+    (void)state;
+    shed(bed, 1, 0 + HOUR_MS); /* so that the site has power to speak of */
+    shed(bed, 0, 0);
+    tick(bed, bed->now_ms + 1);
+    bed->suspends_heard = bed->resumes = 0;
+    full_mw = draw_mw(bed);
+    shed(bed, 20, 3 * HOUR_MS);
+    assert_int_equal(bed->stops, 0);
+    assert_int_equal(bed->suspends_heard, 1);
+    assert_true(view_of(bed, stand.ids[2]).suspended);
+    assert_false(view_of(bed, stand.ids[2]).stands);
+    assert_int_equal(view_of(bed, stand.ids[2]).state, JOB_RUNNING);
+    bed_why(bed, stand.ids[2], "suspended", "suspended: site here must draw");
+    assert_int_equal(draw_mw(bed), full_mw); /* until it is said that it stands */
+    bed_pass(bed);
+    assert_true(view_of(bed, stand.ids[2]).suspended);
+    bed_restart(bed);
+    stands(bed, stand.ids[2], 1, "");
+    assert_true(view_of(bed, stand.ids[2]).stands);
+    assert_true(draw_mw(bed) <= full_mw * 80 / 100);
+    bed_restart(bed);
+    tick(bed, bed->now_ms + 2 * HOUR_MS); /* far beyond its limit: nobody stops it */
+    assert_int_equal(view_of(bed, stand.ids[2]).suspended_ms, 2 * HOUR_MS);
+    assert_int_equal(bed->resumes, 0);
+    tick(bed, bed->now_ms + HOUR_MS);
+    assert_int_equal(bed->resumes, 1);
+    assert_false(view_of(bed, stand.ids[2]).suspended);
+    assert_int_equal(view_of(bed, stand.ids[2]).epoch, 1);
+    assert_int_equal(view_of(bed, stand.ids[2]).suspended_ms, 3 * HOUR_MS);
+    assert_int_equal(draw_mw(bed), full_mw);
+    bed_restart(bed);
+    bed_done(bed, stand.ids[2]);
+    assert_int_equal(bed->row.wall_ms, 3 * HOUR_MS + 600000 + 1); /* billed for what it held */
+    bed_destroy(bed);
+}
+
+/* Its limit does not run: a start that is promised behind it is as much later, and no later. */
+static void test_promise_behind(void **state)
+{
+    struct stand stand = stand_create(true);
+    struct bed *bed = &stand.bed;
+    struct event wide = on_device(CLASS_HIGH);
+    uint64_t waits;
+    int64_t before_ms;
+
+    (void)state;
+    wide.job_submitted.request.shape.devices_milli = 4000;
+    waits = bed_submit(bed, wide);
+    bed_pass(bed);
+    before_ms = view_of(bed, waits).promised_start_ms;
+    assert_true(before_ms > bed->now_ms && before_ms <= bed->now_ms + LIMIT_MS);
+    shed(bed, 20, HOUR_MS);
+    stands(bed, stand.ids[2], 1, "");
+    bed_pass(bed);
+    assert_int_equal(view_of(bed, waits).promised_start_ms, before_ms + HOUR_MS);
+    bed_restart(bed);
+    bed->now_ms += HOUR_MS / 4;
+    shed(bed, 0, 0);
+    bed_pass(bed);
+    assert_int_equal(bed->resumes, 1);
+    bed_pass(bed);
+    assert_int_equal(view_of(bed, waits).promised_start_ms, before_ms + HOUR_MS / 4);
+    bed_destroy(bed);
+}
+
+static void test_who_may_not(void **state)
+{
+    struct stand stand = stand_create(false); /* its engine cannot */
+    struct event tenant = { .type = EVENT_TENANT_SET };
+
+    (void)state;
+    shed(&stand.bed, 20, HOUR_MS);
+    assert_int_equal(stand.bed.suspends_heard, 0);
+    assert_int_equal(stand.bed.stops, 1);
+    bed_destroy(&stand.bed);
+    stand = stand_create(true); /* nor for longer than a day */
+    shed(&stand.bed, 20, 25 * HOUR_MS);
+    assert_int_equal(stand.bed.suspends_heard, 0);
+    assert_int_equal(stand.bed.stops, 1);
+    bed_destroy(&stand.bed);
+    stand = stand_create(true); /* nor beyond a budget */
+    tenant.tenant_set.tenant = "alice";
+    tenant.tenant_set.cpus_max = tenant.tenant_set.devices_milli_max = -1;
+    tenant.tenant_set.jobs_max = -1;
+    tenant.tenant_set.weight_milli = 1000;
+    tenant.tenant_set.budget_micro = INT64_C(1) << 40;
+    bed_step(&stand.bed, &tenant);
+    shed(&stand.bed, 20, HOUR_MS);
+    assert_int_equal(stand.bed.suspends_heard, 0);
+    assert_int_equal(stand.bed.stops, 1);
+    bed_destroy(&stand.bed);
+    stand = stand_create(true); /* all of it: idle is too much */
+    shed(&stand.bed, 100, HOUR_MS);
+    assert_int_equal(stand.bed.suspends_heard, 0);
+    assert_int_equal(stand.bed.stops, 4);
+    bed_destroy(&stand.bed);
+}
+
+/* The site says that it could not, or nothing at all. */
+static void test_stopped_instead(void **state)
+{
+    struct stand stand = stand_create(true);
+    struct bed *bed = &stand.bed;
+
+    (void)state;
+    shed(bed, 20, HOUR_MS);
+    stands(bed, stand.ids[2], 7, "no such attempt"); /* old news */
+    assert_int_equal(bed->stops, 0);
+    stands(bed, stand.ids[2], 1, "a process would not");
+    assert_int_equal(bed->stops, 1);
+    assert_int_equal(bed_state(bed, stand.ids[2]), JOB_STOPPING);
+    bed_ended(bed, stand.ids[2], 1, OUTCOME_STOPPED, 0);
+    assert_int_equal(bed_state(bed, stand.ids[2]), JOB_HELD);
+    bed_destroy(bed);
+    stand = stand_create(true);
+    shed(bed, 20, HOUR_MS);
+    assert_true(grid_next_timer_ms(bed->grid) <= bed->now_ms + 30000);
+    tick(bed, bed->now_ms + 30000);
+    assert_int_equal(bed->stops, 1);
+    bed_destroy(bed);
+}
+
+static void test_ends_meanwhile(void **state)
+{
+    struct stand stand = stand_create(true);
+    struct bed *bed = &stand.bed;
+    int64_t mw;
+
+    (void)state;
+    shed(bed, 20, HOUR_MS);
+    stands(bed, stand.ids[2], 1, "");
+    mw = draw_mw(bed);
+    assert_int_equal(bed_cancel(bed, stand.ids[2]), 0);
+    assert_int_equal(bed->stops, 1);
+    assert_true(draw_mw(bed) > mw);   /* it goes on to its end */
+    stands(bed, stand.ids[2], 1, ""); /* old news */
+    assert_false(view_of(bed, stand.ids[2]).suspended);
+    bed_ended(bed, stand.ids[2], 1, OUTCOME_STOPPED, 0);
+    assert_int_equal(bed->ended_as, JOB_CANCELLED);
+    bed_destroy(bed);
+    stand = stand_create(true); /* lost while it stands: queued again, and counted as it is */
+    shed(bed, 20, HOUR_MS);
+    stands(bed, stand.ids[2], 1, "");
+    bed_ended(bed, stand.ids[2], 1, OUTCOME_LOST, 0);
+    assert_false(view_of(bed, stand.ids[2]).suspended);
+    bed_restart(bed);
+    bed_pass(bed);
+    bed_destroy(bed);
+}
+
+/* A deeper cut stops what stands: idle is something too. It waits that out, listed once. */
+static void test_deeper(void **state)
+{
+    struct stand stand = stand_create(true);
+    struct bed *bed = &stand.bed;
+
+    (void)state;
+    shed(bed, 20, HOUR_MS);
+    stands(bed, stand.ids[2], 1, "");
+    shed(bed, 100, HOUR_MS);
+    assert_int_equal(bed->stops, 4);
+    for (uint32_t i = 0; i < 4; i++)
+        bed_ended(bed, stand.ids[i], 1, OUTCOME_STOPPED, 0);
+    assert_int_equal(bed_state(bed, stand.ids[2]), JOB_HELD);
+    bed_pass(bed);
+    bed_restart(bed);
+    tick(bed, bed->now_ms + HOUR_MS + 1);
+    assert_int_equal(bed->runs, 8);
+    bed_destroy(bed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stands_and_goes_on), cmocka_unit_test(test_promise_behind),
+        cmocka_unit_test(test_who_may_not),        cmocka_unit_test(test_stopped_instead),
+        cmocka_unit_test(test_ends_meanwhile),     cmocka_unit_test(test_deeper),
+    };
+
+    cmocka_set_message_output(CM_OUTPUT_TAP);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
