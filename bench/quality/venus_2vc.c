@@ -15,7 +15,7 @@ static const uint32_t nodes[] = { 20, 2 };
 int main(void)
 {
     struct replay_list list = { 0 };
-    struct replay_how how = { .order = order_params_default(),
+    struct replay_how how = { .order = order_params_for(8 * nodes[0]),
                               .predict = predict_params_default(),
                               .pass_s = 300 };
     struct replay_figures fifo, sjf, easy, ours;

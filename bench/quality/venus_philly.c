@@ -41,7 +41,7 @@ static void print_peer(const struct row *row, uint32_t nodes, const char *what,
 
 static void run(const struct row *row, struct replay_list *list, uint32_t nodes, double goal_s)
 {
-    const struct replay_how how = { .order = order_params_default(),
+    const struct replay_how how = { .order = order_params_for(8 * nodes),
                                     .predict = predict_params_default(),
                                     .is_preemptible = true,
                                     .restart_s = 60,

@@ -3,6 +3,7 @@
  * Its attempts end as lost, its nodes are absent, and its name is refused until it is readmitted,
  * so that no agent reports on, or runs, what was given to others since. */
 #include "grid/power.h"
+#include "grid/ranks.h"
 #include "grid/state.h"
 
 #include <errno.h>
@@ -99,5 +100,6 @@ void forget_apply(struct grid *grid, const struct event *event)
     fleet_set_site(&grid->fleet, &bare, NULL, 0);
     fleet_set_reachable(&grid->fleet, site, false);
     power_recount(grid, site);
+    ranks_fleet_changed(grid);
     grid->wants_pass = true;
 }

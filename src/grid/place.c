@@ -2,6 +2,7 @@
 #include "grid/power.h"
 #include "grid/packing.h"
 #include "grid/rates.h"
+#include "grid/ranks.h"
 #include "grid/state.h"
 
 #include <errno.h>
@@ -117,6 +118,7 @@ void place_apply(struct grid *grid, const struct event *event)
         packing_site_joined(grid, event->site_joined.site.name);
         rates_site_joined(grid, event->site_joined.site.name);
         shares_set_total(grid);
+        ranks_fleet_changed(grid);
         break;
     case EVENT_SITE_SEEN:
         site = fleet_find_site(fleet, event->site_seen.site);

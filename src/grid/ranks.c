@@ -27,6 +27,7 @@ struct ranks {
     struct predict_record *records;
     int64_t left_ms[KIND_COUNT];    /* of all that have a rank */
     uint64_t lane_held[KIND_COUNT]; /* what aged ones ask for */
+    uint64_t total[KIND_COUNT];     /* what the network has; derived */
     int64_t next_ms; /* when those that wait are looked at again; 0 = nobody is blocked */
 };
 
@@ -78,9 +79,14 @@ static struct order_job describe(const struct grid *grid, const struct job *job)
                                .is_aged = job->rank->is_aged };
 }
 
+static struct order_params params_for(const struct grid *grid, const struct job *job)
+{
+    return order_params_for(grid->ranks ? grid->ranks->total[kind_of(grid, job)] : 0);
+}
+
 struct order_rank ranks_rank(const struct grid *grid, const struct job *job)
 {
-    struct order_params params = order_params_default();
+    struct order_params params = params_for(grid, job);
     struct order_job described = describe(grid, job);
 
     return order_rank(&params, &described, grid->now_ms);
@@ -150,7 +156,7 @@ static void drop_rank(struct grid *grid, struct job *job)
 /* Its deadline calls, or no longer can: by time alone. */
 static void watch_deadline(struct grid *grid, struct job *job)
 {
-    struct order_params params = order_params_default();
+    struct order_params params = params_for(grid, job);
     struct order_job described = describe(grid, job);
     int64_t at_ms;
 
@@ -184,6 +190,46 @@ static void requeue(struct grid *grid, struct job *job)
     key = job_queue_key(grid, job);
     queue_add(&grid->queue, &key, &job->item);
     grid->wants_pass = true;
+}
+
+static void count_all(struct grid *grid)
+{
+    uint64_t *total = grid->ranks->total;
+
+    memset(grid->ranks->total, 0, sizeof(grid->ranks->total));
+    for (uint32_t s = 0; s < grid->fleet.sites_count; s++) {
+        const struct fleet_site *site = &grid->fleet.sites[s];
+
+        for (uint32_t n = 0; n < site->info.nodes_count; n++) {
+            if (!site->nodes[n].present)
+                continue;
+            total[KIND_DEVICES] += site->nodes[n].devices_count;
+            total[KIND_CPUS] += site->nodes[n].cpus;
+        }
+    }
+}
+
+static uint32_t last_levels(const struct grid *grid)
+{
+    struct order_params devices = order_params_for(grid->ranks->total[KIND_DEVICES]);
+    struct order_params cpus = order_params_for(grid->ranks->total[KIND_CPUS]);
+
+    return order_level_last(&devices) << 8 | order_level_last(&cpus);
+}
+
+void ranks_fleet_changed(struct grid *grid)
+{
+    uint32_t before;
+
+    if (!grid->ranks)
+        return;
+    before = last_levels(grid);
+    count_all(grid);
+    if (last_levels(grid) == before)
+        return;
+    for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id))
+        if (job->rank && job->state == JOB_QUEUED && level_of(grid, job) != job->rank->level)
+            requeue(grid, job);
 }
 
 bool ranks_has_timer(const struct grid *grid, const struct job *job)
@@ -228,13 +274,13 @@ void ranks_job_ended(struct grid *grid, struct job *job, enum job_state state)
         drop_rank(grid, job);
 }
 
-static struct ranks *create(void)
+static void create(struct grid *grid)
 {
-    struct ranks *ranks = mem_alloc(1, sizeof(*ranks));
+    struct ranks *ranks = grid->ranks = mem_alloc(1, sizeof(*ranks));
 
     ranks->records = mem_alloc(PREDICT_KEYS_MAX, sizeof(*ranks->records));
     predict_init(&ranks->predict, ranks->records, PREDICT_KEYS_MAX);
-    return ranks;
+    count_all(grid);
 }
 
 void ranks_free(struct grid *grid)
@@ -250,7 +296,7 @@ void ranks_set(struct grid *grid, bool is_on)
     if (is_on == (grid->ranks != NULL))
         return;
     if (is_on)
-        grid->ranks = create();
+        create(grid);
     for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
         if (is_on && job->state != JOB_HELD)
             begin_rank(grid, job);
@@ -279,25 +325,12 @@ void ranks_tick(struct grid *grid)
         grid->wants_pass = true;
 }
 
-static void count_all(const struct grid *grid, uint64_t total[KIND_COUNT])
+static enum order_lane_answer ask_lane(struct grid *grid, struct job *job)
 {
-    for (uint32_t s = 0; s < grid->fleet.sites_count; s++) {
-        const struct fleet_site *site = &grid->fleet.sites[s];
-
-        for (uint32_t n = 0; n < site->info.nodes_count; n++) {
-            if (!site->nodes[n].present)
-                continue;
-            total[KIND_DEVICES] += site->nodes[n].devices_count;
-            total[KIND_CPUS] += site->nodes[n].cpus;
-        }
-    }
-}
-
-static enum order_lane_answer ask_lane(struct grid *grid, struct job *job, uint64_t total)
-{
-    struct order_params params = order_params_default();
+    struct order_params params = params_for(grid, job);
     struct order_job described = describe(grid, job);
     enum kind kind = kind_of(grid, job);
+    uint64_t total = grid->ranks->total[kind];
     enum order_lane_answer answer;
 
     described.arrival_wait_ms = order_arrival_wait_ms(grid->ranks->left_ms[kind], total);
@@ -313,13 +346,11 @@ static enum order_lane_answer ask_lane(struct grid *grid, struct job *job, uint6
 
 bool ranks_begin(struct grid *grid)
 {
-    uint32_t look = order_params_default().lane_look;
-    uint64_t total[KIND_COUNT] = { 0 };
+    uint32_t look = order_params_for(0).lane_look;
     bool is_full[KIND_COUNT] = { false };
 
     if (ranks_next_ms(grid) > grid->now_ms)
         return false;
-    count_all(grid, total);
     for (struct job *job = grid_job_after(grid, 0); job && look;
          job = grid_job_after(grid, job->item.id)) {
         enum kind kind = kind_of(grid, job);
@@ -327,7 +358,7 @@ bool ranks_begin(struct grid *grid)
         if (!job->rank || job->rank->is_aged || is_full[kind])
             continue;
         look--;
-        is_full[kind] = ask_lane(grid, job, total[kind]) == ORDER_LANE_FULL;
+        is_full[kind] = ask_lane(grid, job) == ORDER_LANE_FULL;
     }
     return true;
 }
@@ -344,7 +375,7 @@ bool ranks_lets_past(const struct grid *grid, const struct job *job)
 bool ranks_may_displace(const struct grid *grid, const struct order_rank *blocked,
                         const struct job *running, int64_t cost_ms)
 {
-    struct order_params params = order_params_default();
+    struct order_params params = params_for(grid, running);
     struct order_running one = { .rank = ranks_rank(grid, running),
                                  .run_ms = grid->now_ms - running->grant->granted_ms,
                                  .cost_ms = cost_ms,
@@ -611,7 +642,7 @@ int ranks_take(struct grid *grid, struct cursor *in)
         return -EBADMSG;
     if (!is_on)
         return 0;
-    grid->ranks = create();
+    create(grid);
     if (!take_time(in, INT64_MAX / 2, &grid->ranks->next_ms) ||
         !take_predictions(grid->ranks, in) || !take_max(in, GRID_JOBS_MAX, &count))
         return -EBADMSG;

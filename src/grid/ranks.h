@@ -17,6 +17,8 @@ struct job_rank {         /* of a job that is queued or runs */
 /* On: it learns from here on; all that waits is put in order. Off: all of it is forgotten. */
 void ranks_set(struct grid *grid, bool is_on);
 void ranks_free(struct grid *grid);
+/* Nodes came or went: who waits stands anew where the last level is another now. */
+void ranks_fleet_changed(struct grid *grid);
 /* The job is about to be queued: its level, as its bucket has it. */
 void ranks_enqueue(struct grid *grid, struct job *job);
 void ranks_settled(struct grid *grid, struct job *job); /* an attempt of it has ended */

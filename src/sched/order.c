@@ -4,21 +4,18 @@
 
 #define HOUR_MS (3600 * INT64_C(1000))
 
-struct order_params order_params_default(void)
-{
-    return (struct order_params){
-        .work_ms_fresh = 30 * INT64_C(1000),
-        .work_ms_last = 4000 * INT64_C(1000) * 1000,
-        .gap_ms = 28 * HOUR_MS,
-        .run_ms_min = 600 * INT64_C(1000),
-        .cost_times = 10,
-        .patience_ms_min = 24 * HOUR_MS,
-        .patience_milli = 2500,
-        .lane_milli = 100,
-        .lane_look = 1024,
-        .due_ms_spare = 600 * INT64_C(1000),
-    };
-}
+static const struct order_params defaults = {
+    .work_ms_fresh = 30 * INT64_C(1000),
+    .work_ms_last = 4000 * INT64_C(1000) * 1000,
+    .gap_ms = 28 * HOUR_MS,
+    .run_ms_min = 600 * INT64_C(1000),
+    .cost_times = 10,
+    .patience_ms_min = 24 * HOUR_MS,
+    .patience_milli = 2500,
+    .lane_milli = 100,
+    .lane_look = 1024,
+    .due_ms_spare = 600 * INT64_C(1000),
+};
 
 /* a x b, or the most there is: ranks and bounds saturate rather than wrap. */
 static int64_t times(int64_t a, int64_t b)
@@ -38,6 +35,15 @@ static int64_t plus(int64_t a, int64_t b)
 static int64_t max_of(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+struct order_params order_params_for(uint64_t devices_total)
+{
+    struct order_params params = defaults;
+    int64_t devices = devices_total < INT32_MAX ? (int64_t)devices_total : INT32_MAX;
+
+    params.work_ms_last = max_of(params.work_ms_last, devices * HOUR_MS);
+    return params;
 }
 
 static uint32_t devices_of(const struct order_job *job)
@@ -63,18 +69,29 @@ static bool is_due(const struct order_params *params, const struct order_job *jo
     return latest != INT64_MAX && now_ms <= latest && latest - now_ms <= params->due_ms_spare;
 }
 
+static uint32_t level_of_work(const struct order_params *params, int64_t work_ms)
+{
+    int64_t fresh = max_of(1, params->work_ms_fresh);
+    uint64_t ratio;
+
+    if (work_ms > params->work_ms_last)
+        work_ms = max_of(fresh, params->work_ms_last);
+    ratio = (uint64_t)(work_ms / fresh);
+    return ORDER_LEVEL_FIRST + 63u - (uint32_t)__builtin_clzll(ratio > 0 ? ratio : 1);
+}
+
+uint32_t order_level_last(const struct order_params *params)
+{
+    return level_of_work(params, INT64_MAX);
+}
+
 static uint32_t level_of(const struct order_params *params, const struct order_job *job)
 {
     int64_t fresh = max_of(1, params->work_ms_fresh);
     int64_t work =
         max_of(job->attained_ms, times(max_of(0, job->predicted_ms), (int64_t)devices_of(job)));
-    uint64_t ratio;
 
-    work = plus(work, times(fresh, (int64_t)devices_of(job)));
-    if (work > params->work_ms_last)
-        work = max_of(fresh, params->work_ms_last);
-    ratio = (uint64_t)(work / fresh);
-    return ORDER_LEVEL_FIRST + 63u - (uint32_t)__builtin_clzll(ratio > 0 ? ratio : 1);
+    return level_of_work(params, plus(work, times(fresh, (int64_t)devices_of(job))));
 }
 
 struct order_rank order_rank(const struct order_params *params, const struct order_job *job,

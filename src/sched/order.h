@@ -52,7 +52,10 @@ struct order_params {
     uint32_t lane_look;      /* how many of the oldest a pass looks at for the lane */
     int64_t due_ms_spare;    /* a deadline calls this long before the latest start */
 };
-struct order_params order_params_default(void);
+/* For a network of so many devices. Only the last level differs: it begins no sooner than at an
+ * hour of all of them, so that in a large network, too, it holds the few jobs that are largest. */
+struct order_params order_params_for(uint64_t devices_total);
+uint32_t order_level_last(const struct order_params *params);
 
 struct order_job {
     uint64_t id;

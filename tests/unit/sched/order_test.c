@@ -24,9 +24,29 @@ static struct order_job job_make(uint64_t id, uint32_t devices, int64_t attained
                                .job_class = 1 };
 }
 
+/* The last level: 4,000,000 device-seconds, and in a large network an hour of all of it. */
+static void test_last_level_grows_with_the_network(void **state)
+{
+    static const struct {
+        uint64_t devices;
+        uint32_t level;
+    } cases[] = { { 0, 17 },    { 1111, 17 },  { 1600, 17 },   { 2184, 17 },
+                  { 2185, 18 }, { 24576, 21 }, { 100000, 23 }, { UINT64_MAX, 37 } };
+    struct order_job vast = job_make(1, 1000, 0);
+
+    (void)state;
+    vast.attained_ms = INT64_MAX;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct order_params params = order_params_for(cases[i].devices);
+
+        assert_int_equal(order_level_last(&params), ORDER_LEVEL_FIRST + cases[i].level);
+        assert_int_equal(order_rank(&params, &vast, 0).level, order_level_last(&params));
+    }
+}
+
 static void test_rank_table(void **state)
 {
-    const struct order_params params = order_params_default();
+    const struct order_params params = order_params_for(8);
     struct order_job fresh = job_make(1, 1, 0), job;
     struct order_rank a = order_rank(&params, &fresh, 100 * HOUR), b;
     static const struct {
@@ -62,7 +82,7 @@ static void test_rank_table(void **state)
 
 static void test_due(void **state)
 {
-    const struct order_params params = order_params_default();
+    const struct order_params params = order_params_for(8);
     struct order_job job = job_make(1, 8, 0);
     const int64_t latest = 110 * HOUR;
     static const struct {
@@ -92,7 +112,7 @@ static void test_due(void **state)
 /* A rank does not change while a job waits, until order_change_ms. */
 static void test_rank_is_still(void **state)
 {
-    const struct order_params params = order_params_default();
+    const struct order_params params = order_params_for(8);
     struct rng rng = { 3 };
 
     (void)state;
@@ -120,7 +140,7 @@ static void test_rank_is_still(void **state)
 
 static void test_lane(void **state)
 {
-    const struct order_params params = order_params_default();
+    const struct order_params params = order_params_for(8);
     struct order_job job = job_make(1, 8, 0);
     uint64_t held = 0;
     const int64_t day = job.submit_ms + 24 * HOUR;
@@ -146,7 +166,7 @@ static void test_lane(void **state)
 
 static void test_may_displace(void **state)
 {
-    const struct order_params params = order_params_default();
+    const struct order_params params = order_params_for(8);
     static const struct {
         struct order_rank blocked, running;
         int64_t run_s, cost_s;
@@ -244,7 +264,7 @@ static bool bed_has_room(const struct bed *bed, uint32_t set, const struct order
 
 static void test_victims_brute_force(void **state)
 {
-    const struct order_params params = order_params_default();
+    const struct order_params params = order_params_for(8);
     struct rng rng = { 17 };
     uint32_t found_count = 0, cheapest_count = 0;
 
@@ -299,7 +319,7 @@ static void test_victims_brute_force(void **state)
 
 static void test_victims_order(void **state)
 {
-    const struct order_params params = order_params_default();
+    const struct order_params params = order_params_for(8);
     struct bed bed = { 0 };
     struct order_want want = { .rank = { 1, 2, 0, 99 }, .rest = 4 };
     bool stop[RUNNERS] = { false }, used[PLACES] = { false };
@@ -430,7 +450,7 @@ static void test_no_starvation(void **state)
         int64_t now = 0, before_ms = 0, ends[8] = { 0 };
 
         assert_non_null(m);
-        m->params = order_params_default();
+        m->params = order_params_for(8);
         m->params.lane_milli = 400;
         m->devices = 10;
         m->count = MACHINE_JOBS;
@@ -485,7 +505,7 @@ static void test_no_ping_pong(void **state)
         int64_t now = 0, ran = 0, stops = 0;
 
         assert_non_null(m);
-        m->params = order_params_default();
+        m->params = order_params_for(8);
         m->devices = 4;
         m->count = 2 + (uint32_t)rng_below(&rng, 20);
         for (uint32_t i = 0; i < m->count; i++) {
@@ -515,10 +535,15 @@ static void test_no_ping_pong(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rank_table),    cmocka_unit_test(test_due),
-        cmocka_unit_test(test_rank_is_still), cmocka_unit_test(test_lane),
-        cmocka_unit_test(test_may_displace),  cmocka_unit_test(test_victims_brute_force),
-        cmocka_unit_test(test_victims_order), cmocka_unit_test(test_no_starvation),
+        cmocka_unit_test(test_last_level_grows_with_the_network),
+        cmocka_unit_test(test_rank_table),
+        cmocka_unit_test(test_due),
+        cmocka_unit_test(test_rank_is_still),
+        cmocka_unit_test(test_lane),
+        cmocka_unit_test(test_may_displace),
+        cmocka_unit_test(test_victims_brute_force),
+        cmocka_unit_test(test_victims_order),
+        cmocka_unit_test(test_no_starvation),
         cmocka_unit_test(test_no_ping_pong),
     };
 
