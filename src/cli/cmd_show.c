@@ -33,6 +33,34 @@ static void time_line(const char *title, const json_t *job, const char *key, int
     line(title, text);
 }
 
+/* How wide it is and may be, and what stands by for it. */
+static void show_width(const json_t *job)
+{
+    const json_t *width = json_object_get(job, "width"), *part, *name;
+    const json_t *allocation = json_object_get(job, "allocation");
+    const json_t *spares = json_object_get(allocation, "spares");
+    CLEANUP(buf_fini) struct buf text = buf_init(65536);
+    int64_t tasks = 0;
+    size_t index;
+
+    json_array_foreach (json_object_get(allocation, "parts"), index, part)
+        tasks += reply_number(part, "tasks");
+    if (width && tasks)
+        buf_printf(&text, "%" PRId64 " of ", tasks);
+    if (width)
+        buf_printf(&text, "%" PRId64 " to %" PRId64 " tasks", reply_number(width, "min"),
+                   reply_number(width, "max"));
+    if (json_is_integer(json_object_get(width, "most")))
+        buf_printf(&text, ", no more than %" PRId64, reply_number(width, "most"));
+    if (text.len)
+        line("width", text.data);
+    buf_clear(&text);
+    json_array_foreach (spares, index, name)
+        buf_printf(&text, "%s%s", index ? ", " : "", json_string_value(name));
+    if (text.len)
+        line("spares", text.data);
+}
+
 static void show_attempts(const json_t *attempts)
 {
     size_t index;
@@ -140,6 +168,7 @@ static void show_job(struct remote *remote, const json_t *job)
     job_print_place(job, &place);
     if (place.len)
         line("holds", place.data);
+    show_width(job);
     show_attempts(json_object_get(job, "attempts"));
     show_usage(json_object_get(job, "usage"));
 }

@@ -12,6 +12,9 @@ void api_job_get(struct api_call *call);
 void api_job_why(struct api_call *call);
 void api_job_cancel(struct api_call *call);
 void api_jobs_cancel(struct api_call *call);
+/* Of what came: one line of plain text. */
+void api_plain_line(const char *text, char *out, size_t bytes);
+void api_job_resize(struct api_call *call);
 void api_job_move(struct api_call *call);
 struct job_move {
     uint64_t job_id;

@@ -7,6 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
+void api_plain_line(const char *text, char *out, size_t bytes)
+{
+    snprintf(out, bytes, "%s", text ? text : "");
+    for (unsigned char *p = (unsigned char *)out; *p; p++)
+        if (*p < 0x20 || *p >= 0x7f)
+            *p = '?';
+}
+
 int job_move(struct api_call *call, const struct job_move *move, uint64_t *seq_out, struct err *err)
 {
     struct event event = { .type = EVENT_JOB_MOVE };
@@ -16,10 +24,7 @@ int job_move(struct api_call *call, const struct job_move *move, uint64_t *seq_o
     event.job_move.to = move->to ? move->to : "";
     event.job_move.force = move->force;
     event.job_move.by = call->who.user;
-    snprintf(reason, sizeof(reason), "%s", move->reason ? move->reason : "");
-    for (unsigned char *p = (unsigned char *)reason; *p; p++)
-        if (*p < 0x20 || *p >= 0x7f)
-            *p = '?'; /* one line of plain text */
+    api_plain_line(move->reason, reason, sizeof(reason));
     event.job_move.reason = reason;
     return shell_apply(call->controller->shell, &event, NULL, seq_out, err);
 }

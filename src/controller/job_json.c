@@ -59,7 +59,7 @@ const char *outcome_name(uint32_t outcome)
     static const char *const names[] = { "exited",    "signalled", "time_limit",   "memory",
                                          "disk",      "stopped",   "start_failed", "lost",
                                          "preempted", "shed",      "paused",       "moved",
-                                         "lease" };
+                                         "lease",     "refused",   "resized" };
 
     return outcome < ARRAY_COUNT(names) ? names[outcome] : "unknown";
 }
@@ -113,13 +113,26 @@ static json_t *spec_of(const char *stored, size_t len)
     return spec ? spec : json_null();
 }
 
+static json_t *spares_to_json(const struct site_info *info, const struct allocation *allocation)
+{
+    json_t *names = json_array();
+
+    for (uint32_t i = 0; i < allocation->spares_count; i++) {
+        uint32_t node = allocation->parts[allocation->parts_count + i].node;
+
+        json_array_append_new(
+            names, json_string(info && node < info->nodes_count ? info->nodes[node].name : ""));
+    }
+    return names;
+}
+
 static json_t *allocation_to_json(const struct grid *grid, const struct allocation *allocation)
 {
     int site = grid_site_find(grid, allocation->site);
     bool reachable;
     const struct site_info *info =
         site < 0 ? NULL : grid_site_get(grid, (uint32_t)site, &reachable);
-    json_t *parts = json_array();
+    json_t *parts = json_array(), *answer;
 
     if (!allocation->parts_count) {
         json_decref(parts);
@@ -147,7 +160,10 @@ static json_t *allocation_to_json(const struct grid *grid, const struct allocati
                              "memory_bytes", (json_int_t)part->memory_bytes, "disk_bytes",
                              (json_int_t)part->disk_bytes, "devices", devices));
     }
-    return json_pack("{s:s, s:o}", "site", allocation->site, "parts", parts);
+    answer = json_pack("{s:s, s:o}", "site", allocation->site, "parts", parts);
+    if (allocation->spares_count)
+        json_object_set_new(answer, "spares", spares_to_json(info, allocation));
+    return answer;
 }
 
 static json_t *checkpoint_to_json(const struct job_view *view)
@@ -199,6 +215,12 @@ json_t *job_view_to_json(const struct grid *grid, const struct job_view *view, b
         json_object_set_new(json, "suspended", json_boolean(view->suspended));
     if (json && view->suspended_ms)
         json_object_set_new(json, "suspended_ms", json_integer(view->suspended_ms));
+    if (json && view->width_max)
+        json_object_set_new(
+            json, "width",
+            json_pack("{s:I, s:I, s:o}", "min", (json_int_t)view->width_min, "max",
+                      (json_int_t)view->width_max, "most",
+                      view->width_wish ? json_integer(view->width_wish) : json_null()));
     if (json && full)
         json_object_set_new(json, "spec", spec_of(view->spec_json, view->spec_len));
     if (json && full && view->checkpoint[0])

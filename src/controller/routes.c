@@ -24,6 +24,7 @@ const struct route api_routes[] = {
     { "GET", V1 "/jobs/{id}", ROLES_USERS, 0, api_job_get },
     { "DELETE", V1 "/jobs/{id}", ROLES_USERS, 0, api_job_cancel },
     { "POST", V1 "/jobs/{id}/move", ROLES_USERS, BODY_SMALL, api_job_move },
+    { "POST", V1 "/jobs/{id}/resize", ROLES_USERS, BODY_SMALL, api_job_resize },
     { "GET", V1 "/jobs/{id}/why", ROLES_USERS, 0, api_job_why },
     { "GET", V1 "/jobs/{id}/wait", ROLES_USERS, 0, waits_handle },
     { "GET", V1 "/jobs/{id}/logs", ROLES_USERS, 0, relays_handle },

@@ -56,6 +56,12 @@ void attempt_start(struct grid *grid, struct job *job, struct grant *const *gran
 
     promises_drop(grid, job);
     job_dequeue(grid, job);
+    attempt_take(grid, job, grants, count, end_ms);
+}
+
+void attempt_take(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count,
+                  int64_t end_ms)
+{
     job->epoch += count;
     if (count > 1)
         across_begin(grid, job, grants, count);
@@ -201,6 +207,7 @@ static void requeue(struct grid *grid, struct job *job)
     if (job->wait)
         job->wait->until_ms = 0;
     move_requeued(grid, job);
+    elastic_requeued(grid, job);
     job_enqueue(grid, job);
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
@@ -225,8 +232,12 @@ static void end_lost(struct grid *grid, struct job *job, const char *why)
         job_set_reason(grid, job, "lost %u times, the last time: %s", job->attempts_lost, why);
         job_end(grid, job, JOB_FAILED);
     } else {
+        uint32_t had = job_asked(grid, job)->tasks;
+
         job_set_reason(grid, job, "attempt %u was lost (%s): queued again", job->epoch, why);
         requeue(grid, job);
+        if (job_terms(grid, job)->spares)
+            elastic_resume(grid, job, job->past->ended_site - 1, had);
     }
 }
 
@@ -243,8 +254,16 @@ static void end_lease(struct grid *grid, struct job *job, uint32_t site)
 }
 
 /* Its reason stays: for what, and by whom, it was stopped. */
-static void end_yielded(struct grid *grid, struct job *job, uint32_t site)
+static void end_yielded(struct grid *grid, struct job *job, uint32_t site, uint32_t width)
 {
+    if (job->outcome == OUTCOME_RESIZED) {
+        uint32_t had = job_asked(grid, job)->tasks;
+
+        requeue(grid, job); /* what is freed for others meanwhile is not for it */
+        elastic_resume(grid, job, site, grid->preempt_for ? MIN(width, had) : width);
+        return;
+    }
+    elastic_requeued(grid, job);
     if (job->outcome == OUTCOME_MOVED) {
         requeue(grid, job);
         return;
@@ -287,6 +306,7 @@ static void failure_text(const struct job *job, const char *reason, char *out, s
     case OUTCOME_REFUSED:
     case OUTCOME_MOVED:
     case OUTCOME_LEASE:
+    case OUTCOME_RESIZED:
         snprintf(out, bytes, "%s", reason);
         break;
     }
@@ -319,6 +339,7 @@ static bool may_retry(const struct grid *grid, const struct job *job)
     case OUTCOME_REFUSED:
     case OUTCOME_MOVED:
     case OUTCOME_LEASE:
+    case OUTCOME_RESIZED:
         break;
     }
     for (uint32_t i = 0; i < terms->retry_codes_count; i++)
@@ -372,7 +393,7 @@ static void conclude(struct grid *grid, struct job *job, const struct attempt_en
     } else if (job->outcome == OUTCOME_LEASE) {
         end_lease(grid, job, note->site);
     } else if (job->outcome >= OUTCOME_PREEMPTED) {
-        end_yielded(grid, job, note->site);
+        end_yielded(grid, job, note->site, note->width);
     } else if (job->outcome == OUTCOME_LOST || note->told == OUTCOME_STOPPED) {
         end_lost(grid, job,
                  *reason                      ? reason
@@ -388,6 +409,7 @@ static void close_part(struct grid *grid, struct job *job, struct attempt_end_no
                        const struct usage *reported, const struct event_attempt_ended *ended)
 {
     note->site = job->grant->site;
+    note->width = job->width_next;
     job->outcome = (uint8_t)note->outcome;
     job->exit_code = note->exit_code;
     if (!job->across) {

@@ -32,6 +32,11 @@ int64_t budget_left(const struct grid *grid, uint32_t tenant)
 
 int64_t budget_price(struct grid *grid, const struct job *job)
 {
+    return budget_price_of(grid, job, job_shape(grid, job)->tasks);
+}
+
+int64_t budget_price_of(struct grid *grid, const struct job *job, uint64_t tasks)
+{
     const struct terms *terms = job_terms(grid, job);
     struct shape *shape = job_shape(grid, job);
     const struct candidate *candidates;
@@ -46,8 +51,8 @@ int64_t budget_price(struct grid *grid, const struct job *job)
         shape_candidates(shape->one ? shape->one : shape, &grid->fleet, &terms->objective, &count);
     for (uint32_t i = 0; i < count; i++)
         most = MAX(most, candidates[i].price_micro);
-    sum = ((__int128)most * shape->tasks * (terms->duration_ms_max + END_SLACK_MS) + HOUR_MS - 1) /
-          HOUR_MS;
+    sum =
+        ((__int128)most * tasks * (terms->duration_ms_max + END_SLACK_MS) + HOUR_MS - 1) / HOUR_MS;
     return sum > INT64_MAX ? INT64_MAX : (int64_t)sum;
 }
 
@@ -59,9 +64,14 @@ static void reserve(struct grid *grid, uint32_t tenant, int64_t by_micro)
 
 void budget_reserve(struct grid *grid, struct job *job)
 {
+    const struct grant *grant = job->grant;
+    uint64_t tasks = job_shape(grid, job)->tasks;
+
     if (!budget_exists(grid, job->tenant))
         return;
-    job->reserved_micro = MAX(budget_price(grid, job), 0);
+    for (uint32_t i = 1; i <= grant->spares_count; i++)
+        tasks += grant->parts[grant->parts_count - i].tasks;
+    job->reserved_micro = MAX(budget_price_of(grid, job, tasks), 0);
     reserve(grid, job->tenant, job->reserved_micro);
 }
 

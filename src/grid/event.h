@@ -55,7 +55,8 @@ enum event_type { /* numbers are for ever: they are in journals */
                   EVENT_SITE_POLICY =
                       21, /* what the owner of a site lets happen there, or an operator limits */
                   EVENT_CHECKPOINT_STORED = 22, /* an attempt's checkpoint is whole in the store */
-                  /* 23 to 25: not given yet */
+                  /* 23, 25: not given yet */
+                  EVENT_JOB_RESIZE = 24, /* how wide its user wants an elastic job to be */
                   EVENT_RECEIPT = 26, /* what a site signed of an attempt that ends with the next */
                   EVENT_SITE_QUEUE = 27,       /* how long work waits in the site's own queue */
                   EVENT_SITE_LINK = 28,        /* how fast files came and went over its link */
@@ -64,7 +65,7 @@ enum event_type { /* numbers are for ever: they are in journals */
 
 #define EVENT_TYPE_LAST EVENT_ATTEMPT_SUSPENDED
 
-#define OUTCOME_LAST OUTCOME_REFUSED
+#define OUTCOME_LAST OUTCOME_RESIZED
 enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_EXITED = 0,    /* exit_code tells */
                        OUTCOME_SIGNALLED = 1, /* exit_code = signal */
@@ -81,8 +82,9 @@ enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_PAUSED = 10,   /* it waits for better hours */
                        OUTCOME_MOVED = 11,    /* it goes on elsewhere, as somebody asked */
                        /* Said by the grid, and by a site that stopped it for that. */
-                       OUTCOME_LEASE = 12,  /* its site was not heard for longer than its lease */
-                       OUTCOME_REFUSED = 13 /* said by the site: its owner does not let it in */
+                       OUTCOME_LEASE = 12,   /* its site was not heard for longer than its lease */
+                       OUTCOME_REFUSED = 13, /* said by the site: its owner does not let it in */
+                       OUTCOME_RESIZED = 14  /* it goes on with more, fewer or other nodes */
 };
 
 /* What a site's power is in one slot of time; TARIFF_UNKNOWN: not told. */
@@ -271,6 +273,11 @@ struct event {
             bool force;     /* also when it saves no checkpoint and so begins anew */
             const char *by, *reason;
         } job_move;
+        struct {
+            uint64_t job_id;
+            uint32_t tasks; /* no more than these; 0 = as many as there is room for */
+            const char *by, *reason;
+        } job_resize;
     };
 };
 

@@ -147,6 +147,10 @@ static const struct field request_list[] = {
     NUMBER(I64, struct job_request, rpo_ms),
     STRUCT(struct job_request, goods, fields_of_goods),
     NUMBER(I64, struct job_request, price_micro_max),
+    NUMBER(U32, struct job_request, tasks_max),
+    NUMBER(U32, struct job_request, tasks_step),
+    NUMBER(I64, struct job_request, resize_hold_ms),
+    NUMBER(U32, struct job_request, spares),
 };
 TABLE(fields_of_request, request_list);
 
@@ -495,6 +499,12 @@ static const struct field site_link_list[] = {
     AT("down_bytes_s", I64, site_link.down_bytes_s),
     AT("up_bytes_s", I64, site_link.up_bytes_s),
 };
+static const struct field job_resize_list[] = {
+    AT("job_id", U64, job_resize.job_id),
+    AT("tasks", U32, job_resize.tasks),
+    STRING("by", job_resize.by, EVENT_TEXT_BYTES_MAX),
+    STRING("reason", job_resize.reason, EVENT_TEXT_BYTES_MAX),
+};
 
 static const struct {
     const char *name;
@@ -524,6 +534,7 @@ static const struct {
     TYPE(EVENT_JOB_MOVE, "job_move", job_move_list),
     TYPE(EVENT_SITE_POLICY, "site_policy", owner_list),
     TYPE(EVENT_CHECKPOINT_STORED, "checkpoint_stored", checkpoint_stored_list),
+    TYPE(EVENT_JOB_RESIZE, "job_resize", job_resize_list),
     TYPE(EVENT_RECEIPT, "receipt", receipt_list),
     TYPE(EVENT_SITE_QUEUE, "site_queue", site_queue_list),
     TYPE(EVENT_SITE_LINK, "site_link", site_link_list),

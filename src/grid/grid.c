@@ -184,6 +184,8 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
     case EVENT_SITE_QUEUE:
     case EVENT_SITE_LINK:
         return freight_check(grid, event, err);
+    case EVENT_JOB_RESIZE:
+        return elastic_check(grid, event, err);
     case EVENT_PASS:
     case EVENT_TICK:
     case EVENT_ATTEMPT_STARTED:
@@ -213,6 +215,7 @@ static void tick(struct grid *grid)
     preempt_tick(grid);
     freight_tick(grid);
     ranks_tick(grid);
+    widen_tick(grid);
     timers_fire(grid);
 }
 
@@ -289,6 +292,9 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
     case EVENT_SITE_QUEUE:
     case EVENT_SITE_LINK:
         freight_apply(grid, event);
+        break;
+    case EVENT_JOB_RESIZE:
+        elastic_apply(grid, event);
         break;
     case EVENT_NOTE:
         break;

@@ -81,6 +81,7 @@ struct allocation {
     char site[MODEL_NAME_BYTES];
     uint32_t parts_count;
     const struct alloc_part *parts; /* borrowed until the next step */
+    uint32_t spares_count; /* nodes that stand by; they follow the parts, and nothing runs there */
 };
 
 /* Of an attempt at several sites, in the order of its ranks. Each part has an epoch of its own; the
@@ -126,7 +127,9 @@ struct job_view {
     const char *checkpoint;
     uint32_t checkpoint_epoch; /* of the attempt that wrote it */
     int64_t checkpoint_bytes, checkpoint_saved_ms;
-    int64_t checkpoint_every_ms; /* how often this attempt should save; 0 = as the job says */
+    int64_t checkpoint_every_ms;   /* how often this attempt should save; 0 = as the job says */
+    uint32_t width_min, width_max; /* of an elastic job, in tasks; 0 = it is not */
+    uint32_t width_wish;           /* no wider than this, as its user says; 0 = not said */
 };
 
 enum effect_type {

@@ -77,7 +77,7 @@ static int check_grant(const struct grid *grid, const struct job *job, const str
             (shape->tasks_per_node && part->tasks > shape->tasks_per_node))
             return BROKEN("job %" PRIu64 " does not hold what it asked for on node %u",
                           job->item.id, part->node);
-        tasks += part->tasks;
+        tasks += i < grant->parts_count - grant->spares_count ? part->tasks : 0;
         cpus += part->cpus;
         devices_milli += milli;
     }
@@ -113,6 +113,8 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
             return BROKEN("job %" PRIu64 " waits in a wrong place", job->item.id);
     }
     rc = waits_check(grid, job, sums->waiting_units, err);
+    if (rc == 0)
+        rc = elastic_check_job(grid, job, err);
     if (rc == 0)
         rc = owners_check_shapes(grid, job, err);
     if (rc == 0)

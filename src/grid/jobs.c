@@ -320,7 +320,8 @@ struct queue_key job_queue_key(const struct grid *grid, const struct job *job)
 
 int64_t job_span_ms(const struct grid *grid, const struct job *job)
 {
-    int64_t duration_ms = job_terms(grid, job)->duration_ms_max;
+    const struct terms *terms = job_terms(grid, job);
+    int64_t duration_ms = terms->spares ? 0 : terms->duration_ms_max;
 
     return duration_ms ? duration_ms + END_SLACK_MS : INT64_MAX;
 }

@@ -23,9 +23,14 @@ int64_t job_end_bound(const struct grid *grid, const struct job *job)
 uint32_t pass_full_tenant(const struct grid *grid, const struct job *job, enum hold *hold_out)
 {
     const struct shape *shape = job_shape(grid, job);
-    uint64_t cpus = (uint64_t)shape->tasks * shape->cpus;
-    uint64_t devices_milli = (uint64_t)shape->tasks * shape->devices_milli;
 
+    return pass_full_for(grid, job, (uint64_t)shape->tasks * shape->cpus,
+                         (uint64_t)shape->tasks * shape->devices_milli, hold_out);
+}
+
+uint32_t pass_full_for(const struct grid *grid, const struct job *job, uint64_t cpus,
+                       uint64_t devices_milli, enum hold *hold_out)
+{
     for (uint32_t at = job->tenant; at; at = grid->tenants[at].parent) {
         const struct tenant *tenant = &grid->tenants[at];
         struct promised_sums beside = { 0 };
@@ -437,8 +442,13 @@ static struct job *find_across(struct pass *pass, struct queue_bucket *bucket)
 
 static void start(struct grid *grid, struct job *job, enum fit_when when)
 {
-    struct grant *grant = fit_grant(job_shape(grid, job), &grid->fleet, &grid->fit, when);
+    struct grant *grant;
 
+    if (elastic_is(job_terms(grid, job))) {
+        elastic_start(grid, job, when, elastic_most(grid, job));
+        return;
+    }
+    grant = fit_grant(job_shape(grid, job), &grid->fleet, &grid->fit, when);
     attempt_start(grid, job, &grant, 1);
 }
 
@@ -519,7 +529,7 @@ void pass_run(struct grid *grid)
     struct pass pass = { .grid = grid };
     struct queue_bucket *bucket;
     uint32_t number, starts;
-    bool has_turns, is_time;
+    bool has_turns, is_time, makes_room;
 
     grid->wants_pass = false;
     grid->counts.passes_total++;
@@ -538,7 +548,6 @@ void pass_run(struct grid *grid)
     queue_walk_begin_with(&grid->queue, may_start, &pass);
     pass.limit_version = grid->fleet.limit_version;
     while ((bucket = walk_next(&pass, &number)) != NULL) {
-        struct shape *shape = &grid->shapes.list[bucket->key.shape];
         struct job *job = (struct job *)bucket->first, *found;
         uint32_t left = bucket->count;
         enum fit_when when;
@@ -562,7 +571,7 @@ void pass_run(struct grid *grid)
         start_found(&pass, found, when);
         if (left > 1)
             queue_walk_again(&grid->queue, number);
-        if (has_turns && shares_have_moved(grid, shape)) {
+        if (has_turns && shares_have_moved(grid, job_shape(grid, found))) {
             shares_rank_again(grid);
             queue_walk_reorder(&grid->queue, may_still_start, &pass);
             reorder_blocked(&pass);
@@ -573,7 +582,10 @@ void pass_run(struct grid *grid)
     reserve_release_hold(&grid->reserve, &grid->fleet);
     if (pass.head && pass.head->state != JOB_QUEUED)
         pass.head = NULL; /* it has started after all */
-    preempt_run(grid, pass.head);
+    makes_room = grid->elastic_grants && widen_make_room(grid, pass.head);
+    preempt_run(grid, makes_room ? NULL : pass.head);
     freight_withdraw(grid);
     ranks_end(grid, pass.head, is_time);
+    if (grid->elastic_grants)
+        widen_grow(grid, bucket == NULL);
 }

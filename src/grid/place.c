@@ -140,6 +140,8 @@ void place_apply(struct grid *grid, const struct event *event)
         fleet_set_cordon(fleet, (uint32_t)site, (uint32_t)node, event->node_state.device,
                          event->node_state.cordoned,
                          event->node_state.reason ? event->node_state.reason : "");
+        if (event->node_state.cordoned && event->node_state.device < 0)
+            elastic_node_closed(grid, (uint32_t)site, (uint32_t)node);
         break;
     case EVENT_TENANT_SET:
         set_tenant(grid, event);

@@ -123,7 +123,8 @@ struct promise *promises_make(struct grid *grid, struct job *job)
     if (!make_place(grid, job_terms(grid, job)->job_class))
         return NULL;
     promise = add(grid, job);
-    plan(grid, promise, -1, false);
+    if (!widen_is_pending(grid)) /* else in a pass soon */
+        plan(grid, promise, -1, false);
     return promise;
 }
 
@@ -251,6 +252,8 @@ void promises_begin(struct grid *grid)
         look_at_all(grid);
     grid->promises_version = grid->fleet.shape_version;
     look_at_late(grid);
+    if (widen_is_pending(grid))
+        return;
     look_again(grid, grid->promises[grid->counts.passes_total % grid->promises_count]);
 }
 

@@ -38,14 +38,22 @@ static enum kind kind_of(const struct grid *grid, const struct job *job)
     return job_shape(grid, job)->devices_milli ? KIND_DEVICES : KIND_CPUS;
 }
 
+/* Of an elastic job the least, however wide it is at the time: so it stays the like of itself. */
+static uint32_t tasks_of(const struct grid *grid, const struct job *job)
+{
+    const struct terms *terms = job_terms(grid, job);
+
+    return terms->tasks_max ? terms->tasks_min : job_shape(grid, job)->tasks;
+}
+
 /* Devices, where it has any, begun ones as whole; else CPUs. */
 static uint32_t width_of(const struct grid *grid, const struct job *job)
 {
     const struct shape *shape = job_shape(grid, job);
-    uint64_t width = ((uint64_t)shape->tasks * shape->devices_milli + 999) / 1000;
+    uint64_t width = ((uint64_t)tasks_of(grid, job) * shape->devices_milli + 999) / 1000;
 
     if (!shape->devices_milli)
-        width = (uint64_t)shape->tasks * shape->cpus;
+        width = (uint64_t)tasks_of(grid, job) * shape->cpus;
     return (uint32_t)MIN(MAX(width, 1), INT32_MAX);
 }
 
@@ -56,11 +64,27 @@ static int64_t times(int64_t a, int64_t b)
     return __builtin_mul_overflow(a, b, &out) ? INT64_MAX : out;
 }
 
+/* How long its ended attempts ran; of an elastic job as long as at its least width for as much. */
+static int64_t ended_ms(const struct grid *grid, const struct job *job)
+{
+    const struct shape *shape = job_shape(grid, job);
+    const struct usage *ended = job->past ? &job->past->ended : NULL;
+    int64_t ms = ended ? MAX(ended->wall_ms, 0) : 0;
+
+    if (ended && job_terms(grid, job)->tasks_max)
+        ms = shape->devices_milli
+                 ? MAX(ended->device_milli_ms, 0) / shape->devices_milli / tasks_of(grid, job)
+                 : MAX(ended->cpu_held_ms, 0) / shape->cpus / tasks_of(grid, job);
+    return MIN(ms, LEFT_MS_MAX);
+}
+
 static int64_t ran_ms(const struct grid *grid, const struct job *job)
 {
-    int64_t ms = job->past ? MAX(job->past->ended.wall_ms, 0) : 0;
+    int64_t ms = job->grant ? grid->now_ms - job->grant->granted_ms : 0;
 
-    return MIN(ms, LEFT_MS_MAX) + (job->grant ? grid->now_ms - job->grant->granted_ms : 0);
+    if (job_terms(grid, job)->tasks_max)
+        ms = MIN(times(ms, job_shape(grid, job)->tasks) / tasks_of(grid, job), LEFT_MS_MAX);
+    return ended_ms(grid, job) + ms;
 }
 
 static struct order_job describe(const struct grid *grid, const struct job *job)
@@ -115,8 +139,7 @@ static uint64_t key_of(const struct grid *grid, const struct job *job)
 static void set_left(struct grid *grid, struct job *job)
 {
     int64_t *sum = &grid->ranks->left_ms[kind_of(grid, job)];
-    int64_t attained = times(job->past ? MIN(MAX(job->past->ended.wall_ms, 0), LEFT_MS_MAX) : 0,
-                             width_of(grid, job));
+    int64_t attained = times(ended_ms(grid, job), width_of(grid, job));
     int64_t left = MIN(order_work_left_ms(job->rank->said_ms, attained), LEFT_MS_MAX);
 
     *sum += left - job->rank->left_ms;
@@ -268,7 +291,7 @@ void ranks_job_ended(struct grid *grid, struct job *job, enum job_state state)
         return;
     if (teaches(job, state))
         predict_learn(&grid->ranks->predict, &params, key_of(grid, job), width_of(grid, job),
-                      MIN(MAX(job->past->ended.wall_ms - suspend_stood_ms(grid, job), (int64_t)1),
+                      MIN(MAX(ended_ms(grid, job) - suspend_stood_ms(grid, job), (int64_t)1),
                           DURATION_MS_MAX));
     if (job->rank)
         drop_rank(grid, job);

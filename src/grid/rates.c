@@ -125,6 +125,18 @@ void rates_attempt_ended(struct grid *grid, const struct job *job,
                (double)ms / 1000);
 }
 
+double rates_at_width(const struct grid *grid, const struct job *job, uint32_t tasks)
+{
+    const struct shape *shape = job_shape(grid, job);
+    const char *chip = chip_of(grid, job->grant);
+
+    if (!shape->work || (shape->devices_milli && !chip))
+        return 0;
+    return work_rate(&grid->work, shape->work, chip, shape->devices_milli,
+                     work_gang(tasks, shape->devices_milli, shape->cpus))
+        .seconds;
+}
+
 /* --- what others read ----------------------------------------------------------------------- */
 
 static void set_view(const struct grid *grid, uint32_t work, const char *chip, uint32_t gang,

@@ -15,6 +15,9 @@ const struct request_shape *rates_told(struct grid *grid, const char *tenant,
                                        struct request_shape *shape_out);
 void rates_site_joined(struct grid *grid, const char *name);
 /* Before its grant is released. */
+/* Seconds of a unit of the running job's work, were it so many tasks wide where it is; 0 = not
+ * known. */
+double rates_at_width(const struct grid *grid, const struct job *job, uint32_t tasks);
 void rates_attempt_ended(struct grid *grid, const struct job *job,
                          const struct event_attempt_ended *ended);
 /* "0.42 s a unit (learned of 3 runs, spread 15 %)" */

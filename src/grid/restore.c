@@ -234,6 +234,20 @@ static int64_t read_goods(struct reader *reader, struct job_request *request)
     return out_bytes;
 }
 
+static void read_elastic(struct reader *reader, struct job_request *request)
+{
+    uint32_t tasks_min = (uint32_t)take(reader, REQUEST_TASKS_MAX);
+
+    if (tasks_min)
+        request->shape.tasks = tasks_min;
+    request->tasks_max = (uint32_t)take(reader, REQUEST_TASKS_MAX);
+    request->tasks_step = (uint32_t)take(reader, UINT32_MAX);
+    request->resize_hold_ms = take_signed(reader, 0, DURATION_MS_MAX);
+    request->spares = (uint32_t)take(reader, UINT32_MAX);
+    if ((tasks_min != 0) != (request->tasks_max != 0))
+        reader->failed = true;
+}
+
 static uint32_t read_terms(struct reader *reader)
 {
     struct grid *grid = reader->grid;
@@ -274,6 +288,8 @@ static uint32_t read_terms(struct reader *reader)
     }
     if (reader->version >= 17)
         out_bytes = read_goods(reader, request);
+    if (reader->version >= 19)
+        read_elastic(reader, request);
     if (reader->failed || request_check(request, NULL) < 0) {
         reader->failed = true;
         return 0;
@@ -460,6 +476,7 @@ static struct grant *read_grant(struct reader *reader, const struct job *job, bo
     int64_t granted_ms = take_past_time(reader);
     int64_t end_ms = take_signed(reader, 0, INT64_MAX);
     uint64_t parts = take(reader, GRANT_PARTS_MAX);
+    uint64_t spares = reader->version >= 19 && parts ? take(reader, parts - 1) : 0;
     uint64_t devices_count = take(reader, parts * NODE_DEVICES_MAX);
     struct grant_device *devices;
     struct grant *grant;
@@ -474,6 +491,7 @@ static struct grant *read_grant(struct reader *reader, const struct job *job, bo
     grant->site = (uint32_t)site;
     grant->granted_ms = granted_ms;
     grant->end_ms = end_ms;
+    grant->spares_count = (uint32_t)spares;
     read_parts(reader, grant, devices, devices_count, is_plan);
     if (reader->failed) {
         grant_destroy(grant);
@@ -645,7 +663,8 @@ static void read_job(struct reader *reader, uint64_t *last_id)
 {
     struct grid *grid = reader->grid;
     uint64_t id = *last_id + take(reader, grid->next_id);
-    uint64_t flags = take(reader, reader->version >= 16   ? 1023
+    uint64_t flags = take(reader, reader->version >= 19   ? 2047
+                                  : reader->version >= 16 ? 1023
                                   : reader->version >= 15 ? 511
                                   : reader->version >= 6  ? 255
                                   : reader->version >= 5  ? 127
@@ -679,6 +698,12 @@ static void read_job(struct reader *reader, uint64_t *last_id)
         job->bound_away = how & 1;
         job->moves = how >> 1;
         if (!job->bound_site || (job->moves && job->state != JOB_STOPPING))
+            reader->failed = true;
+    }
+    if (flags & JOB_HAS_WIDTH) {
+        job->width_wish = (uint32_t)take(reader, REQUEST_TASKS_MAX);
+        job->width_next = (uint32_t)take(reader, REQUEST_TASKS_MAX);
+        if (!job->width_wish && !job->width_next)
             reader->failed = true;
     }
     if (flags & JOB_HAS_ARRAY) {
@@ -939,6 +964,8 @@ static void read_all(struct reader *reader)
         reader->failed = true;
     if (!reader->failed && reader->version >= 17 && freight_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
+    if (!reader->failed && reader->version >= 19)
+        reader->grid->elastic_next_ms = take_signed(reader, 0, INT64_MAX);
     if (!reader->failed)
         shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)

@@ -32,7 +32,7 @@ void rhythm_start(struct grid *grid, struct job *job)
         return;
     past = job_past_of(job);
     plan = spares_plan_gang(&params, nodes_of(grid, job->grant->site), &past->saves,
-                            job->grant->parts_count);
+                            job->grant->parts_count - job->grant->spares_count);
     /* Work since the last save, and the save itself that a fault may break. */
     stall_ms = past->saves.stall.count ? past->saves.stall.sum_ms / past->saves.stall.count : 0;
     past->checkpoint_every_ms =

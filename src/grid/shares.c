@@ -108,6 +108,8 @@ static void count_class(struct grid *grid, const struct job *job, uint32_t by)
     const struct terms *terms = job_terms(grid, job);
 
     grid->class_grants[terms->job_class] += by;
+    if (terms->tasks_max)
+        grid->elastic_grants += by;
     if (terms->requeue_on_loss &&
         (terms->job_class == CLASS_LOW || terms->checkpoint != CHECKPOINT_NONE))
         grid->class_yields[terms->job_class] += by;
@@ -171,7 +173,7 @@ void shares_rebuild(struct grid *grid, bool keep_memory)
     share_destroy(grid->share);
     memset(grid->class_grants, 0, sizeof(grid->class_grants));
     memset(grid->class_yields, 0, sizeof(grid->class_yields));
-    grid->guarantees_count = 0;
+    grid->guarantees_count = grid->elastic_grants = 0;
     shares_init(grid);
     shares_set_total(grid);
     for (uint32_t i = 1; i < names->entries_count; i++)

@@ -180,6 +180,11 @@ static void put_terms(struct buf *out, const struct terms *terms)
     put_i64(out, terms->goods.more_bytes);
     put_i64(out, terms->out_bytes);
     put_i64(out, terms->price_micro_max);
+    put_u64(out, terms->tasks_min);
+    put_u64(out, terms->tasks_max);
+    put_u64(out, terms->tasks_step);
+    put_i64(out, terms->resize_hold_ms);
+    put_u64(out, terms->spares);
 }
 
 static void put_grant(struct buf *out, const struct grant *grant)
@@ -192,6 +197,7 @@ static void put_grant(struct buf *out, const struct grant *grant)
     put_i64(out, grant->granted_ms);
     put_i64(out, grant->end_ms);
     put_u64(out, grant->parts_count);
+    put_u64(out, grant->spares_count);
     put_u64(out, devices);
     for (uint32_t i = 0; i < grant->parts_count; i++) {
         const struct grant_part *part = &grant->parts[i];
@@ -331,7 +337,8 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
                      (job->yield_cause || job->yields_count ? JOB_HAS_YIELD : 0) |
                      (has_waited(job) ? JOB_HAS_WAIT : 0) |
                      (job->reserved_micro ? JOB_HAS_RESERVED : 0) |
-                     (job->bound_site ? JOB_IS_BOUND : 0) | (job->across ? JOB_IS_ACROSS : 0));
+                     (job->bound_site ? JOB_IS_BOUND : 0) | (job->across ? JOB_IS_ACROSS : 0) |
+                     (job->width_wish || job->width_next ? JOB_HAS_WIDTH : 0));
     put_u64(out, job->state);
     put_i64(out, job->submitted_ms);
     put_i64(out, job->item.eligible_ms);
@@ -346,6 +353,10 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
         put_shape(writer, job->shape_asked);
         put_u64(out, job->bound_site);
         put_u64(out, job->bound_away | (unsigned)job->moves << 1);
+    }
+    if (job->width_wish || job->width_next) {
+        put_u64(out, job->width_wish);
+        put_u64(out, job->width_next);
     }
     if (job->array)
         put_u64(out, job->array_index);
@@ -564,6 +575,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     rhythm_put(grid, out);
     ranks_put(grid, out);
     freight_put(grid, out);
+    put_i64(out, grid->elastic_next_ms);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

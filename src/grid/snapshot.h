@@ -15,8 +15,9 @@
  * 12 has faults of sites and how often to save;
  * 13 has what owners let in, and who asks; 14 has what orders by what work needs;
  * 15 leases, what is in the dark, and who moves; 16 has attempts at several sites;
- * 17 what is moved for jobs, and sites' own queues; 18 who stands still for a cut. */
-#define SNAPSHOT_VERSION 18u
+ * 17 what is moved for jobs, and sites' own queues; 18 who stands still for a cut;
+ * 19 elastic jobs and spare nodes. */
+#define SNAPSHOT_VERSION 19u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */
@@ -29,6 +30,7 @@
 #define JOB_HAS_WAIT 64u      /* for power */
 #define JOB_HAS_RESERVED 128u /* money */
 #define JOB_IS_ACROSS                                                                              \
-    512u                  /* its attempt is at several sites: instead of one grant, each part's    \
-                           */
-#define JOB_IS_BOUND 256u /* to a site, or away from one: what it asked for beside it */
+    512u                    /* its attempt is at several sites: instead of one grant, each part's  \
+                             */
+#define JOB_IS_BOUND 256u   /* to a site, or away from one: what it asked for beside it */
+#define JOB_HAS_WIDTH 1024u /* what its user wants, and its next attempt's */

@@ -16,6 +16,8 @@
  * ranks.c     whose work goes first by what it needs
  * lease.c     sites that are not heard                                  move.c     to another site
  * freight.c   what is moved for jobs, and sites' own queues
+ * elastic.c   how wide an attempt is, and going on at another width
+ * widen.c     who grows, who shrinks                                    standby.c  spare nodes
  * snapshot.c  to bytes and back                                         invariants.c */
 #pragma once
 
@@ -55,6 +57,9 @@ struct terms { /* the part of a request that is neither shape nor dependencies; 
     struct request_goods goods;
     int64_t out_bytes; /* that it is expected to leave */
     int64_t price_micro_max;
+    uint32_t tasks_min, tasks_max, tasks_step; /* elastic; tasks_max 0 = it is not */
+    uint32_t spares;                           /* nodes beside it, or REQUEST_SPARES_AUTO */
+    int64_t resize_hold_ms;
 };
 
 struct job_dep {
@@ -100,6 +105,7 @@ struct attempt_end_note { /* how an attempt, or its part at one site, has ended 
     uint32_t outcome;     /* what that was, as the grid sees it */
     int32_t exit_code;
     uint32_t site;
+    uint32_t width; /* stopped to be resized: the next one's */
     char reason[REASON_BYTES];
 };
 struct across { /* of an attempt at several sites: across.c */
@@ -172,6 +178,8 @@ struct job {
     uint16_t yields_count;  /* how often it made way */
     uint64_t yield_for;     /* the job it makes way for; 0 = none in particular */
     int64_t reserved_micro; /* of its tenants' budgets, while it holds */
+    uint32_t width_wish;    /* its user wants no more tasks than these; 0 = as many as there are */
+    uint32_t width_next;    /* stopping for it: its next attempt's; 0 = as wide as there is room */
 };
 
 enum yield_cause { /* numbers are for ever: they are in snapshots */
@@ -180,9 +188,10 @@ enum yield_cause { /* numbers are for ever: they are in snapshots */
                    YIELD_SHED = 2,    /* its site must draw less */
                    YIELD_TARIFF = 3,  /* for cheaper or greener hours */
                    YIELD_TURN = 4,    /* for one of its tenant that is to need less */
-                   YIELD_MOVE = 5     /* to go on at another site */
+                   YIELD_MOVE = 5,    /* to go on at another site */
+                   YIELD_RESIZE = 6   /* to go on there with more, fewer or other nodes */
 };
-#define YIELD_LAST YIELD_MOVE
+#define YIELD_LAST YIELD_RESIZE
 
 struct waiters { /* who waits for one id; ids of jobs, ascending; some may have gone */
     uint64_t *ids;
@@ -226,6 +235,8 @@ struct grid {
     uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
     uint32_t class_yields[CLASS_COUNT]; /* of these, how many a higher class may stop */
     uint32_t guarantees_count;          /* tenants that have one */
+    uint32_t elastic_grants;            /* attempts whose width may change */
+    int64_t elastic_next_ms;            /* when that is looked at again; 0 = nobody's may */
     uint64_t preempt_for;               /* the job that room is being made for; 0 = none */
     int64_t preempt_next_ms; /* preempt.c: when it is looked at again whether somebody should */
     struct turn *turn_list;  /* scratch of a pass, as all of these */
@@ -379,6 +390,9 @@ void timers_fire(struct grid *grid);
 /* --- attempt.c ---------------------------------------------------------------------------- */
 /* `count` grants, each at another site: more than one is a gang over several. */
 void attempt_start(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count);
+/* The same of a job that is in no queue and has no promise any more. */
+void attempt_take(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count,
+                  int64_t end_ms);
 void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch);
 void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage,
                       int64_t checkpoint_ms, int64_t stall_ms, const char *reason);
@@ -468,6 +482,7 @@ bool budget_exists(const struct grid *grid, uint32_t tenant);
 int64_t budget_left(const struct grid *grid, uint32_t tenant); /* INT64_MAX = no budget */
 /* What the job costs at most by its limit where it could run; -1: without a limit nobody knows. */
 int64_t budget_price(struct grid *grid, const struct job *job);
+int64_t budget_price_of(struct grid *grid, const struct job *job, uint64_t tasks);
 void budget_reserve(struct grid *grid, struct job *job);
 void budget_settle(struct grid *grid, struct job *job, int64_t price_micro);
 /* So much more was spent by an attempt that has been settled before. */
@@ -507,6 +522,47 @@ struct shape *job_asked(const struct grid *grid, const struct job *job);
 /* It asks for something else from now on: its binding and its place in line stay. */
 void job_set_shape(struct grid *grid, struct job *job, const struct request_shape *asked);
 
+/* --- elastic.c ---------------------------------------------------------------------------- */
+/* May its attempts be of different widths, or have nodes that stand by? */
+bool elastic_is(const struct terms *terms);
+/* The widest that it may be now, by its file and its user's wish. */
+uint32_t elastic_most(const struct grid *grid, const struct job *job);
+/* Found at its least width, into grid.fit: it starts there, as wide as fits beside the promises and
+ * its tenant's limits, up to `most` tasks, with its spare nodes. */
+void elastic_start(struct grid *grid, struct job *job, enum fit_when when, uint32_t most);
+/* It goes back to the queue: it needs no more than its least width. */
+void elastic_requeued(struct grid *grid, struct job *job);
+/* It is queued and its last attempt was at that site: it goes on there at once where there is room
+ * beside all that is promised. False: it waits like any other. */
+bool elastic_resume(struct grid *grid, struct job *job, uint32_t site, uint32_t most);
+/* A node is closed: gangs on it that have spare nodes go on without it. */
+void elastic_node_closed(struct grid *grid, uint32_t site, uint32_t node);
+int elastic_check(const struct grid *grid, const struct event *event, struct err *err);
+void elastic_apply(struct grid *grid, const struct event *event);
+/* The number of its shape, were it `tasks` wide; one user more. */
+uint32_t elastic_shape(struct grid *grid, const struct job *job, uint32_t tasks);
+/* Have its attempt stopped, to go on there at that width; it must be possible. `why` is the end of
+ * the line that its owner reads. */
+void elastic_ask(struct grid *grid, struct job *job, uint32_t tasks, uint64_t for_id,
+                 const char *why);
+int elastic_check_job(const struct grid *grid, const struct job *job, struct err *err);
+void elastic_say(const struct grid *grid, const struct job *job, char *out, size_t bytes);
+
+/* --- widen.c ------------------------------------------------------------------------------ */
+/* The end of a pass: have elastic jobs shrink for a blocked one. True: room is made for `head`. */
+bool widen_make_room(struct grid *grid, struct job *head);
+void widen_grow(struct grid *grid, bool is_done); /* is_done: nobody else could start */
+void widen_tick(struct grid *grid);
+/* Are some shrinking for a job that waits? Then nobody plans with what they will hold again. */
+bool widen_is_pending(const struct grid *grid);
+
+/* --- standby.c ---------------------------------------------------------------------------- */
+/* The grant, not held yet, with as many spare nodes as the job asks for and there are now. */
+struct grant *standby_add(struct grid *grid, const struct job *job, struct grant *grant,
+                          enum fit_when when);
+uint32_t standby_wanted(const struct grid *grid, const struct job *job, uint32_t site,
+                        uint32_t nodes);
+
 /* --- usage.c ------------------------------------------------------------------------------ */
 /* One ledger row: the grant's time on the grid's clock, and what the site reported, but no more
  * than was possible. */
@@ -543,6 +599,9 @@ enum hold {
 enum hold pass_hold(struct grid *grid, const struct job *job);
 /* Which of its tenants, from its own up, has no more room for this under its limits; 0 = none. */
 uint32_t pass_full_tenant(const struct grid *grid, const struct job *job, enum hold *hold_out);
+/* The same of so many more. */
+uint32_t pass_full_for(const struct grid *grid, const struct job *job, uint64_t cpus,
+                       uint64_t devices_milli, enum hold *hold_out);
 int64_t job_end_bound(const struct grid *grid, const struct job *job);
 int place_check(const struct grid *grid, const struct event *event, struct err *err);
 void place_apply(struct grid *grid, const struct event *event);

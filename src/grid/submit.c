@@ -88,6 +88,36 @@ static int check_shape(const struct request_shape *shape, struct err *err)
     return 0;
 }
 
+static int check_elastic(const struct job_request *request, struct err *err)
+{
+    bool goes_on = request->checkpoint != CHECKPOINT_NONE && request->requeue_on_loss;
+
+    if (request->spares != REQUEST_SPARES_AUTO && request->spares > REQUEST_SPARES_MAX)
+        return err_field(err, -EINVAL, "spares", "spares: expected at most %u", REQUEST_SPARES_MAX);
+    if ((request->tasks_max || request->spares) && !goes_on)
+        return err_field(err, -EINVAL, request->tasks_max ? "elastic" : "spares",
+                         "%s: expected a job with a checkpoint that may be started again",
+                         request->tasks_max ? "elastic" : "spares");
+    if ((request->tasks_max || request->spares) && request->shape.sites_max > 1)
+        return err_field(err, -EINVAL, request->tasks_max ? "elastic" : "spares",
+                         "%s: not for a gang that may be over several sites",
+                         request->tasks_max ? "elastic" : "spares");
+    if (!request->tasks_max)
+        return request->tasks_step || request->resize_hold_ms
+                   ? err_field(err, -EINVAL, "elastic", "elastic: expected max")
+                   : 0;
+    if (request->tasks_max > REQUEST_TASKS_MAX || request->tasks_max <= request->shape.tasks)
+        return err_field(err, -EINVAL, "elastic.max", "elastic.max: expected %u to %u tasks",
+                         request->shape.tasks + 1, REQUEST_TASKS_MAX);
+    if (!request->tasks_step ||
+        (request->tasks_step != REQUEST_STEP_DOUBLE && request->tasks_step > REQUEST_TASKS_MAX))
+        return err_field(err, -EINVAL, "elastic.step", "elastic.step: expected 1 to %u, or double",
+                         REQUEST_TASKS_MAX);
+    if (request->resize_hold_ms < 0 || request->resize_hold_ms > DURATION_MS_MAX)
+        return err_field(err, -EINVAL, "elastic.hold", "elastic.hold is out of range");
+    return 0;
+}
+
 int request_check(const struct job_request *request, struct err *err)
 {
     if (request->job_class >= CLASS_COUNT || request->objective > OBJECTIVE_WEIGHTS ||
@@ -109,6 +139,8 @@ int request_check(const struct job_request *request, struct err *err)
     if (request->rpo_ms < 0 || request->rpo_ms > DURATION_MS_MAX ||
         (request->rpo_ms && request->checkpoint == CHECKPOINT_NONE))
         return err_field(err, -EINVAL, "rpo", "rpo: expected a time, of a job with a checkpoint");
+    if (check_elastic(request, err) < 0)
+        return -EINVAL;
     if (request->deps_count > REQUEST_DEPS_MAX)
         return err_field(err, -EINVAL, "after", "after: more than %u jobs", REQUEST_DEPS_MAX);
     if (rates_check(&request->work, err) < 0 || freight_check_request(request, err) < 0)
@@ -304,6 +336,13 @@ void terms_of_request(const struct job_request *request, struct terms *out)
         out->goods.list[i] = request->goods.list[i];
     out->goods.more_bytes = request->goods.more_bytes;
     out->price_micro_max = request->price_micro_max;
+    out->spares = request->spares;
+    if (!request->tasks_max)
+        return;
+    out->tasks_min = request->shape.tasks;
+    out->tasks_max = request->tasks_max;
+    out->tasks_step = request->tasks_step;
+    out->resize_hold_ms = request->resize_hold_ms;
 }
 
 static struct job_deps *copy_deps(const struct grid *grid, const struct job_request *request)

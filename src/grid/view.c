@@ -45,6 +45,10 @@ static void fill_request(const struct grid *grid, const struct job *job, struct 
     out->rpo_ms = terms->rpo_ms;
     out->goods = terms->goods;
     out->price_micro_max = terms->price_micro_max;
+    out->tasks_max = terms->tasks_max;
+    out->tasks_step = terms->tasks_step;
+    out->resize_hold_ms = terms->resize_hold_ms;
+    out->spares = terms->spares;
     for (uint32_t i = 0; job->deps && i < job->deps->count; i++)
         out->deps[i] = (struct request_dep){ .job_id = job->deps->list[i].id,
                                              .kind = job->deps->list[i].kind };
@@ -59,8 +63,10 @@ static void fill_request(const struct grid *grid, const struct job *job, struct 
 static void fill_allocation(struct grid *grid, const struct shape *shape, const struct grant *grant,
                             struct allocation *out)
 {
+    uint32_t count = grant->parts_count - grant->spares_count;
+
     MEM_GROW(grid->parts_out, grid->parts_out_cap, grant->parts_count);
-    for (uint32_t i = 0; i < grant->parts_count; i++) {
+    for (uint32_t i = 0; i < grant->parts_count; i++) { /* spare nodes come last */
         const struct grant_part *part = &grant->parts[i];
         struct alloc_part *to = &grid->parts_out[i];
 
@@ -79,7 +85,8 @@ static void fill_allocation(struct grid *grid, const struct shape *shape, const 
     if (shape->mixed)
         mixed_shares(grid, shape, grant, grid->parts_out);
     memcpy(out->site, grid->fleet.sites[grant->site].info.name, sizeof(out->site));
-    out->parts_count = grant->parts_count;
+    out->parts_count = count;
+    out->spares_count = grant->spares_count;
     out->parts = grid->parts_out;
 }
 
@@ -122,6 +129,9 @@ void job_fill_view(struct grid *grid, const struct job *job, struct job_view *vi
     view->suspended = suspend_holds(job);
     view->stands = suspend_holds(job) && job->wait->frozen_ms;
     view->suspended_ms = suspend_stood_ms(grid, job);
+    view->width_min = job_terms(grid, job)->tasks_min;
+    view->width_max = job_terms(grid, job)->tasks_max;
+    view->width_wish = job->width_wish;
     view->checkpoint = "";
     view->checkpoint_every_ms = job->past ? job->past->checkpoint_every_ms : 0;
     if (job->past && job->past->saved) {
@@ -206,6 +216,8 @@ int64_t grid_next_timer_ms(const struct grid *grid)
     next_ms = MIN(next_ms, grid->owners_next_ms);
     if (grid->preempt_next_ms)
         next_ms = MIN(next_ms, grid->preempt_next_ms);
+    if (grid->elastic_next_ms)
+        next_ms = MIN(next_ms, grid->elastic_next_ms);
     next_ms = MIN(next_ms, ranks_next_ms(grid));
     next_ms = MIN(next_ms, freight_next_ms(grid));
     return grid->timers_count ? MIN(grid->timers[0].time_ms, next_ms) : next_ms;

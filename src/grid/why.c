@@ -290,6 +290,7 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
     const struct candidate *candidates;
     struct candidate promised;
     uint32_t pending = yield_pending(grid, YIELD_PREEMPT, job->item.id) +
+                       yield_pending(grid, YIELD_RESIZE, job->item.id) +
                        yield_pending(grid, YIELD_TURN, job->item.id);
     bool is_exact, has_place = promise && promise->plan;
     uint32_t count = 0;
@@ -422,7 +423,7 @@ static void print_unheard(const struct grid *grid, const struct job *job, char *
 int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
 {
     const struct job *job = grid_job(grid, job_id);
-    char unheard[160] = "";
+    char unheard[160] = "", width[128] = "";
     const char *site;
 
     memset(why_out, 0, sizeof(*why_out));
@@ -431,8 +432,10 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
     rates_why(grid, job, why_out->rate, sizeof(why_out->rate));
     freight_say(grid, job, why_out->freight, sizeof(why_out->freight));
     site = job->grant ? grid->fleet.sites[job->grant->site].info.name : "";
-    if (job->grant)
+    if (job->grant) {
         print_unheard(grid, job, unheard, sizeof(unheard));
+        elastic_say(grid, job, width, sizeof(width));
+    }
     switch ((enum job_state)job->state) {
     case JOB_HELD:
         why_held(grid, job, why_out);
@@ -459,13 +462,17 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
             say(why_out, "running", "runs at %s and %u more (attempt %u)%s", site,
                 job->across->parts_count - 1, job->epoch, unheard);
         else
-            say(why_out, "running", "runs at %s (attempt %u)%s", site, job->epoch, unheard);
+            say(why_out, "running", "runs at %s (attempt %u)%s%s%s", site, job->epoch,
+                *width ? " " : "", width, unheard);
         break;
     case JOB_STOPPING:
         if (job->yield_cause == YIELD_PREEMPT || job->yield_cause == YIELD_TURN ||
-            job->yield_cause == YIELD_MOVE) {
-            say(why_out, job->yield_cause == YIELD_MOVE ? "moving" : "preempted", "%.200s",
-                intern_data(&grid->strings, job->reason));
+            job->yield_cause == YIELD_MOVE || job->yield_cause == YIELD_RESIZE) {
+            say(why_out,
+                job->yield_cause == YIELD_MOVE     ? "moving"
+                : job->yield_cause == YIELD_RESIZE ? "resizing"
+                                                   : "preempted",
+                "%.200s", intern_data(&grid->strings, job->reason));
             break;
         }
         say(why_out, "stopping", "is being stopped at %s%s", site, unheard);

@@ -91,9 +91,8 @@ static bool may_be_withdrawn(const struct grid *grid, const struct job *job)
     const struct fleet_site *site = &grid->fleet.sites[job->grant->site];
 
     return job->state == JOB_STARTING && !job->started_ms && job->reason && !job->bound_site &&
-           !job->across &&
-           site->freight.waits_count && site->reachable && yield_is_possible(grid, job) &&
-           has_waited_too_long(grid, job);
+           !job->across && site->freight.waits_count && site->reachable &&
+           yield_is_possible(grid, job) && has_waited_too_long(grid, job);
 }
 
 void freight_withdraw(struct grid *grid)

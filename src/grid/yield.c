@@ -72,6 +72,8 @@ uint32_t yield_outcome(const struct job *job, uint32_t outcome)
         return OUTCOME_PAUSED;
     case YIELD_MOVE:
         return OUTCOME_MOVED;
+    case YIELD_RESIZE:
+        return OUTCOME_RESIZED;
     }
     return outcome;
 }
@@ -83,6 +85,7 @@ void yield_clear(struct grid *grid, struct job *job)
     list_remove(grid, job->item.id);
     job->yield_cause = YIELD_NONE;
     job->yield_for = 0;
+    job->width_next = 0;
 }
 
 /* For one of its like it makes way by what it has had (sched/order.h): that is no reason to spare

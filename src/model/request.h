@@ -19,7 +19,10 @@
 #define REQUEST_RETRY_CODES_MAX 16u
 #define REQUEST_LABELS_MAX 8u /* of the data that a job works on */
 #define REQUEST_IMAGE_BYTES 128u
-#define REQUEST_GOODS_MAX 4u /* trees whose places matter to where a job goes */
+#define REQUEST_STEP_DOUBLE UINT32_MAX /* widths of 1, 2, 4, ... times the least */
+#define REQUEST_SPARES_MAX 1024u
+#define REQUEST_SPARES_AUTO UINT32_MAX /* as many as pay for themselves (sched/spares.h) */
+#define REQUEST_GOODS_MAX 4u           /* trees whose places matter to where a job goes */
 #define REQUEST_GOOD_BYTES_MAX (INT64_C(1) << 50) /* of one, or of many together */
 #define REQUEST_PRICE_MICRO_MAX (INT64_C(1) << 50)
 #define REQUEST_REFUSED_MAX 4u /* sites that refused a job and are not asked again */
@@ -185,7 +188,17 @@ struct job_request {
     int64_t rpo_ms;             /* a fault should cost no more work than this; 0 = not asked */
     struct request_goods goods; /* of its inputs, as far as their sizes are known */
     int64_t price_micro_max;    /* it may cost no more than this; 0 = whatever it costs */
+    /* An elastic job runs on shape.tasks to tasks_max tasks; 0: on shape.tasks. */
+    uint32_t tasks_max;
+    uint32_t tasks_step;    /* by so many more at a time, or REQUEST_STEP_DOUBLE; 0: not elastic */
+    int64_t resize_hold_ms; /* it runs so long before it grows; 0 = as long as the network thinks */
+    uint32_t spares;        /* nodes that stand by beside its gang, or REQUEST_SPARES_AUTO */
+    uint32_t reserved;      /* 0 */
 };
+
+/* The widest that an elastic job of tasks_min (its shape's) may run at, of no more than `tasks`;
+ * its least when none is less. */
+uint32_t request_width(uint32_t tasks_min, uint32_t tasks_max, uint32_t step, uint32_t tasks);
 
 /* Is a device of catalogue kind `kind` what `wanted` asks for: the kind itself, or its beginning up
  * to a hyphen ("a100" is every A100, "a100-sxm4" those with that connector). Case does not count.

@@ -195,6 +195,9 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
     if (spec->request.price_micro_max && !spec->request.duration_ms_max)
         return spec_refuse(reader, &root, -EINVAL,
                            "max_price: expected duration, too, so that the price is known");
+    rc = spec_check_elastic(spec, reader);
+    if (rc < 0)
+        return rc;
     snprintf(spec->request.shape.access.image, REQUEST_IMAGE_BYTES, "%s",
              spec->image ? spec->image : "");
     rc = spec_check_work(spec, reader);

@@ -85,6 +85,7 @@ struct job_spec {
      * (or absolute already). */
     int64_t deadline_after_ms, begin_after_ms;
     const char *work_class; /* NULL = not told; request.work has it, too */
+    uint32_t elastic_min;   /* while it is read: then it is request.shape.tasks */
     int64_t rto_ms;         /* most time until it runs again after a fault; 0 = not asked */
 
     const char *image; /* container image; NULL = the site's own system */

@@ -166,6 +166,14 @@ int spec_check_work(struct job_spec *spec, struct spec_reader *reader);
 int spec_read_codes(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     void *target);
 void spec_print_codes(const void *source, struct buf *out);
+int spec_read_step(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
+                   void *target);
+void spec_print_step(const void *source, struct buf *out);
+int spec_read_spares(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
+                     void *target);
+void spec_print_spares(const void *source, struct buf *out);
+/* What must hold between elastic, spares and the rest; the least width goes to its place. */
+int spec_check_elastic(struct job_spec *spec, struct spec_reader *reader);
 int spec_read_export(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                      void *target);
 void spec_print_export(const void *source, struct buf *out);

@@ -175,6 +175,22 @@ static const struct spec_key checkpoint_keys[] = {
 static const struct spec_table checkpoint_table = { "checkpoint", sizeof(struct job_spec),
                                                     TABLE(checkpoint_keys), NULL };
 
+static const struct spec_key elastic_keys[] = {
+    { "min", KEY_U32, AT(elastic_min), .min = 1, .max = REQUEST_TASKS_MAX,
+      .help = "The same as `tasks`: its least width." },
+    { "max", KEY_U32, AT(request.tasks_max), .min = 2, .max = REQUEST_TASKS_MAX,
+      .help = "Its greatest width, in tasks." },
+    { "step", KEY_CUSTOM, .read = spec_read_step, .print = spec_print_step,
+      .schema = "{\"oneOf\":[{\"type\":\"integer\",\"minimum\":1,\"maximum\":65536},{\"enum\":["
+                "\"double\"]}]}",
+      .help = "By how many tasks its widths differ (1 when absent), or double: 1, 2, 4, ... times "
+              "the least." },
+    { "hold", KEY_DURATION, AT(request.resize_hold_ms), .min = 1000, .max = DURATION_MS_MAX,
+      .help = "It runs so long before it grows; 10 minutes when absent." },
+};
+static const struct spec_table elastic_table = { "elastic", sizeof(struct job_spec),
+                                                 TABLE(elastic_keys), NULL };
+
 static const struct spec_key retries_keys[] = {
     { "max", KEY_U32, AT(request.retries_max), .min = 0, .max = 1000,
       .help = "Further attempts after the job itself failed." },
@@ -300,6 +316,14 @@ static const struct spec_key job_keys[] = {
       .help = "Try again after a failure." },
     { "requeue_on_loss", KEY_FLAG, AT(request.requeue_on_loss), .fallback = 1,
       .help = "Queue it again when its node or agent is lost under it." },
+    { "elastic", KEY_OBJECT, .table = &elastic_table,
+      .help = "It runs on `tasks` to `max` tasks, whatever there is room for, and is started again "
+              "from its checkpoint to grow and to shrink." },
+    { "spares", KEY_CUSTOM, .read = spec_read_spares, .print = spec_print_spares,
+      .schema = "{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0,\"maximum\":1024},{\"enum\":["
+                "\"auto\"]}]}",
+      .help = "Nodes that are held beside its gang, to go on with at once when one of them fails; "
+              "auto: as many as pay for themselves." },
     { "rpo", KEY_DURATION, AT(request.rpo_ms), .min = 1000, .max = DURATION_MS_MAX,
       .help =
           "At most this much work should be lost to a fault; the network says how often to save." },

@@ -127,6 +127,7 @@ struct grant {
     uint32_t slot, end_slot;      /* places in fleet.grants and in its site's ends */
     bool is_idle;                 /* what holds it is suspended: it draws little */
     uint32_t parts_count;
+    uint32_t spares_count; /* of the parts the last: nothing runs there yet */
     struct grant_part *parts;
 };
 

@@ -531,6 +531,16 @@ static void move_job(struct sim *sim)
     sim->truth.moved += apply(sim, &event);
 }
 
+static void resize_job(struct sim *sim)
+{
+    struct event event = { .type = EVENT_JOB_RESIZE, .time_ms = event_time(sim) };
+
+    event.job_resize.job_id = rng_below(&sim->rng, sim->next_id);
+    event.job_resize.tasks = (uint32_t)rng_below(&sim->rng, 9);
+    event.job_resize.by = event.job_resize.reason = "op";
+    sim->truth.wishes += apply(sim, &event);
+}
+
 /* The first event of each type, and the state now and then. */
 static void write_corpus(const struct sim *sim)
 {
@@ -830,7 +840,10 @@ static void random_step(struct sim *sim)
     if (draw < 190) {
         submit(sim);
     } else if (draw < 200) {
-        move_job(sim);
+        if (rng_below(&sim->rng, 2))
+            move_job(sim);
+        else
+            resize_job(sim);
     } else if (draw < 215) {
         cut(sim, site);
     } else if (draw < 400) {
@@ -1066,7 +1079,7 @@ static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbos
 int main(int argc, char **argv)
 {
     uint64_t first = 1, last = 1000, events = 0, attempts = 0, crashes = 0, preempted = 0,
-             leases = 0, settled = 0, moved = 0, across = 0, suspended = 0;
+             leases = 0, settled = 0, moved = 0, across = 0, suspended = 0, resized = 0, wishes = 0;
     uint32_t steps = 400;
     struct sim *sim = calloc(1, sizeof(*sim));
     const char *corpus = NULL;
@@ -1109,14 +1122,17 @@ int main(int argc, char **argv)
         moved += sim->truth.moved;
         across += sim->truth.across;
         suspended += sim->truth.suspended;
+        resized += sim->truth.resized;
+        wishes += sim->truth.wishes;
         crashes += sim->crashes;
     }
     printf("1..1\nok 1 - seeds %" PRIu64 "-%" PRIu64 ": %" PRIu64 " events, %" PRIu64
            " attempts, %" PRIu64 " crashes, %" PRIu64 " times a job made way, %" PRIu64
            " leases ended, %" PRIu64 " attempts settled later, %" PRIu64 " moves, %" PRIu64
-           " parts beside others, %" PRIu64 " times one stood still\n",
+           " parts beside others, %" PRIu64 " times one stood still, %" PRIu64
+           " attempts resized, %" PRIu64 " widths asked for\n",
            first, last, events, attempts, crashes, preempted, leases, settled, moved, across,
-           suspended);
+           suspended, resized, wishes);
     free(sim);
     return 0;
 }

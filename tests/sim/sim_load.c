@@ -104,6 +104,23 @@ static void choose_deps(struct job_request *request, struct rng *rng, uint64_t n
     }
 }
 
+/* Elastic, or with spare nodes, or both. */
+static void choose_width(struct job_request *request, struct rng *rng)
+{
+    uint32_t tasks = request->shape.tasks;
+
+    if (request->shape.sites_max > 1)
+        return;
+    if (rng_below(rng, 2) && !request->shape.mixed) {
+        request->tasks_max = tasks + 1 + (uint32_t)rng_below(rng, 8);
+        request->tasks_step =
+            rng_below(rng, 3) ? 1 + (uint32_t)rng_below(rng, 2) : REQUEST_STEP_DOUBLE;
+        request->resize_hold_ms = rng_below(rng, 2) ? 1 + (int64_t)rng_below(rng, 20000) : 0;
+    }
+    if (rng_below(rng, 3) == 0)
+        request->spares = rng_below(rng, 4) ? 1 + (uint32_t)rng_below(rng, 2) : REQUEST_SPARES_AUTO;
+}
+
 /* Small and with time to spare: it can wait for a better hour. */
 static void be_patient(struct job_request *request, struct rng *rng, int64_t now_ms)
 {
@@ -191,6 +208,8 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
     choose_deps(request, rng, next_id);
     if (rng_below(rng, 4) == 0)
         be_patient(request, rng, now_ms);
+    else if (request->checkpoint && request->requeue_on_loss)
+        choose_width(request, rng);
     if (rng_below(rng, 3) == 0)
         choose_goods(request, rng);
     if (request->duration_ms_max && request->shape.sites_max < 2 && rng_below(rng, 6) == 0)

@@ -42,12 +42,13 @@ static struct model_holding *find(struct model *model, uint64_t job_id, uint32_t
 static void copy_parts(struct model_holding *holding, struct sim_truth *truth,
                        const struct grid *grid, const struct job_view *view)
 {
-    if (view->allocation.parts_count > MODEL_PARTS_MAX) {
-        sim_fail(truth, "job %" PRIu64 " is spread over %u nodes", view->id,
-                 view->allocation.parts_count);
+    uint32_t count = view->allocation.parts_count + view->allocation.spares_count;
+
+    if (count > MODEL_PARTS_MAX) {
+        sim_fail(truth, "job %" PRIu64 " is spread over %u nodes", view->id, count);
         return;
     }
-    for (uint32_t i = 0; i < view->allocation.parts_count; i++) {
+    for (uint32_t i = 0; i < count; i++) { /* spare nodes are held and billed like the others */
         const struct alloc_part *part = &view->allocation.parts[i];
         struct model_part *to = &holding->parts[i];
         struct node_view node;
@@ -67,7 +68,8 @@ static void copy_parts(struct model_holding *holding, struct sim_truth *truth,
         }
         to->devices_count = part->devices_count;
     }
-    holding->parts_count = view->allocation.parts_count;
+    holding->parts_count = count;
+    holding->spares_count = view->allocation.spares_count;
 }
 
 static uint64_t sum_cpus(const struct model *model, uint32_t site, const char *node)
@@ -105,7 +107,8 @@ static void check_room(const struct model *model, struct sim_truth *truth, const
         struct node_view node;
 
         grid_node_get(grid, holding->site, view->allocation.parts[i].node, &node);
-        tasks += view->allocation.parts[i].tasks;
+        if (i < holding->parts_count - holding->spares_count)
+            tasks += view->allocation.parts[i].tasks;
         if (!node.present || node.cordoned)
             sim_fail(truth, "job %" PRIu64 " was started on closed node %s", holding->job_id,
                      part->node);
@@ -117,6 +120,10 @@ static void check_room(const struct model *model, struct sim_truth *truth, const
                 sim_fail(truth, "device %s is promised twice (job %" PRIu64 ")",
                          part->devices[d].uuid, holding->job_id);
     }
+    if (view->width_max && (tasks < view->width_min || tasks > view->width_max ||
+                            (view->width_wish && tasks > view->width_wish)))
+        sim_fail(truth, "job %" PRIu64 " started %" PRIu64 " tasks, of %u to %u and at most %u",
+                 holding->job_id, tasks, view->width_min, view->width_max, view->width_wish);
     for (uint32_t i = 0; i < view->across.sites_count; i++)
         all += view->across.sites[i].tasks;
     if (all ? all != view->request->shape.tasks ||
@@ -133,7 +140,7 @@ static void check_topology(struct sim_truth *truth, const struct grid *grid,
     const struct request_shape *shape = &view->request->shape;
     char first[MODEL_NAME_BYTES] = "";
 
-    for (uint32_t i = 0; shape->within_hard && i < holding->parts_count; i++) {
+    for (uint32_t i = 0; shape->within_hard && i < holding->parts_count; i++) { /* spares too */
         struct node_view node;
         const char *name;
 
@@ -209,6 +216,7 @@ static void hear_usage(struct model *model, struct sim_truth *truth, const struc
                  effect->job_id, effect->epoch);
     model->rows++;
     truth->preempted += effect->outcome == OUTCOME_PREEMPTED;
+    truth->resized += effect->outcome == OUTCOME_RESIZED;
     model->rows_cpu_ms += (uint64_t)effect->usage.cpu_held_ms;
     model->rows_device_milli_ms += (uint64_t)effect->usage.device_milli_ms;
     model->price_micro += (uint64_t)effect->usage.price_micro;

@@ -20,7 +20,7 @@ struct model_holding {
     uint32_t epoch;
     uint32_t site;
     int64_t granted_ms;
-    uint32_t parts_count;
+    uint32_t parts_count, spares_count;
     struct model_part parts[MODEL_PARTS_MAX];
     uint64_t cpus, devices_milli;
 };

@@ -9,7 +9,8 @@
  * here before it started), `run` is the longest limit of any job, `slack` the minute that an end
  * may take to be told, and `hold` GRID_HOLD_AFTER_MS where jobs without a limit are about.
  *
- * Of four seeds two have one tenant, two have three, who take turns by fair share.
+ * Of three seeds one has elastic jobs, which start wide, grow and shrink, and must not break
+ * either. Of four seeds two have one tenant, two have three, who take turns by fair share.
  *
  * The load is admissible: every job would fit into the empty fleet, ends by itself, and nothing
  * breaks. It is twice to four times what the fleet can do while it lasts, so that nearly all wait;
@@ -35,6 +36,9 @@ struct waiter {
     uint64_t id; /* 0 = not submitted yet */
     int64_t submit_ms, start_ms, end_ms, run_ms;
     int64_t told_ms; /* the start it was told; 0 = none yet */
+    int64_t stop_ms; /* when it will have stopped, as it was asked to; 0 = it was not */
+    int64_t left_ms; /* of its run, when it was stopped */
+    uint32_t epoch, running_epoch;
     uint8_t job_class;
 };
 struct world {
@@ -43,8 +47,8 @@ struct world {
     int64_t now_ms;
     struct waiter jobs[JOBS_MAX]; /* in the order of their submits */
     uint32_t jobs_count, started_count, promises;
-    bool has_unlimited, has_tenants;
-    uint32_t sites_count;
+    bool has_unlimited, has_tenants, has_elastic;
+    uint32_t sites_count, resized;
     int64_t wait_most_ms;
     char failure[256];
 };
@@ -91,8 +95,18 @@ static void hear(void *context, const struct effect *effect)
     struct waiter *job = find(world, effect->job_id);
     int64_t bound;
 
+    if (job && effect->type == EFFECT_STOP) {
+        job->stop_ms = world->now_ms + (int64_t)rng_below(&world->rng, SLACK_MS * 2 / 3);
+        if (job->stop_ms > job->end_ms)
+            job->stop_ms = 0; /* it is done by then */
+    }
     if (effect->type != EFFECT_RUN || !job)
         return;
+    job->epoch = effect->epoch;
+    if (job->start_ms) { /* it goes on, at another width */
+        job->end_ms = world->now_ms + job->left_ms;
+        return;
+    }
     job->start_ms = world->now_ms;
     job->end_ms = world->now_ms + job->run_ms;
     world->started_count++;
@@ -188,6 +202,13 @@ static void submit(struct world *world)
     request->duration_ms_max = MIN(request->duration_ms_max, RUN_MS_MAX);
     if (world->has_unlimited && rng_below(&world->rng, 3) == 0)
         request->duration_ms_max = 0;
+    if (world->has_elastic && kind < 6 && rng_below(&world->rng, 2)) {
+        request->checkpoint = CHECKPOINT_ASKED;
+        request->requeue_on_loss = 1;
+        request->tasks_max = request->shape.tasks + 1 + (uint32_t)rng_below(&world->rng, 8);
+        request->tasks_step = rng_below(&world->rng, 2) ? 1 : REQUEST_STEP_DOUBLE;
+        request->resize_hold_ms = 1 + (int64_t)rng_below(&world->rng, 20 * MINUTE_MS);
+    }
     job->job_class = (uint8_t)request->job_class;
     job->submit_ms = world->now_ms;
     event.job_submitted.tenant = tenants[world->has_tenants ? rng_below(&world->rng, 3) : 0];
@@ -219,6 +240,22 @@ static void ask_all(struct world *world, bool normal_only)
     }
 }
 
+/* Elastic ones are asked for another width only once they run. */
+static void tell_started(struct world *world)
+{
+    for (uint32_t i = 0; i < world->jobs_count && world->has_elastic; i++) {
+        struct event event = { .type = EVENT_ATTEMPT_STARTED };
+        struct waiter *job = &world->jobs[i];
+
+        if (!job->end_ms || job->running_epoch == job->epoch)
+            continue;
+        job->running_epoch = job->epoch;
+        event.attempt_started.job_id = job->id;
+        event.attempt_started.epoch = job->epoch;
+        apply(world, &event);
+    }
+}
+
 static void run_pass(struct world *world)
 {
     while (!world->failure[0] && grid_wants_pass(world->grid)) {
@@ -228,6 +265,11 @@ static void run_pass(struct world *world)
     }
 }
 
+static int64_t due_ms(const struct waiter *job)
+{
+    return job->stop_ms ? job->stop_ms : job->end_ms;
+}
+
 static struct waiter *next_end(struct world *world)
 {
     struct waiter *first = NULL;
@@ -235,7 +277,7 @@ static struct waiter *next_end(struct world *world)
     for (uint32_t i = 0; i < world->jobs_count; i++) {
         struct waiter *job = &world->jobs[i];
 
-        if (job->start_ms && job->end_ms && (!first || job->end_ms < first->end_ms))
+        if (job->start_ms && job->end_ms && (!first || due_ms(job) < due_ms(first)))
             first = job;
     }
     return first;
@@ -245,12 +287,24 @@ static void end(struct world *world, struct waiter *job)
 {
     struct event event = { .type = EVENT_ATTEMPT_ENDED };
 
-    world->now_ms = job->end_ms;
-    job->end_ms = 0;
+    world->now_ms = due_ms(job);
+    event.attempt_ended.outcome = job->stop_ms ? OUTCOME_STOPPED : OUTCOME_EXITED;
+    job->left_ms = job->end_ms - world->now_ms;
+    world->resized += job->stop_ms != 0;
+    job->end_ms = job->stop_ms = 0;
     event.attempt_ended.job_id = job->id;
-    event.attempt_ended.epoch = 1;
-    event.attempt_ended.outcome = OUTCOME_EXITED;
+    event.attempt_ended.epoch = job->epoch;
     event.attempt_ended.reason = "";
+    apply(world, &event);
+}
+
+/* Elastic jobs save, so those of a higher class could have them stopped: that may void a promise.
+ */
+static void stop_nobody_whole(struct world *world)
+{
+    struct event event = { .type = EVENT_POLICY_SET };
+
+    event.policy_set.by = "op";
     apply(world, &event);
 }
 
@@ -267,12 +321,14 @@ static void run_world(struct world *world)
     gap_ms /= world->sites_count;
     for (uint32_t i = 0; i < world->sites_count; i++)
         join_site(world, i);
+    if (world->has_elastic)
+        stop_nobody_whole(world);
     arrival_ms = world->now_ms;
     while (!world->failure[0]) {
         struct waiter *ends = next_end(world);
         bool comes = world->jobs_count < submits;
 
-        if (comes && (!ends || arrival_ms <= ends->end_ms)) {
+        if (comes && (!ends || arrival_ms <= due_ms(ends))) {
             world->now_ms = arrival_ms;
             submit(world);
             ask_all(world, true); /* also before any pass */
@@ -283,6 +339,7 @@ static void run_world(struct world *world)
             break;
         }
         run_pass(world);
+        tell_started(world);
         ask_all(world, true);
     }
     if (!world->failure[0] && world->started_count < world->jobs_count)
@@ -294,7 +351,7 @@ static void run_world(struct world *world)
 
 int main(int argc, char **argv)
 {
-    unsigned long long promises = 0, started = 0;
+    unsigned long long promises = 0, started = 0, resized = 0;
     int64_t wait_most_ms = 0;
     struct sim_seeds seeds = { .first = 1, .last = 400 };
 
@@ -308,8 +365,10 @@ int main(int argc, char **argv)
         *world = (struct world){ .rng = { .state = seed }, .grid = grid_create() };
         world->has_unlimited = seed % 2 == 0;
         world->has_tenants = seed % 4 >= 2;
+        world->has_elastic = seed % 3 == 0;
         run_world(world);
         promises += world->promises;
+        resized += world->resized;
         started += world->started_count;
         wait_most_ms = MAX(wait_most_ms, world->wait_most_ms);
         if (seeds.verbose)
@@ -324,13 +383,13 @@ int main(int argc, char **argv)
     }
     /* Worlds in which nobody waits would prove nothing. */
     if (seeds.last - seeds.first > 50 &&
-        (promises < seeds.last - seeds.first || wait_most_ms < RUN_MS_MAX)) {
+        (promises < seeds.last - seeds.first || wait_most_ms < RUN_MS_MAX || !resized)) {
         printf("not ok 1 - too little happened: %llu promises, longest wait %" PRId64 " s\n",
                promises, wait_most_ms / 1000);
         return 1;
     }
-    printf("# %llu jobs, %llu promises, longest wait %" PRId64 " s\n", started, promises,
-           wait_most_ms / 1000);
+    printf("# %llu jobs, %llu promises, %llu attempts resized, longest wait %" PRId64 " s\n",
+           started, promises, resized, wait_most_ms / 1000);
     printf("ok 1 - promises are kept and nobody starves, seeds %llu-%llu\n", seeds.first,
            seeds.last);
     return 0;

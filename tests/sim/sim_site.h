@@ -82,7 +82,7 @@ struct sim_truth {
     uint64_t running[SIM_IDS_MAX];
     uint64_t billed[SIM_IDS_MAX]; /* over, durably */
     uint64_t across;              /* parts that ran beside another of theirs */
-    uint64_t attempts_started, preempted, moved, leases_ended, suspended;
+    uint64_t attempts_started, preempted, moved, leases_ended, suspended, resized, wishes;
     char failure[256]; /* the first thing that went wrong; "" = nothing */
 };
 static inline uint64_t sim_mark(uint32_t epoch)

@@ -307,8 +307,8 @@ static void test_bounds(void **state)
         const struct spec_key *key = &spec_job_table.keys[i];
         char format[128];
 
-        if (key->type != KEY_OBJECT)
-            continue;
+        if (key->type != KEY_OBJECT || strcmp(key->name, "elastic") == 0)
+            continue; /* the keys of elastic stand together only: job_cases.h has their bounds */
         snprintf(format, sizeof(format), "{run: x, %s: {%s%%s}}", key->name,
                  strcmp(key->name, "resources") == 0 ? "devices: 1, "
                  : strcmp(key->name, "work") == 0    ? "class: w, "
