@@ -348,14 +348,48 @@ static void test_older_snapshot(void **state)
     bed_destroy(&bed);
 }
 
+/* Where the last level begins depends on the size of the network; those that wait stand anew. */
+static void test_levels_of_a_larger_network(void **state)
+{
+    static const struct bed_node large[] = { { "n1", 4096, 0, NULL } };
+    struct bed bed = bed_create(four_cpus, 1);
+    uint64_t all, slow, slower;
+
+    (void)state;
+    set_order(&bed, ORDER_PREDICTED, 0);
+    run_once(&bed, job_of("al", "slow", 4), INT64_C(300) * HOUR);
+    run_once(&bed, job_of("al", "slower", 4), INT64_C(900) * HOUR);
+    all = bed_submit(&bed, bed_job(4));
+    bed_pass(&bed);
+    slower = bed_submit(&bed, job_of("al", "slower", 4));
+    bed.now_ms += MINUTE;
+    slow = bed_submit(&bed, job_of("al", "slow", 4));
+    check_place(&bed, slow, "level 18,");
+    check_place(&bed, slower, "level 18,"); /* both of the last level: by age */
+    bed_join(&bed, "far", large, 1);
+    bed_restart(&bed);
+    check_place(&bed, slow, "level 18,");
+    check_place(&bed, slower, "level 19,");
+    bed_join(&bed, "far", four_cpus, 1);
+    bed_restart(&bed);
+    check_place(&bed, slower, "level 18,");
+    bed_done(&bed, all);
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_less_goes_first),    cmocka_unit_test(test_off_is_age),
-        cmocka_unit_test(test_turns_stand_above),  cmocka_unit_test(test_deadline_calls),
-        cmocka_unit_test(test_makes_way),          cmocka_unit_test(test_ages),
-        cmocka_unit_test(test_who_is_not_stopped), cmocka_unit_test(test_what_teaches),
+        cmocka_unit_test(test_less_goes_first),
+        cmocka_unit_test(test_off_is_age),
+        cmocka_unit_test(test_turns_stand_above),
+        cmocka_unit_test(test_deadline_calls),
+        cmocka_unit_test(test_makes_way),
+        cmocka_unit_test(test_ages),
+        cmocka_unit_test(test_who_is_not_stopped),
+        cmocka_unit_test(test_what_teaches),
         cmocka_unit_test(test_older_snapshot),
+        cmocka_unit_test(test_levels_of_a_larger_network),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
