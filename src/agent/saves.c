@@ -1,6 +1,7 @@
 #include "agent/saves.h"
 
 #include "agent/labels.h"
+#include "agent/rhythm.h"
 #include "agent/stage.h"
 #include "agent/tree.h"
 #include "base/clock.h"
@@ -19,8 +20,8 @@
 #include <unistd.h>
 #include <uthash.h>
 
-#define QUIET_MS 500      /* younger than this it may still be written */
-#define AGAIN_MS_MIN 1000 /* after a failure */
+#define AGAIN_MS_MIN 1000 /* after a failure, and between two of a job that saves all the time */
+#define RESTLESS_TOLD_MS 30000
 #define AGAIN_MS_MAX 30000
 #define CACHE_LEASE_MS (7 * 24 * 3600 * 1000LL)
 
@@ -45,6 +46,7 @@ struct save {               /* of one attempt */
     int64_t seen_ms, stored_ms;
     int64_t moved_at; /* since when nothing moved; clock_mono_ms */
     int64_t again_ms;
+    int64_t tell_ms; /* waited so long for it to rest, it is told why; 0 = not yet thought of */
     enum what want;
     bool busy, closing;
     bool over;   /* the network wants none of it */
@@ -58,6 +60,9 @@ struct save {               /* of one attempt */
     struct transfer transfer;
     struct store_id id;
     int64_t put_ms; /* the newest file of what was put; 0 = there was none */
+    struct rhythm rhythm;
+    ino_t seen_ino;
+    bool unripe; /* it may still be written, or was while it was read */
 };
 
 struct saves {
@@ -115,18 +120,62 @@ static int64_t time_of(int folder, const char *path)
     return (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
 }
 
+/* Another file than at the last look, and since it was written something was done with its name: it
+ * came by a rename, as a whole. (Where times are coarse that shows only sometimes.) */
+static bool is_exchanged(struct save *save, int folder)
+{
+    struct stat st;
+    bool is_other;
+
+    if (fstatat(folder, save->path, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    is_other = save->seen_ino && st.st_ino != save->seen_ino;
+    save->seen_ino = st.st_ino;
+    return is_other &&
+           (st.st_ctim.tv_sec > st.st_mtim.tv_sec ||
+            (st.st_ctim.tv_sec == st.st_mtim.tv_sec && st.st_ctim.tv_nsec > st.st_mtim.tv_nsec));
+}
+
 /* Complete, as far as can be told from outside: nothing changes any more, and what the job writes
  * last, when it names that, is there and is not older. */
-static int check_complete(const struct save *save, int folder, int64_t newest_ms, struct err *err)
+static int check_complete(struct save *save, int folder, int64_t newest_ms, struct err *err)
 {
+    int64_t now = clock_wall_ms();
+    int64_t quiet_ms;
+
     if (save->final || save->what == SAVE_OUTPUTS)
         return 0;
+    rhythm_look(&save->rhythm, newest_ms, now);
+    quiet_ms = rhythm_quiet_ms(&save->rhythm, now);
+    if (!save->marker && is_exchanged(save, folder) && quiet_ms < RHYTHM_QUIET_MS)
+        quiet_ms = 0;
+    save->unripe = true;
     if (save->marker && time_of(folder, save->marker) < newest_ms)
         return err_set(err, -EAGAIN, "checkpoint %s: %s is not written yet", save->path,
                        save->marker);
-    if (!save->marker && clock_wall_ms() - newest_ms < QUIET_MS && clock_wall_ms() >= newest_ms)
-        return err_set(err, -EAGAIN, "checkpoint %s: still being written", save->path);
+    if (!save->marker && now - newest_ms < quiet_ms && now >= newest_ms)
+        return err_set(err, -EAGAIN,
+                       "checkpoint %s: written all the time, with no pause to take it whole; name "
+                       "a marker, or save less often",
+                       save->path);
+    save->unripe = false;
     return 0;
+}
+
+/* Nothing of it is newer than what was judged to be complete. Of a file that is exchanged by
+ * renaming, what was read is that of then, whatever has its name by now. */
+static int check_unchanged(struct save *save, int folder, const char *path, int64_t newest_ms,
+                           const struct store_put_result *result, struct err *err)
+{
+    bool is_file = result->files_count == 1 && result->entries_count == 1;
+
+    if (save->final || save->what == SAVE_OUTPUTS
+            ? stage_newest_ms(folder, path) == newest_ms
+            : result->newest_ms <= newest_ms &&
+                  (is_file || stage_newest_ms(folder, path) == newest_ms))
+        return 0;
+    save->unripe = true;
+    return err_set(err, -EAGAIN, "checkpoint %s: changed while it was read", path);
 }
 
 static int open_parent(int folder, const char *path, const char **base_out)
@@ -157,11 +206,13 @@ static int step_put(struct save *save, const struct depot_bench *bench, struct e
                                        .reader = save->uid };
     CLEANUP(closep) int folder = -1;
     CLEANUP(closep) int parent = -1;
+    struct store_put_result result;
     const char *path, *base;
     int64_t newest_ms;
     int rc;
 
     save->put_ms = 0;
+    save->unripe = false;
     folder = open_source(save, &path);
     if (folder < 0)
         return 0;
@@ -173,11 +224,13 @@ static int step_put(struct save *save, const struct depot_bench *bench, struct e
         return 0;
     rc = check_complete(save, folder, newest_ms, err);
     if (rc == 0)
-        rc = store_put_as(bench->store, parent, base, &how, &save->id, NULL, err);
-    if (rc == -ENOENT)
-        return -EAGAIN; /* changed under our hands */
-    if (rc == 0 && stage_newest_ms(folder, path) != newest_ms)
-        rc = err_set(err, -EAGAIN, "checkpoint %s: changed while it was read", path);
+        rc = store_put_as(bench->store, parent, base, &how, &save->id, &result, err);
+    if (rc == -ENOENT || (rc == -EAGAIN && !save->unripe)) { /* changed under our hands */
+        save->unripe = true;
+        return -EAGAIN;
+    }
+    if (rc == 0)
+        rc = check_unchanged(save, folder, path, newest_ms, &result, err);
     if (rc == 0)
         rc = hold(save, bench->store, err);
     if (rc < 0)
@@ -339,6 +392,29 @@ static void try_again(struct save *save)
     uv_timer_start(&save->timer, on_timer, (uint64_t)save->again_ms, 0);
 }
 
+static void tell_failure(const struct save *save)
+{
+    char name[ATTEMPT_NAME_BYTES];
+
+    attempt_name(save->key, name);
+    log_warn("attempt %s: its %s not stored: %s", name,
+             save->what == SAVE_OUTPUTS ? "outputs are" : "checkpoint is", save->task.err.text);
+}
+
+/* It is being written: to look costs little, and it may rest for moments only. */
+static void look_again(struct save *save)
+{
+    int64_t now = clock_wall_ms();
+    int64_t waited_ms = save->rhythm.waiting_ms ? now - save->rhythm.waiting_ms : 0;
+
+    if (waited_ms >= save->tell_ms) {
+        if (save->tell_ms)
+            tell_failure(save);
+        save->tell_ms = MAX(save->tell_ms * 4, RESTLESS_TOLD_MS);
+    }
+    uv_timer_start(&save->timer, on_timer, (uint64_t)rhythm_again_ms(&save->rhythm, now), 0);
+}
+
 static bool is_refused(int rc)
 {
     return rc == -EPROTO || rc == -ENOENT || rc == -EACCES || rc == -EINVAL || rc == -EFBIG;
@@ -362,15 +438,6 @@ static void go_on(struct save *save)
     }
 }
 
-static void tell_failure(const struct save *save)
-{
-    char name[ATTEMPT_NAME_BYTES];
-
-    attempt_name(save->key, name);
-    log_warn("attempt %s: its %s not stored: %s", name,
-             save->what == SAVE_OUTPUTS ? "outputs are" : "checkpoint is", save->task.err.text);
-}
-
 static void done(struct depot_task *task)
 {
     struct save *save = (struct save *)task;
@@ -389,6 +456,8 @@ static void done(struct depot_task *task)
     } else if (task->rc == 0) {
         if (save->what == SAVE_CHECKPOINT && save->put_ms)
             save->stored_ms = save->put_ms;
+        rhythm_rest(&save->rhythm);
+        save->tell_ms = 0;
         go_on(save);
     } else if (save->ended && !save->final) {
         begin(save); /* what it left at its end */
@@ -399,6 +468,8 @@ static void done(struct depot_task *task)
     } else if (is_refused(task->rc) && task->rc != -EACCES) {
         tell_failure(save);
         save->over = true;
+    } else if (task->rc == -EAGAIN && save->unripe && !save->ended) {
+        look_again(save);
     } else {
         if (task->rc != -EAGAIN || save->again_ms >= AGAIN_MS_MAX)
             tell_failure(save);

@@ -38,6 +38,7 @@
 #define SAVE_LOOK_MS 500
 #define SEEN_PAUSE_MS_MIN 1000 /* between two looks for a new checkpoint */
 #define SEEN_PAUSE_MS_MAX 30000
+#define SEEN_RESTLESS_MS 3000
 #define SEEN_COST_PARTS 50 /* a look may take one part in so many of the time */
 #define LEASE_EPOCHS 8u    /* of the same job that are looked for */
 #define LEASE_OTHERS_MS_MAX 60000
@@ -504,14 +505,29 @@ int64_t supervisor_save_every_ms(const struct supervisor *sup)
                                            : sup->spec->checkpoint_every_ms;
 }
 
-/* A checkpoint is told of as soon as it has not changed for one look. */
+/* A checkpoint is told of as soon as it has not changed for one look. Of one that is another at
+ * each look for a while, too: the agent finds a moment to take it (rhythm.h). */
+static bool is_to_be_told(struct supervisor *sup, int64_t newest_ms, int64_t now)
+{
+    if (newest_ms <= sup->seen_told_ms) {
+        sup->seen_restless_at = 0;
+        return false;
+    }
+    if (!sup->seen_restless_at)
+        sup->seen_restless_at = now;
+    if (newest_ms != sup->seen_ms && now - sup->seen_restless_at < SEEN_RESTLESS_MS)
+        return false;
+    sup->seen_restless_at = 0;
+    return true;
+}
+
 static void look_for_checkpoint(struct supervisor *sup, int64_t now)
 {
     int64_t newest_ms = stage_newest_ms(sup->work_fd, sup->spec->checkpoint_path);
     int64_t took_ms = clock_mono_ms() - now;
 
     sup->seen_at = now + MIN(MAX(took_ms * SEEN_COST_PARTS, SEEN_PAUSE_MS_MIN), SEEN_PAUSE_MS_MAX);
-    if (newest_ms == sup->seen_ms && newest_ms > sup->seen_told_ms) {
+    if (is_to_be_told(sup, newest_ms, now)) {
         sup->seen_told_ms = newest_ms;
         measure(sup);
         if (sup->asked_ms && newest_ms >= sup->asked_ms) {

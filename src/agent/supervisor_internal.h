@@ -56,8 +56,9 @@ struct supervisor {
     int64_t disk_seen_bytes, disk_pause_ms;
     /* When to look for a new checkpoint; the newest seen, and the newest told of. */
     int64_t seen_at, seen_ms, seen_told_ms;
-    int64_t asked_ms; /* when a save was asked for that has not been seen; 0 = none */
-    bool restored;    /* there is a checkpoint to go on from */
+    int64_t seen_restless_at; /* since when each look finds another; 0 = it does not */
+    int64_t asked_ms;         /* when a save was asked for that has not been seen; 0 = none */
+    bool restored;            /* there is a checkpoint to go on from */
     /* Asked to save before it is stopped: when to look again, for how long, what was there last. */
     int64_t save_at, save_until, save_newest_ms;
     bool save_came;

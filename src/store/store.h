@@ -61,6 +61,8 @@ struct store_put_result {
     int64_t chunks_count;
     int64_t new_chunks_count;
     int64_t manifest_bytes;
+    int64_t newest_ms; /* when the newest file, as it was read, was written; Unix, 0 = no file */
+    uint32_t files_count, entries_count;
 };
 
 /* Take in a file, or the content of a folder, at `path` relative to `at_fd` (or AT_FDCWD). Opened

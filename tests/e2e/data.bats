@@ -215,6 +215,46 @@ EOF
     [[ $output == *"rclone is not installed here"* ]]
 }
 
+# Saves without a rest: a folder of two files, each renamed; and one file, ten times as often.
+restless_jobs() {
+    cat <<'EOF' >folder.yaml
+name: restless
+checkpoint: {path: ckpt}
+run: |
+  n=0; mkdir -p ckpt
+  if [ "$MAINS_RESTORED" = 1 ]; then cmp ckpt/a ckpt/b && echo "goes on whole at $(cat ckpt/a)"; exit; fi
+  while :; do
+    n=$((n + 1)); for f in a b; do echo $n >ckpt.$f && mv ckpt.$f ckpt/$f; done
+    sleep 0.25
+  done
+EOF
+    cat <<'EOF' >file.yaml
+name: hasty
+checkpoint: {path: one}
+run: |
+  n=0
+  if [ "$MAINS_RESTORED" = 1 ]; then [ "$(wc -l <one)" -eq 20001 ] && echo "goes on whole at $(head -n 1 one)"; exit; fi
+  while :; do
+    n=$((n + 1)); seq $n $((n + 20000)) >one.new; mv one.new one
+    sleep 0.02
+  done
+EOF
+}
+
+@test "what is saved many times a second travels all the same, whole" {
+    cd "$BATS_TEST_TMPDIR"
+    restless_jobs
+    folder=$("$MAINS" submit --state "$STATE" --site east --json folder.yaml | jq -r .id)
+    file=$("$MAINS" submit --state "$STATE" --site east --json file.yaml | jq -r .id)
+    for job in "$folder" "$file"; do
+        wait_for 60 has_checkpoint "$job"
+        wait_for 60 has_other_checkpoint "$job" "$(checkpoint_of "$job")"
+        kill -9 "$(supervisor_of east "$job" 1)"
+        "$MAINS" wait "$job" --state "$STATE"
+        "$MAINS" logs "$job" --state "$STATE" | grep -q "goes on whole at "
+    done
+}
+
 # Counts in memory; writes its checkpoint only when it is asked to.
 asked_job() {
     cat <<EOF
