@@ -11,7 +11,7 @@ packages() {
         libgnutls28-dev nettle-dev libzstd-dev uthash-dev libcmocka-dev ;;
     demo) echo lammps openmpi-bin ;;
     # iproute2 and nftables: tests/e2e/lab.bash puts sites into networks that break
-    test) echo bats curl jq sqlite3 procps util-linux groff-base openmpi-bin lammps iproute2 nftables python3 openssl ;;
+    test) echo bats curl jq sqlite3 procps util-linux groff-base openmpi-bin lammps iproute2 nftables python3 openssl rclone ;;
     lint) echo clang-format clang-tidy shellcheck ;;
     fuzz) echo clang libclang-rt-14-dev llvm ;;
     bench) echo slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge openssh-server procps rsync zstd ;;

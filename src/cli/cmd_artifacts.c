@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/files.h"
 #include "cli/job_show.h"
+#include "cli/rclone.h"
 #include "model/units.h"
 
 #include <errno.h>
@@ -93,6 +94,54 @@ static int save_provenance(const json_t *answer, const char *folder, struct err 
     return file_write(path, text, strlen(text), 0666, false, err);
 }
 
+/* Beside the remote's path, as beside a folder. */
+static int send_provenance(const json_t *answer, const char *folder, const char *to,
+                           struct err *err)
+{
+    CLEANUP(freep) char *path = path_format("%s.provenance.json", folder);
+    CLEANUP(freep) char *beside = NULL;
+    size_t len = strlen(to);
+    int rc = save_provenance(answer, folder, err);
+
+    while (len && to[len - 1] == '/')
+        len--;
+    beside = path_format("%.*s.provenance.json", (int)len, to);
+    if (rc == 0 && (!path || !beside))
+        rc = err_set(err, -ENOMEM, "out of memory");
+    return rc < 0 ? rc : rclone_send_file(path, beside, err);
+}
+
+static char *make_temporary(struct err *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    CLEANUP(freep)
+    char *folder = path_format("%s/mains-XXXXXX", tmp && tmp[0] == '/' ? tmp : "/var/tmp");
+
+    if (folder && mkdtemp(folder))
+        return TAKE(folder);
+    err_set(err, -errno, "a temporary folder: %s", strerror(errno));
+    return NULL;
+}
+
+/* To a remote of rclone's: through a folder here, as it is checked on its way. */
+static int get_remote(struct files *files, const struct store_id *id, const json_t *answer,
+                      const char *to, struct err *err)
+{
+    CLEANUP(freep) char *temporary = make_temporary(err);
+    CLEANUP(freep) char *folder = temporary ? path_format("%s/got", temporary) : NULL;
+    int rc = temporary ? -ENOMEM : -EIO;
+
+    if (folder)
+        rc = files_get(files, id, folder, err);
+    if (rc == 0)
+        rc = rclone_send(folder, to, err);
+    if (rc == 0 && answer)
+        rc = send_provenance(answer, folder, to, err);
+    if (temporary)
+        dir_remove(temporary, NULL);
+    return rc;
+}
+
 static int get(const struct cli_args *args, struct remote *remote)
 {
     CLEANUP(files_closep) struct files *files = NULL;
@@ -100,19 +149,23 @@ static int get(const struct cli_args *args, struct remote *remote)
     json_t *answer = NULL;
     struct store_id id;
     struct err err;
+    bool is_remote;
     int rc;
 
     if (!folder)
         return cli_fail_text(CLI_USAGE, "artifacts get: a job (or store:ID) and a folder to make "
-                                        "are expected");
-    for (size_t len = strlen(folder); len > 1 && folder[len - 1] == '/';)
+                                        "(or a remote of rclone) are expected");
+    is_remote = rclone_is_remote(folder);
+    for (size_t len = strlen(folder); len > 1 && folder[len - 1] == '/' && !is_remote;)
         folder[--len] = '\0';
     rc = find_tree(remote, args->rest[1], &id, &answer, &err);
     if (rc == 0)
         rc = files_open(remote, &files, &err);
-    if (rc == 0)
+    if (rc == 0 && is_remote)
+        rc = get_remote(files, &id, answer, folder, &err);
+    else if (rc == 0)
         rc = files_get(files, &id, folder, &err);
-    if (rc == 0 && answer)
+    if (rc == 0 && answer && !is_remote)
         rc = save_provenance(answer, folder, &err);
     if (rc < 0)
         rc = cli_fail(CLI_FAILED, &err);
@@ -122,6 +175,23 @@ static int get(const struct cli_args *args, struct remote *remote)
         printf("%s\n", folder);
     json_decref(answer);
     return rc < 0 ? CLI_FAILED : rc;
+}
+
+/* From a remote of rclone's: through a folder here. */
+static int put_remote(struct files *files, const char *from, struct store_id *id_out,
+                      int64_t *bytes_out, struct err *err)
+{
+    CLEANUP(freep) char *temporary = make_temporary(err);
+    CLEANUP(freep) char *path = temporary ? path_format("%s/fetched", temporary) : NULL;
+    int rc = temporary ? -ENOMEM : -EIO;
+
+    if (path)
+        rc = rclone_fetch(from, path, err);
+    if (rc == 0)
+        rc = files_put(files, path, false, id_out, bytes_out, err);
+    if (temporary)
+        dir_remove(temporary, NULL);
+    return rc;
 }
 
 static int put(const struct cli_args *args, struct remote *remote)
@@ -136,7 +206,9 @@ static int put(const struct cli_args *args, struct remote *remote)
     if (args->rest_count != 2)
         return cli_fail_text(CLI_USAGE, "artifacts put: a file or folder is expected");
     rc = files_open(remote, &files, &err);
-    if (rc == 0)
+    if (rc == 0 && rclone_is_remote(args->rest[1]))
+        rc = put_remote(files, args->rest[1], &id, &bytes, &err);
+    else if (rc == 0)
         rc = files_put(files, args->rest[1], false, &id, &bytes, &err);
     if (rc < 0)
         return cli_fail(CLI_FAILED, &err);
@@ -247,7 +319,7 @@ static int run(const struct cli_args *args)
 const struct cli_command cmd_artifacts = {
     .name = "artifacts",
     .summary = "what jobs left in the network's store: list, get, put, verify",
-    .usage = "ls JOB | get JOB|store:ID DIR | put PATH | verify JOB|store:ID [DIR]",
+    .usage = "ls JOB | get JOB|store:ID DIR|REMOTE | put PATH|REMOTE | verify JOB|store:ID [DIR]",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
     .arguments = { { "ACTION", "ls|get|put|verify", false, false },
                    { "JOB", NULL, false, false },
@@ -261,9 +333,15 @@ const struct cli_command cmd_artifacts = {
         "and as long as there is room. `verify` brings all of it here, checks every chunk, and "
         "compares it with a folder when one is named: exit status 1 when they differ.\n\n"
         "What is moved is what the other side does not have: a second version costs what "
-        "changed.",
+        "changed.\n\n"
+        "A REMOTE is `rclone:NAME:PATH` or `s3://BUCKET/PATH`: `get` sends there, and `put` "
+        "fetches "
+        "from there, by your own rclone on this machine, with your settings and credentials, which "
+        "go nowhere else. What a remote has already, the same by its hash, is not sent again; what "
+        "else is there stays.",
     .examples = { { "mains artifacts ls 12", "What job 12 left." },
                   { "mains artifacts get 12 results", "All of it, into the new folder results." },
+                  { "mains artifacts get 12 s3://bucket/run-12", "The same, to a bucket." },
                   { "mains artifacts put data", "A folder for later jobs." },
                   { "mains artifacts verify 12 results", "Is it still what the job left?" } },
     .run = run,

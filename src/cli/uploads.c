@@ -2,42 +2,13 @@
 
 #include "base/file.h"
 #include "cli/files.h"
+#include "cli/rclone.h"
 #include "model/spec_source.h"
 
 #include <errno.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* "rclone:REMOTE:path" -> "REMOTE:path"; "s3://bucket/path" -> ":s3,env_auth:bucket/path". */
-static char *remote_of(const char *from)
-{
-    if (strncmp(from, "rclone:", 7) == 0)
-        return strdup(from + 7);
-    return path_format(":s3,env_auth:%s", from + strlen("s3://"));
-}
-
-/* By the user's own rclone and its settings: what it may read, he may. */
-static int run_rclone(const char *from, const char *to, struct err *err)
-{
-    CLEANUP(freep) char *remote = remote_of(from);
-    char *const argv[] = { "rclone", "copyto", "--", remote, (char *)(uintptr_t)to, NULL };
-    pid_t pid;
-    int status = 0;
-    int rc = remote ? posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) : ENOMEM;
-
-    if (rc == ENOENT)
-        return err_set(err, -ENOENT, "%s: rclone is not installed here", from);
-    if (rc)
-        return err_set(err, -rc, "rclone: %s", strerror(rc));
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return err_set(err, -EIO, "%s: rclone could not fetch it", from);
-    return 0;
-}
 
 static const char *last_name(const char *path)
 {
@@ -75,7 +46,7 @@ static int put_rclone(struct files *files, struct job_spec *spec, struct spec_fi
     if (!folder || !mkdtemp(folder))
         return err_set(err, -errno, "a temporary folder: %s", strerror(errno));
     path = path_format("%s/%s", folder, "fetched");
-    rc = path ? run_rclone(input->from, path, err) : err_set(err, -ENOMEM, "out of memory");
+    rc = path ? rclone_fetch(input->from, path, err) : err_set(err, -ENOMEM, "out of memory");
     if (rc == 0)
         rc = put(files, spec, input, path, "fetched", err);
     dir_remove(folder, NULL);

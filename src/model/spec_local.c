@@ -332,7 +332,9 @@ static int check_resolved(const struct job_spec *spec, struct err *err)
 
         if (file->to && has_scheme(file->to))
             return err_field(err, -ENOTSUP, "outputs",
-                             "outputs[%u].to: this network sends nothing to URLs yet", i);
+                             "outputs[%u].to: outputs go to folders; from there `mains artifacts "
+                             "get` sends them to a remote of rclone's",
+                             i);
         if (file->to && file->to[0] != '/')
             return err_field(err, -EINVAL, "outputs", "outputs[%u].to: expected an absolute path",
                              i);
