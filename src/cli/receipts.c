@@ -3,7 +3,7 @@
 #include "agent/membership.h"
 #include "agent/tree.h"
 #include "base/file.h"
-#include "controller/members.h"
+#include "wire/members.h"
 #include "model/receipt.h"
 #include "net/sign.h"
 
@@ -56,7 +56,7 @@ void receipts_find_site_key(const char *state_dir, const char *site, char pin_ou
     const struct member *member = NULL;
 
     pin_out[0] = '\0';
-    if (members_open(state_dir, &members, NULL) == 0)
+    if (members_open(state_dir, "mains site token", &members, NULL) == 0)
         member = members_find(members, site);
     if (member)
         snprintf(pin_out, CA_PIN_BYTES, "%s", member->pin);

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/changes.h"
-#include "controller/members.h"
+#include "wire/members.h"
 #include "controller/metrics.h"
 #include "model/units.h"
 

@@ -4,9 +4,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/changes.h"
-#include "controller/door.h"
+#include "wire/door.h"
 #include "controller/job_json.h"
-#include "controller/members.h"
+#include "wire/members.h"
 #include "controller/session.h"
 #include "wire/join_token.h"
 

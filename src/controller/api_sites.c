@@ -5,7 +5,7 @@
 #include "controller/changes.h"
 #include "controller/job_json.h"
 #include "controller/leases.h"
-#include "controller/members.h"
+#include "wire/members.h"
 #include "controller/session.h"
 
 #include <errno.h>

@@ -6,10 +6,10 @@
 #include "controller/api.h"
 #include "controller/api_store.h"
 #include "controller/changes.h"
-#include "controller/door.h"
+#include "wire/door.h"
 #include "controller/history.h"
 #include "controller/leases.h"
-#include "controller/members.h"
+#include "wire/members.h"
 #include "controller/metrics.h"
 #include "controller/relay.h"
 #include "controller/seal.h"
@@ -204,6 +204,19 @@ static int load_catalogue(struct controller *controller, struct err *err)
     return catalogue_load(access(path, R_OK) == 0 ? path : NULL, &controller->catalogue, err);
 }
 
+static int open_door(struct controller *controller, struct err *err)
+{
+    const struct controller_config *config = &controller->config;
+    struct door_config door = { .state_dir = config->state_dir,
+                                .address = config->address,
+                                .cert_pem = config->cert_pem,
+                                .key_pem = config->key_pem,
+                                .tls = config->tls,
+                                .cert_life_ms = config->cert_life_ms };
+
+    return door_open(&door, &controller->door, err);
+}
+
 static int start(struct controller *controller, struct err *err)
 {
     const char *state_dir = controller->config.state_dir;
@@ -223,9 +236,9 @@ static int start(struct controller *controller, struct err *err)
     if (rc == 0)
         rc = seal_open(state_dir, &controller->seal, err);
     if (rc == 0)
-        rc = door_open(&controller->config, &controller->door, err);
+        rc = open_door(controller, err);
     if (rc == 0)
-        rc = members_open(state_dir, &controller->members, err);
+        rc = members_open(state_dir, "mains site token", &controller->members, err);
     if (rc == 0)
         rc = load_catalogue(controller, err);
     if (rc == 0) {

@@ -1,9 +1,9 @@
 #include "controller/receipts.h"
 
 #include "base/log.h"
-#include "controller/door.h"
+#include "wire/door.h"
 #include "controller/history.h"
-#include "controller/members.h"
+#include "wire/members.h"
 #include "controller/session.h"
 #include "net/sign.h"
 

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "controller/api.h"
 #include "controller/leases.h"
-#include "controller/members.h"
+#include "wire/members.h"
 #include "controller/metrics.h"
 #include "controller/receipts.h"
 #include "controller/relay.h"

@@ -42,6 +42,8 @@ int join_token_print(const struct join_token *token, char text_out[JOIN_TEXT_BYT
     root = json_pack("{s:s, s:s, s:o, s:s, s:s, s:I}", "site", token->site, "owner", token->owner,
                      "urls", urls, "pin", token->pin, "secret", token->secret, "expires",
                      (json_int_t)token->expires_ms);
+    if (root && token->node)
+        json_object_set_new(root, "node", json_true());
     len = root ? json_dumpb(root, json, sizeof(json), JSON_COMPACT) : 0;
     json_decref(root);
     if (!len)
@@ -143,6 +145,7 @@ static bool read_members(json_t *root, struct join_token *token)
     }
     token->urls_count = (uint32_t)json_array_size(urls);
     token->expires_ms = expires;
+    token->node = json_is_true(json_object_get(root, "node"));
     return *site && strchr("._-", *site) == NULL && strlen(pin) == CA_PIN_BYTES - 1 &&
            token_is_well_formed(secret) &&
            copy_text(token->site, sizeof(token->site), site, names) &&

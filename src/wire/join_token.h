@@ -11,6 +11,7 @@
 #include "net/ca.h"
 #include "net/token.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +21,8 @@
 
 struct join_token {
     char site[MODEL_NAME_BYTES];
-    char owner[MODEL_NAME_BYTES];             /* "" = not told */
+    char owner[MODEL_NAME_BYTES]; /* "" = not told */
+    bool node; /* `site` is a node of a site, which its agent invites: the rest is alike */
     uint32_t urls_count;                      /* at least 1 */
     char urls[JOIN_URLS_MAX][JOIN_URL_BYTES]; /* "https://192.0.2.7:7743", to be tried in order */
     char pin[CA_PIN_BYTES];                   /* of the controller's key */

@@ -1,6 +1,6 @@
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "controller/members.h"
+#include "wire/members.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -27,7 +27,8 @@ static int set_up(void **state)
     struct bed *bed = calloc(1, sizeof(*bed));
 
     snprintf(bed->dir, sizeof(bed->dir), "/tmp/mains-members.XXXXXX");
-    if (!mkdtemp(bed->dir) || members_open(bed->dir, &bed->members, &bed->err) < 0)
+    if (!mkdtemp(bed->dir) ||
+        members_open(bed->dir, "mains site token", &bed->members, &bed->err) < 0)
         return -1;
     *state = bed;
     return 0;
@@ -84,7 +85,7 @@ static void test_key(void **state)
     /* It joined again: the older key is over. And all of it survives a restart. */
     assert_int_equal(members_admit(bed->members, "lab", PIN_B, 3, 60, &bed->err), 0);
     members_close(bed->members);
-    assert_int_equal(members_open(bed->dir, &bed->members, &bed->err), 0);
+    assert_int_equal(members_open(bed->dir, "mains site token", &bed->members, &bed->err), 0);
     assert_false(members_is_key_of(bed->members, "lab", PIN_A));
     assert_true(members_is_key_of(bed->members, "lab", PIN_B));
     assert_int_equal(members_remove(bed->members, "lab", 4, &bed->err), 0);
@@ -99,7 +100,7 @@ static void test_damaged_file(void **state)
     struct members *members = NULL;
 
     assert_int_equal(file_write(path, "[{}]", 4, 0600, false, NULL), 0);
-    assert_int_equal(members_open(bed->dir, &members, &bed->err), -EINVAL);
+    assert_int_equal(members_open(bed->dir, "mains site token", &members, &bed->err), -EINVAL);
     assert_null(members);
 }
 

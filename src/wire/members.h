@@ -1,5 +1,6 @@
-/* members.h - the sites that joined from elsewhere: invited by a secret that is good once, known
- * from then on by the key of their certificate. Kept in DIR/members.json (0600); secrets as hashes.
+/* members.h - those who joined from elsewhere (the sites of a network, the nodes of a site):
+ * invited by a secret that is good once, known from then on by the key of their certificate. Kept
+ * in DIR/members.json (0600); secrets as hashes.
  *
  * A site's certificate counts only while the site is a member and its key is the one that joined
  * last: removing a member, or letting it join again, ends what was signed before. Loop thread only.
@@ -26,7 +27,10 @@ struct member {
 };
 
 struct members;
-int members_open(const char *state_dir, struct members **members_out, struct err *err);
+/* `again` is the command that makes a token, for those whose own is no good: "mains site token".
+ * Borrowed. */
+int members_open(const char *state_dir, const char *again, struct members **members_out,
+                 struct err *err);
 void members_close(struct members *members);
 /* A secret for `site`, in place of an earlier one that was not used. What it has goes on. */
 int members_invite(struct members *members, const char *site, const char *owner, int64_t now_ms,
@@ -43,5 +47,7 @@ int members_renew(struct members *members, const char *site, int64_t cert_until_
 /* -ENOENT. Its invitation ends as well. */
 int members_remove(struct members *members, const char *site, int64_t now_ms, struct err *err);
 const struct member *members_find(const struct members *members, const char *site); /* NULL */
+/* All of them, those invited and those removed too; NULL past the last. */
+const struct member *members_nth(const struct members *members, uint32_t nth);
 /* Is it the member whose certificate this is? */
 bool members_is_key_of(const struct members *members, const char *site, const char *pin);

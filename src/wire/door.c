@@ -1,4 +1,4 @@
-#include "controller/door.h"
+#include "wire/door.h"
 
 #include "base/file.h"
 #include "base/log.h"
@@ -22,6 +22,7 @@ struct door {
     const char *address;
     uint16_t port;
     int64_t cert_life_ms;
+    char own[INET6_ADDRSTRLEN + 2];
 };
 
 static int read_pem(const char *path, char **text_out, struct err *err)
@@ -34,7 +35,7 @@ static int read_pem(const char *path, char **text_out, struct err *err)
     return rc;
 }
 
-int door_open(const struct controller_config *config, struct door **door_out, struct err *err)
+int door_open(const struct door_config *config, struct door **door_out, struct err *err)
 {
     struct door *door = calloc(1, sizeof(*door));
     bool own;
@@ -124,7 +125,7 @@ int door_sign(struct door *door, const char *request_pem, const char *site, int6
               int64_t until_ms, char **cert_out, char pin_out[CA_PIN_BYTES], struct err *err)
 {
     if (!door->ca)
-        return err_set(err, -ENOTSUP, "this network serves no TLS: nothing can join it");
+        return err_set(err, -ENOTSUP, "no TLS is served here: nothing can join");
     return ca_sign_client(door->ca, request_pem, site, now_ms, until_ms, cert_out, pin_out, err);
 }
 
@@ -205,4 +206,21 @@ void door_add_own_addresses(const struct door *door, struct join_token *token)
     freeifaddrs(list);
     if (!token->urls_count)
         add_url(token, any_six ? "[::1]" : "127.0.0.1", "", door->port);
+}
+
+const char *door_own_address(struct door *door)
+{
+    struct join_token found = { 0 };
+    const char *host;
+    size_t len;
+
+    door_add_own_addresses(door, &found);
+    host = found.urls[0] + strlen("https://");
+    len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+    if (*host == '[') {
+        host++;
+        len -= 2;
+    }
+    snprintf(door->own, sizeof(door->own), "%.*s", (int)MIN(len, sizeof(door->own) - 1), host);
+    return door->own;
 }

@@ -1,4 +1,4 @@
-#include "controller/members.h"
+#include "wire/members.h"
 
 #include "base/file.h"
 
@@ -12,6 +12,7 @@
 
 struct members {
     char *path;
+    const char *again;
     struct member *list;
     uint32_t count, cap;
 };
@@ -27,6 +28,11 @@ static struct member *find(const struct members *members, const char *site)
 const struct member *members_find(const struct members *members, const char *site)
 {
     return find(members, site);
+}
+
+const struct member *members_nth(const struct members *members, uint32_t nth)
+{
+    return nth < members->count ? &members->list[nth] : NULL;
 }
 
 bool members_is_key_of(const struct members *members, const char *site, const char *pin)
@@ -144,13 +150,16 @@ static int load(struct members *members, struct err *err)
     return rc;
 }
 
-int members_open(const char *state_dir, struct members **members_out, struct err *err)
+int members_open(const char *state_dir, const char *again, struct members **members_out,
+                 struct err *err)
 {
     struct members *members = calloc(1, sizeof(*members));
     int rc = -ENOMEM;
 
-    if (members)
+    if (members) {
         members->path = path_format("%s/members.json", state_dir);
+        members->again = again;
+    }
     if (!members || !members->path)
         err_set(err, rc, "members: out of memory");
     else
@@ -227,12 +236,11 @@ int members_check_secret(const struct members *members, const char *site, const 
     if (member->used_ms)
         return err_set(err, -EACCES,
                        "this join token was used already: it is good once; ask for "
-                       "another (`mains site token %s`)",
-                       site);
+                       "another (`%s %s`)",
+                       members->again, site);
     if (now_ms >= member->expires_ms)
-        return err_set(err, -EACCES,
-                       "this join token has expired: ask for another (`mains site token %s`)",
-                       site);
+        return err_set(err, -EACCES, "this join token has expired: ask for another (`%s %s`)",
+                       members->again, site);
     return 0;
 }
 
