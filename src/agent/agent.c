@@ -1,6 +1,7 @@
 #include "agent/agent.h"
 
 #include "agent/agent_internal.h"
+#include "agent/nodes.h"
 #include "agent/retain.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -200,7 +201,7 @@ static void on_signal(uv_signal_t *handle, int number)
     uv_stop(&agent->loop);
 }
 
-static void tell_inventory(struct agent *agent)
+void agent_tell_inventory(struct agent *agent)
 {
     session_report(agent->session, &(struct wire_report){ .type = REPORT_INVENTORY,
                                                           .site = agent->site.info,
@@ -212,6 +213,7 @@ static void tell_inventory(struct agent *agent)
 static void do_chores(uv_work_t *work)
 {
     struct agent *agent = work->data;
+    CLEANUP(freep) char *nodes = path_format("%s/nodes", agent->agent_dir);
     const struct retain_limits limits = { RETAIN_ATTEMPTS_MAX, RETAIN_AGE_MS, RETAIN_BYTES_MAX };
 
     while (retain_run(agent->agent_dir, clock_wall_ms(), &limits) == RETAIN_BATCH_MAX)
@@ -222,6 +224,8 @@ static void do_chores(uv_work_t *work)
         labels_trim(agent->agent_dir);
         agent->receipts_trimmed_ms = clock_mono_ms();
     }
+    while (nodes && retain_run(nodes, clock_wall_ms(), &limits) == RETAIN_BATCH_MAX)
+        ;
 }
 
 static void chores_done(uv_work_t *work, int status)
@@ -251,7 +255,7 @@ static void on_devices_changed(void *context)
             log_warn("device %" PRIu32 " (%s): %s", i, node->devices[i].chip,
                      node->devices[i].health_text);
     log_info("the devices of this node changed");
-    tell_inventory(agent);
+    agent_tell_inventory(agent);
 }
 
 /* What an operator has cordoned stays so: the controller sees to that. */
@@ -325,7 +329,7 @@ static void look_at_policy(struct agent *agent)
     agent->policy_is_bad = rc < 0;
     if (rc > 0) {
         log_info("the owner's policy has changed");
-        tell_inventory(agent);
+        agent_tell_inventory(agent);
         keep_contacts(&agent->contact);
     }
     if (!policy_is_closed(&agent->site.policy, clock_wall_ms()))
@@ -370,7 +374,7 @@ static void on_site_changed(void *context)
     if (rc < 0)
         log_warn("%s", err.text);
     else if (rc > 0)
-        tell_inventory(agent);
+        agent_tell_inventory(agent);
 }
 
 static int open_lease(struct agent *agent, struct err *err)
@@ -507,7 +511,9 @@ static int open_handles(struct agent *agent, struct err *err)
         rc = receipts_create(agent->config->state_dir, agent->agent_dir, &agent->receipts, err);
     if (rc == 0)
         rc = open_watch(agent, err);
-    return rc < 0 ? rc : open_session(agent, err);
+    if (rc == 0)
+        rc = open_session(agent, err);
+    return rc < 0 ? rc : agent_open_nodes(agent, err);
 }
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -519,6 +525,8 @@ static void close_handle(uv_handle_t *handle, void *context)
 
 static void close_loop(struct agent *agent)
 {
+    if (agent_has_nodes(agent))
+        nodes_end(agent->executor);
     saves_close(agent->saves);
     staging_close(agent->staging);
     depot_destroy(agent->depot);

@@ -1,7 +1,10 @@
 #include "agent/agent_internal.h"
 
+#include "agent/gang.h"
+#include "agent/nodes.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/spec.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -42,9 +45,11 @@ static void tell_record(struct agent *agent, enum wire_report_type type,
 static void tell_metered(struct agent *agent, enum wire_report_type type,
                          const struct attempt_record *record)
 {
+    const struct executor_ops *ops = agent->executor->ops;
     struct attempt_record metered = *record;
 
-    meter_read(agent->meter, &metered, type == REPORT_ENDED);
+    if (!ops->is_metered || !ops->is_metered(agent->executor, record->key))
+        meter_read(agent->meter, &metered, type == REPORT_ENDED);
     tell_record(agent, type, &metered);
 }
 
@@ -354,23 +359,62 @@ static void fill_across(const struct wire_command *command, struct attempt_acros
     }
 }
 
+/* The node that an order is for: this machine, where it has a part, else that of the first one.
+ * `rank_out`: which part. NULL: none that is known. */
+static const struct node_info *find_place(const struct agent *agent,
+                                          const struct wire_command *command, uint32_t *rank_out)
+{
+    const struct executor_ops *ops = agent->executor->ops;
+    const struct site_info *site = &agent->site.info;
+
+    *rank_out = 0;
+    for (uint32_t i = 0; !ops->is_elsewhere && !ops->discover && i < command->parts_count; i++)
+        if (strcmp(site->nodes[0].name, command->parts[i].node) == 0) {
+            *rank_out = i;
+            return &site->nodes[0];
+        }
+    for (uint32_t i = 0; ops->start_parts && command->parts_count && i < site->nodes_count; i++)
+        if (strcmp(site->nodes[i].name, command->parts[0].node) == 0)
+            return &site->nodes[i];
+    return NULL;
+}
+
+static void tell_as_told(const struct wire_command *command, struct attempt_order *order)
+{
+    order->told_uid = command->run_as_uid;
+    order->told_gid = command->run_as_gid;
+    snprintf(order->checkpoint, sizeof(order->checkpoint), "%s", command->checkpoint);
+}
+
+/* Here, or where the engine says. */
+static bool is_here(const struct agent *agent, const char *node)
+{
+    return agent->executor->ops->discover || agent->executor->ops->is_elsewhere ||
+           strcmp(agent->site.info.nodes[0].name, node) == 0;
+}
+
 static int make_order(struct agent *agent, const struct wire_command *command,
                       struct attempt_order *order, struct err *err)
 {
-    const struct node_info *node = &agent->site.info.nodes[0];
-    const struct wire_part *part = command->parts;
     bool parts = agent->executor->ops->start_parts != NULL; /* wherever the engine says they are */
+    const struct wire_part *part;
+    const struct node_info *node;
+    uint32_t rank;
     int rc;
 
     memset(order, 0, sizeof(*order));
-    for (uint32_t i = 0; parts && command->parts_count && i < agent->site.info.nodes_count; i++)
-        if (strcmp(agent->site.info.nodes[i].name, part->node) == 0)
-            node = &agent->site.info.nodes[i];
-    if (command->parts_count == 0 || strcmp(part->node, node->name) != 0 ||
-        (command->parts_count != 1 && !parts))
+    node = find_place(agent, command, &rank);
+    part = &command->parts[rank];
+    /* Who knows all the machines of an attempt says where they are. */
+    if (!node || (command->parts_count != 1 && !parts && !part->address[0]))
         return err_set(err, -EINVAL, "this site is one node, %s: it cannot run %" PRIu32 " parts",
-                       node->name, command->parts_count);
+                       agent->site.info.nodes[0].name, command->parts_count);
     order->key = key_of(command->attempt);
+    if (command->parts_count > 1) {
+        order->node_rank = rank;
+        order->nodes_count = command->parts_count;
+    }
+    tell_as_told(command, order);
     order->array_id = command->array_id;
     order->array_index = command->array_index;
     order->array_count = command->array_count;
@@ -383,7 +427,8 @@ static int make_order(struct agent *agent, const struct wire_command *command,
     snprintf(order->user, sizeof(order->user), "%s", command->user);
     snprintf(order->name, sizeof(order->name), "%s", command->name);
     snprintf(order->node, sizeof(order->node), "%s", node->name);
-    snprintf(order->site, sizeof(order->site), "%s", agent->site.info.name);
+    snprintf(order->site, sizeof(order->site), "%s",
+             command->site[0] ? command->site : agent->site.info.name);
     order->checkpoint_saved_ms = command->checkpoint_saved_ms;
     order->checkpoint_every_ms = command->checkpoint_every_ms;
     order->node_cpus = node->cpus;
@@ -396,7 +441,8 @@ static int make_order(struct agent *agent, const struct wire_command *command,
     rc = choose_identity(agent, command, order, err);
     order->shares_count = part->shares_count;
     memcpy(order->shares_ppm, part->shares_ppm, sizeof(order->shares_ppm));
-    return rc < 0 ? rc : add_devices(node, part, order, err);
+    /* Of another machine they are its own agent's to know. */
+    return rc < 0 || !is_here(agent, node->name) ? rc : add_devices(node, part, order, err);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -418,6 +464,22 @@ void agent_start_tick(struct agent *agent)
         uv_timer_start(&agent->tick, on_tick, EXECUTOR_TICK_MS, EXECUTOR_TICK_MS);
 }
 
+/* One machine's part of an attempt over several. */
+static int start_part(struct agent *agent, const struct attempt_order *order,
+                      const struct wire_part *parts, uint32_t parts_count, const char *spec_json,
+                      struct err *err)
+{
+    CLEANUP(buf_fini) struct buf text = buf_init(order->spec_len + (size_t)GANG_BYTES_MAX);
+    struct attempt_order part = *order;
+    int rc = gang_print(spec_json, parts, parts_count, &part, &text);
+
+    if (rc < 0)
+        return err_set(err, rc, "%" PRIu32 " nodes: %s", parts_count, strerror(-rc));
+    rc = agent->executor->ops->start(agent->executor, &part, text.data, err);
+    explicit_bzero(text.data, text.len); /* secrets */
+    return rc;
+}
+
 static void start(struct agent *agent, const struct attempt_order *order,
                   const struct wire_part *parts, uint32_t parts_count, const char *spec_json)
 {
@@ -425,7 +487,8 @@ static void start(struct agent *agent, const struct attempt_order *order,
     struct err err = { 0 };
     int rc = ops->start_parts
                  ? ops->start_parts(agent->executor, order, parts, parts_count, spec_json, &err)
-                 : ops->start(agent->executor, order, spec_json, &err);
+             : parts_count > 1 ? start_part(agent, order, parts, parts_count, spec_json, &err)
+                               : ops->start(agent->executor, order, spec_json, &err);
 
     if (rc == -EPIPE) {
         log_error("%s: starting anew", err.text);
@@ -461,6 +524,21 @@ static bool has_image(const char *spec_json)
     return has;
 }
 
+static bool starts_once(const char *spec_json)
+{
+    struct job_spec *spec = NULL;
+    bool once = spec_parse_json_text(spec_json, strlen(spec_json), &spec, NULL) == 0 &&
+                spec->launch == LAUNCH_ONCE;
+
+    spec_destroy(spec);
+    return once;
+}
+
+static bool is_whole_here(const struct agent *agent, const struct wire_command *command)
+{
+    return command->parts_count == 1 && is_here(agent, command->parts[0].node);
+}
+
 /* What the engine here does not do, and another site's may. */
 static bool engine_bars(const struct agent *agent, const struct wire_command *command,
                         struct err *err)
@@ -475,6 +553,14 @@ static bool engine_bars(const struct agent *agent, const struct wire_command *co
     if (command->across_count && !ops->tunnels)
         return err_set(err, -ENOTSUP, "a %s site carries no connections to other sites",
                        ops->name) < 0;
+    if (command->across_count && ops->is_apart && !is_whole_here(agent, command))
+        return err_set(err, -ENOTSUP,
+                       "tasks of other sites are reached from the machine of this site's agent "
+                       "only") < 0;
+    if (ops->is_apart && command->parts_count > 1 && starts_once(command->spec_json))
+        return err_set(err, -ENOTSUP,
+                       "launch: once: the machines of this site start nothing on each other; with "
+                       "launch: each the tasks start by themselves") < 0;
     if (!ops->images && has_image(command->spec_json))
         return err_set(err, -ENOTSUP, "this site runs no container images") < 0;
     return false;
@@ -505,9 +591,11 @@ static void run(struct agent *agent, const struct wire_command *command)
 
     not_unknown(agent, command->attempt);
     rc = make_order(agent, command, &order, &err);
-    if (rc == 0 && order.across.count) /* also of one that runs: this agent may have begun anew */
+    if (rc == 0 && order.across.count &&
+        is_whole_here(agent, command)) /* also of one that runs: this agent may have begun anew */
         rc = tunnels_begin(agent->tunnels, order.key, &order.across, &err);
-    if (rc == 0 && !order.across.self) /* of several parts, what rank 0's leaves is the job's */
+    /* Of several parts, at sites or on machines of one, what the first leaves is the job's. */
+    if (rc == 0 && !order.across.self && is_here(agent, command->parts[0].node))
         saves_watch(agent->saves, order.key, command->spec_json, order.uid);
     if (tell_known(agent, key_of(command->attempt)))
         return;
@@ -525,7 +613,7 @@ static void run(struct agent *agent, const struct wire_command *command)
         tell_no_lease(agent, command->attempt);
         return;
     }
-    if (rc == 0 && staging_is_needed(command)) {
+    if (rc == 0 && is_here(agent, order.node) && staging_is_needed(command)) {
         rc = staging_begin(agent->staging, &order, command, &err);
         if (rc == 0)
             return;
@@ -631,6 +719,8 @@ void agent_on_command(void *context, const struct wire_command *command)
         reconcile_suspended(agent, command);
         pricing_look(agent->pricing);
         agent_tell_node(agent);
+        if (agent_has_nodes(agent))
+            nodes_tell_states(agent->executor);
         break;
     case WIRE_SUSPEND:
     case WIRE_RESUME:

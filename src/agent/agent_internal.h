@@ -64,6 +64,10 @@ struct agent {
 /* agent.c */
 void agent_take_lease(struct agent *agent, const struct wire_command *reconcile);
 void agent_tell_node(struct agent *agent);
+void agent_tell_inventory(struct agent *agent);
+/* agent_nodes.c: a site over several machines */
+bool agent_has_nodes(const struct agent *agent);
+int agent_open_nodes(struct agent *agent, struct err *err); /* where it is one */
 /* agent_command.c */
 void agent_on_command(void *context, const struct wire_command *command);
 void agent_on_note(void *context, enum attempt_note_type type, const struct attempt_record *record);

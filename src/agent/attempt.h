@@ -89,6 +89,12 @@ struct attempt_order {
     uint64_t lease; /* the number of the lease that it must not outlive; 0 = it goes on */
     char tenant[MODEL_NAME_BYTES], user[MODEL_NAME_BYTES], name[MODEL_NAME_BYTES];
     char node[MODEL_NAME_BYTES], site[MODEL_NAME_BYTES];
+    /* Of an attempt over several machines: which of them this is. `nodes_count` 0 = it is alone. */
+    uint32_t node_rank, nodes_count;
+    uint32_t gang_len; /* of the text about all of them (gang.h), right behind the spec */
+    /* As it was told, for who passes the order on. */
+    int32_t told_uid, told_gid;
+    char checkpoint[65];
     bool staged; /* agent_dir/staged/<job>.<epoch> holds the checkpoint that it goes on from */
     int64_t checkpoint_saved_ms;
     int64_t checkpoint_every_ms; /* the network's word on it; 0 = the spec's */

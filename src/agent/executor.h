@@ -44,8 +44,10 @@ struct executor_ops {
     const char *name;
     bool images;       /* it runs the container images that jobs bring */
     bool is_elsewhere; /* nothing of this machine counts: it is not looked over */
-    bool one_kind;     /* an attempt holds devices of one kind only */
-    bool tunnels;      /* its tasks reach what listens on this machine's loopback, and it them */
+    /* Its machines start nothing on each other: one process cannot start the others of a gang. */
+    bool is_apart;
+    bool one_kind; /* an attempt holds devices of one kind only */
+    bool tunnels;  /* its tasks reach what listens on this machine's loopback, and it them */
     /* What is ordered with a lease is gone when that ends, whatever becomes of the agent. Where
      * not, such work is refused. */
     bool (*keeps_lease)(const struct executor *executor);
@@ -82,12 +84,15 @@ struct executor_ops {
     /* The record of an attempt that was acknowledged before. */
     bool (*recall)(struct executor *executor, struct attempt_key key,
                    struct attempt_record *record_out);
+    /* NULL = never: its usage has its energy in it, told by who ran it. */
+    bool (*is_metered)(struct executor *executor, struct attempt_key key);
     /* The controller has the record: it need not be reported again. */
     void (*acknowledge)(struct executor *executor, struct attempt_key key);
     /* Nobody will ask for its record again: logs and outputs stay as long as there is room. */
     void (*forget)(struct executor *executor, struct attempt_key key);
 
-    /* Only engines that stand before more than this machine; NULL otherwise. */
+    /* Only engines that stand before more than this machine; NULL otherwise. Without `discover` the
+     * site's first node is this machine (nodes.h). */
     /* The nodes as last seen; malloc'd. */
     int (*discover)(struct executor *executor, const struct catalogue *catalogue,
                     struct node_info **nodes_out, uint32_t *count_out, struct err *err);
@@ -102,6 +107,7 @@ struct executor { /* an engine's own struct begins with it */
 };
 
 extern const struct executor_ops executor_local_ops;
+extern const struct executor_ops executor_nodes_ops; /* local, and machines that dial it */
 extern const struct executor_ops executor_slurm_ops;
 extern const struct executor_ops executor_sim_ops;
 extern const struct executor_ops executor_kubernetes_ops;

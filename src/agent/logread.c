@@ -1,5 +1,6 @@
 #include "agent/logread.h"
 
+#include "agent/nodes.h"
 #include "base/file.h"
 
 #include <errno.h>
@@ -154,7 +155,10 @@ void logread_command(struct logread *logread, const struct wire_command *command
     if (reader) {
         reader->key = (struct attempt_key){ command->attempt.job_id, command->attempt.epoch };
         attempt_name(reader->key, name);
-        reader->folder = path_format("%s/attempts/%s", logread->agent_dir, name);
+        if (logread->executor->ops == &executor_nodes_ops)
+            reader->folder = nodes_log_folder(logread->executor, reader->key);
+        if (!reader->folder)
+            reader->folder = path_format("%s/attempts/%s", logread->agent_dir, name);
     }
     if (!reader || !reader->folder) {
         struct wire_report report = { .type = REPORT_LOG,

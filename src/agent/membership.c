@@ -65,6 +65,7 @@ static bool read_members(const json_t *root, struct membership *membership)
                        json_string_value(json_array_get(urls, i))))
             return false;
     membership->urls_count = (uint32_t)count;
+    membership->node = json_is_true(json_object_get(root, "node"));
     return copy_text(membership->site, sizeof(membership->site),
                      json_string_value(json_object_get(root, "site"))) &&
            copy_text(membership->owner, sizeof(membership->owner),
@@ -126,6 +127,8 @@ int membership_save(const char *state_dir, const struct membership *membership, 
         json_array_append_new(urls, json_string(membership->urls[i]));
     root = json_pack("{s:s, s:s, s:o, s:s}", "site", membership->site, "owner", membership->owner,
                      "urls", urls, "pin", membership->pin);
+    if (root && membership->node)
+        json_object_set_new(root, "node", json_true());
     text = json_dumps(root, JSON_INDENT(2));
     json_decref(root);
     if (rc == 0 && !text)
@@ -235,6 +238,7 @@ int membership_join(const char *state_dir, const struct join_token *token, struc
         snprintf(membership->pin, sizeof(membership->pin), "%s", token->pin);
         memcpy(membership->urls, token->urls, sizeof(membership->urls));
         membership->urls_count = token->urls_count;
+        membership->node = token->node;
         rc = ca_key_create(&membership->key_pem, err);
     }
     if (rc == 0)

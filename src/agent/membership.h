@@ -11,6 +11,7 @@ struct membership {
     uint32_t urls_count;
     char urls[JOIN_URLS_MAX][JOIN_URL_BYTES];
     char pin[CA_PIN_BYTES];
+    bool node; /* `site` is a node, of the site whose agent the URLs are */
     char *key_pem, *cert_pem;
     int64_t from_ms, until_ms; /* of the certificate, as it was handed out */
 };

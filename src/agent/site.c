@@ -1,5 +1,6 @@
 #include "agent/site.h"
 
+#include "agent/nodes.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "model/units.h"
@@ -240,7 +241,9 @@ int site_choose_executor(const struct agent_config *config, const struct executo
     if (!name)
         name = json_string_value(json_object_get(root, "executor"));
     if (!name || strcmp(name, "local") == 0)
-        *ops_out = &executor_local_ops;
+        *ops_out = config->nodes_address ? &executor_nodes_ops : &executor_local_ops;
+    else if (config->nodes_address)
+        rc = err_set(err, -EINVAL, "--nodes-listen: executor %.40s knows its nodes itself", name);
     else if (strcmp(name, "slurm") == 0)
         *ops_out = &executor_slurm_ops;
     else if (strcmp(name, "kubernetes") == 0)
@@ -327,7 +330,8 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
     CLEANUP(freep) char *chips = path_format("%s/chips.csv", config->state_dir);
     struct buf probe = buf_init(16u << 20);
     struct site site = { 0 };
-    struct node_info *node = calloc(1, sizeof(*node));
+    /* Where others come and go, this machine's stays where it is. */
+    struct node_info *node = calloc(config->nodes_address ? 1 + NODES_MAX : 1, sizeof(*node));
     json_t *root = NULL;
     bool own_chips;
     int rc;
@@ -340,7 +344,8 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
     buf_fini(&probe);
     rc = catalogue_load(own_chips ? chips : NULL, &site.catalogue, err);
     if (rc == 0) {
-        site.discover = (struct discover_config){ .disk_path = config->state_dir,
+        site.discover = (struct discover_config){ .name = config->node,
+                                                  .disk_path = config->state_dir,
                                                   .catalogue = site.catalogue,
                                                   .opencl = !executor->ops->discover };
         if (!executor->ops->is_elsewhere)

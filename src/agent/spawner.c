@@ -43,6 +43,12 @@ static size_t order_bytes(const struct attempt_order *order)
            order->devices_count * sizeof(order->devices[0]);
 }
 
+/* Of the spec, and of what stands behind it. */
+static size_t text_bytes(const struct attempt_order *order)
+{
+    return (size_t)order->spec_len + order->gang_len;
+}
+
 static int read_file(int fd, char *out, size_t len)
 {
     for (size_t at = 0; at < len;) {
@@ -74,7 +80,7 @@ static int receive_order(int fd, struct attempt_order *order, char **spec_out, i
     int fds[2] = { -1, -1 };
     struct cmsghdr *head;
     ssize_t got;
-    size_t len;
+    size_t len, text_len;
 
     got = recvmsg(fd, &message, MSG_CMSG_CLOEXEC); /* interrupted: retired, see retire_some */
     head = CMSG_FIRSTHDR(&message);
@@ -86,16 +92,17 @@ static int receive_order(int fd, struct attempt_order *order, char **spec_out, i
     memcpy(order, bytes, MIN((size_t)got, sizeof(*order)));
     len = order_bytes(order);
     *attempt_fd_out = fds[0];
-    *spec_out = calloc(1, (size_t)order->spec_len + 1);
+    text_len = text_bytes(order);
+    *spec_out = calloc(1, text_len + 1);
     if (!*spec_out)
         return -ENOMEM;
     if (fds[1] < 0) {
-        if ((size_t)got != len + order->spec_len)
+        if ((size_t)got != len + text_len)
             return -EBADMSG;
-        memcpy(*spec_out, bytes + len, order->spec_len);
+        memcpy(*spec_out, bytes + len, text_len);
         return 0;
     }
-    if (read_file(fds[1], *spec_out, order->spec_len) < 0)
+    if (read_file(fds[1], *spec_out, text_len) < 0)
         return -EIO;
     close(fds[1]);
     return 0;
@@ -126,22 +133,22 @@ int spawner_send(struct spawner *spawner, const struct attempt_order *order, con
         char bytes[CMSG_SPACE(2 * sizeof(int))];
         struct cmsghdr align;
     } control = { 0 };
-    bool in_file = order->spec_len > INLINE_SPEC_BYTES_MAX;
-    struct iovec parts[2] = {
-        { .iov_base = (void *)(uintptr_t)order, .iov_len = order_bytes(order) },
-        { .iov_base = (void *)(uintptr_t)spec_json, .iov_len = order->spec_len }
-    };
+    size_t text_len = text_bytes(order);
+    bool in_file = text_len > INLINE_SPEC_BYTES_MAX;
+    struct iovec parts[2] = { { .iov_base = (void *)(uintptr_t)order,
+                                .iov_len = order_bytes(order) },
+                              { .iov_base = (void *)(uintptr_t)spec_json, .iov_len = text_len } };
     struct msghdr message = { .msg_iov = parts,
                               .msg_iovlen = in_file ? 1 : 2,
                               .msg_control = control.bytes,
                               .msg_controllen = CMSG_SPACE((in_file ? 2 : 1) * sizeof(int)) };
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    CLEANUP(closep) int file = in_file ? spec_file(spec_json, order->spec_len) : -1;
+    CLEANUP(closep) int file = in_file ? spec_file(spec_json, text_len) : -1;
     const int fds[2] = { attempt_fd, file };
     ssize_t put;
 
     if (in_file && file < 0)
-        return err_set(err, -EIO, "spec of %u bytes: no memory file", order->spec_len);
+        return err_set(err, -EIO, "spec of %zu bytes: no memory file", text_len);
     head->cmsg_level = SOL_SOCKET;
     head->cmsg_type = SCM_RIGHTS;
     head->cmsg_len = CMSG_LEN((in_file ? 2 : 1) * sizeof(int));

@@ -2,6 +2,7 @@
 
 #include "agent/checkpoint.h"
 #include "agent/disk.h"
+#include "agent/gang.h"
 #include "agent/leftover.h"
 #include "agent/stage.h"
 #include "agent/supervisor_internal.h"
@@ -209,8 +210,8 @@ static void rank_ended(struct supervisor *sup, int32_t rank, int status)
     } else {
         if (rank == CREW_SETUP_RANK && sup->spec->setup)
             snprintf(text, sizeof(text), "setup failed");
-        else if (sup->plan.ranks_count > 1)
-            snprintf(text, sizeof(text), "rank %d ended first", rank);
+        else if (sup->plan.ranks_count > 1 || sup->nodes)
+            snprintf(text, sizeof(text), "rank %d ended first", (int)sup->rank_first + rank);
         if (WIFEXITED(status))
             decide(sup, END_EXITED, WEXITSTATUS(status), text);
         else
@@ -706,6 +707,8 @@ static void collect(struct supervisor *sup)
 
     if (!sup->spec || sup->spec->outputs_count == 0 || !sup->told_started)
         return;
+    if (sup->order->node_rank)
+        return; /* those of an attempt over several machines are its first one's */
     if (sup->record.end == END_LEASE)
         return; /* by now it may run elsewhere: what is written is the later attempt's to write */
     if (stage_collect(sup, &err) < 0 && sup->record.end == END_EXITED &&
@@ -758,6 +761,9 @@ static int run(struct supervisor *sup, const char *spec_json, const char *troubl
     if (sup->signal_fd < 0)
         return err_set(err, -errno, "signalfd: %s", strerror(errno));
     rc = spec_parse_json_text(spec_json, sup->order->spec_len, &sup->spec, err);
+    if (rc == 0 && sup->order->nodes_count > 1)
+        rc = gang_parse(spec_json + sup->order->spec_len, sup->order->gang_len,
+                        sup->order->nodes_count, &sup->arena, &sup->nodes, err);
     if (rc == 0 && trouble)
         rc = err_set(err, -EIO, "%s", trouble);
     return rc == 0 ? begin(sup, err) : rc;

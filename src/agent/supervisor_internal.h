@@ -8,6 +8,7 @@
 #include "agent/sandbox.h"
 #include "agent/supervisor.h"
 #include "base/arena.h"
+#include "model/rank_env.h"
 #include "model/spec.h"
 
 #include <limits.h>
@@ -22,6 +23,8 @@ struct supervisor {
     char name[ATTEMPT_NAME_BYTES];
     struct job_spec *spec;
     struct arena arena;
+    uint32_t rank_first;     /* of the attempt's ranks, the first here */
+    struct rank_node *nodes; /* of an attempt over several machines; NULL = it is alone */
     struct identity identity;
     bool sandboxed;
 

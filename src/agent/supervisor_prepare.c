@@ -348,8 +348,9 @@ static int fill_facts(struct supervisor *sup, struct rank_facts *facts, struct r
         .tenant = order->tenant,
         .user = order->user,
         .site = order->site,
-        .nodes = nodes,
-        .nodes_count = 1,
+        .nodes = sup->nodes ? sup->nodes : nodes,
+        .nodes_count = sup->nodes ? order->nodes_count : 1,
+        .node_rank = sup->nodes ? order->node_rank : 0,
         .visibility_env = order->devices_count && order->devices[0].visibility_env[0]
                               ? order->devices[0].visibility_env
                               : NULL,
@@ -359,6 +360,17 @@ static int fill_facts(struct supervisor *sup, struct rank_facts *facts, struct r
         .master_port = peers_master_port(order->key.job_id),
     };
     return order->across.count ? fill_peers(sup, facts, nodes) : 0;
+}
+
+/* Of all ranks of the job, the first one here. */
+static uint32_t first_rank(const struct supervisor *sup)
+{
+    const struct attempt_across *across = &sup->order->across;
+    uint32_t rank = peers_first_rank(across, across->count ? across->self : 0);
+
+    for (uint32_t i = 0; sup->nodes && i < sup->order->node_rank; i++)
+        rank += sup->nodes[i].tasks;
+    return rank;
 }
 
 static int write_hostfile(struct supervisor *sup, struct rank_facts *facts, struct err *err)
@@ -392,13 +404,13 @@ static int make_environment(struct supervisor *sup, const struct spec_variant *v
     char ***envs = arena_alloc(&sup->arena, ranks, sizeof(*envs));
     uint32_t all[NODE_DEVICES_MAX], all_places[NODE_DEVICES_MAX];
     const struct attempt_across *across = &sup->order->across;
-    uint32_t first_rank = peers_first_rank(across, across->count ? across->self : 0);
     struct rank_node nodes[REQUEST_SITES_MAX];
     struct rank_facts facts;
     int rc;
 
     if (!envs)
         return err_set(err, -ENOMEM, "%" PRIu32 " ranks: out of memory", ranks);
+    sup->rank_first = first_rank(sup);
     rc = fill_facts(sup, &facts, nodes);
     if (rc < 0)
         return err_set(err, rc, "environment: out of memory");
@@ -408,7 +420,7 @@ static int make_environment(struct supervisor *sup, const struct spec_variant *v
     }
     facts.node_devices = all;
     facts.node_devices_count = sup->order->devices_count;
-    if (once && (sup->order->tasks > 1 || sup->spec->slots > 1))
+    if (sup->nodes || (once && (sup->order->tasks > 1 || sup->spec->slots > 1)))
         rc = write_hostfile(sup, &facts, err);
     for (uint32_t i = 0; rc == 0 && i < ranks; i++) {
         uint32_t places[NODE_DEVICES_MAX], indexes[NODE_DEVICES_MAX];
@@ -419,7 +431,7 @@ static int make_environment(struct supervisor *sup, const struct spec_variant *v
         for (uint32_t d = 0; d < count; d++)
             indexes[d] = sup->order->devices[seen[d]].vendor_index;
         facts.local_rank = i;
-        facts.rank = first_rank + i;
+        facts.rank = sup->rank_first + i;
         facts.port = across->count ? peers_port(sup->order->key.job_id, facts.rank) : 0;
         facts.devices = indexes;
         facts.devices_count = count;
@@ -460,6 +472,8 @@ static int open_user_logs(struct supervisor *sup, struct err *err)
     const struct job_spec *spec = sup->spec;
     int rc = 0;
 
+    if (sup->order->node_rank)
+        return 0; /* the first machine's is the one: they may share the folder */
     if (spec->stdout_pattern)
         rc = open_user_log(sup, spec->stdout_pattern, &sup->logs.streams[0].user_fd, err);
     if (rc == 0 && spec->stderr_pattern)

@@ -37,6 +37,8 @@ static const struct cli_option agent_options[] = {
     { "sandbox-off", 0, NULL, NULL, "Run every job outside the sandbox." },
     { "executor", 0, "NAME", "local|slurm|kubernetes|sim", "Who runs the jobs." },
     { "sim-fleet", 0, "FILE", NULL, "What a simulated site has." },
+    { "nodes-listen", 0, "ADDR:PORT", NULL, "Where other machines of the site dial." },
+    { "node", 0, "NAME", NULL, "What this machine is called as a node." },
     { 0 },
 };
 
@@ -98,13 +100,22 @@ static int run_agent(const struct cli_args *args)
         .sandbox_off = cli_args_has(args, "sandbox-off"),
         .executor = cli_args_get(args, "executor"),
         .sim_fleet = cli_args_get(args, "sim-fleet"),
+        .node = cli_args_get(args, "node"),
         .log_level = level_of(args),
     };
+    const char *nodes = cli_args_get(args, "nodes-listen");
+    struct listen_place place;
     struct lent lent;
     struct err err;
 
     if (place_find_state(args, &state, &err) < 0 || lent_parse(args, &lent, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
+    if (nodes && listen_parse(nodes, NODES_PORT_DEFAULT, &place, &err) < 0)
+        return cli_fail(CLI_FAILED, &err);
+    if (nodes) {
+        config.nodes_address = place.address;
+        config.nodes_port = place.port;
+    }
     config.cpus_lent = lent.cpus;
     config.memory_lent_bytes = lent.memory_bytes;
     config.state_dir = state;

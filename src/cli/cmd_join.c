@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/family.h"
+#include "cli/join.h"
 #include "cli/lent.h"
 #include "cli/place.h"
 #include "wire/join_token.h"
@@ -19,17 +20,26 @@
 #define STOP_MS 10000
 #define CONFIG_BYTES_MAX (1u << 20)
 
-static const struct cli_option options[] = {
+const struct cli_option join_options[] = {
     { "detach", 'd', NULL, NULL, "Go into the background; the log is DIR/up.log." },
     { "config", 'c', "FILE", NULL,
       "The owner's settings (YAML, or .json), copied to DIR/site.yaml: tariff, and the policy that "
       "holds here." },
-    { "region", 0, "NAME", NULL, "Its region." },
     { "cpus", 0, "N", NULL, "CPUs lent to jobs (all); more than there are overcommits them." },
     { "memory", 0, "SIZE", NULL, "Memory lent to jobs (all but a reserve for the system)." },
     { "allow-no-sandbox", 0, NULL, NULL, "Jobs may ask to run outside the sandbox." },
     { "sandbox-off", 0, NULL, NULL,
       "Run every job outside the sandbox: for machines that allow no namespaces." },
+    { "verbose", 'v', NULL, NULL, "Log more." },
+    { 0 },
+};
+
+static const struct cli_option site_options[] = {
+    { "region", 0, "NAME", NULL, "Its region." },
+    { "nodes-listen", 0, "ADDR:PORT", NULL,
+      "Let other machines join this site as its nodes, and listen for them here (port 7744; 0 = "
+      "any "
+      "free one): `mains node token`." },
     { "executor", 0, "NAME", "local|slurm|sim",
       "Who runs the jobs: this machine, the Slurm cluster that it belongs to, or nobody "
       "(--sim-fleet). "
@@ -37,12 +47,13 @@ static const struct cli_option options[] = {
     { "sim-fleet", 0, "FILE", NULL,
       "With --executor sim: nodes and devices that are made up, and how long jobs take there; for "
       "tests and benches of a network (docs/operating.md)." },
-    { "verbose", 'v', NULL, NULL, "Log more." },
     { 0 },
 };
 
 struct join {
     struct family family;
+    const char *token; /* NULL: it has joined before */
+    bool is_node;
     struct membership *membership;
     char *state, *sim_fleet; /* absolute: it works in / */
 };
@@ -61,12 +72,15 @@ static void describe_agent(struct join *join, const struct cli_args *args)
         family_child_word(agent, "--sandbox-off");
     /* What the network calls it and knows it for: not the owner's to say anew. */
     family_child_pair(agent, "--site", join->membership->site);
+    if (join->is_node)
+        family_child_pair(agent, "--node", join->membership->site);
     family_child_pair(agent, "--owner", join->membership->owner);
     family_child_pair(agent, "--region", cli_args_get(args, "region"));
     family_child_pair(agent, "--cpus", cli_args_get(args, "cpus"));
     family_child_pair(agent, "--memory", cli_args_get(args, "memory"));
     family_child_pair(agent, "--executor", cli_args_get(args, "executor"));
     family_child_pair(agent, "--sim-fleet", join->sim_fleet);
+    family_child_pair(agent, "--nodes-listen", cli_args_get(args, "nodes-listen"));
 }
 
 static int copy_config(const struct join *join, const char *from, struct err *err)
@@ -89,27 +103,40 @@ static int copy_config(const struct join *join, const char *from, struct err *er
     return 0;
 }
 
+/* A node's token is for a node, a site's for a site: they are not the same to those who run it. */
+static int check_kind(const struct join *join, bool is_node, const char *what, struct err *err)
+{
+    if (is_node == join->is_node)
+        return 0;
+    return err_set(err, -EINVAL, "%s is a %s's: use `mains %s`", what, is_node ? "node" : "site",
+                   is_node ? "node join" : "join");
+}
+
 /* Use the token, where one is given; then what was kept of it. */
-static int find_membership(struct join *join, const struct cli_args *args, struct err *err)
+static int find_membership(struct join *join, struct err *err)
 {
     struct join_token token;
     int rc = membership_load(join->state, &join->membership, err);
 
-    if (args->rest_count == 0) {
+    if (rc == 0 && check_kind(join, join->membership->node, join->state, err) < 0)
+        return -EINVAL;
+    if (!join->token) {
         if (rc == -ENOENT)
-            err_set(err, rc, "%s: this place has not joined a network: give the token",
-                    join->state);
+            err_set(err, rc, "%s: this place has not joined a %s: give the token", join->state,
+                    join->is_node ? "site" : "network");
         return rc;
     }
     if (rc != -ENOENT && rc < 0)
         return rc;
-    rc = join_token_parse(args->rest[0], strlen(args->rest[0]), &token, err);
+    rc = join_token_parse(join->token, strlen(join->token), &token, err);
+    if (rc == 0)
+        rc = check_kind(join, token.node, "this join token", err);
     if (rc < 0)
         return rc;
     if (join->membership && strcmp(join->membership->site, token.site) != 0)
         return err_set(err, -EEXIST,
-                       "%s is site %s already: use another --state, or `mains leave` first",
-                       join->state, join->membership->site);
+                       "%s is %s %s already: use another --state, or `mains leave` first",
+                       join->state, join->is_node ? "node" : "site", join->membership->site);
     membership_free(TAKE(join->membership));
     rc = membership_join(join->state, &token, err);
     explicit_bzero(&token, sizeof(token));
@@ -159,9 +186,9 @@ static int run_agent(struct join *join, const struct cli_args *args)
     return code;
 }
 
-static int run_join(const struct cli_args *args)
+int join_run(const struct cli_args *args, const char *token, bool is_node)
 {
-    struct join join = { .family = { .log_fd = -1 } };
+    struct join join = { .family = { .log_fd = -1 }, .token = token, .is_node = is_node };
     const char *config = cli_args_get(args, "config");
     const char *sim_fleet = cli_args_get(args, "sim-fleet");
     struct place_holder holder;
@@ -184,11 +211,11 @@ static int run_join(const struct cli_args *args)
         code = cli_fail_text(CLI_FAILED, "%s: %s", sim_fleet, strerror(errno));
     else if (config && copy_config(&join, config, &err) < 0)
         code = cli_fail(CLI_FAILED, &err);
-    else if (find_membership(&join, args, &err) < 0)
+    else if (find_membership(&join, &err) < 0)
         code = cli_fail(CLI_FAILED, &err);
     if (code == CLI_OK) {
-        printf("site %s of %s (state %s)\n", join.membership->site, join.membership->urls[0],
-               join.state);
+        printf("%s %s of %s (state %s)\n", is_node ? "node" : "site", join.membership->site,
+               join.membership->urls[0], join.state);
         code = run_agent(&join, args);
     }
     membership_free(join.membership);
@@ -196,6 +223,11 @@ static int run_join(const struct cli_args *args)
     free(join.sim_fleet);
     free(join.state);
     return code;
+}
+
+static int run_join(const struct cli_args *args)
+{
+    return join_run(args, args->rest_count ? args->rest[0] : NULL, false);
 }
 
 static int run_leave(const struct cli_args *args)
@@ -228,7 +260,7 @@ const struct cli_command cmd_join = {
     .summary = "make this machine a site of a network elsewhere",
     .usage = "[OPTION...] [TOKEN]",
     .flags = CLI_TAKES_STATE,
-    .options = { options },
+    .options = { join_options, site_options },
     .arguments = { { "TOKEN", NULL, true, false } },
     .text =
         "TOKEN is the line that `mains site token NAME` printed there. It is good once: it is "

@@ -55,6 +55,9 @@ static const struct cli_option options[] = {
       "Run every job outside the sandbox: for machines that allow no namespaces." },
     { "executor", 0, "NAME", "local|slurm|kubernetes",
       "Who runs the jobs: this machine, or the Slurm or Kubernetes cluster that it belongs to." },
+    { "nodes-listen", 0, "ADDR:PORT", NULL,
+      "Let other machines join the site here as its nodes, and listen for them (port 7744; 0 = any "
+      "free one): `mains node token`." },
     { "verbose", 'v', NULL, NULL, "Log more." },
     { 0 },
 };
@@ -108,6 +111,7 @@ static void describe_children(struct up *up, const struct cli_args *args)
     family_child_pair(agent, "--cpus", cli_args_get(args, "cpus"));
     family_child_pair(agent, "--executor", cli_args_get(args, "executor"));
     family_child_pair(agent, "--memory", cli_args_get(args, "memory"));
+    family_child_pair(agent, "--nodes-listen", cli_args_get(args, "nodes-listen"));
 }
 
 static int lock_state(struct up *up, int *fd_out)

@@ -12,13 +12,13 @@
 #include <string.h>
 
 static const struct cli_command *const commands[] = {
-    &cmd_up,      &cmd_down,       &cmd_run,     &cmd_submit,    &cmd_plan,       &cmd_ps,
-    &cmd_show,    &cmd_logs,       &cmd_outputs, &cmd_artifacts, &cmd_rerun,      &cmd_wait,
-    &cmd_cancel,  &cmd_move,       &cmd_resize,  &cmd_why,       &cmd_nodes,      &cmd_devices,
-    &cmd_sites,   &cmd_site,       &cmd_join,    &cmd_leave,     &cmd_rates,      &cmd_usage,
-    &cmd_ledger,  &cmd_events,     &cmd_tenant,  &cmd_policy,    &cmd_token,      &cmd_journal,
-    &cmd_history, &cmd_sim,        &cmd_doctor,  &cmd_plot,      &cmd_completion, &cmd_help,
-    &cmd_version, &cmd_controller, &cmd_agent,   NULL,
+    &cmd_up,      &cmd_down,    &cmd_run,        &cmd_submit,    &cmd_plan,   &cmd_ps,
+    &cmd_show,    &cmd_logs,    &cmd_outputs,    &cmd_artifacts, &cmd_rerun,  &cmd_wait,
+    &cmd_cancel,  &cmd_move,    &cmd_resize,     &cmd_why,       &cmd_nodes,  &cmd_devices,
+    &cmd_sites,   &cmd_site,    &cmd_join,       &cmd_leave,     &cmd_node,   &cmd_rates,
+    &cmd_usage,   &cmd_ledger,  &cmd_events,     &cmd_tenant,    &cmd_policy, &cmd_token,
+    &cmd_journal, &cmd_history, &cmd_sim,        &cmd_doctor,    &cmd_plot,   &cmd_completion,
+    &cmd_help,    &cmd_version, &cmd_controller, &cmd_agent,     NULL,
 };
 
 const struct cli_command *const *cli_commands(void)

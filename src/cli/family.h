@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define FAMILY_ARGV_MAX 24u
+#define FAMILY_ARGV_MAX 32u
 /* Exit statuses of the children that mean more than failure. */
 #define FAMILY_EXIT_HELD 2    /* another process holds the folder */
 #define FAMILY_EXIT_DAMAGED 3 /* the journal: starting again mends nothing */

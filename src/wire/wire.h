@@ -12,6 +12,9 @@
  * site should hold; the agent reports ENDED for those it has ended, UNKNOWN for those it has never
  * heard of (after RECONCILE only), and stops what is not listed.
  *
+ * A site's agent says the same to the agents of its nodes, which dial it (docs/nodes.md): it is
+ * their controller. RUN then names all parts of the attempt, with addresses; each runs its own.
+ *
  * Leases (docs/leases.md): RECONCILE says how long an answered post holds. The agent posts ALIVE
  * when it has posted nothing else for `every_ms`; what runs with `lease` it stops, from `stop_ms`
  * before the lease ends, so that nothing of it is left then. Both count on CLOCK_BOOTTIME, each its
@@ -40,6 +43,7 @@
 
 struct wire_part { /* as alloc_part, with names: what one node holds of an attempt */
     char node[MODEL_NAME_BYTES];
+    char address[MODEL_NAME_BYTES]; /* where the others reach it; "" = not told (a controller) */
     uint32_t tasks, cpus, devices_count;
     int64_t memory_bytes, disk_bytes;
     struct {
@@ -85,6 +89,7 @@ struct wire_command {
     int32_t run_as_uid, run_as_gid; /* -1 = the agent chooses (private uid of the tenant) */
     bool host_paths;                /* the tenant may use folders of the host as its unix user */
     bool lease;                     /* it must not outlive the lease */
+    char site[MODEL_NAME_BYTES];    /* whose node this is (a site's agent); "" = it is the site */
     const char *spec_json;          /* with secrets; JSON object as text */
     char checkpoint[65];            /* to go on from, by its name in the store; "" = none */
     int64_t checkpoint_saved_ms;    /* by the clock of the site that saved it */

@@ -38,6 +38,7 @@ static const struct wire_field fields[] = {
     { "checkpoint", WIRE_NAME, AT(checkpoint), 0, 0, 0, IN(RUN) | IN(PRESTAGE), IN(PRESTAGE) },
     { "checkpoint_saved_ms", WIRE_I64, AT(checkpoint_saved_ms), 0, INT64_MAX, 0, IN(RUN), 0 },
     { "checkpoint_every_ms", WIRE_I64, AT(checkpoint_every_ms), 0, INT64_MAX, 0, IN(RUN), 0 },
+    { "site", WIRE_NAME, AT(site), 0, 0, 0, IN(RUN), 0 },
     { "lease", WIRE_BOOL, AT(lease), 0, 1, 0, IN(RUN), 0 },
     { "lease_ms", WIRE_I64, AT(lease_ms), 0, WIRE_LEASE_MS_MAX, 0, IN(RECONCILE), 0 },
     { "stop_ms", WIRE_I64, AT(stop_ms), 0, WIRE_LEASE_MS_MAX, 0, IN(RECONCILE), 0 },
@@ -63,6 +64,7 @@ static const struct wire_field fields[] = {
 
 static const struct wire_field part_fields[] = {
     { "node", WIRE_NAME, AT(node), 0, 0, 0, 1, 1 },
+    { "address", WIRE_TEXT, AT(address), 0, 0, 0, 1, 0 },
     { "tasks", WIRE_U32, AT(tasks), 0, UINT32_MAX, 0, 1, 0 },
     { "cpus", WIRE_U32, AT(cpus), 0, UINT32_MAX, 0, 1, 0 },
     { "memory_bytes", WIRE_I64, AT(memory_bytes), 0, INT64_MAX, 0, 1, 0 },
