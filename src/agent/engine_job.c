@@ -3,6 +3,7 @@
 #include "agent/checkpoint.h"
 #include "agent/laid.h"
 #include "agent/stage.h"
+#include "agent/tree.h"
 #include "base/file.h"
 #include "model/rank_env.h"
 
@@ -80,6 +81,20 @@ int engine_job_prepare(struct engine_job *job, struct err *err)
         rc = checkpoint_restore(sup, err);
     laid_clear(sup);
     return rc;
+}
+
+int64_t engine_job_saved_ms(int attempt_fd, const char *path)
+{
+    CLEANUP(closep) int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(closep) int work = -1;
+    char place[PATH_MAX];
+    ssize_t len = readlinkat(attempt_fd, "place", place, sizeof(place) - 1);
+
+    if (root < 0 || len <= 1 || place[0] != '/')
+        return 0;
+    place[len] = '\0';
+    work = tree_open(root, place + 1, O_RDONLY | O_DIRECTORY, 0);
+    return work < 0 ? 0 : stage_newest_ms(work, path);
 }
 
 static int copy_log(struct engine_job *job, const char *node_name, uint32_t tasks, const char *log,

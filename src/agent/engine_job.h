@@ -19,6 +19,9 @@ int engine_job_open(struct engine_job *job, const struct attempt_order *order,
 void engine_job_close(struct engine_job *job);
 /* Before it starts: inputs, and the checkpoint that it goes on from (sup.restored). */
 int engine_job_prepare(struct engine_job *job, struct err *err);
+/* When the newest file of what a running attempt saves below `path` was written, Unix ms; 0 = there
+ * is none. */
+int64_t engine_job_saved_ms(int attempt_fd, const char *path);
 /* After its end: outputs, and the log files that the job's user named. `node` and `tasks` are of
  * its first part. Goes on after what fails; the first error is returned. */
 int engine_job_collect(struct engine_job *job, const char *node, uint32_t tasks, struct err *err);

@@ -125,6 +125,14 @@ static void fill_note(const struct attempt_order *base, const struct kube_order 
     note->begun_ms = clock_wall_ms();
     note->duration_ms_max = base->duration_ms_max;
     note->grace_ms = spec->grace_ms;
+    note->lease = base->lease;
+    if (spec->checkpoint_signal && spec->checkpoint_path &&
+        strlen(spec->checkpoint_path) < sizeof(note->save_path)) {
+        note->save_signal = spec->checkpoint_signal;
+        note->save_every_ms =
+            base->checkpoint_every_ms ? base->checkpoint_every_ms : spec->checkpoint_every_ms;
+        snprintf(note->save_path, sizeof(note->save_path), "%s", spec->checkpoint_path);
+    }
     note->log_bytes_max = spec->log_bytes_max ? spec->log_bytes_max : ATTEMPT_LOG_BYTES_DEFAULT;
     if (spec->launch == LAUNCH_ONCE)
         note->tasks = 1;
@@ -140,6 +148,10 @@ static int choose_work(const struct kube *kube, struct kube_order *order, struct
     if (!kube->settings->volume_claim[0])
         return 0;
     attempt_name(order->base.key, name);
+    order->agent_dir = kube->place.agent_dir;
+    len = snprintf(order->folder, sizeof(order->folder), "%s/attempts/%s", order->agent_dir, name);
+    if (len >= (int)sizeof(order->folder))
+        return err_set(err, -ENAMETOOLONG, "%s: its path is too long", order->agent_dir);
     len = order->spec->workdir
               ? snprintf(order->work_path, sizeof(order->work_path), "%s", order->spec->workdir)
               : snprintf(order->work_path, sizeof(order->work_path), "%s/attempts/%s/work",
@@ -224,6 +236,7 @@ static int kube_start_parts(struct executor *executor, const struct attempt_orde
         return rc;
     }
     attempt->note = note;
+    kube->bound = kube->bound || note.lease;
     order->note = &attempt->note;
     attempt->order = order;
     attempt->stage = note.staged ? KUBE_STAGING : KUBE_MAKING;
@@ -306,6 +319,8 @@ static void kube_acknowledge(struct executor *executor, struct attempt_key key)
     engine_acknowledge(&kube->place, key);
     if (attempt->stage == KUBE_CLEANING && attempt->has_job && !attempt->busy)
         kube_delete_orphan(kube, &attempt->job);
+    if (attempt->note.lease)
+        guard_forget(&kube->guard, key);
     drop_attempt(kube, attempt);
 }
 
@@ -316,6 +331,7 @@ static bool kube_tick(struct executor *executor)
     struct kube *kube = kube_of(executor);
     struct kube_attempt *attempt, *next;
 
+    kube_answer_guards(kube); /* where the files are a server's nobody wakes us */
     HASH_ITER (hh, kube->attempts, attempt, next)
         kube_heard_tick(kube, attempt);
     kube_drive_ready(kube);
@@ -331,6 +347,7 @@ static int kube_pump(struct executor *executor, struct err *err)
     kube_api_pump(kube->api);
     if (kube->worker)
         engine_worker_pump(kube->worker);
+    kube_answer_guards(kube);
     return 0;
 }
 
@@ -372,6 +389,7 @@ static void adopt(void *context, struct attempt_key key, const struct attempt_re
         return;
     }
     attempt->note = note;
+    kube->bound = kube->bound || note.lease;
     attempt->stage = KUBE_THERE;
 }
 
@@ -404,6 +422,7 @@ static int open_worker(struct kube *kube, struct err *err)
 {
     const char *path = kube->settings->volume_path;
     size_t len = strlen(path);
+    int rc;
 
     if (!kube->settings->volume_claim[0])
         return 0;
@@ -412,7 +431,8 @@ static int open_worker(struct kube *kube, struct err *err)
                        "kubernetes.volume: the state folder %s must be below %s, where pods and "
                        "this agent see the volume",
                        kube->state_dir, path);
-    return engine_worker_create(&kube->worker, err);
+    rc = guard_open(kube->place.agent_fd, &kube->guard, err);
+    return rc < 0 ? rc : engine_worker_create(&kube->worker, err);
 }
 
 static int open_fd(struct kube *kube, struct err *err)
@@ -423,7 +443,8 @@ static int open_fd(struct kube *kube, struct err *err)
     if (kube->epoll_fd < 0 ||
         epoll_ctl(kube->epoll_fd, EPOLL_CTL_ADD, kube_api_fd(kube->api), &event) < 0 ||
         (kube->worker &&
-         epoll_ctl(kube->epoll_fd, EPOLL_CTL_ADD, engine_worker_fd(kube->worker), &event) < 0))
+         (epoll_ctl(kube->epoll_fd, EPOLL_CTL_ADD, engine_worker_fd(kube->worker), &event) < 0 ||
+          epoll_ctl(kube->epoll_fd, EPOLL_CTL_ADD, kube->guard.inotify_fd, &event) < 0)))
         return err_set(err, -errno, "epoll: %s", strerror(errno));
     return 0;
 }
@@ -441,8 +462,10 @@ static void kube_close(struct executor *executor)
     kube_watch_destroy(kube->pods);
     kube_watch_destroy(kube->nodes);
     kube_watch_destroy(kube->others);
+    kube_watch_destroy(kube->events);
     kube_api_destroy(kube->api);
     closep(&kube->epoll_fd);
+    guard_close(&kube->guard);
     kube_site_close(kube);
     engine_close(&kube->place);
     free(kube->state_dir);
@@ -478,6 +501,8 @@ static int kube_open(const struct executor_config *config, struct executor **exe
         rc = kube_site_open(kube, err);
     if (rc == 0)
         rc = kube_heard_open(kube, err);
+    if (rc == 0)
+        rc = kube_event_open(kube, err);
     if (rc < 0) {
         kube_close(&kube->base);
         return rc;
@@ -490,7 +515,8 @@ const struct executor_ops executor_kubernetes_ops = {
     .name = "kubernetes",
     .images = true,
     .one_kind = true,
-    /* keeps_lease: what runs is beyond an API server that may be away, too */
+    .keeps_lease = kube_keeps_lease,
+    .lease = kube_take_lease,
     .open = kube_open,
     .close = kube_close,
     .fd = kube_fd,

@@ -382,7 +382,8 @@ void kube_drive(struct kube *kube, struct kube_attempt *attempt)
     if (attempt->ended)
         return;
     if (attempt->stopping) {
-        drive_stop(kube, attempt);
+        if (!attempt->save_until_ms)
+            drive_stop(kube, attempt);
         return;
     }
     switch (attempt->stage) {

@@ -43,6 +43,11 @@ void kube_conclude(struct kube *kube, struct kube_attempt *attempt, enum attempt
 
     if (attempt->ended || attempt->state == ATTEMPT_ENDED)
         return;
+    if (end != END_STOPPED && kube_lease_has_ended(kube, attempt)) {
+        end = END_LEASE;
+        exit_code = 0;
+        reason = "the site was not answered by the network for longer than its lease";
+    }
     attempt->ended = true;
     *record = attempt->record;
     record->end = end;
@@ -64,13 +69,16 @@ void kube_stop(struct kube *kube, struct kube_attempt *attempt, enum attempt_end
     int64_t grace = grace_ms < 0 ? attempt->note.grace_ms : grace_ms;
     int64_t kill_at = kube_now() + grace;
 
-    if (attempt->ended)
+    if (attempt->ended || (attempt->save_until_ms && grace_ms == WIRE_GRACE_SAVES))
         return;
+    attempt->save_until_ms = 0;
     if (!attempt->stopping) {
         attempt->stopping = true;
         attempt->stop_end = end;
         attempt->again_at_ms = 0;
         snprintf(attempt->record.reason, sizeof(attempt->record.reason), "%.159s", reason);
+        if (grace_ms == WIRE_GRACE_SAVES && kube_save_first(kube, attempt))
+            return;
         if (grace < attempt->note.grace_ms)
             attempt->kill_at_ms = kill_at;
     } else if (grace < attempt->note.grace_ms) {
@@ -236,6 +244,10 @@ static void tell_waiting(struct kube *kube, struct kube_attempt *attempt)
             what = rank->pod.waiting;
             why = rank->pod.waiting_text;
         }
+    }
+    if (!what && !began && attempt->event[0]) { /* pods that do not come to be, say */
+        what = attempt->event;
+        why = attempt->event_text;
     }
     if (attempt->job.suspended && kube->settings->gang == KUBE_GANG_KUEUE) {
         what = "suspended";
@@ -456,6 +468,7 @@ void kube_heard_tick(struct kube *kube, struct kube_attempt *attempt)
 {
     int64_t now = kube_now(), limit = attempt->note.duration_ms_max;
 
+    kube_lease_tick(kube, attempt, now);
     if (attempt->state == ATTEMPT_RUNNING && !attempt->stopping && !attempt->ended && limit > 0 &&
         clock_wall_ms() - attempt->record.started_ms >= limit)
         kube_stop(kube, attempt, END_TIME_LIMIT, -1, "its time was over");

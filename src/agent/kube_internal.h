@@ -5,6 +5,8 @@
  *   kube_heard.c      what the watches tell of jobs and pods
  *   kube_outcome.c    how an attempt ended, from its job and its pods
  *   kube_log.c        the pods' logs into the attempt's
+ *   kube_event.c      what the cluster says of pods that do not come to be
+ *   kube_lease.c      the lease, and checkpoints before a stop
  *   kube_stage.c      inputs and outputs, where there is a shared volume
  *   kube_site.c       nodes, and what others use of them
  *   kube_object.c, kube_pod.c, kube_note.c   the objects themselves
@@ -15,6 +17,7 @@
 #pragma once
 
 #include "agent/engine.h"
+#include "agent/guard.h"
 #include "agent/executor.h"
 #include "agent/kube_object.h"
 #include "agent/kube_text.h"
@@ -88,13 +91,19 @@ struct kube_attempt {
     int64_t delete_at_ms;   /* when to ask again */
     int64_t image_since_ms; /* its image does not come since then; 0 = no such trouble */
     int64_t progress_at_ms;
+    uint32_t saves_asked;
+    int64_t save_at_ms;     /* the next by its rhythm, monotonic; 0 = none */
+    int64_t save_until_ms;  /* it is waited for before the stop, monotonic; 0 = not */
+    int64_t save_newest_ms; /* what it has saved, as last seen */
+    bool save_came;
     int64_t over_ms;     /* its Job is over since then; 0 = it is not */
     int64_t last_log_ms; /* logs are waited for until then; 0 = not yet */
     bool ended;          /* how is in `end_record`; the logs may still come */
     struct attempt_record end_record;
     bool collecting;
     char waits_for[ATTEMPT_REASON_BYTES];
-    int log_fd, log_at_fd; /* -1 = not open */
+    char event[48], event_text[KUBE_TEXT_BYTES]; /* the newest that says why it does not start */
+    int log_fd, log_at_fd;                       /* -1 = not open */
     int64_t log_bytes;
     bool log_full;
     UT_hash_handle hh;
@@ -120,9 +129,13 @@ struct kube {
     char *state_dir;
     struct engine_place place;
     struct kube_api *api;
-    struct kube_watch *jobs, *pods, *nodes, *others;
+    struct kube_watch *jobs, *pods, *nodes, *others, *events;
     char jobs_path[128], pods_path[128], own_query[96];
     struct engine_worker *worker; /* NULL: no volume */
+    struct guard guard;           /* only with one */
+    bool bound;                   /* some attempt is, to a lease */
+    char events_path[128];
+    bool events_denied;
     int epoll_fd;
     bool closing;
 
@@ -161,6 +174,22 @@ void kube_stop(struct kube *kube, struct kube_attempt *attempt, enum attempt_end
 void kube_conclude(struct kube *kube, struct kube_attempt *attempt, enum attempt_end end,
                    int32_t exit_code, int64_t ended_ms, const char *reason);
 void kube_settle(struct kube *kube, struct kube_attempt *attempt);
+
+/* kube_event.c */
+int kube_event_open(struct kube *kube, struct err *err);
+/* Of an attempt of the agent `tag`: which, and why it does not start. */
+bool kube_event_parse(const json_t *json, const char *tag, struct attempt_key *key_out,
+                      char reason[48], char text[KUBE_TEXT_BYTES]);
+
+/* kube_lease.c */
+bool kube_keeps_lease(const struct executor *executor);
+void kube_take_lease(struct executor *executor, const struct lease *lease);
+void kube_answer_guards(struct kube *kube);
+/* It is to stop. True: it is asked for a checkpoint first, and stopped when that is there. */
+bool kube_save_first(struct kube *kube, struct kube_attempt *attempt);
+void kube_lease_tick(struct kube *kube, struct kube_attempt *attempt, int64_t now);
+/* Did its lease end it? */
+bool kube_lease_has_ended(const struct kube *kube, const struct kube_attempt *attempt);
 
 /* kube_outcome.c */
 struct kube_outcome {

@@ -29,6 +29,10 @@ struct kube_note {
     struct attempt_key key;
     int64_t begun_ms, duration_ms_max, grace_ms;
     int64_t log_bytes_max;
+    uint64_t lease;        /* that it must not outlive; 0 = none */
+    int32_t save_signal;   /* asks for a checkpoint; 0 = it takes none */
+    int64_t save_every_ms; /* so often; 0 = never but before a stop */
+    char save_path[256];   /* in its work folder */
     uint64_t array_id;
     uint32_t array_index, array_count;
     char user[MODEL_NAME_BYTES];
@@ -51,9 +55,14 @@ struct kube_order {            /* all that making the objects needs */
     char tag[16];
     char resource[KUBE_LABEL_BYTES]; /* "nvidia.com/gpu"; "" = no device */
     char work_path[512];             /* on the volume; "" = none */
+    const char *agent_dir;           /* on it, too, then; borrowed */
+    char folder[512];                /* the attempt's, there */
     bool restored;                   /* there is a checkpoint in it to go on from */
 };
 void kube_order_free(struct kube_order *order);
+/* A guard starts the job in each pod (agent/guard.h). */
+bool kube_order_is_guarded(const struct kube_order *order);
+#define KUBE_GUARD_FILE "guard" /* in the attempt's folder */
 
 /* What this site cannot do, in one line: -ENOTSUP, -EINVAL, -EACCES. */
 int kube_order_check(const struct kube_order *order, struct err *err);

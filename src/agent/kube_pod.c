@@ -1,5 +1,6 @@
 #include "agent/kube_internal.h"
 
+#include "agent/guard.h"
 #include "model/rank_env.h"
 
 #include <errno.h>
@@ -176,11 +177,23 @@ static void add_run(const struct kube_order *order, json_t *words, bool *failed)
         add_word(words, spec->args[i], failed);
 }
 
+bool kube_order_is_guarded(const struct kube_order *order)
+{
+    return order->work_path[0] && (order->note->lease || order->note->save_signal);
+}
+
 json_t *kube_pod_command(const struct kube_order *order)
 {
     const char *setup = text_of(order, true);
     json_t *words = json_array();
     bool failed = !words;
+    char path[sizeof(order->folder) + 16];
+
+    if (kube_order_is_guarded(order)) {
+        snprintf(path, sizeof(path), "%s/" KUBE_GUARD_FILE, order->folder);
+        add_word(words, "/bin/sh", &failed);
+        add_word(words, path, &failed);
+    }
 
     if (setup) {
         bool argument = is_argument(order, setup);
@@ -318,6 +331,34 @@ static int fill_env(const struct kube_order *order, const char *object, struct r
                : 0;
 }
 
+struct adding {
+    const struct kube_order *order;
+    const char *object;
+    json_t *list;
+    bool failed;
+};
+
+static void add_guard(void *context, const char *name, const char *value)
+{
+    struct adding *adding = context;
+
+    if (add_variable(adding->order, adding->object, name, value, adding->list) < 0)
+        adding->failed = true;
+}
+
+static int add_guard_variables(const struct kube_order *order, const char *object, json_t *list)
+{
+    const struct guard_job job = { .agent_dir = order->agent_dir,
+                                   .folder = order->folder,
+                                   .key = order->base.key,
+                                   .lease = order->note->lease,
+                                   .signal_number = order->note->save_signal };
+    struct adding adding = { order, object, list, false };
+
+    guard_each_variable(&job, add_guard, &adding);
+    return adding.failed ? -ENOMEM : 0;
+}
+
 json_t *kube_pod_env(const struct kube_order *order, const char *object)
 {
     struct arena arena = arena_init(ARENA_BYTES_MAX);
@@ -332,6 +373,8 @@ json_t *kube_pod_env(const struct kube_order *order, const char *object)
         if (!name || add_variable(order, object, name, equals + 1, list) < 0)
             rc = -ENOMEM;
     }
+    if (rc == 0 && kube_order_is_guarded(order))
+        rc = add_guard_variables(order, object, list);
     arena_fini(&arena);
     if (rc < 0) {
         json_decref(list);

@@ -23,7 +23,7 @@ struct stage_task {
     char *spec_json; /* NULL: of the attempt's folder */
     char node[MODEL_NAME_BYTES];
     uint32_t tasks;
-    bool restored;
+    bool restored, guarded;
     int rc;
     struct err err;
 };
@@ -73,6 +73,16 @@ static int keep_spec(int attempt_fd, const struct job_spec *spec)
     return fd < 0 ? -errno : file_write_all(fd, text.data, text.len);
 }
 
+static int write_guard(int attempt_fd)
+{
+    CLEANUP(closep)
+    int fd = openat(attempt_fd, KUBE_GUARD_FILE,
+                    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int rc = fd < 0 ? -errno : file_write_all(fd, guard_script, strlen(guard_script));
+
+    return rc < 0 ? rc : file_write_all(fd, guard_alone, strlen(guard_alone));
+}
+
 static void prepare_work(struct engine_task *task)
 {
     struct stage_task *stage = stage_of(task);
@@ -90,6 +100,8 @@ static void prepare_work(struct engine_task *task)
     if (stage->rc == 0)
         stage->rc = engine_job_prepare(job, &stage->err);
     stage->restored = job->sup.restored;
+    if (stage->rc == 0 && stage->guarded)
+        stage->rc = write_guard(fd);
     if (stage->rc == 0) {
         stage->rc = keep_spec(fd, job->sup.spec);
         if (stage->rc < 0)
@@ -126,6 +138,7 @@ void kube_stage_begin(struct kube *kube, struct kube_attempt *attempt)
     if (stage) {
         stage->order = attempt->order->base;
         stage->spec_json = strdup(attempt->order->spec_json);
+        stage->guarded = kube_order_is_guarded(attempt->order);
     }
     if (!stage || !stage->spec_json) {
         free(stage);

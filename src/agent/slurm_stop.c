@@ -1,14 +1,10 @@
 #include "agent/slurm_internal.h"
 
-#include "agent/stage.h"
-#include "agent/tree.h"
+#include "agent/engine_job.h"
 #include "base/clock.h"
 #include "base/log.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -79,22 +75,11 @@ static bool ask_to_save(struct slurm *slurm, struct slurm_attempt *attempt)
     return rc == 0;
 }
 
-/* When the newest file of its checkpoint was written; 0 = there is none. */
 static int64_t newest_of(const struct slurm *slurm, const struct slurm_attempt *attempt)
 {
-    char name[ATTEMPT_NAME_BYTES], place[ATTEMPT_NAME_BYTES + 8], path[PATH_MAX];
-    CLEANUP(closep) int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    CLEANUP(closep) int work = -1;
-    ssize_t len;
+    CLEANUP(closep) int fd = engine_open_attempt(&slurm->place, attempt->key);
 
-    attempt_name(attempt->key, name);
-    snprintf(place, sizeof(place), "%s/place", name);
-    len = readlinkat(slurm->place.attempts_fd, place, path, sizeof(path) - 1);
-    if (root < 0 || len <= 1 || path[0] != '/')
-        return 0;
-    path[len] = '\0';
-    work = tree_open(root, path + 1, O_RDONLY | O_DIRECTORY, 0);
-    return work < 0 ? 0 : stage_newest_ms(work, attempt->note.save_path);
+    return fd < 0 ? 0 : engine_job_saved_ms(fd, attempt->note.save_path);
 }
 
 static void set_timer(const struct slurm *slurm)

@@ -160,3 +160,14 @@ teardown() { [ ! -e "$KUBE_DIR/invalid" ] || { cat "$KUBE_DIR/invalid" >&2; rm "
     after=$(control '{}' | jq '.requests["GET jobs"] + .requests["GET pods"]')
     [ $((after - before)) -le 18 ]
 }
+
+@test "why it waits is said, too, where only an event tells it" {
+    control '{"quota": "exceeded quota: compute, requested: cpu=1, used: cpu=8, limited: cpu=8"}' >/dev/null
+    id=$(submit -- echo ran)
+    says() { mains why "$id" | grep -q "queued at the site: FailedCreate: .*exceeded quota: compute"; }
+    run wait_for 20 says
+    control '{"quota": ""}' >/dev/null
+    [ "$status" -eq 0 ]
+    mains wait "$id"
+    [ "$(mains logs "$id")" = ran ]
+}

@@ -245,6 +245,7 @@ class Cluster(threading.Thread):
     def __init__(self, store, folder):
         super().__init__(daemon=True)
         self.store, self.kubelet, self.ended = store, Kubelet(store, folder), False
+        self.quota = ""  # why no pods are made
         self.paused = False  # no controller works: what was made stays as it is
 
     def run(self):
@@ -342,8 +343,29 @@ class Cluster(threading.Thread):
         there = {p["metadata"]["annotations"][INDEX] for p in pods if p not in failed}
         for index in range(spec["completions"]):
             if str(index) not in there and len(active) < spec["parallelism"]:
+                if self.quota:
+                    self.event(job, "FailedCreate", 'Error creating: pods "%s-%d" is forbidden: %s' % (
+                        job["metadata"]["name"], index, self.quota))
+                    break
                 active.append(self.make_pod(job, index))
         status["active"] = len(active)
+
+    def event(self, obj, reason, message):
+        """A warning, told again as the same event with a higher count."""
+        meta = obj["metadata"]
+        name = "%s.%s" % (meta["name"], reason.lower())
+        old = self.store.objects["events"].get((meta["namespace"], name))
+        if old:
+            if time.monotonic() > old["_again"]:
+                old["_again"] = time.monotonic() + 5
+                old["count"] += 1
+                self.store.touch("events", old)
+            return
+        self.store.add("events", meta["namespace"], {
+            "metadata": {"name": name}, "type": "Warning", "reason": reason, "message": message,
+            "count": 1, "_again": time.monotonic() + 5,
+            "involvedObject": {"kind": obj["kind"], "namespace": meta["namespace"],
+                               "name": meta["name"], "uid": meta["uid"]}})
 
     def make_pod(self, job, index):
         name, template = job["metadata"]["name"], copy.deepcopy(job["spec"]["template"])
@@ -666,6 +688,7 @@ class Control:
     {"away": S}      nobody answers for so long; what runs goes on
     {"compact": true}   watches are ended, and older places in them are 410
     {"pause": bool}  the controllers stand still
+    {"quota": TEXT}  no pods are made, for that reason, and an event says so; "" = again
     {"requests": true}   answers what was asked so far, by method and kind
     {"delete_job": NAME} | {"delete_pod": NAME}   as kubectl would"""
 
@@ -1097,6 +1120,8 @@ class App:
                 store.oldest = store.version + 1
                 self.watch_epoch += 1
                 store.version += 1
+            if "quota" in order:
+                self.cluster.quota = order["quota"]
             if "pause" in order:
                 self.cluster.paused = order["pause"]
             for key, kind in (("delete_job", "jobs"), ("delete_pod", "pods")):

@@ -626,7 +626,91 @@ static const json_t *variable(const json_t *job, const char *name)
     return NULL;
 }
 
+static const char *text_at(const json_t *json, const char *path)
+{
+    const char *text = json_string_value(at(json, path));
+
+    return text ? text : "";
+}
+
 #define SPEC_PLAIN "{\"command\":[\"echo\",\"$(HOME) $$\"],\"resources\":{\"cpus\":2}}"
+
+/* A guard starts what a lease binds, and what is asked for checkpoints; not without a volume. */
+static void test_guarded_object(void **state)
+{
+    static const char command[] = "spec/template/spec/containers/0/command/%d";
+    struct made made;
+    char path[80];
+    struct err err;
+    json_t *job;
+
+    (void)state;
+    for (int i = 0; i < 4; i++) { /* a lease, a volume */
+        make_order(&made, "{\"default_image\":\"debian:12\"}", SPEC_PLAIN, 1, 1);
+        made.note.lease = i & 1 ? 9 : 0;
+        made.order.agent_dir = "/v/agent";
+        snprintf(made.order.folder, sizeof(made.order.folder), "/v/agent/attempts/17.2");
+        snprintf(made.order.work_path, sizeof(made.order.work_path), "%s",
+                 i & 2 ? "/v/agent/attempts/17.2/work" : "");
+        if (kube_object_job(&made.order, &job, &err) < 0)
+            fail_msg("%s", err.text);
+        snprintf(path, sizeof(path), command, 0);
+        assert_string_equal(text_at(job, path), i == 3 ? "/bin/sh" : "echo");
+        assert_true((variable(job, "MAINS_GUARD_LEASE") != NULL) == (i == 3));
+        if (i == 3) {
+            snprintf(path, sizeof(path), command, 1);
+            assert_string_equal(text_at(job, path), "/v/agent/attempts/17.2/guard");
+            snprintf(path, sizeof(path), command, 2);
+            assert_string_equal(text_at(job, path), "echo");
+            assert_string_equal(text_at(variable(job, "MAINS_GUARD_LEASE"), "value"), "9");
+            assert_string_equal(text_at(variable(job, "MAINS_GUARD_DIR"), "value"),
+                                "/v/agent/guard");
+            assert_string_equal(text_at(variable(job, "MAINS_GUARD_NAME"), "value"), "17.2");
+        }
+        json_decref(job);
+        free_order(&made);
+    }
+}
+
+static void test_events(void **state)
+{
+    static const struct {
+        const char *name, *reason;
+        bool good;
+    } cases[] = {
+        { "mains-" TAG "-17-2", "FailedCreate", true },
+        { "mains-" TAG "-17-2-3-x9x9x", "FailedScheduling", true },
+        { "mains-" TAG "-17-2", "Killing", false },
+        { "mains-" TAG "-17-2x", "FailedCreate", false },
+        { "mains-" TAG "-17", "FailedCreate", false },
+        { "mains-" TAG "--2", "FailedCreate", false },
+        { "mains-" TAG "-17--2", "FailedCreate", false },
+        { "mains-" TAG "-99999999999999999999999-2", "FailedCreate", false },
+        { "mains-" TAG "-17-4294967296", "FailedCreate", false },
+        { "mains-00000000-17-2", "FailedCreate", false },
+        { "mains-", "FailedCreate", false },
+        { "", "FailedCreate", false },
+    };
+    char reason[48], text[KUBE_TEXT_BYTES];
+    struct attempt_key key;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        json_t *event = json_pack("{s:{s:s},s:s,s:s}", "involvedObject", "name", cases[i].name,
+                                  "reason", cases[i].reason, "message", "no\nroom");
+
+        assert_non_null(event);
+        if (kube_event_parse(event, TAG, &key, reason, text) != cases[i].good)
+            fail_msg("%s %s", cases[i].name, cases[i].reason);
+        if (cases[i].good) {
+            assert_int_equal(key.job_id, 17);
+            assert_int_equal(key.epoch, 2);
+            assert_string_equal(reason, cases[i].reason);
+            assert_null(strchr(text, '\n'));
+        }
+        json_decref(event);
+    }
+}
 
 static void test_job_object(void **state)
 {
@@ -772,6 +856,8 @@ int main(void)
         cmocka_unit_test(test_in_cluster),
         cmocka_unit_test(test_order_refusals),
         cmocka_unit_test(test_job_object),
+        cmocka_unit_test(test_guarded_object),
+        cmocka_unit_test(test_events),
         cmocka_unit_test(test_gang_object),
         cmocka_unit_test(test_secrets),
     };

@@ -1,0 +1,95 @@
+#!/usr/bin/env bats
+# Moving off a Kubernetes cluster, asked for and by lease: tests/fake/kube_api.py as `cluster`, with a
+# volume that pods and agent share, and `lab` on this machine.
+
+load common.bash
+load kubernetes.bash
+
+setup_file() {
+    kube_start
+    network_start --tls --site lab --sandbox-off --lease 5s
+    export TOKEN
+    PLACE=$(dirname "$STATE")
+    export PLACE CLUSTER="$PLACE/cluster/state"
+    mkdir "$PLACE/cluster" "$PLACE/beats"
+    kube_config >"$KUBE_DIR/config"
+    jq -n --arg c "$KUBE_DIR/config" --arg p "$PLACE" '{executor: "kubernetes", kubernetes:
+        {kubeconfig: $c, default_image: "debian:12", volume: {claim: "shared", path: $p}}}' >"$PLACE/site.json"
+    "$MAINS" join "$("$MAINS" site token cluster --address "$(endpoint | sed 's|.*//||')" --state "$STATE" | sed 's/^mains join //')" \
+        --config "$PLACE/site.json" --state "$CLUSTER" --detach >&2
+    wait_for 60 heard
+}
+teardown_file() {
+    "$MAINS" cancel --all -q --state "$STATE" || :
+    "$MAINS" down --state "$CLUSTER" >/dev/null 2>&1 || :
+    network_stop
+    kube_stop
+}
+setup() { "$MAINS" site drain lab --state "$STATE" >/dev/null; }
+teardown() {
+    "$MAINS" cancel --all -q --state "$STATE" || :
+    kill -0 "$(cluster_pid)" 2>/dev/null || "$MAINS" join --state "$CLUSTER" --detach >/dev/null
+    wait_for 60 heard
+    wait_for 60 nothing_live
+    [ ! -e "$KUBE_DIR/invalid" ] || { cat "$KUBE_DIR/invalid" >&2; rm "$KUBE_DIR/invalid"; return 1; }
+}
+
+heard() { [ "$("$MAINS" site show cluster --state "$STATE" --json | jq -r .connected)" = true ]; }
+job() { "$MAINS" show "$JOB" --state "$STATE" --json | jq -r "$1"; }
+is() { [ "$(job "$1")" = "$2" ]; }
+nothing_live() { [ "$("$MAINS" ps --state "$STATE" --json | jq length)" -eq 0 ]; }
+beats() { grep -qs "^$1 " "$PLACE/beats/$JOB"; }
+cluster_pid() { tr -dc 0-9 <"$CLUSTER/lock"; }
+never_twice() {
+    awk '$1 == "cluster" && $2 > last {last = $2} $1 == "lab" && (!first || $2 < first) {first = $2}
+         END {exit !(first && last < first)}' "$PLACE/beats/$JOB"
+}
+
+# begin [options]: a job at the cluster, deaf to SIGTERM, that says ten times a second where it is and
+# counts in a checkpoint when it is asked for one. It may go to lab from then on.
+begin() {
+    cat >"$PLACE/job.yaml" <<YAML
+run: |
+  trap "" TERM
+  trap 'mkdir -p ck; echo \$n >ck/n.\$MAINS_RANK' USR1
+  n=\$(cat ck/n.\$MAINS_RANK 2>/dev/null || echo 0)
+  while :; do
+      read -r up rest </proc/uptime
+      echo "\$MAINS_SITE \$up \$n \$MAINS_RANK" >>$PLACE/beats/\$MAINS_JOB_ID
+      n=\$((n + 1))
+      sleep 0.1 & wait \$!
+  done
+checkpoint: {path: ck, signal: USR1}
+grace: 2s
+YAML
+    JOB=$("$MAINS" submit --scratch --state "$STATE" --json "$@" "$PLACE/job.yaml" | jq -r .id)
+    wait_for 30 beats cluster
+    "$MAINS" site resume lab --state "$STATE" >/dev/null
+}
+
+@test "a job is moved: it goes on from the checkpoint that it was asked for" {
+    begin
+    sleep 0.5
+    "$MAINS" move "$JOB" --to lab --state "$STATE"
+    wait_for 60 beats lab
+    never_twice
+    is .epoch 2
+    is .attempts[0].outcome moved
+    [ "$(awk '$1 == "lab" {print $3; exit}' "$PLACE/beats/$JOB")" -gt 0 ]
+}
+
+@test "the agent and its parent are killed: guards end the pods, it goes on elsewhere, once" {
+    begin --on-unreachable move --tasks 2
+    sleep 6 # longer than a lease: it is renewed
+    is .epoch 1
+    agent=$(pgrep -P "$(cluster_pid)" -f ' agent' | head -n 1)
+    kill -9 "$(cluster_pid)" "$agent"
+    wait_for 40 beats lab
+    never_twice
+    is .attempts[0].outcome lease
+    "$MAINS" join --state "$CLUSTER" --detach >/dev/null
+    wait_for 60 heard
+    sleep 1
+    never_twice
+    is .epoch 2
+}
