@@ -139,7 +139,6 @@ const char guard_script[] =
     "    trap '' TERM INT HUP QUIT ALRM USR1 USR2\n"
     "    trap guard_kill EXIT\n"
     "    guard_looks=0\n"
-    "    { read -r guard_saved <\"$guard_place/save\"; } 2>/dev/null || guard_saved=\n"
     "    while :; do\n"
     "        guard_nap\n"
     "        guard_clock || exit 1\n"
@@ -167,6 +166,7 @@ const char guard_script[] =
     "    trap 'guard_again=1; [ -z \"$guard_passes\" ] || kill -TERM \"$guard_pid\" 2>/dev/null' "
     "TERM\n"
     "    trap 'guard_again=1' INT HUP\n"
+    "    { read -r guard_saved <\"$guard_place/save\"; } 2>/dev/null || guard_saved=\n"
     "    \"$@\" &\n"
     "    guard_pid=$!\n"
     "    guard_watch </dev/null >/dev/null 2>&1 &\n"
@@ -180,6 +180,11 @@ const char guard_script[] =
     "        [ \"$guard_a\" -eq 127 ] || guard_code=$guard_a\n"
     "    done\n"
     "    kill -KILL \"$guard_watcher\" 2>/dev/null\n"
+    "    if [ -n \"$guard_lease\" ] && guard_clock; then # should its own word still be on its "
+    "way\n"
+    "        guard_read\n"
+    "        [ \"$guard_now\" -lt $((guard_ends - guard_stop)) ] || : >\"$guard_place/over\"\n"
+    "    fi\n"
     "}\n";
 
 const char guard_alone[] = "guard_passes=1\n"
