@@ -60,6 +60,14 @@ static int step(struct depot_task *task, const struct depot_bench *bench, struct
     return store_root_set(bench->store, root, &coming->id, clock_wall_ms() + HELD_MS, err);
 }
 
+static void drop_step(struct depot_task *task)
+{
+    struct coming *coming = (struct coming *)task;
+
+    if (coming->carrying)
+        transfer_fini(&coming->transfer); /* it waits for what is on its way: not on the loop */
+}
+
 static void done(struct depot_task *task)
 {
     struct coming *coming = (struct coming *)task;
@@ -114,6 +122,7 @@ void prestage_take(struct prestage *prestage, const struct wire_command *command
     coming->job_id = command->attempt.job_id;
     coming->id = id;
     coming->task.step = step;
+    coming->task.drop = drop_step;
     coming->task.done = done;
     prestage->config.link(prestage->config.context, &coming->link);
     DL_APPEND(prestage->list, coming);

@@ -203,6 +203,14 @@ static int step(struct depot_task *task, const struct depot_bench *bench, struct
     return 0;
 }
 
+static void drop_step(struct depot_task *task)
+{
+    struct staged *staged = (struct staged *)task;
+
+    if (staged->carrying)
+        transfer_fini(&staged->transfer); /* it waits for what is on its way: not on the loop */
+}
+
 /* --- on the loop ------------------------------------------------------------------------------ */
 
 static void done(struct depot_task *task);
@@ -215,7 +223,7 @@ static void begin(struct staged *staged)
         staged->items[i].laid = false;
     staged->staging->config.link(staged->staging->config.context, &staged->link);
     staged->task.step = step;
-    staged->task.drop = NULL; /* what comes down is one message at a time */
+    staged->task.drop = drop_step;
     staged->task.done = done;
     depot_submit(staged->staging->config.depot, &staged->task);
 }

@@ -15,6 +15,12 @@
 #define TIMEOUT_MS 120000
 #define NAMES_MAX 8192u /* of one request */
 #define CHUNK_LEAST_BYTES (BUNDLE_BYTES_WANTED / NAMES_MAX)
+/* A message begins small and grows as long as the link carries it at once: one that takes longer
+ * than TIMEOUT_MS is lost, and on a slow link each would. */
+#define WANTED_BYTES_MIN (256u << 10)
+#define FAST_MS 2000
+#define SLOW_MS 20000
+#define PACED_SECONDS 2 /* of a bounded link's rate, so that others get their turns */
 #define IDLE_ROUNDS_MAX 3u
 #define PACE_SLICE_US 1000000
 
@@ -51,9 +57,13 @@ struct transfer transfer_init(struct store *store, struct http_easy *easy,
                               const struct transfer_link *link, struct pace *pace, bool up,
                               const struct store_id *id)
 {
-    return (struct transfer){
-        .store = store, .easy = easy, .link = link, .pace = pace, .up = up, .id = *id
-    };
+    return (struct transfer){ .store = store,
+                              .easy = easy,
+                              .link = link,
+                              .pace = pace,
+                              .up = up,
+                              .id = *id,
+                              .wanted_bytes = WANTED_BYTES_MIN };
 }
 
 struct transfer transfer_init_scan(struct scan *scan, struct http_easy *easy,
@@ -221,49 +231,74 @@ static int ask_missing(struct transfer *transfer, struct err *err)
     return rc < 0 ? rc : read_missing(transfer, &answer, err);
 }
 
-/* A message on its way, with a thread and a connection of its own. */
-struct transfer_sender {
+/* --- messages --------------------------------------------------------------------------------- */
+
+/* One on its way, with a thread and a connection of its own. */
+struct transfer_message {
     struct http_easy *easy;
     const struct transfer_link *link;
+    const char *path, *type;
     struct buf body;
+    struct http_answer answer;
     pthread_t thread;
-    bool busy;
+    bool busy, answered;
+    int64_t took_ms;
     int rc;
     struct err err;
 };
 
 static void *send_body(void *context)
 {
-    struct transfer_sender *sender = context;
-    struct http_answer answer = { 0 };
+    struct transfer_message *message = context;
+    int64_t begun = clock_mono_ms();
 
-    sender->rc = send_request(sender->easy, sender->link, "POST", "/store/chunks",
-                              "application/x-mains-chunks", sender->body.data, sender->body.len,
-                              &answer, &sender->err);
-    http_answer_fini(&answer);
+    message->rc =
+        send_request(message->easy, message->link, "POST", message->path, message->type,
+                     message->body.data, message->body.len, &message->answer, &message->err);
+    message->took_ms = clock_mono_ms() - begun;
     return NULL;
 }
 
+/* The next one is as large as the link has shown that it carries. */
+static void learn_size(struct transfer *transfer, int64_t took_ms)
+{
+    int64_t most = BUNDLE_BYTES_WANTED;
+
+    if (transfer->pace && transfer->pace->rate_bytes)
+        most = MIN(most, transfer->pace->rate_bytes * PACED_SECONDS);
+    if (took_ms < FAST_MS)
+        transfer->wanted_bytes *= 2;
+    else if (took_ms > SLOW_MS)
+        transfer->wanted_bytes /= 2;
+    transfer->wanted_bytes =
+        (uint32_t)MAX(MIN(transfer->wanted_bytes, most), (int64_t)WANTED_BYTES_MIN);
+}
+
 /* Wait for it; what it came to is told once. */
-static int sender_join(struct transfer_sender *sender, struct err *err)
+static int message_join(struct transfer *transfer, struct transfer_message *message,
+                        struct err *err)
 {
     int rc;
 
-    if (!sender || !sender->busy)
+    if (!message || !message->busy)
         return 0;
-    pthread_join(sender->thread, NULL);
-    sender->busy = false;
-    rc = sender->rc;
-    sender->rc = 0;
-    return rc < 0 ? err_set(err, rc, "%s", sender->err.text) : 0;
+    pthread_join(message->thread, NULL);
+    message->busy = false;
+    rc = message->rc;
+    message->rc = 0;
+    message->answered = rc == 0;
+    if (rc < 0)
+        return err_set(err, rc, "%s", message->err.text);
+    learn_size(transfer, message->took_ms);
+    return 0;
 }
 
 static int join_all(struct transfer *transfer, struct err *err)
 {
     int first = 0;
 
-    for (uint32_t i = 0; i < TRANSFER_SENDERS; i++) {
-        int rc = sender_join(transfer->senders[i], first < 0 ? NULL : err);
+    for (uint32_t i = 0; i < TRANSFER_MESSAGES; i++) {
+        int rc = message_join(transfer, transfer->messages[i], first < 0 ? NULL : err);
 
         first = first < 0 ? first : rc;
     }
@@ -273,20 +308,22 @@ static int join_all(struct transfer *transfer, struct err *err)
 void transfer_fini(struct transfer *transfer)
 {
     join_all(transfer, NULL);
-    for (uint32_t i = 0; i < TRANSFER_SENDERS; i++) {
-        if (!transfer->senders[i])
+    for (uint32_t i = 0; i < TRANSFER_MESSAGES; i++) {
+        if (!transfer->messages[i])
             continue;
-        http_easy_destroy(transfer->senders[i]->easy);
-        buf_fini(&transfer->senders[i]->body);
-        free(transfer->senders[i]);
-        transfer->senders[i] = NULL;
+        http_easy_destroy(transfer->messages[i]->easy);
+        http_answer_fini(&transfer->messages[i]->answer);
+        buf_fini(&transfer->messages[i]->body);
+        free(transfer->messages[i]);
+        transfer->messages[i] = NULL;
     }
     chunk_list_fini(&transfer->list);
 }
 
-static struct transfer_sender *next_sender(struct transfer *transfer)
+/* Whose turn it is; it may be on its way. NULL: memory is short. */
+static struct transfer_message *next_message(struct transfer *transfer)
 {
-    struct transfer_sender **at = &transfer->senders[transfer->turn++ % TRANSFER_SENDERS];
+    struct transfer_message **at = &transfer->messages[transfer->turn++ % TRANSFER_MESSAGES];
 
     if (*at)
         return *at;
@@ -299,28 +336,41 @@ static struct transfer_sender *next_sender(struct transfer *transfer)
     return *at && (*at)->easy ? *at : NULL;
 }
 
+static int message_start(struct transfer_message *message, const char *path, const char *type,
+                         struct err *err)
+{
+    message->path = path;
+    message->type = type;
+    message->answered = false;
+    http_answer_fini(&message->answer);
+    if (pthread_create(&message->thread, NULL, send_body, message) != 0)
+        return err_set(err, -EAGAIN, "no thread can be started");
+    message->busy = true;
+    return 0;
+}
+
 /* Fill a message and let it go; the one before it may still be on its way. */
 static int send_next(struct transfer *transfer, struct err *err)
 {
-    struct transfer_sender *sender = next_sender(transfer);
-    int rc = sender ? sender_join(sender, err) : err_set(err, -ENOMEM, "out of memory");
+    struct transfer_message *message = next_message(transfer);
+    int rc =
+        message ? message_join(transfer, message, err) : err_set(err, -ENOMEM, "out of memory");
 
     if (rc < 0)
         return rc;
-    buf_clear(&sender->body);
+    buf_clear(&message->body);
     while (rc == 0 && transfer->next < transfer->list.count &&
-           sender->body.len < BUNDLE_BYTES_WANTED) {
+           message->body.len < transfer->wanted_bytes) {
         const struct store_id *id = &transfer->list.chunks[transfer->next++].id;
 
-        rc = transfer->scan ? scan_add(transfer->scan, id, &sender->body, err)
-                            : bundle_add(transfer->store, id, &sender->body, err);
+        rc = transfer->scan ? scan_add(transfer->scan, id, &message->body, err)
+                            : bundle_add(transfer->store, id, &message->body, err);
     }
+    if (rc == 0)
+        rc = message_start(message, "/store/chunks", "application/x-mains-chunks", err);
     if (rc < 0)
         return rc;
-    if (pthread_create(&sender->thread, NULL, send_body, sender) != 0)
-        return err_set(err, -EAGAIN, "no thread can be started");
-    sender->busy = true;
-    spend(transfer, sender->body.len);
+    spend(transfer, message->body.len);
     return 1;
 }
 
@@ -343,8 +393,6 @@ static int step_up(struct transfer *transfer, struct err *err)
         store_verify(transfer->store, &transfer->id, &bad, NULL);
         chunk_list_fini(&bad);
     }
-    if (rc < 0)
-        join_all(transfer, NULL);
     return rc;
 }
 
@@ -391,44 +439,75 @@ static int fetch_manifest(struct transfer *transfer, struct err *err)
     return list_here(transfer, err);
 }
 
+/* Ask for the next chunks, as many as make a message. */
+static int ask_next(struct transfer *transfer, struct transfer_message *message, struct err *err)
+{
+    uint32_t wanted = 0;
+
+    buf_clear(&message->body);
+    while (transfer->next < transfer->list.count && wanted < transfer->wanted_bytes) {
+        const struct chunk_ref *chunk = &transfer->list.chunks[transfer->next++];
+
+        buf_add(&message->body, chunk->id.bytes, STORE_ID_BYTES);
+        wanted += MAX(chunk->bytes, CHUNK_LEAST_BYTES);
+    }
+    if (message->body.failed)
+        return err_set(err, -ENOMEM, "out of memory");
+    return message_start(message, "/store/chunks/get", "application/octet-stream", err);
+}
+
+/* What came of it. Chunks that it had no room for are still missing, and asked for again. */
+static int take_in(struct transfer *transfer, struct transfer_message *message, struct err *err)
+{
+    uint32_t count = 0;
+    int rc = message_join(transfer, message, err);
+
+    if (rc < 0 || !message->answered)
+        return rc;
+    message->answered = false;
+    spend(transfer, message->answer.body.len);
+    rc = bundle_import(transfer->store, message->answer.body.data, message->answer.body.len, &count,
+                       err);
+    http_answer_fini(&message->answer);
+    return rc == 0 && count == 0 ? err_set(err, -EBADMSG, "no chunk came") : rc;
+}
+
+/* One is taken in while the next one comes. */
 static int step_down(struct transfer *transfer, struct err *err)
 {
-    CLEANUP(http_answer_fini) struct http_answer answer = { 0 };
-    CLEANUP(buf_fini) struct buf names = buf_init(NAMES_MAX * STORE_ID_BYTES);
-    uint32_t count = 0, wanted = 0;
-    int rc;
+    struct transfer_message *message;
+    int rc = 0;
 
     if (!transfer->begun)
         return fetch_manifest(transfer, err);
-    if (transfer->next == transfer->list.count) {
-        rc = store_flush(transfer->store, err);
-        return rc < 0 ? rc : list_here(transfer, err);
+    if (transfer->next < transfer->list.count) {
+        message = next_message(transfer);
+        rc = message ? take_in(transfer, message, err) : err_set(err, -ENOMEM, "out of memory");
+        if (rc == 0)
+            rc = ask_next(transfer, message, err);
+    } else {
+        for (uint32_t i = 0; rc == 0 && i < TRANSFER_MESSAGES; i++) {
+            message = transfer->messages[transfer->turn++ % TRANSFER_MESSAGES];
+            rc = message ? take_in(transfer, message, err) : 0;
+        }
+        if (rc == 0)
+            rc = store_flush(transfer->store, err);
+        if (rc == 0)
+            return list_here(transfer, err);
     }
-    for (uint32_t i = transfer->next; i < transfer->list.count && wanted < BUNDLE_BYTES_WANTED;
-         i++) {
-        buf_add(&names, transfer->list.chunks[i].id.bytes, STORE_ID_BYTES);
-        wanted += MAX(transfer->list.chunks[i].bytes, CHUNK_LEAST_BYTES);
-    }
-    rc = names.failed
-             ? err_set(err, -ENOMEM, "out of memory")
-             : send_request(transfer->easy, transfer->link, "POST", "/store/chunks/get",
-                            "application/octet-stream", names.data, names.len, &answer, err);
-    if (rc == 0)
-        rc = bundle_import(transfer->store, answer.body.data, answer.body.len, &count, err);
-    if (rc == 0 && count == 0)
-        rc = err_set(err, -EBADMSG, "no chunk came");
-    if (rc < 0)
-        return rc;
-    spend(transfer, answer.body.len);
-    transfer->next = MIN(transfer->next + count, transfer->list.count);
-    return 1;
+    return rc < 0 ? rc : 1;
 }
 
 int transfer_step(struct transfer *transfer, struct err *err)
 {
+    int rc;
+
     if (!may_carry(transfer)) {
         wait_pace(transfer);
         return 1;
     }
-    return transfer->up ? step_up(transfer, err) : step_down(transfer, err);
+    rc = transfer->up ? step_up(transfer, err) : step_down(transfer, err);
+    if (rc < 0)
+        join_all(transfer, NULL);
+    return rc;
 }

@@ -22,8 +22,8 @@ struct transfer_link {
 void transfer_link_fini(struct transfer_link *link);
 int transfer_link_copy(const struct transfer_link *from, struct transfer_link *out);
 
-#define TRANSFER_SENDERS 2u /* messages on their way up: one is checked there, one is sent */
-struct transfer_sender;
+#define TRANSFER_MESSAGES 2u /* on their way: one is checked at its end, one is carried */
+struct transfer_message;
 
 struct transfer {
     struct store *store;
@@ -40,7 +40,8 @@ struct transfer {
     uint32_t idle_rounds;  /* nothing came of them */
     int64_t bytes_total;   /* of content, of the tree */
     int64_t bytes_carried; /* on the wire */
-    struct transfer_sender *senders[TRANSFER_SENDERS];
+    uint32_t wanted_bytes; /* of a message: what the link carries in some seconds */
+    struct transfer_message *messages[TRANSFER_MESSAGES];
     uint32_t turn;
 };
 

@@ -69,11 +69,45 @@ static void test_pace_holds_its_rate(void **state)
     }
 }
 
+/* Several transfers over one link: each lets a whole message go when there is something in the
+ * bucket, whoever comes first. Together they carry what one could, and a message more at most. */
+static void test_pace_is_shared(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        struct rng rng = { .state = seed };
+        int64_t rate = 1000 + (int64_t)rng_below(&rng, 100000000);
+        int64_t message_max = rate * 2;
+        int64_t now = 0;
+        int64_t gone = 0;
+        int64_t free_at[7] = { 0 }; /* until then a transfer has its message on the way */
+        struct pace pace = pace_init(rate, rate, now);
+
+        for (int i = 0; i < 3000; i++) {
+            int64_t *transfer = &free_at[rng_below(&rng, ARRAY_COUNT(free_at))];
+
+            if (*transfer <= now && pace_wait_us(&pace, now, 1) == 0) {
+                int64_t message = 1 + (int64_t)rng_below(&rng, (uint64_t)message_max);
+
+                pace_spend(&pace, now, message);
+                gone += message;
+                *transfer = now + (int64_t)rng_below(&rng, 3000000);
+            }
+            if ((__int128)(gone - rate - message_max) * 1000000 > (__int128)now * rate)
+                fail_msg("seed %d: more than the link may carry", (int)seed);
+            now += (int64_t)rng_below(&rng, 100000);
+        }
+        if ((__int128)gone * 1000000 < (__int128)now * rate * 8 / 10)
+            fail_msg("seed %d: the link is not used", (int)seed);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pace_edges),
         cmocka_unit_test(test_pace_holds_its_rate),
+        cmocka_unit_test(test_pace_is_shared),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
