@@ -6,6 +6,7 @@
 #include "controller/api_handlers.h"
 #include "controller/prestage.h"
 #include "controller/session.h"
+#include "controller/sizes.h"
 #include "store/bundle.h"
 
 #include <errno.h>
@@ -104,7 +105,10 @@ static void answer(struct vault_work *work)
 {
     struct store_call *self = (struct store_call *)work;
     struct api_call *call = store_call_take(self);
+    const json_t *bytes = json_object_get(self->json, "content_bytes");
 
+    if (bytes && self->controller->sizes)
+        sizes_note(self->controller->sizes, &self->id, json_integer_value(bytes));
     if (call && self->json)
         api_reply_json(call, 200, TAKE(self->json));
     else if (call)
@@ -400,6 +404,9 @@ static void record(struct vault_work *work)
     store_id_format(&self->id, name);
     if (!strcmp(self->kind, "outputs")) {
         rc = check_outputs(controller, self, &err);
+        if (rc == 0 && controller->sizes &&
+            grid_find_job(shell_grid(controller->shell), self->job_id, &view))
+            sizes_note_outputs(controller->sizes, &view, self->epoch, &self->id, self->bytes);
         seq = shell_last_seq(controller->shell);
     } else {
         if (grid_find_job(shell_grid(controller->shell), self->job_id, &view))

@@ -5,6 +5,7 @@
 #include "controller/artifacts.h"
 #include "controller/job_lookup.h"
 #include "controller/seal.h"
+#include "controller/sizes.h"
 #include "model/spec.h"
 #include "model/spec_source.h"
 
@@ -223,6 +224,7 @@ static int submit_init(struct api_call *call, const char *text, size_t len, stru
         return rc;
     submit->event.type = EVENT_JOB_SUBMITTED;
     event->request = submit->spec->request;
+    sizes_fill(call->controller, call->who.tenant, submit->spec, &event->request.goods);
     rc = add_places(submit->spec, &event->request.shape, err);
     if (rc < 0)
         return rc;

@@ -18,6 +18,7 @@ struct relays;
 struct bridges;
 struct metrics;
 struct http_server;
+struct sizes;
 struct vault;
 struct catalogue;
 
@@ -40,6 +41,7 @@ struct controller {
     struct bridges *bridges;
     struct metrics *metrics;
     struct vault *vault;
+    struct sizes *sizes; /* of what is in it; NULL: no memory for that */
     struct http_server *server;
     struct catalogue *catalogue; /* of chips; what sites have is told with its figures */
     uv_signal_t sigterm, sigint;

@@ -15,6 +15,7 @@
 #include "controller/seal.h"
 #include "controller/session.h"
 #include "controller/bridge.h"
+#include "controller/sizes.h"
 #include "controller/waits.h"
 #include "model/chip.h"
 #include "net/sign.h"
@@ -262,6 +263,7 @@ static int start(struct controller *controller, struct err *err)
     rc = vault_create(&vault, &controller->vault, err);
     if (rc < 0)
         return rc;
+    controller->sizes = sizes_create();
     sessions_begin(controller->sessions);
     leases_begin(controller->leases);
     rc = start_server(controller, err);
@@ -342,6 +344,7 @@ static void clean_up(struct controller *controller)
     sign_key_close(controller->signer);
     vault_destroy(TAKE(controller->vault));
     uv_run(&controller->loop, UV_RUN_NOWAIT);
+    sizes_destroy(TAKE(controller->sizes));
     journal_close(controller->journal);
     auth_close(controller->auth);
     seal_close(controller->seal);

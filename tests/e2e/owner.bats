@@ -142,6 +142,39 @@ checkpoint: {path: c}'
     "$MAINS" show "$job" --state "$STATE" --json | jq -e '.usage.price_micro > 1000000'
 }
 
+moved_to() { # moved_to SITE KEY: of the plan of job.yaml
+    "$MAINS" plan --state "$STATE" --json "$BATS_TEST_TMPDIR/job.yaml" | jq ".candidates[] | select(.site == \"$1\") | .$2"
+}
+
+@test "what moving files costs: a place is chosen by it, and a price is bounded" {
+    policy 'policy: {link: {ingress: 5, rate: 1M}}'
+    head -c 20000000 /dev/urandom >"$BATS_TEST_TMPDIR/big"
+    tree=$("$MAINS" artifacts put "$BATS_TEST_TMPDIR/big" --state "$STATE" | grep -o '[0-9a-f]\{64\}' | head -n 1)
+    job() { printf 'run: test -s big\nduration: 1m\ninputs: [{from: "store:%s", to: .}]\n%s\n' "$tree" "$1" >"$BATS_TEST_TMPDIR/job.yaml"; }
+    job 'objective: cheapest'
+    [ "$(moved_to lab move_bytes)" = 20000000 ]
+    [ "$(moved_to lab move_price_micro)" = 100000 ]
+    [ "$(moved_to home move_price_micro)" = 0 ]
+    run "$MAINS" plan --state "$STATE" "$BATS_TEST_TMPDIR/job.yaml"
+    [[ $output == *"19.1 MiB 19s 0.1"* ]]
+    id=$(submit "$BATS_TEST_TMPDIR/job.yaml")
+    "$MAINS" wait "$id" --state "$STATE"
+    [ "$(site_of "$id")" = home ]
+    job 'where: {sites: {allow: [lab]}}
+max_price: 0.09'
+    dear=$(submit "$BATS_TEST_TMPDIR/job.yaml")
+    run why "$dear"
+    [[ $output == *"may cost 0.1"*" by its duration where that is least (lab), and max_price is 0.09"* ]]
+    [ "$(state_of "$dear")" = queued ]
+    # It has come with another job, that may cost more: then it need not come again.
+    job 'where: {sites: {allow: [lab]}}
+max_price: 0.11'
+    id=$(submit "$BATS_TEST_TMPDIR/job.yaml")
+    "$MAINS" wait "$id" --state "$STATE"
+    "$MAINS" wait "$dear" --state "$STATE"
+    [ "$(moved_to lab move_bytes)" = 0 ]
+}
+
 prices() { # prices FIRST SECOND: of this hour and the next
     local now=$(($(date +%s) / 3600 * 3600))
     printf 'time,price\n%s,%s\n%s,%s\n' "$now" "$1" $((now + 3600)) "$2"
