@@ -350,6 +350,7 @@ static void on_minute(uv_timer_t *timer)
 
     look_at_policy(agent);
     pricing_look(agent->pricing);
+    telling_look(&agent->telling, agent->executor, agent->depot, agent->session);
 
     meter_tick(agent->meter, NULL, 0);
     if (agent->chores_running)

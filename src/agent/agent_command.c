@@ -455,6 +455,7 @@ static void on_tick(uv_timer_t *timer)
         logread_resume(agent->logread);
     if (agent->executor->ops->discover && ++agent->ticks_count % LOOK_TICKS == 0)
         saves_look(agent->saves);
+    telling_look(&agent->telling, agent->executor, agent->depot, agent->session);
     session_flush(agent->session);
 }
 
@@ -718,6 +719,8 @@ void agent_on_command(void *context, const struct wire_command *command)
         reconcile_with(agent, command);
         reconcile_suspended(agent, command);
         pricing_look(agent->pricing);
+        telling_begin(&agent->telling);
+        telling_look(&agent->telling, agent->executor, agent->depot, agent->session);
         agent_tell_node(agent);
         if (agent_has_nodes(agent))
             nodes_tell_states(agent->executor);

@@ -14,6 +14,7 @@
 #include "agent/site.h"
 #include "agent/prestage.h"
 #include "agent/staging.h"
+#include "agent/telling.h"
 #include "agent/tenants.h"
 #include "agent/tunnel.h"
 #include "agent/watch.h"
@@ -54,6 +55,7 @@ struct agent {
     struct slurm_settings slurm;
     struct kube_settings kube;
     struct meter *meter;
+    struct telling telling;
 
     struct wire_attempt_id *unknown; /* of the last RECONCILE, and not yet ordered anew */
     uint32_t unknown_count;

@@ -31,6 +31,7 @@ struct depot {
     struct depot_bench bench;
     struct pace pace;
     int64_t bytes_max, collected_ms;
+    struct transfer_meter meter;
 };
 
 static void push(struct queue *queue, struct depot_task *task)
@@ -77,6 +78,7 @@ static int open_bench(struct depot *depot, struct err *err)
         pace_init(depot->config.rate_bytes, MAX(depot->config.rate_bytes, 1), clock_mono_us());
     depot->bench.pace = depot->config.rate_bytes ? &depot->pace : NULL;
     depot->bench.agent_dir = depot->config.agent_dir;
+    depot->bench.meter = &depot->meter;
     return 0;
 }
 
@@ -164,6 +166,12 @@ static void on_told(uv_async_t *told)
     depot->ended = (struct queue){ NULL, &depot->ended.first };
     uv_mutex_unlock(&depot->mutex);
     tell(tasks);
+}
+
+void depot_rates(struct depot *depot, int64_t *down_bytes_s_out, int64_t *up_bytes_s_out)
+{
+    *down_bytes_s_out = depot->meter.down_bytes_s;
+    *up_bytes_s_out = depot->meter.up_bytes_s;
 }
 
 void depot_submit(struct depot *depot, struct depot_task *task)

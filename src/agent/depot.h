@@ -17,6 +17,7 @@ struct depot_bench { /* what a task works with, on the depot's thread */
     struct http_easy *easy;
     struct pace *pace;
     const char *agent_dir;
+    struct transfer_meter *meter;
 };
 struct depot_task { /* the owner embeds it */
     struct depot_task *next;
@@ -38,6 +39,8 @@ struct depot_config {
 int depot_create(const struct depot_config *config, struct depot **depot_out, struct err *err);
 /* Tasks that were not done are told so (-ECANCELED). The loop must turn once more. */
 void depot_destroy(struct depot *depot);
+/* How fast files came and went; 0 = not known. Any thread. */
+void depot_rates(struct depot *depot, int64_t *down_bytes_s_out, int64_t *up_bytes_s_out);
 void depot_submit(struct depot *depot, struct depot_task *task);
 /* It ends after the step it is in, with -ECANCELED unless that was the last. */
 void depot_cancel(struct depot *depot, struct depot_task *task);

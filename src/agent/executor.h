@@ -96,6 +96,9 @@ struct executor_ops {
     /* The nodes as last seen; malloc'd. */
     int (*discover)(struct executor *executor, const struct catalogue *catalogue,
                     struct node_info **nodes_out, uint32_t *count_out, struct err *err);
+    /* How long work waits in the engine's own queue (queuing.h); how many rows. NULL: it has none.
+     */
+    uint32_t (*queue)(struct executor *executor, struct wire_wait rows_out[WIRE_WAITS_MAX]);
     /* As start, on any of these nodes. `order` tells all but the parts; its devices[0], if any, the
      * kind of device. */
     int (*start_parts)(struct executor *executor, const struct attempt_order *order,

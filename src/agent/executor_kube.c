@@ -324,6 +324,23 @@ static void kube_acknowledge(struct executor *executor, struct attempt_key key)
     drop_attempt(kube, attempt);
 }
 
+/* ---- its queue ---- */
+
+/* Pods that no node takes yet, and Jobs that are not let go. */
+static uint32_t kube_waits(struct executor *executor, struct wire_wait rows_out[WIRE_WAITS_MAX])
+{
+    struct kube *kube = kube_of(executor);
+    struct kube_attempt *attempt, *next;
+    int64_t now_ms = clock_wall_ms();
+
+    queuing_clear(&kube->queuing);
+    HASH_ITER (hh, kube->attempts, attempt, next)
+        if (attempt->state == ATTEMPT_BEGUN && !attempt->stopping && attempt->waits_for[0])
+            queuing_waits(&kube->queuing, attempt->note.parts[0].devices > 0,
+                          attempt->note.parts_count, now_ms - attempt->note.begun_ms, 0);
+    return queuing_rows(&kube->queuing, now_ms, rows_out);
+}
+
 /* ---- time ---- */
 
 static bool kube_tick(struct executor *executor)
@@ -531,5 +548,6 @@ const struct executor_ops executor_kubernetes_ops = {
     .acknowledge = kube_acknowledge,
     .forget = kube_acknowledge,
     .discover = kube_site_discover,
+    .queue = kube_waits,
     .start_parts = kube_start_parts,
 };

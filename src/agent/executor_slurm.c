@@ -508,5 +508,6 @@ const struct executor_ops executor_slurm_ops = {
     .acknowledge = slurm_acknowledge,
     .forget = slurm_acknowledge,
     .discover = slurm_site_discover,
+    .queue = slurm_queue,
     .start_parts = slurm_start_parts,
 };

@@ -74,6 +74,10 @@ void kube_stop(struct kube *kube, struct kube_attempt *attempt, enum attempt_end
     attempt->save_until_ms = 0;
     if (!attempt->stopping) {
         attempt->stopping = true;
+        if (attempt->state == ATTEMPT_BEGUN && attempt->waits_for[0]) /* for so long, at least */
+            queuing_begun(&kube->queuing, attempt->note.parts[0].devices > 0,
+                          attempt->note.parts_count, clock_wall_ms() - attempt->note.begun_ms,
+                          clock_wall_ms());
         attempt->stop_end = end;
         attempt->again_at_ms = 0;
         snprintf(attempt->record.reason, sizeof(attempt->record.reason), "%.159s", reason);
@@ -112,6 +116,8 @@ static void take_started(struct kube *kube, struct kube_attempt *attempt)
     attempt->record.started_ms = started_ms ? started_ms : clock_wall_ms();
     attempt->progress_at_ms = kube_now() + KUBE_PROGRESS_MS;
     attempt->image_since_ms = 0;
+    queuing_begun(&kube->queuing, attempt->note.parts[0].devices > 0, attempt->note.parts_count,
+                  attempt->record.started_ms - attempt->note.begun_ms, clock_wall_ms());
     kube->config.told(kube->config.context, NOTE_STARTED, &attempt->record);
 }
 

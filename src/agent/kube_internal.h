@@ -19,6 +19,7 @@
 #include "agent/engine.h"
 #include "agent/guard.h"
 #include "agent/executor.h"
+#include "agent/queuing.h"
 #include "agent/kube_object.h"
 #include "agent/kube_text.h"
 #include "agent/kube_watch.h"
@@ -140,6 +141,7 @@ struct kube {
     bool closing;
 
     struct kube_attempt *attempts;
+    struct queuing queuing;
     struct kube_attempt *ready; /* to be driven */
     uint32_t calls, logs;
 

@@ -51,6 +51,7 @@ static int step(struct depot_task *task, const struct depot_bench *bench, struct
     if (!coming->carrying) {
         coming->transfer = transfer_init(bench->store, bench->easy, &coming->link, bench->pace,
                                          false, &coming->id);
+        coming->transfer.meter = bench->meter;
         coming->carrying = true;
     }
     rc = transfer_step(&coming->transfer, err);

@@ -238,6 +238,7 @@ static int step_put(struct save *save, const struct depot_bench *bench, struct e
     save->put_ms = MAX(newest_ms, 1);
     save->transfer =
         transfer_init(bench->store, bench->easy, &save->link, bench->pace, true, &save->id);
+    save->transfer.meter = bench->meter;
     save->phase = PHASE_CARRY;
     return 1;
 }

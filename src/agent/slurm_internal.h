@@ -4,6 +4,7 @@
 #include "agent/engine.h"
 #include "agent/executor.h"
 #include "agent/guard.h"
+#include "agent/queuing.h"
 #include "agent/slurm_command.h"
 #include "agent/slurm_job.h"
 #include "agent/engine_worker.h"
@@ -47,7 +48,8 @@ struct slurm_attempt {
     bool save_came;
     int64_t progress_at_ms;
     bool collecting;
-    char waits_for[64]; /* Slurm's reason while it is queued there */
+    char waits_for[64];  /* Slurm's reason while it is queued there */
+    int64_t expected_ms; /* when Slurm thinks that it begins; 0 = it does not say */
     UT_hash_handle hh;
 };
 
@@ -63,6 +65,7 @@ struct slurm {
     bool bound;   /* some attempt is, to a lease */
     int timer_fd; /* while somebody is waited for to save */
     struct slurm_attempt *attempts;
+    struct queuing queuing;
 
     bool looking, looking_nodes;
     int64_t look_at_ms, look_began_ms, nodes_at_ms; /* monotonic */
@@ -83,6 +86,7 @@ void slurm_look(struct slurm *slurm);
 void slurm_finish(struct slurm *slurm, struct slurm_attempt *attempt, enum attempt_end end,
                   int32_t exit_code, int64_t ended_ms, const char *reason);
 void slurm_cancel(struct slurm *slurm, const struct slurm_attempt *attempt, const char *signal);
+uint32_t slurm_queue(struct executor *executor, struct wire_wait rows_out[WIRE_WAITS_MAX]);
 int64_t slurm_now_mono(void);
 struct slurm_attempt *slurm_find(const struct slurm *slurm, struct attempt_key key);
 

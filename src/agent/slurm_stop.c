@@ -151,6 +151,10 @@ void slurm_stop_attempt(struct slurm *slurm, struct slurm_attempt *attempt, enum
     if (!attempt->stopping) {
         attempt->stopping = true;
         attempt->stop_end = end;
+        if (attempt->state == ATTEMPT_BEGUN && attempt->note.slurm_id) /* for so long, at least */
+            queuing_begun(&slurm->queuing, attempt->note.parts[0].devices > 0,
+                          attempt->note.parts_count, clock_wall_ms() - attempt->note.submitted_ms,
+                          clock_wall_ms());
         snprintf(attempt->record.reason, sizeof(attempt->record.reason), "%.159s", reason);
         if (grace_ms == WIRE_GRACE_SAVES && begin_save(slurm, attempt))
             return;

@@ -231,6 +231,8 @@ static void take_started(struct slurm *slurm, struct slurm_attempt *attempt, int
     attempt->state = ATTEMPT_RUNNING;
     attempt->record.started_ms = at_ms;
     attempt->progress_at_ms = slurm_now_mono() + SLURM_PROGRESS_MS;
+    queuing_begun(&slurm->queuing, attempt->note.parts[0].devices > 0, attempt->note.parts_count,
+                  at_ms - attempt->note.submitted_ms, clock_wall_ms());
     slurm->config.told(slurm->config.context, NOTE_STARTED, &attempt->record);
 }
 
@@ -361,6 +363,23 @@ static void tell_waiting(struct slurm *slurm, struct slurm_attempt *attempt,
     slurm->config.told(slurm->config.context, NOTE_PROGRESS, &said);
 }
 
+/* As the last look had it. */
+uint32_t slurm_queue(struct executor *executor, struct wire_wait rows_out[WIRE_WAITS_MAX])
+{
+    struct slurm *slurm = CONTAINER_OF(executor, struct slurm, base);
+    struct slurm_attempt *attempt, *next;
+    int64_t now_ms = clock_wall_ms();
+
+    queuing_clear(&slurm->queuing);
+    HASH_ITER (hh, slurm->attempts, attempt, next)
+        if (attempt->state == ATTEMPT_BEGUN && attempt->note.slurm_id && !attempt->stopping &&
+            attempt->seen == SLURM_PENDING)
+            queuing_waits(&slurm->queuing, attempt->note.parts[0].devices > 0,
+                          attempt->note.parts_count, now_ms - attempt->note.submitted_ms,
+                          attempt->expected_ms ? attempt->expected_ms - now_ms : 0);
+    return queuing_rows(&slurm->queuing, now_ms, rows_out);
+}
+
 static void visit_job(void *context, const struct slurm_job *job)
 {
     struct slurm *slurm = context;
@@ -381,6 +400,7 @@ static void visit_job(void *context, const struct slurm_job *job)
     attempt->looked = true;
     attempt->missed = 0;
     attempt->seen = job->state;
+    attempt->expected_ms = job->state == SLURM_PENDING ? job->start_s * 1000 : 0;
     if (job->state == SLURM_PENDING)
         tell_waiting(slurm, attempt, job);
     else if (job->start_s && job->state != SLURM_CANCELLED)

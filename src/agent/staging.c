@@ -179,6 +179,7 @@ static int step_item(struct staged *staged, struct item *item, const struct depo
     if (!staged->carrying) {
         staged->transfer =
             transfer_init(bench->store, bench->easy, &staged->link, bench->pace, false, &item->id);
+        staged->transfer.meter = bench->meter;
         staged->carrying = true;
     }
     rc = transfer_step(&staged->transfer, err);

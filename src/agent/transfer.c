@@ -498,15 +498,32 @@ static int step_down(struct transfer *transfer, struct err *err)
     return rc < 0 ? rc : 1;
 }
 
+/* All of it is there. */
+static void measure(const struct transfer *transfer)
+{
+    _Atomic int64_t *rate;
+    int64_t bytes_s;
+
+    if (!transfer->meter || transfer->bytes_carried < TRANSFER_MEASURED_BYTES)
+        return;
+    rate = transfer->up ? &transfer->meter->up_bytes_s : &transfer->meter->down_bytes_s;
+    bytes_s = (int64_t)((double)transfer->bytes_carried * 1e6 /
+                        (double)MAX(transfer->busy_us, INT64_C(1)));
+    *rate = *rate ? (*rate * 3 + bytes_s) / 4 : bytes_s;
+}
+
 int transfer_step(struct transfer *transfer, struct err *err)
 {
-    int rc;
+    int64_t from_us = clock_mono_us();
+    int rc = 1;
 
-    if (!may_carry(transfer)) {
+    if (!may_carry(transfer))
         wait_pace(transfer);
-        return 1;
-    }
-    rc = transfer->up ? step_up(transfer, err) : step_down(transfer, err);
+    else
+        rc = transfer->up ? step_up(transfer, err) : step_down(transfer, err);
+    transfer->busy_us += clock_mono_us() - from_us;
+    if (rc == 0)
+        measure(transfer);
     if (rc < 0)
         join_all(transfer, NULL);
     return rc;

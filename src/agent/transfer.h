@@ -22,6 +22,12 @@ struct transfer_link {
 void transfer_link_fini(struct transfer_link *link);
 int transfer_link_copy(const struct transfer_link *from, struct transfer_link *out);
 
+/* How fast files came and went, a moving mean; 0 = not known. Written by the depot's thread. */
+#define TRANSFER_MEASURED_BYTES (4 << 20) /* less says little of a link */
+struct transfer_meter {
+    _Atomic int64_t down_bytes_s, up_bytes_s;
+};
+
 #define TRANSFER_MESSAGES 2u /* on their way: one is checked at its end, one is carried */
 struct transfer_message;
 
@@ -30,7 +36,8 @@ struct transfer {
     struct scan *scan; /* what goes up comes from it instead of the store; NULL = it does not */
     struct http_easy *easy;
     const struct transfer_link *link;
-    struct pace *pace; /* NULL = without limit */
+    struct pace *pace;            /* NULL = without limit */
+    struct transfer_meter *meter; /* NULL = nobody asks; may be set after transfer_init */
     struct store_id id;
     /* How far it is. */
     bool up, begun;
@@ -40,6 +47,7 @@ struct transfer {
     uint32_t idle_rounds;  /* nothing came of them */
     int64_t bytes_total;   /* of content, of the tree */
     int64_t bytes_carried; /* on the wire */
+    int64_t busy_us;       /* for so long */
     uint32_t wanted_bytes; /* of a message: what the link carries in some seconds */
     struct transfer_message *messages[TRANSFER_MESSAGES];
     uint32_t turn;

@@ -12,6 +12,7 @@
 #include "controller/session_command.h"
 #include "controller/session_guard.h"
 #include "controller/bridge.h"
+#include "controller/sizes.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -444,9 +445,10 @@ void session_handle_stream(struct api_call *call)
 /* --- POST: reports ------------------------------------------------------------------------------
  */
 
-/* Fill `event` from a report that becomes one; false: it does not. */
+/* Fill `event`, which may point into `waits_out`, from a report that becomes one; false: it does
+ * not. */
 static bool event_from_report(const char *site, const struct wire_report *report,
-                              struct event *event)
+                              struct freight_wait waits_out[WIRE_WAITS_MAX], struct event *event)
 {
     memset(event, 0, sizeof(*event));
     switch (report->type) {
@@ -500,6 +502,23 @@ static bool event_from_report(const char *site, const struct wire_report *report
         event->node_state.device = report->device;
         event->node_state.cordoned = report->cordoned;
         event->node_state.reason = report->reason;
+        return true;
+    case REPORT_QUEUE:
+        event->type = EVENT_SITE_QUEUE;
+        event->site_queue = (struct event_site_queue){ .site = site,
+                                                       .waits_count = report->waits_count,
+                                                       .waits = waits_out };
+        for (uint32_t i = 0; i < report->waits_count; i++)
+            waits_out[i] = (struct freight_wait){ .has_devices = report->waits[i].has_devices,
+                                                  .nodes_max = report->waits[i].nodes_max,
+                                                  .pending = report->waits[i].pending,
+                                                  .wait_ms = report->waits[i].wait_ms };
+        return true;
+    case REPORT_LINK:
+        event->type = EVENT_SITE_LINK;
+        event->site_link = (struct event_site_link){ .site = site,
+                                                     .down_bytes_s = report->down_bytes_s,
+                                                     .up_bytes_s = report->up_bytes_s };
         return true;
     case REPORT_LOG:
     case REPORT_ALIVE:
@@ -591,7 +610,8 @@ static bool is_within_bounds(struct site_session *session, const struct wire_rep
 {
     if (report->type != REPORT_PROGRESS && report->type != REPORT_NODE &&
         report->type != REPORT_INVENTORY && report->type != REPORT_HELLO &&
-        report->type != REPORT_TARIFF && report->type != REPORT_SUSPENDED)
+        report->type != REPORT_TARIFF && report->type != REPORT_SUSPENDED &&
+        report->type != REPORT_QUEUE && report->type != REPORT_LINK)
         return true;
     return session_guard_takes(&session->guard, clock_mono_ms(), bytes);
 }
@@ -705,6 +725,7 @@ static int take_report(struct site_session *session, const struct wire_report *r
                        struct err *err)
 {
     struct controller *controller = session->sessions->controller;
+    struct freight_wait waits[WIRE_WAITS_MAX];
     struct change change = { 0 };
     struct event event;
     uint64_t seq = 0;
@@ -723,7 +744,7 @@ static int take_report(struct site_session *session, const struct wire_report *r
             receipts_forget(controller, session->site, shell_last_seq(controller->shell), report);
         return 0;
     }
-    if (!event_from_report(session->site, report, &event))
+    if (!event_from_report(session->site, report, waits, &event))
         return 0;
     if (event.type == EVENT_SITE_JOINED)
         set_owner(controller, &event.site_joined.site);
@@ -737,6 +758,9 @@ static int take_report(struct site_session *session, const struct wire_report *r
     if (event.type == EVENT_SITE_JOINED && strcmp(event.site_joined.site.name, session->site) != 0)
         return err_set(err, -EINVAL, "the inventory names site %s, the session is of %s",
                        event.site_joined.site.name, session->site);
+    if (report->type == REPORT_ENDED && controller->sizes)
+        sizes_find_outputs(controller->sizes, report->attempt.job_id, report->attempt.epoch,
+                           &event.attempt_ended.output);
     if (report->type == REPORT_ENDED)
         note_receipt(session, report);
     rc = apply_report(controller, &event, &seq, err);

@@ -82,6 +82,8 @@ void freight_apply(struct grid *grid, const struct event *event)
     if (at->waits_count)
         memcpy(at->waits, event->site_queue.waits, at->waits_count * sizeof(at->waits[0]));
     grid->fleet.waits_version++;
+    if (grid->counts.starting)
+        grid->wants_pass = true; /* who waits there may go elsewhere */
 }
 
 bool freight_is_told(const struct grid *grid)

@@ -38,6 +38,7 @@
 #define WIRE_PARTS_MAX 4096u
 #define WIRE_ATTEMPTS_MAX 100000u        /* in one RECONCILE or HELLO */
 #define WIRE_TARIFF_ROWS_MAX 35136u      /* in one REPORT_TARIFF: a leap year of quarter hours */
+#define WIRE_WAITS_MAX 8u                /* in one REPORT_QUEUE */
 #define WIRE_LOG_BYTES_MAX (1u << 20)    /* of one REPORT_LOG, before base64 */
 #define WIRE_ARENA_BYTES_MAX (16u << 20) /* enough for what any one line may hold */
 
@@ -135,7 +136,13 @@ enum wire_report_type {
     REPORT_INVENTORY,
     REPORT_ALIVE,     /* nothing but that; never in the journal */
     REPORT_SUSPENDED, /* it stands still, or could not be made to: `reason` */
-    REPORT_TARIFF     /* what the owner's series says of its power */
+    REPORT_TARIFF,    /* what the owner's series says of its power */
+    REPORT_QUEUE,     /* how long work waits in the engine's own queue */
+    REPORT_LINK       /* how fast files came and went */
+};
+struct wire_wait { /* of work that is so wide; all of them each time, narrower first */
+    uint32_t has_devices, nodes_max, pending;
+    int64_t wait_ms;
 };
 struct wire_report {
     enum wire_report_type type;
@@ -165,6 +172,11 @@ struct wire_report {
     uint32_t data_len;
     bool eof;
     struct tariff_file tariff; /* tariff; rows borrowed */
+    /* queue */
+    uint32_t waits_count;
+    struct wire_wait waits[WIRE_WAITS_MAX];
+    /* link: a second, of content and frames as they are on the way; 0 = nothing was carried */
+    int64_t down_bytes_s, up_bytes_s;
     /* node */
     char node[MODEL_NAME_BYTES];
     int32_t device; /* -1 = the node */

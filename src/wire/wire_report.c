@@ -16,7 +16,8 @@ static const char *const type_names[] = {
     [REPORT_HELLO] = "hello",   [REPORT_STARTED] = "started",     [REPORT_PROGRESS] = "progress",
     [REPORT_ENDED] = "ended",   [REPORT_UNKNOWN] = "unknown",     [REPORT_LOG] = "log",
     [REPORT_NODE] = "node",     [REPORT_INVENTORY] = "inventory", [REPORT_ALIVE] = "alive",
-    [REPORT_TARIFF] = "tariff", [REPORT_SUSPENDED] = "suspended",
+    [REPORT_TARIFF] = "tariff", [REPORT_SUSPENDED] = "suspended", [REPORT_QUEUE] = "queue",
+    [REPORT_LINK] = "link",
 };
 
 static const struct wire_field fields[] = {
@@ -42,6 +43,8 @@ static const struct wire_field fields[] = {
     { "eof", WIRE_BOOL, AT(eof), 0, 1, 0, IN(LOG), 0 },
     { "from_ms", WIRE_I64, AT(tariff.from_ms), 0, INT64_MAX, 0, IN(TARIFF), IN(TARIFF) },
     { "slot_ms", WIRE_I64, AT(tariff.slot_ms), 1, INT64_MAX, 0, IN(TARIFF), IN(TARIFF) },
+    { "down_bytes_s", WIRE_I64, AT(down_bytes_s), 0, INT64_MAX, 0, IN(LINK), 0 },
+    { "up_bytes_s", WIRE_I64, AT(up_bytes_s), 0, INT64_MAX, 0, IN(LINK), 0 },
     { "node", WIRE_NAME, AT(node), 0, 0, 0, IN(NODE), IN(NODE) },
     { "device", WIRE_I32, AT(device), -1, INT32_MAX, -1, IN(NODE), 0 },
     { "cordoned", WIRE_BOOL, AT(cordoned), 0, 1, 0, IN(NODE), IN(NODE) },
@@ -121,6 +124,18 @@ static int print_rows(const struct tariff_file *tariff, struct buf *out)
     return buf_add_char(out, ']');
 }
 
+static int print_waits(const struct wire_report *report, struct buf *out)
+{
+    if (report->waits_count > WIRE_WAITS_MAX)
+        return -EINVAL;
+    buf_add_text(out, ",\"waits\":[");
+    for (uint32_t i = 0; i < report->waits_count; i++)
+        buf_printf(out, "%s[%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",%" PRId64 "]", i ? "," : "",
+                   report->waits[i].has_devices, report->waits[i].nodes_max,
+                   report->waits[i].pending, report->waits[i].wait_ms);
+    return buf_add_char(out, ']');
+}
+
 static int print_data(const struct wire_report *report, struct buf *out)
 {
     size_t len = BASE64_ENCODE_RAW_LENGTH((size_t)report->data_len);
@@ -157,6 +172,8 @@ int wire_report_print(const struct wire_report *report, struct buf *out)
         rc = wire_print_attempts(out, "attempts", report->attempts, report->attempts_count);
     if (rc == 0 && report->type == REPORT_TARIFF)
         rc = print_rows(&report->tariff, out);
+    if (rc == 0 && report->type == REPORT_QUEUE)
+        rc = print_waits(report, out);
     if (rc == 0 && report->type == REPORT_LOG)
         rc = print_data(report, out);
     return wire_end_line(out, start, rc);
@@ -206,6 +223,30 @@ static int parse_rows(const json_t *list, struct arena *arena, struct tariff_fil
         }
     }
     tariff->count = (uint32_t)count;
+    return 0;
+}
+
+static int parse_waits(const json_t *list, struct wire_report *report, struct err *err)
+{
+    if (!json_is_array(list) || json_array_size(list) > WIRE_WAITS_MAX)
+        return err_field(err, -EBADMSG, "waits", "waits: expected a list of at most %u",
+                         WIRE_WAITS_MAX);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *cells = json_array_get(list, i);
+        int64_t values[4];
+
+        for (size_t v = 0; v < ARRAY_COUNT(values); v++) {
+            const json_t *cell = json_array_get(cells, v);
+
+            values[v] = json_is_integer(cell) ? json_integer_value(cell) : -1;
+            if (json_array_size(cells) != ARRAY_COUNT(values) || values[v] < 0 ||
+                (v < 3 && values[v] > UINT32_MAX))
+                return err_field(err, -EBADMSG, "waits", "waits[%zu]: expected four counts", i);
+        }
+        report->waits[i] = (struct wire_wait){ (uint32_t)values[0], (uint32_t)values[1],
+                                               (uint32_t)values[2], values[3] };
+    }
+    report->waits_count = (uint32_t)json_array_size(list);
     return 0;
 }
 
@@ -282,6 +323,8 @@ int wire_report_parse(const char *line, size_t len, struct arena *arena,
                                  &report.attempts_count, err);
     if (rc == 0 && type == REPORT_TARIFF)
         rc = parse_rows(json_object_get(root, "rows"), arena, &report.tariff, err);
+    if (rc == 0 && type == REPORT_QUEUE)
+        rc = parse_waits(json_object_get(root, "waits"), &report, err);
     if (rc == 0 && type == REPORT_LOG)
         rc = parse_data(json_object_get(root, "data"), arena, &report, err);
     /* Last, since only it allocates outside the arena. */

@@ -174,3 +174,36 @@ EOF
     mains wait "$id"
     [ "$(mains logs "$id")" = "from 5" ]
 }
+
+# The last one: the network has a site more from here on.
+@test "a queue in Slurm is told: what may go elsewhere does, also what waits there" {
+    mains down
+    mains up --detach --listen 127.0.0.3:0 --tls --executor slurm >&2
+    export SIDE="$PLACE/net/side"
+    token=$(mains site token side | sed 's/^mains join //')
+    side() { (cd "$PLACE/net" && HOME="$PLACE/net" timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups "$MAINS" "$@" --state "$SIDE" 3>&-); }
+    side join "$token" --detach --cpus 1 >&2
+    heard() { mains site show side --json 2>/dev/null | jq -e .connected >/dev/null; }
+    wait_for 20 heard
+    # All of the cluster is taken, behind the back of the network; and so is the other site, for a while.
+    held=$(submit --site side -- sleep 12)
+    wait_for 20 is_state "$held" running
+    sbatch -o /dev/null --nodes=4 --exclusive --wrap 'sleep 300' >&2
+    stuck=$(submit -- sh -c 'echo "ran at $MAINS_SITE"')
+    queued() { mains why "$stuck" | grep -q 'queued at the site: Slurm job'; }
+    wait_for 30 queued
+    [ "$(in_slurm "$stuck")" -eq 1 ]
+    # It waits for longer than was told; the other site has room, and takes it. It ran once.
+    mains wait "$stuck"
+    [ "$(mains logs "$stuck")" = "ran at side" ]
+    [ "$(mains show --json "$stuck" | jq '.attempts | length')" -eq 2 ]
+    [ "$(mains show --json "$stuck" | jq -r '.attempts[0].outcome')" = moved ]
+    # What comes now goes to the free site at once, though Slurm comes first by name.
+    told() { mains plan --json -- true | jq -e '.candidates[] | select(.wait_ms > 0)' >/dev/null; }
+    wait_for 30 told
+    id=$(submit -- sh -c 'echo "ran at $MAINS_SITE"')
+    mains wait "$id"
+    [ "$(mains logs "$id")" = "ran at side" ]
+    side down >&2
+    scancel --name=wrap
+}

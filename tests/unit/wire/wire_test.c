@@ -324,6 +324,11 @@ static void test_reports(void **state)
         { .type = REPORT_NODE, .node = "n1", .device = 3, .cordoned = true, .reason = "ECC" },
         { .type = REPORT_NODE, .node = "n1", .device = -1 },
         { .type = REPORT_ALIVE, .boot_ms = 77 },
+        { .type = REPORT_LINK, .down_bytes_s = 5, .up_bytes_s = 6 },
+        { .type = REPORT_QUEUE },
+        { .type = REPORT_QUEUE,
+          .waits_count = 2,
+          .waits = { { 0, 1, 2, 3 }, { 1, UINT32_MAX, 4, INT64_MAX } } },
     };
     struct arena arena = arena_init(WIRE_ARENA_BYTES_MAX);
 
@@ -337,6 +342,10 @@ static void test_reports(void **state)
         assert_true(out.exit_code == reports[i].exit_code && out.outcome == reports[i].outcome);
         assert_true(out.started_ms == reports[i].started_ms && out.eof == reports[i].eof);
         assert_true(out.boot_ms == reports[i].boot_ms);
+        assert_true(out.down_bytes_s == reports[i].down_bytes_s &&
+                    out.up_bytes_s == reports[i].up_bytes_s);
+        assert_int_equal(out.waits_count, reports[i].waits_count);
+        assert_memory_equal(out.waits, reports[i].waits, sizeof(out.waits));
         assert_true(out.usage.wall_ms == reports[i].usage.wall_ms &&
                     out.usage.cpu_ms == reports[i].usage.cpu_ms &&
                     out.usage.cpu_held_ms == reports[i].usage.cpu_held_ms &&
@@ -348,6 +357,31 @@ static void test_reports(void **state)
         assert_int_equal(out.data_len, reports[i].data_len);
         if (out.data_len)
             assert_memory_equal(out.data, data, sizeof(data));
+    }
+    arena_fini(&arena);
+}
+
+static void test_waits_refused(void **state)
+{
+    static const char *const lines[] = {
+        "{\"type\":\"queue\"}",
+        "{\"type\":\"queue\",\"waits\":{}}",
+        "{\"type\":\"queue\",\"waits\":[[0,1,2]]}",
+        "{\"type\":\"queue\",\"waits\":[[0,1,2,-1]]}",
+        "{\"type\":\"queue\",\"waits\":[[0,1,2,1.5]]}",
+        "{\"type\":\"queue\",\"waits\":[[0,4294967296,2,1]]}",
+        "{\"type\":\"queue\",\"waits\":[[],[],[],[],[],[],[],[],[]]}",
+        "{\"type\":\"link\",\"down_bytes_s\":-1}",
+    };
+    struct arena arena = arena_init(WIRE_ARENA_BYTES_MAX);
+    struct wire_report report;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {
+        struct err err = { 0 };
+
+        if (wire_report_parse(lines[i], strlen(lines[i]), &arena, &report, &err) != -EBADMSG)
+            fail_msg("taken: %s", lines[i]);
     }
     arena_fini(&arena);
 }
@@ -510,15 +544,11 @@ static void test_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_print_refusals),
-        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_run),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_commands),
-        cmocka_unit_test(test_reports),
-        cmocka_unit_test(test_hello),
-        cmocka_unit_test(test_reason_is_cleaned),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_print_refusals),
+        cmocka_unit_test(test_bounds),   cmocka_unit_test(test_run),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_reports),  cmocka_unit_test(test_waits_refused),
+        cmocka_unit_test(test_hello),    cmocka_unit_test(test_reason_is_cleaned),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
