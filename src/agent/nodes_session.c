@@ -441,6 +441,8 @@ static void take_report(struct nodes *nodes, struct machine *machine,
     case REPORT_ALIVE:
     case REPORT_SUSPENDED: /* none is asked to stand still */
     case REPORT_TARIFF:    /* the site's is its own agent's to tell */
+    case REPORT_QUEUE:
+    case REPORT_LINK:
         break;
     }
 }
