@@ -13,9 +13,9 @@
  * <stem> is "<job>.<epoch>.<place>". The guard notes its own time before it asks. The answer holds
  * the agent's time of some moment after that: so whatever the agent's clock says, no more of the
  * lease is left than the guard counts. How late a file is seen (a file server's cache, an agent
- * that was frozen while it wrote) makes a guard stop sooner, never later. It asks again every ten
- * minutes, as clocks do not go alike: by 500 ppm that is 0.3 s of the 0.5 s that it keeps off the
- * end. No answer for an hour, and it takes no renewal any more. */
+ * that was frozen while it wrote) makes a guard stop sooner, never later. It asks again every five
+ * minutes, as clocks do not go alike: two of them that are slewed apart, 500 ppm each, make 0.3 s
+ * of the 0.5 s that it keeps off the end. No answer for ten, and it takes no renewal any more. */
 #pragma once
 
 #include "agent/attempt.h"

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define WATCHED_MAX 100000u
+#define UNHEARD_LOOK_MS 3000 /* nothing ended for so long: is it because nobody hears? */
+#define SITES_BYTES 256u
 
 static const struct cli_option options[] = {
     { "cancel", 0, NULL, NULL, "Cancel all live jobs first, and wait until they have ended." },
@@ -44,12 +46,86 @@ static int count_jobs(struct remote *remote, const char *states, uint32_t *count
     return rc;
 }
 
+static bool is_heard(const json_t *sites, const char *name)
+{
+    const json_t *site;
+    size_t i;
+
+    json_array_foreach (sites, i, site)
+        if (strcmp(reply_text(site, "name"), name) == 0)
+            return json_is_true(json_object_get(site, "reachable"));
+    return true;
+}
+
+static void add_name(char names[SITES_BYTES], const char *name)
+{
+    size_t len = strlen(names);
+    const char *found = strstr(names, name);
+
+    if (found && (found == names || found[-1] == ' ') &&
+        (found[strlen(name)] == '\0' || found[strlen(name)] == ','))
+        return;
+    snprintf(names + len, SITES_BYTES - len, "%s%s", len ? ", " : "", name);
+}
+
+/* How many live jobs are at sites that are not heard, and at which; all others are in
+ * `others_out`. */
+static int count_unheard(struct remote *remote, uint32_t *others_out, char names[SITES_BYTES])
+{
+    json_t *rows = NULL, *answer = NULL;
+    const json_t *row;
+    int unheard = 0;
+    size_t i;
+
+    names[0] = '\0';
+    *others_out = 0;
+    if (remote_get(remote, "/sites", &answer, NULL) < 0 ||
+        remote_list(remote, "/jobs?state=live", "jobs", WATCHED_MAX, &rows, NULL) < 0) {
+        json_decref(answer);
+        return -EIO;
+    }
+    json_array_foreach (rows, i, row) {
+        const char *site = reply_text(json_object_get(row, "allocation"), "site");
+
+        if (*site && !is_heard(json_object_get(answer, "sites"), site)) {
+            add_name(names, site);
+            unheard++;
+        } else {
+            ++*others_out;
+        }
+    }
+    json_decref(answer);
+    json_decref(rows);
+    return unheard;
+}
+
+/* Only jobs are left whose sites are not heard: those are told when they come back. Others: what
+ * they wait for is said. */
+static bool is_left_to_sites(struct remote *remote, bool over)
+{
+    char names[SITES_BYTES];
+    uint32_t others = 0;
+    int unheard = count_unheard(remote, &others, names);
+
+    if (unheard <= 0)
+        return false;
+    if (others == 0)
+        fprintf(
+            stderr,
+            "mains: %d job%s at sites that are not heard (%s): cancelled, and stopped there when "
+            "they are heard again\n",
+            unheard, unheard == 1 ? "" : "s", names);
+    else if (over)
+        fprintf(stderr, "mains: %d of them are at sites that are not heard: %s\n", unheard, names);
+    return others == 0;
+}
+
 /* Cancel what is live until nothing is, however many there are: the time runs only while none of
  * them ends. */
 static int cancel_all(struct remote *remote, int64_t timeout_ms, bool quiet)
 {
     struct progress progress = { 0 };
-    int64_t moved_ms = clock_mono_ms();
+    int64_t moved_ms = clock_mono_ms(), looked_ms = moved_ms;
     uint32_t least = UINT32_MAX, most = 0;
     uint32_t left = 0;
     int code = CLI_OK;
@@ -69,13 +145,19 @@ static int cancel_all(struct remote *remote, int64_t timeout_ms, bool quiet)
         if (left == 0)
             break;
         if (left < least || counts.cancelled)
-            moved_ms = clock_mono_ms();
+            looked_ms = moved_ms = clock_mono_ms();
+        if (clock_mono_ms() - looked_ms > UNHEARD_LOOK_MS) {
+            looked_ms = clock_mono_ms();
+            if (is_left_to_sites(remote, false))
+                break;
+        }
         least = MIN(least, left);
         if (left > most)
             progress = progress_init("stopping", most = left);
         if (!quiet)
             progress_show(&progress, most - left, "");
         if (clock_mono_ms() - moved_ms > timeout_ms) {
+            is_left_to_sites(remote, true);
             code =
                 cli_fail_text(CLI_FAILED, "%" PRIu32 "%s jobs have not ended: nothing was stopped",
                               left, left >= WATCHED_MAX ? " or more" : "");
@@ -155,9 +237,11 @@ const struct cli_command cmd_down = {
     .usage = "[OPTION...]",
     .flags = CLI_TAKES_STATE,
     .options = { options },
-    .text = "Stops the controller and the site that `mains up` started. Nothing is lost: queued "
-            "jobs stay queued, and jobs that run go on under their supervisors until they end; the "
-            "next `mains up` takes their results. --cancel cancels all of them first.",
+    .text =
+        "Stops the controller and the site that `mains up` started. Nothing is lost: queued "
+        "jobs stay queued, and jobs that run go on under their supervisors until they end; the "
+        "next `mains up` takes their results. --cancel cancels all of them first; those at a site "
+        "that is not heard are stopped when it is heard again, and not waited for.",
     .examples = { { "mains down", "Stop; running jobs go on." },
                   { "mains down --cancel", "Stop, and leave nothing running." } },
     .run = run,

@@ -127,3 +127,18 @@ is_gone() { ! connected "$1"; }
     "$MAINS" run --state "$STATE" --site lab2 -- true
 }
 
+
+# The last one: it ends the network.
+@test "down --cancel does not wait for what is at a site that is not heard, and says so" {
+    "$MAINS" site drain home --state "$STATE"
+    job=$("$MAINS" submit --scratch -q --state "$STATE" -- sleep 1000)
+    running() { [ "$("$MAINS" show "$job" --state "$STATE" --json | jq -r .state)" = running ]; }
+    wait_for 20 running
+    "$MAINS" down --state "$OTHER"
+    unheard() { [ "$("$MAINS" site show lab2 --state "$STATE" --json | jq -r .reachable)" = false ]; }
+    wait_for 20 unheard
+    run timeout 25 "$MAINS" down --cancel --state "$STATE"
+    [ "$status" -eq 0 ]
+    [[ $output == *"1 job at sites that are not heard (lab2)"* ]]
+    pgrep -f "sleep 1000" | xargs -r -n1 sh -c 'grep -qz "^MAINS_SITE=lab2$" /proc/$0/environ && kill -9 $0 || :'
+}
