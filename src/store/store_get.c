@@ -9,26 +9,36 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Of one chunk, as most small files are: not worth waking the pool. */
+static int get_chunk(struct store *store, const struct chunk_ref *chunk, int fd, struct err *err)
+{
+    uint32_t bytes;
+    int rc = store_chunk_load(store, chunk, &bytes, err);
+
+    if (rc < 0)
+        return rc;
+    rc = file_write_all(fd, (const char *)store->content, bytes);
+    return rc < 0 ? err_set(err, rc, "%s", strerror(-rc)) : 0;
+}
+
 static int get_file(struct store *store, const struct manifest *manifest,
                     const struct manifest_entry *entry, int root_fd, struct err *err)
 {
     CLEANUP(closep)
     int fd =
         openat(root_fd, entry->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    const struct chunk_ref *chunks =
+        entry->chunks_count ? &manifest->chunks[entry->chunk_first] : NULL;
     int rc = 0;
 
     if (fd < 0)
         return err_set(err, -errno, "%s: %s", entry->path, strerror(errno));
-    for (uint32_t i = 0; i < entry->chunks_count; i++) {
-        uint32_t bytes;
-
-        rc = store_chunk_load(store, &manifest->chunks[entry->chunk_first + i], &bytes, err);
-        if (rc < 0)
-            return err_prefix(err, rc, "%s", entry->path);
-        rc = file_write_all(fd, (const char *)store->content, bytes);
-        if (rc < 0)
-            return err_set(err, rc, "%s: %s", entry->path, strerror(-rc));
-    }
+    if (entry->chunks_count == 1)
+        rc = get_chunk(store, chunks, fd, err);
+    else if (chunks)
+        rc = store_chunk_lay_many(store, chunks, entry->chunks_count, fd, 0, err);
+    if (rc < 0)
+        return err_prefix(err, rc, "%s", entry->path);
     if (fchmod(fd, entry->mode) < 0)
         return err_set(err, -errno, "%s: %s", entry->path, strerror(errno));
     return 0;
@@ -109,7 +119,9 @@ int store_get(struct store *store, const struct store_id *id, int at_fd, const c
         return err_set(err, -ENOMEM, "%s: out of memory", path);
     if (fstatat(at_fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return err_set(err, -EEXIST, "%s: already there", path);
-    rc = store_manifest_read(store, id, &manifest, err);
+    rc = store_flush(store, err);
+    if (rc == 0)
+        rc = store_manifest_read(store, id, &manifest, err);
     if (rc < 0)
         return rc;
     remove_part(at_fd, part); /* of a get that was cut short */

@@ -92,6 +92,10 @@ int store_chunk_add_many(struct store *store, struct store_piece *pieces, uint32
 /* As store_chunk_import, for many: `content` and `len` are frames, chunk.id their names. */
 int store_chunk_import_many(struct store *store, struct store_piece *pieces, uint32_t count,
                             struct err *err);
+/* Write the chunks of a manifest, one after the other from `offset` on, to a file: each checked
+ * against its name and its size. What is damaged is removed. Nothing may be pending. */
+int store_chunk_lay_many(struct store *store, const struct chunk_ref *chunks, uint32_t count,
+                         int fd, int64_t offset, struct err *err);
 /* Unpack into store->content, checked against the reference's name and, when it has one, its size.
  * A damaged one is removed. */
 int store_chunk_load(struct store *store, const struct chunk_ref *chunk, uint32_t *bytes_out,

@@ -350,3 +350,111 @@ int store_chunk_import_many(struct store *store, struct store_piece *pieces, uin
                                   err);
     return run_many(store, pieces, count, imported_bytes, import_batch, err);
 }
+
+/* --- out again -------------------------------------------------------------------------------- */
+
+#define LAID_AT_ONCE 16u
+static_assert(LAID_AT_ONCE * CHUNK_BYTES_MAX <= BATCH_BYTES_MAX, "they are unpacked side by side");
+
+struct laying {
+    struct store *store;
+    const struct chunk_ref *chunks;
+    uint32_t count;
+    int fd;
+    int64_t offsets[STORE_PIECES_MAX];
+    int rcs[STORE_PIECES_MAX];
+};
+
+static int write_at(int fd, const uint8_t *data, size_t len, int64_t at)
+{
+    while (len) {
+        ssize_t done = pwrite(fd, data, len, at);
+
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done < 0)
+            return -errno;
+        data += done;
+        len -= (size_t)done;
+        at += done;
+    }
+    return 0;
+}
+
+static void lay_batch(void *context, uint32_t worker, uint32_t index)
+{
+    struct laying *laying = context;
+    struct store *store = laying->store;
+    uint32_t first = index * LAID_AT_ONCE;
+    uint32_t count = MIN(LAID_AT_ONCE, laying->count - first);
+    struct buf *frames = &store->frames[worker];
+    struct blake2b_piece names[LAID_AT_ONCE];
+    uint8_t *room = store->contents[worker];
+    struct err err;
+    int failed;
+
+    buf_clear(frames);
+    failed = buf_reserve(frames, LAID_AT_ONCE * (size_t)FRAME_BYTES_MAX); /* it stays where it is */
+    for (uint32_t i = 0; i < count; i++) {
+        const struct chunk_ref *chunk = &laying->chunks[first + i];
+        const uint8_t *content = room;
+        size_t before = frames->len;
+        char path[STORE_PATH_BYTES];
+        uint32_t bytes = 0;
+        int rc = failed;
+
+        store_chunk_path(&chunk->id, path);
+        if (rc == 0)
+            rc = store_frame_read(store, path, &chunk->id, frames, &err);
+        if (rc == 0)
+            rc = frame_unpack(store->codecs[worker], frames->data + before, frames->len - before,
+                              &chunk->id, room, &content, &bytes, &err);
+        room += rc == 0 && content == room ? bytes : 0;
+        names[i] = (struct blake2b_piece){ .data = content, .len = rc == 0 ? bytes : 0 };
+        laying->rcs[first + i] = rc;
+    }
+    blake2b_many(names, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct chunk_ref *chunk = &laying->chunks[first + i];
+        int *rc = &laying->rcs[first + i];
+
+        if (*rc == 0 && memcmp(chunk->id.bytes, names[i].digest, STORE_ID_BYTES) != 0)
+            *rc = -EBADMSG;
+        else if (*rc == 0 && names[i].len != chunk->bytes)
+            *rc = -EPROTO; /* the chunk is what its name says: the manifest lies */
+        if (*rc == 0)
+            *rc = write_at(laying->fd, names[i].data, names[i].len, laying->offsets[first + i]);
+    }
+}
+
+int store_chunk_lay_many(struct store *store, const struct chunk_ref *chunks, uint32_t count,
+                         int fd, int64_t offset, struct err *err)
+{
+    struct laying laying = { .store = store, .chunks = chunks, .fd = fd };
+
+    if (make_pool(store) < 0)
+        return err_set(err, -ENOMEM, "store: out of memory");
+    for (; count; count -= laying.count, laying.chunks += laying.count) {
+        laying.count = MIN(count, STORE_PIECES_MAX);
+        for (uint32_t i = 0; i < laying.count; i++) {
+            laying.offsets[i] = offset;
+            offset += laying.chunks[i].bytes;
+        }
+        pool_run(store->pool, (laying.count + LAID_AT_ONCE - 1) / LAID_AT_ONCE, lay_batch, &laying);
+        for (uint32_t i = 0; i < laying.count; i++) {
+            char path[STORE_PATH_BYTES];
+            int rc = laying.rcs[i];
+
+            store_chunk_path(&laying.chunks[i].id, path);
+            if (rc == -EBADMSG) /* it is of no use, and would count as here */
+                unlinkat(store->chunks_fd, path, 0);
+            if (rc < 0)
+                return err_set(err, rc, "chunk %s: %s", path + 3,
+                               rc == -ENOENT    ? "missing"
+                               : rc == -EBADMSG ? "damaged, removed"
+                               : rc == -EPROTO  ? "of another size than the manifest says"
+                                                : strerror(-rc));
+        }
+    }
+    return 0;
+}
