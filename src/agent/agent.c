@@ -302,6 +302,8 @@ static void keep_contacts(uv_timer_t *timer)
     int64_t now_ms = clock_wall_ms(), until_ms = site_policy_heard_until(policy, now_ms);
     int64_t next_ms = until_ms > 0 ? until_ms : site_policy_next_contact(policy, now_ms);
 
+    depot_set_ordered(agent->depot, policy->contacts_count > 0);
+    depot_hush(agent->depot, until_ms < 0);
     session_hold(agent->session, until_ms < 0);
     if (next_ms == INT64_MAX)
         return;
@@ -456,12 +458,14 @@ static int open_stores(struct agent *agent, struct err *err)
                                   .keeps_outputs = agent->renewal != NULL,
                                   .policy = &agent->site.policy,
                                   .link = agent_link,
+                                  .turn = agent_turn,
                                   .ended = agent_on_saved,
                                   .context = agent };
     struct staging_config staging = { .loop = &agent->loop,
                                       .agent_dir = agent->agent_dir,
                                       .site = agent->site.info.name,
                                       .link = agent_link,
+                                      .turn = agent_turn,
                                       .ready = agent_on_staged,
                                       .context = agent };
     struct prestage_config prestage = { .policy = &agent->site.policy,
@@ -472,6 +476,9 @@ static int open_stores(struct agent *agent, struct err *err)
     };
     int rc = depot_create(&depot, &agent->depot, err);
 
+    agent->turns = turns_create();
+    if (rc == 0 && !agent->turns)
+        rc = err_set(err, -ENOMEM, "out of memory");
     if (rc < 0)
         return rc;
     saves.depot = staging.depot = prestage.depot = agent->depot;
@@ -555,6 +562,7 @@ static void close_parts(struct agent *agent)
     meter_destroy(agent->meter);
     site_close(&agent->site);
     receipts_destroy(agent->receipts);
+    turns_destroy(agent->turns);
     kube_settings_fini(&agent->kube);
     free(agent->unknown);
     free(agent->held);

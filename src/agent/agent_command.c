@@ -75,6 +75,15 @@ void agent_link(void *context, struct transfer_link *link_out)
     struct agent *agent = context;
 
     session_link(agent->session, link_out);
+    link_out->over = depot_hushed(agent->depot);
+    link_out->is_short = agent->site.policy.contacts_count > 0;
+}
+
+struct turn agent_turn(void *context, struct attempt_key key, enum turn_kind kind, int64_t since_ms)
+{
+    struct agent *agent = context;
+
+    return turns_find(agent->turns, key, kind, since_ms);
 }
 
 /* `why_not` "": it stands. */
@@ -192,6 +201,12 @@ struct reconcile {
     uint32_t listed_count;
     struct attempt_key *unlisted;
     uint32_t unlisted_count;
+    struct ended_one *ended; /* room for all that are held */
+    uint32_t ended_count;
+};
+struct ended_one {
+    struct turn turn;
+    const struct attempt_record *record;
 };
 
 static void visit_held(void *context, const struct attempt_view *view)
@@ -200,12 +215,41 @@ static void visit_held(void *context, const struct attempt_view *view)
     struct wire_attempt_id id = { view->key.job_id, view->key.epoch };
 
     if (view->state == ATTEMPT_ENDED)
-        tell_ended(reconcile->agent, view->record);
-    else if (!reconcile->listed_count ||
-             !bsearch(&id, reconcile->listed, reconcile->listed_count, sizeof(id), compare_ids))
+        return; /* told before all these */
+    if (!reconcile->listed_count ||
+        !bsearch(&id, reconcile->listed, reconcile->listed_count, sizeof(id), compare_ids))
         reconcile->unlisted[reconcile->unlisted_count++] = view->key;
     else if (view->state == ATTEMPT_RUNNING)
         tell_record(reconcile->agent, REPORT_STARTED, view->record);
+}
+
+static void visit_ended(void *context, const struct attempt_view *view)
+{
+    struct reconcile *reconcile = context;
+
+    if (view->state == ATTEMPT_ENDED)
+        reconcile->ended[reconcile->ended_count++] =
+            (struct ended_one){ agent_turn(reconcile->agent, view->key, TURN_OUTPUTS,
+                                           view->record->ended_ms),
+                                view->record };
+}
+
+static int compare_ended(const void *a, const void *b)
+{
+    const struct ended_one *left = a, *right = b;
+
+    return turn_compare(&left->turn, &right->turn);
+}
+
+/* Results before all else, and of them what cannot wait first: the contact may be short. */
+static void tell_all_ended(struct reconcile *reconcile)
+{
+    struct executor *executor = reconcile->agent->executor;
+
+    executor->ops->each(executor, visit_ended, reconcile);
+    qsort(reconcile->ended, reconcile->ended_count, sizeof(*reconcile->ended), compare_ended);
+    for (uint32_t i = 0; i < reconcile->ended_count; i++)
+        tell_ended(reconcile->agent, reconcile->ended[i].record);
 }
 
 static void visit_staged(void *context, struct attempt_key key)
@@ -230,8 +274,10 @@ static void reconcile_with(struct agent *agent, const struct wire_command *comma
 
     reconcile.unlisted = calloc(executor->ops->count(executor) + staging_count(agent->staging) + 1u,
                                 sizeof(struct attempt_key));
-    if (!listed || !unknown || !reconcile.unlisted) {
+    reconcile.ended = calloc(executor->ops->count(executor) + 1u, sizeof(*reconcile.ended));
+    if (!listed || !unknown || !reconcile.unlisted || !reconcile.ended) {
         log_error("RECONCILE: out of memory");
+        free(reconcile.ended);
         free(listed);
         free(unknown);
         free(reconcile.unlisted);
@@ -240,6 +286,8 @@ static void reconcile_with(struct agent *agent, const struct wire_command *comma
     if (command->attempts_count)
         memcpy(listed, command->attempts, command->attempts_count * sizeof(*listed));
     qsort(listed, command->attempts_count, sizeof(*listed), compare_ids);
+    tell_all_ended(&reconcile);
+    free(reconcile.ended);
     executor->ops->each(executor, visit_held, &reconcile);
     staging_each(agent->staging, visit_staged, &reconcile);
     for (uint32_t i = 0; i < reconcile.unlisted_count; i++)
@@ -592,6 +640,8 @@ static void run(struct agent *agent, const struct wire_command *command)
 
     not_unknown(agent, command->attempt);
     rc = make_order(agent, command, &order, &err);
+    if (rc == 0)
+        turns_note(agent->turns, order.key, command->spec_json, command->deadline_ms);
     if (rc == 0 && order.across.count &&
         is_whole_here(agent, command)) /* also of one that runs: this agent may have begun anew */
         rc = tunnels_begin(agent->tunnels, order.key, &order.across, &err);
@@ -716,8 +766,12 @@ void agent_on_command(void *context, const struct wire_command *command)
         break;
     case WIRE_RECONCILE:
         agent_take_lease(agent, command);
+        depot_gather(agent->depot, true);
         reconcile_with(agent, command);
         reconcile_suspended(agent, command);
+        saves_resume(agent->saves);
+        staging_resume(agent->staging);
+        depot_gather(agent->depot, false);
         pricing_look(agent->pricing);
         telling_begin(&agent->telling);
         telling_look(&agent->telling, agent->executor, agent->depot, agent->session);
@@ -740,6 +794,7 @@ void agent_on_command(void *context, const struct wire_command *command)
     case WIRE_FORGET:
         tunnels_end(agent->tunnels, key_of(command->attempt));
         agent->executor->ops->forget(agent->executor, key_of(command->attempt));
+        turns_forget(agent->turns, key_of(command->attempt));
         break;
     case WIRE_RECEIPT:
         receipts_take(agent->receipts, command);

@@ -45,6 +45,7 @@ struct agent {
     struct watch *watch;     /* NULL: the engine looks its nodes over itself */
     struct pricing *pricing; /* NULL: nothing changes over time */
     struct depot *depot;
+    struct turns *turns;
     struct saves *saves;
     struct staging *staging;
     struct prestage *prestage;
@@ -80,5 +81,7 @@ void agent_on_staged(void *context, const struct attempt_order *order,
                      const struct wire_part *parts, uint32_t parts_count, const char *spec_json,
                      int rc, const struct err *err);
 void agent_link(void *context, struct transfer_link *link_out);
+struct turn agent_turn(void *context, struct attempt_key key, enum turn_kind kind,
+                       int64_t since_ms);
 void agent_send_unknown(struct agent *agent);
 void agent_start_tick(struct agent *agent);

@@ -26,7 +26,8 @@ struct depot {
     uv_cond_t wake;
     uv_async_t told;
     struct queue tasks, ended; /* under the mutex, with `stopping` and the tasks' `cancelled` */
-    bool stopping;
+    bool stopping, ordered, gathering;
+    atomic_bool hushed;
     /* The thread's own. */
     struct depot_bench bench;
     struct pace pace;
@@ -39,6 +40,27 @@ static void push(struct queue *queue, struct depot_task *task)
     task->next = NULL;
     *queue->last = task;
     queue->last = &task->next;
+}
+
+/* Behind all whose turn is not later. */
+static void push_in_turn(struct queue *queue, struct depot_task *task)
+{
+    struct depot_task **at = &queue->first;
+
+    while (*at && turn_compare(&(*at)->turn, &task->turn) <= 0)
+        at = &(*at)->next;
+    task->next = *at;
+    *at = task;
+    if (!task->next)
+        queue->last = &task->next;
+}
+
+static void wait_in_line(struct depot *depot, struct depot_task *task)
+{
+    if (depot->ordered)
+        push_in_turn(&depot->tasks, task);
+    else
+        push(&depot->tasks, task);
 }
 
 static struct depot_task *pop(struct queue *queue)
@@ -124,15 +146,17 @@ static void thread_main(void *context)
         bool over = false;
 
         uv_mutex_lock(&depot->mutex);
-        while (!depot->tasks.first && !depot->stopping)
+        while ((!depot->tasks.first || depot->gathering) && !depot->stopping)
             uv_cond_wait(&depot->wake, &depot->mutex);
         task = depot->stopping ? NULL : pop(&depot->tasks);
         uv_mutex_unlock(&depot->mutex);
         if (task)
             over = work_on(depot, task);
         uv_mutex_lock(&depot->mutex);
-        if (task)
-            push(over ? &depot->ended : &depot->tasks, task);
+        if (over)
+            push(&depot->ended, task);
+        else if (task)
+            wait_in_line(depot, task);
         stopping = depot->stopping;
         uv_mutex_unlock(&depot->mutex);
         if (over)
@@ -179,9 +203,34 @@ void depot_submit(struct depot *depot, struct depot_task *task)
     task->rc = 0;
     task->cancelled = false;
     uv_mutex_lock(&depot->mutex);
-    push(&depot->tasks, task);
+    wait_in_line(depot, task);
     uv_cond_signal(&depot->wake);
     uv_mutex_unlock(&depot->mutex);
+}
+
+void depot_set_ordered(struct depot *depot, bool ordered)
+{
+    uv_mutex_lock(&depot->mutex);
+    depot->ordered = ordered;
+    uv_mutex_unlock(&depot->mutex);
+}
+
+void depot_gather(struct depot *depot, bool gathering)
+{
+    uv_mutex_lock(&depot->mutex);
+    depot->gathering = gathering;
+    uv_cond_signal(&depot->wake);
+    uv_mutex_unlock(&depot->mutex);
+}
+
+void depot_hush(struct depot *depot, bool hushed)
+{
+    atomic_store(&depot->hushed, hushed);
+}
+
+const atomic_bool *depot_hushed(const struct depot *depot)
+{
+    return &depot->hushed;
 }
 
 void depot_cancel(struct depot *depot, struct depot_task *task)

@@ -122,6 +122,7 @@ void prestage_take(struct prestage *prestage, const struct wire_command *command
     coming->prestage = prestage;
     coming->job_id = command->attempt.job_id;
     coming->id = id;
+    coming->task.turn = (struct turn){ .kind = TURN_PRESTAGE };
     coming->task.step = step;
     coming->task.drop = drop_step;
     coming->task.done = done;

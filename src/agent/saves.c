@@ -45,9 +45,11 @@ struct save {               /* of one attempt */
     uv_timer_t timer; /* to try again */
     int64_t seen_ms, stored_ms;
     int64_t moved_at; /* since when nothing moved; clock_mono_ms */
-    int64_t again_ms;
+    int64_t again_ms, ended_ms;
     int64_t tell_ms; /* waited so long for it to rest, it is told why; 0 = not yet thought of */
     enum what want;
+    bool linked;   /* there was a session when it was begun */
+    bool prepared; /* put while there was none: only carrying is left */
     bool busy, closing;
     bool over;   /* the network wants none of it */
     bool ended;  /* the attempt has; `ended` of the owner is still to be called, unless */
@@ -366,6 +368,13 @@ static bool is_kept(struct save *save)
     return label != NULL;
 }
 
+static enum turn_kind turn_kind_of(const struct save *save)
+{
+    if (!save->final)
+        return TURN_CHECKPOINT;
+    return save->what == SAVE_OUTPUTS ? TURN_OUTPUTS : TURN_LAST_CHECKPOINT;
+}
+
 static void begin(struct save *save)
 {
     uv_timer_stop(&save->timer);
@@ -376,11 +385,21 @@ static void begin(struct save *save)
             finish(save);
         return;
     }
+    save->saves->config.link(save->saves->config.context, &save->link);
+    save->linked = save->link.url != NULL;
+    if (!save->linked && save->prepared) { /* saves_resume comes before this, as a rule */
+        transfer_link_fini(&save->link);
+        uv_timer_start(&save->timer, on_timer, AGAIN_MS_MAX, 0);
+        return;
+    }
     save->busy = true;
+    save->prepared = false;
     save->final = save->ended;
     save->what = save->want;
     save->phase = PHASE_PUT;
-    save->saves->config.link(save->saves->config.context, &save->link);
+    save->task.turn =
+        save->saves->config.turn(save->saves->config.context, save->key, turn_kind_of(save),
+                                 save->final ? save->ended_ms : save->seen_ms);
     save->task.step = step;
     save->task.drop = drop_step;
     save->task.done = done;
@@ -446,8 +465,11 @@ static void done(struct depot_task *task)
     if (save->phase != PHASE_PUT) {
         if (save->transfer.bytes_carried > 0)
             save->moved_at = clock_mono_ms();
+        save->prepared = !save->linked;
         transfer_fini(&save->transfer);
     }
+    if (!save->linked) /* nothing can move: that is not its time */
+        save->moved_at = clock_mono_ms();
     transfer_link_fini(&save->link);
     save->busy = false;
     if (save->saves->closing)
@@ -520,6 +542,7 @@ void saves_seen(struct saves *saves, struct attempt_key key, int64_t checkpoint_
     if (!save || !save->path || save->ended || save->over || checkpoint_ms <= save->seen_ms)
         return;
     save->seen_ms = checkpoint_ms;
+    save->prepared = false;
     save->want = SAVE_CHECKPOINT;
     if (!uv_is_active((uv_handle_t *)&save->timer))
         begin(save);
@@ -538,6 +561,18 @@ void saves_look(struct saves *saves)
     }
 }
 
+void saves_resume(struct saves *saves)
+{
+    struct save *save, *after;
+
+    HASH_ITER (hh, saves->list, save, after) {
+        if (save->busy || !uv_is_active((uv_handle_t *)&save->timer))
+            continue;
+        save->again_ms = 0;
+        begin(save);
+    }
+}
+
 bool saves_end(struct saves *saves, struct attempt_key key, const struct attempt_record *record)
 {
     struct save *save = find(saves, key);
@@ -548,6 +583,8 @@ bool saves_end(struct saves *saves, struct attempt_key key, const struct attempt
     if (save->ended)
         return !save->silent;
     save->ended = true;
+    save->prepared = false;
+    save->ended_ms = record->ended_ms;
     save->moved_at = clock_mono_ms();
     save->again_ms = 0;
     /* Who has done its work needs no checkpoint any more. */

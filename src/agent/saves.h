@@ -27,6 +27,8 @@ struct saves_config {
     const struct site_policy *policy;
     /* Where the network is now; an empty link when there is no session. */
     void (*link)(void *context, struct transfer_link *link_out);
+    struct turn (*turn)(void *context, struct attempt_key key, enum turn_kind kind,
+                        int64_t since_ms);
     /* The end of this attempt may be told. */
     void (*ended)(void *context, struct attempt_key key);
     void *context;
@@ -42,5 +44,7 @@ void saves_watch(struct saves *saves, struct attempt_key key, const char *spec_j
 void saves_seen(struct saves *saves, struct attempt_key key, int64_t checkpoint_ms);
 /* Of engines whose attempts have no supervisor here to tell: look at all that run, now. */
 void saves_look(struct saves *saves);
+/* The network is heard again: what waits to be tried again is tried now. */
+void saves_resume(struct saves *saves);
 /* It has ended. True: `ended` will say when that may be told. False: it may be told now. */
 bool saves_end(struct saves *saves, struct attempt_key key, const struct attempt_record *record);

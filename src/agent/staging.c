@@ -2,6 +2,7 @@
 
 #include "agent/tree.h"
 #include "agent/web.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "model/spec_source.h"
@@ -39,7 +40,7 @@ struct staged {
     struct item *items;
     uint32_t items_count;
     uv_timer_t timer;
-    int64_t again_ms;
+    int64_t again_ms, since_ms;
     bool busy, cancelled;
     /* While busy, the depot's. */
     struct transfer_link link;
@@ -223,6 +224,8 @@ static void begin(struct staged *staged)
     for (uint32_t i = 0; i < staged->items_count; i++)
         staged->items[i].laid = false;
     staged->staging->config.link(staged->staging->config.context, &staged->link);
+    staged->task.turn = staged->staging->config.turn(
+        staged->staging->config.context, staged->order->key, TURN_STAGING, staged->since_ms);
     staged->task.step = step;
     staged->task.drop = drop_step;
     staged->task.done = done;
@@ -401,11 +404,21 @@ int staging_begin(struct staging *staging, const struct attempt_order *order,
     if (parts_bytes)
         memcpy(staged->parts, command->parts, parts_bytes);
     staged->parts_count = command->parts_count;
+    staged->since_ms = clock_mono_ms();
     uv_timer_init(staging->config.loop, &staged->timer);
     staged->next = staging->list;
     staging->list = staged;
     begin(staged);
     return 0;
+}
+
+void staging_resume(struct staging *staging)
+{
+    for (struct staged *staged = staging->list; staged; staged = staged->next)
+        if (!staged->busy && uv_is_active((uv_handle_t *)&staged->timer)) {
+            uv_timer_stop(&staged->timer);
+            begin(staged);
+        }
 }
 
 bool staging_has(const struct staging *staging, struct attempt_key key)

@@ -19,6 +19,8 @@ struct staging_config {
     const char *agent_dir;
     const char *site;
     void (*link)(void *context, struct transfer_link *link_out);
+    struct turn (*turn)(void *context, struct attempt_key key, enum turn_kind kind,
+                        int64_t since_ms);
     /* All of it is there (`rc` 0): start it; or it cannot be had. `order` has `staged` set. Good
      * during the call only. */
     void (*ready)(void *context, const struct attempt_order *order, const struct wire_part *parts,
@@ -34,6 +36,8 @@ void staging_destroy(struct staging *staging);
 bool staging_is_needed(const struct wire_command *command);
 int staging_begin(struct staging *staging, const struct attempt_order *order,
                   const struct wire_command *command, struct err *err);
+/* The network is heard again: what waits to be tried again is tried now. */
+void staging_resume(struct staging *staging);
 bool staging_has(const struct staging *staging, struct attempt_key key);
 /* It is not to start any more; `ready` is not called. False: it is not being staged. */
 bool staging_cancel(struct staging *staging, struct attempt_key key);

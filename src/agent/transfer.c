@@ -20,6 +20,11 @@
 #define WANTED_BYTES_MIN (256u << 10)
 #define FAST_MS 2000
 #define SLOW_MS 20000
+/* The same where the link is there for a while only: what breaks off is lost up to the last whole
+ * message, so that one is a chunk or what the link carries in some seconds. */
+#define SHORT_BYTES_MIN 1
+#define SHORT_FAST_MS 1000
+#define SHORT_SLOW_MS 4000
 #define PACED_SECONDS 2 /* of a bounded link's rate, so that others get their turns */
 #define IDLE_ROUNDS_MAX 3u
 #define PACE_SLICE_US 1000000
@@ -47,10 +52,16 @@ int transfer_link_copy(const struct transfer_link *from, struct transfer_link *o
     for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
         if (texts[i] && !(copies[i] = strdup(texts[i])))
             failed = true;
-    *out = (struct transfer_link){ copies[0], copies[1], copies[2], copies[3], copies[4] };
+    *out = (struct transfer_link){ copies[0], copies[1],  copies[2],     copies[3],
+                                   copies[4], from->over, from->is_short };
     if (failed)
         transfer_link_fini(out);
     return failed ? -ENOMEM : 0;
+}
+
+static uint32_t least_bytes(const struct transfer_link *link)
+{
+    return link->is_short ? SHORT_BYTES_MIN : WANTED_BYTES_MIN;
 }
 
 struct transfer transfer_init(struct store *store, struct http_easy *easy,
@@ -63,7 +74,7 @@ struct transfer transfer_init(struct store *store, struct http_easy *easy,
                               .pace = pace,
                               .up = up,
                               .id = *id,
-                              .wanted_bytes = WANTED_BYTES_MIN };
+                              .wanted_bytes = least_bytes(link) };
 }
 
 struct transfer transfer_init_scan(struct scan *scan, struct http_easy *easy,
@@ -116,6 +127,7 @@ static int send_request(struct http_easy *easy, const struct transfer_link *link
                               .body = body,
                               .body_len = len,
                               .timeout_ms = TIMEOUT_MS,
+                              .stop = link->over,
                               .answer_bytes_max = MANIFEST_BYTES_MAX };
     int rc;
 
@@ -125,6 +137,8 @@ static int send_request(struct http_easy *easy, const struct transfer_link *link
     if (!url)
         return err_set(err, -ENOMEM, "out of memory");
     rc = http_easy_call(easy, &call, NULL, NULL, answer_out);
+    if (rc == -ECANCELED)
+        return err_set(err, -EAGAIN, "the contact with the network is over");
     if (rc < 0)
         return err_set(err, rc, "%.200s", answer_out->error);
     return answer_out->status == 200 ? 0 : refused(answer_out, path, err);
@@ -260,18 +274,19 @@ static void *send_body(void *context)
 }
 
 /* The next one is as large as the link has shown that it carries. */
-static void learn_size(struct transfer *transfer, int64_t took_ms)
+static void learn_size(struct transfer *transfer, size_t bytes, int64_t took_ms)
 {
+    bool is_short = transfer->link->is_short;
     int64_t most = BUNDLE_BYTES_WANTED;
 
     if (transfer->pace && transfer->pace->rate_bytes)
         most = MIN(most, transfer->pace->rate_bytes * PACED_SECONDS);
-    if (took_ms < FAST_MS)
-        transfer->wanted_bytes *= 2;
-    else if (took_ms > SLOW_MS)
+    if (took_ms < (is_short ? SHORT_FAST_MS : FAST_MS))
+        transfer->wanted_bytes = 2 * MAX(transfer->wanted_bytes, is_short ? (uint32_t)bytes : 0);
+    else if (took_ms > (is_short ? SHORT_SLOW_MS : SLOW_MS))
         transfer->wanted_bytes /= 2;
     transfer->wanted_bytes =
-        (uint32_t)MAX(MIN(transfer->wanted_bytes, most), (int64_t)WANTED_BYTES_MIN);
+        (uint32_t)MAX(MIN(transfer->wanted_bytes, most), (int64_t)least_bytes(transfer->link));
 }
 
 /* Wait for it; what it came to is told once. */
@@ -289,7 +304,7 @@ static int message_join(struct transfer *transfer, struct transfer_message *mess
     message->answered = rc == 0;
     if (rc < 0)
         return err_set(err, rc, "%s", message->err.text);
-    learn_size(transfer, message->took_ms);
+    learn_size(transfer, message->body.len + message->answer.body.len, message->took_ms);
     return 0;
 }
 

@@ -12,12 +12,18 @@
 #include "store/scan.h"
 #include "store/store.h"
 
+#include <stdatomic.h>
+
 /* Where the network is, and as who. Strings are the link's own. */
 struct transfer_link {
     char *url;                /* without a slash at its end; NULL = not known */
     char *bearer;             /* NULL = none */
     char *pin;                /* NULL = none */
     char *cert_pem, *key_pem; /* NULL = none */
+    /* True once it carries nothing more: what is on its way ends, what comes is refused (-EAGAIN).
+     * Borrowed; NULL = it is never known beforehand. */
+    const atomic_bool *over;
+    bool is_short; /* it is there for a while only: messages are made so small that they arrive */
 };
 void transfer_link_fini(struct transfer_link *link);
 int transfer_link_copy(const struct transfer_link *from, struct transfer_link *out);

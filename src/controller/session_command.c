@@ -81,6 +81,7 @@ static int print_run(const struct grid *grid, const struct auth *auth, const str
     command.spec_json = spec.data;
     copy(command.checkpoint, sizeof(command.checkpoint), view->checkpoint);
     command.checkpoint_saved_ms = view->checkpoint_saved_ms;
+    command.deadline_ms = view->request ? view->request->deadline_ms : 0;
     command.checkpoint_every_ms = view->checkpoint_every_ms;
     command.parts_count = view->allocation.parts_count;
     command.parts =

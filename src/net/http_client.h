@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "net/http_server.h" /* struct http_header */
 
+#include <stdatomic.h>
 #include <uv.h>
 
 struct http_call {
@@ -29,6 +30,9 @@ struct http_call {
      * SHA-256 of the server's public key (its DER SubjectPublicKeyInfo) in base64; a pin without a
      * CA replaces the check of chain and name. */
     const char *ca_pem, *pin_sha256, *client_cert_pem, *client_key_pem;
+    /* Blocking calls only: once it is true, whoever sets it, the call ends within a second or so
+     * (-ECANCELED). NULL = nothing stops it. */
+    const atomic_bool *stop;
 };
 
 struct http_answer {

@@ -87,6 +87,7 @@ struct wire_command {
     uint32_t array_index, array_count;
     uint32_t attempt_number;        /* 1 = first */
     int64_t duration_ms_max;        /* 0 = none */
+    int64_t deadline_ms;            /* when it should be done, by the network's clock; 0 = none */
     int32_t run_as_uid, run_as_gid; /* -1 = the agent chooses (private uid of the tenant) */
     bool host_paths;                /* the tenant may use folders of the host as its unix user */
     bool lease;                     /* it must not outlive the lease */

@@ -32,6 +32,7 @@ static const struct wire_field fields[] = {
     { "array_count", WIRE_U32, AT(array_count), 0, UINT32_MAX, 0, IN(RUN), 0 },
     { "attempt", WIRE_U32, AT(attempt_number), 0, UINT32_MAX, 1, IN(RUN), 0 },
     { "duration_ms_max", WIRE_I64, AT(duration_ms_max), 0, INT64_MAX, 0, IN(RUN), 0 },
+    { "deadline_ms", WIRE_I64, AT(deadline_ms), 0, INT64_MAX, 0, IN(RUN), 0 },
     { "uid", WIRE_I32, AT(run_as_uid), -1, INT32_MAX, -1, IN(RUN), 0 },
     { "gid", WIRE_I32, AT(run_as_gid), -1, INT32_MAX, -1, IN(RUN), 0 },
     { "host_paths", WIRE_BOOL, AT(host_paths), 0, 1, 0, IN(RUN), 0 },

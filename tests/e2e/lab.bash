@@ -6,6 +6,8 @@
 #   lab_far NAME [...]                   the same behind a shaper: `lab_shape NAME latency 1000`, ...
 #   lab_campus NAME                      the same on a real Slurm (as an ordinary user)
 #   lab_cut | lab_mend NAME              its link goes down; comes up
+#   lab_windows NAME PERIOD DURATION     a plan of contacts in seconds, as site.yaml for lab_site --config; then
+#   lab_follow NAME PERIOD DURATION      its link is up in these windows, and only then, until lab_unfollow
 #   lab_drop NAME in|out|both PERCENT    of its packets, by chance (100: nothing passes); lab_pass NAME
 #   lab_rate NAME RATE                   as tc says it: 10mbit
 #   lab_clock NAME|ctl SECONDS           its wall clock is so much ahead (LAB_CLOCKS=1 before lab_start)
@@ -168,6 +170,35 @@ lab_campus() {
 
 lab_cut() { lab_in ctl ip link set "wl$(lab_number "$1")" down; }
 lab_mend() { lab_in ctl ip link set "wl$(lab_number "$1")" up; }
+lab_windows() {
+    printf 'windows: [{period: %ss, duration: %ss}]\n' "$2" "$3" >"$LAB_DIR/windows.$1.yaml"
+    echo "$LAB_DIR/windows.$1.yaml"
+}
+# Milliseconds into the period.
+lab_phase() { echo $(($(date +%s%3N) % ($1 * 1000))); }
+lab_in_window() { [ "$(lab_phase "$1")" -lt $(($2 * 1000)) ]; }
+lab_out_of_window() { ! lab_in_window "$@"; }
+lab_follow() {
+    rm -f "$LAB_DIR/unfollow"
+    (
+        while [ ! -e "$LAB_DIR/unfollow" ]; do
+            at=$(lab_phase "$2")
+            if [ "$at" -lt $(($3 * 1000)) ]; then
+                lab_mend "$1"
+                left=$(($3 * 1000 - at))
+            else
+                lab_cut "$1"
+                left=$(($2 * 1000 - at))
+            fi
+            sleep "$((left / 1000)).$(printf %03d $((left % 1000)))"
+        done
+    ) >/dev/null 2>&1 </dev/null 3>&- &
+    echo $! >>"$LAB_DIR/pids"
+}
+lab_unfollow() {
+    touch "$LAB_DIR/unfollow"
+    lab_mend "$1"
+}
 lab_rate() {
     local n
     n=$(lab_number "$1")
