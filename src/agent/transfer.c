@@ -23,8 +23,8 @@
 /* The same where the link is there for a while only: what breaks off is lost up to the last whole
  * message, so that one is a chunk or what the link carries in some seconds. */
 #define SHORT_BYTES_MIN 1
-#define SHORT_FAST_MS 1000
-#define SHORT_SLOW_MS 4000
+#define SHORT_FAST_MS 500
+#define SHORT_SLOW_MS 2000
 #define PACED_SECONDS 2 /* of a bounded link's rate, so that others get their turns */
 #define IDLE_ROUNDS_MAX 3u
 #define PACE_SLICE_US 1000000
