@@ -1,6 +1,8 @@
 #include "cli/commands.h"
 #include "cli/job_show.h"
 
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct cli_option options[] = {
@@ -9,6 +11,10 @@ static const struct cli_option options[] = {
     { "preempt", 0, "on|off", "on|off", "Whether those who go first may take back room." },
     { "fill", 0, "on|off", "on|off",
       "Whether nodes are chosen by what will be asked, not by what is left." },
+    { "reservations", 0, "N", NULL,
+      "How many blocked jobs of a class are promised a start (1 to 16)." },
+    { "defrag", 0, "on|off", "on|off",
+      "Whether running work is moved so that gangs find room together." },
     { 0 },
 };
 
@@ -16,15 +22,30 @@ static int show(const struct cli_args *args, const json_t *policy)
 {
     if (cli_args_has(args, "json"))
         return reply_show(policy);
-    printf("order    %s\npreempt  %s\nfill     %s\n", reply_text(policy, "order"),
-           reply_flag(policy, "preempt") ? "on" : "off", reply_flag(policy, "fill") ? "on" : "off");
+    printf("order         %s\npreempt       %s\nfill          %s\nreservations  %" PRId64
+           "\ndefrag        %s\n",
+           reply_text(policy, "order"), reply_flag(policy, "preempt") ? "on" : "off",
+           reply_flag(policy, "fill") ? "on" : "off", reply_number(policy, "reservations"),
+           reply_flag(policy, "defrag") ? "on" : "off");
     return CLI_OK;
+}
+
+static bool add_number(json_t *body, const char *key, const char *text)
+{
+    char *end;
+    long number = strtol(text, &end, 10);
+
+    if (end == text || *end || number < 1 || number > 16)
+        return false;
+    json_object_set_new(body, key, json_integer(number));
+    return true;
 }
 
 static int run(const struct cli_args *args)
 {
     const char *order = cli_args_get(args, "order"), *preempt = cli_args_get(args, "preempt");
-    const char *fill = cli_args_get(args, "fill");
+    const char *fill = cli_args_get(args, "fill"), *defrag = cli_args_get(args, "defrag");
+    const char *reservations = cli_args_get(args, "reservations");
     json_t *body = json_object(), *answer = NULL;
     struct remote remote;
     struct err err = { 0 };
@@ -36,6 +57,13 @@ static int run(const struct cli_args *args)
         json_object_set_new(body, "preempt", json_boolean(strcmp(preempt, "on") == 0));
     if (fill)
         json_object_set_new(body, "fill", json_boolean(strcmp(fill, "on") == 0));
+    if (defrag)
+        json_object_set_new(body, "defrag", json_boolean(strcmp(defrag, "on") == 0));
+    if (reservations && !add_number(body, "reservations", reservations)) {
+        json_decref(body);
+        return cli_fail_text(CLI_USAGE, "--reservations: expected a number from 1 to 16, not %s",
+                             reservations);
+    }
     if (remote_open(args, &remote, &err) < 0) {
         json_decref(body);
         return cli_fail(CLI_FAILED, &err);
@@ -71,6 +99,11 @@ const struct cli_command cmd_policy = {
         "work that "
         "asks a share of a device, or fewer devices than a node has, goes where it leaves most "
         "to be filled by what is asked from then on; off, to the node with the least left over. "
+        "`--reservations` is how many of the first blocked jobs of each class are promised a "
+        "start: "
+        "1 backfills as EASY does, more keep more of those that wait from being overtaken. With "
+        "`--defrag on`, running work that saves checkpoints is moved within its site when a gang "
+        "that waits for room together gains more than that costs. "
         "Admins and operators "
         "set it.",
     .examples = { { "mains policy", "What holds now." },

@@ -59,9 +59,9 @@ const char *outcome_name(uint32_t outcome)
     static const char *const names[] = { "exited",    "signalled", "time_limit",   "memory",
                                          "disk",      "stopped",   "start_failed", "lost",
                                          "preempted", "shed",      "paused",       "moved",
-                                         "lease",     "refused",   "resized" };
+                                         "lease",     "refused",   "resized",      "made_room" };
 
-    return outcome < ARRAY_COUNT(names) ? names[outcome] : "unknown";
+    return outcome < ARRAY_COUNT(names) && names[outcome] ? names[outcome] : "unknown";
 }
 
 json_t *time_to_json(int64_t unix_ms)

@@ -147,6 +147,7 @@ static uint32_t weight_of(const struct attempt_end_note *note)
     case OUTCOME_PAUSED:
     case OUTCOME_MOVED:
     case OUTCOME_RESIZED:
+    case OUTCOME_DEFRAG:
         return 3;
     case OUTCOME_LOST:
     case OUTCOME_LEASE:

@@ -264,7 +264,7 @@ static void end_yielded(struct grid *grid, struct job *job, uint32_t site, uint3
         return;
     }
     elastic_requeued(grid, job);
-    if (job->outcome == OUTCOME_MOVED) {
+    if (job->outcome == OUTCOME_MOVED || job->outcome == OUTCOME_DEFRAG) {
         requeue(grid, job);
         return;
     }
@@ -307,6 +307,7 @@ static void failure_text(const struct job *job, const char *reason, char *out, s
     case OUTCOME_MOVED:
     case OUTCOME_LEASE:
     case OUTCOME_RESIZED:
+    case OUTCOME_DEFRAG:
         snprintf(out, bytes, "%s", reason);
         break;
     }
@@ -340,6 +341,7 @@ static bool may_retry(const struct grid *grid, const struct job *job)
     case OUTCOME_MOVED:
     case OUTCOME_LEASE:
     case OUTCOME_RESIZED:
+    case OUTCOME_DEFRAG:
         break;
     }
     for (uint32_t i = 0; i < terms->retry_codes_count; i++)

@@ -65,7 +65,7 @@ enum event_type { /* numbers are for ever: they are in journals */
 
 #define EVENT_TYPE_LAST EVENT_ATTEMPT_SUSPENDED
 
-#define OUTCOME_LAST OUTCOME_RESIZED
+#define OUTCOME_LAST OUTCOME_DEFRAG
 enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_EXITED = 0,    /* exit_code tells */
                        OUTCOME_SIGNALLED = 1, /* exit_code = signal */
@@ -84,7 +84,8 @@ enum attempt_outcome {                        /* numbers are for ever */
                        /* Said by the grid, and by a site that stopped it for that. */
                        OUTCOME_LEASE = 12,   /* its site was not heard for longer than its lease */
                        OUTCOME_REFUSED = 13, /* said by the site: its owner does not let it in */
-                       OUTCOME_RESIZED = 14  /* it goes on with more, fewer or other nodes */
+                       OUTCOME_RESIZED = 14, /* it goes on with more, fewer or other nodes */
+                       OUTCOME_DEFRAG = 15   /* said by the grid: moved, so that a gang has room */
 };
 
 /* What a site's power is in one slot of time; TARIFF_UNKNOWN: not told. */
@@ -250,6 +251,8 @@ struct event {
             uint32_t preempts; /* 1: those who go first may take back room */
             const char *by;
             uint32_t fills; /* 1: nodes are chosen by expected fill (sched/packer.h) */
+            uint32_t reservations; /* blocked jobs of a class that are promised a start; 0 = as is */
+            uint32_t defrags;      /* 1: work is moved so that gangs find room (grid/defrag.c) */
         } policy_set;
         struct {
             const char *text;

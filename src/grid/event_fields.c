@@ -364,6 +364,8 @@ static const struct field policy_list[] = {
     AT("preempts", U32, policy_set.preempts),
     STRING("by", policy_set.by, EVENT_TEXT_BYTES_MAX),
     AT("fills", U32, policy_set.fills),
+    AT("reservations", U32, policy_set.reservations),
+    AT("defrags", U32, policy_set.defrags),
 };
 static const struct field note_list[] = {
     STRING("text", note.text, EVENT_TEXT_BYTES_MAX),

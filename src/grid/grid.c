@@ -140,6 +140,11 @@ static int policy_check(const struct event *event, struct err *err)
         return err_field(err, -EINVAL, "preempt", "preempt: expected 0 or 1");
     if (event->policy_set.fills > 1)
         return err_field(err, -EINVAL, "fill", "fill: expected 0 or 1");
+    if (event->policy_set.reservations > GRID_RESERVATIONS_MAX)
+        return err_field(err, -EINVAL, "reservations", "reservations: expected 1 to %u, not %u",
+                         GRID_RESERVATIONS_MAX, event->policy_set.reservations);
+    if (event->policy_set.defrags > 1)
+        return err_field(err, -EINVAL, "defrag", "defrag: expected 0 or 1");
     return 0;
 }
 
@@ -204,6 +209,10 @@ static void policy_apply(struct grid *grid, const struct event *event)
     ranks_set(grid, grid->order == ORDER_PREDICTED);
     grid->preempts_not = !event->policy_set.preempts;
     packing_set(grid, event->policy_set.fills);
+    if (event->policy_set.reservations) /* those that are promised already stay so */
+        grid_set_reservations(grid, event->policy_set.reservations);
+    grid->defrags = event->policy_set.defrags;
+    grid->defrag_next_ms = 0;
     grid->wants_pass = true;
 }
 
@@ -213,6 +222,7 @@ static void tick(struct grid *grid)
     owners_tick(grid);
     power_tick(grid);
     preempt_tick(grid);
+    defrag_tick(grid);
     freight_tick(grid);
     ranks_tick(grid);
     widen_tick(grid);

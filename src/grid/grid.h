@@ -245,6 +245,8 @@ struct grid_policy {
     uint32_t order; /* enum grid_order */
     bool preempts;  /* those who go first may take back room */
     bool fills;     /* nodes are chosen by expected fill */
+    bool defrags;   /* work is moved so that gangs find room */
+    uint32_t reservations; /* blocked jobs of a class that are promised a start */
 };
 struct grid_policy grid_policy(const struct grid *grid);
 const char *grid_order_name(uint32_t order); /* "fair" */

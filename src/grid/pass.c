@@ -588,4 +588,5 @@ void pass_run(struct grid *grid)
     ranks_end(grid, pass.head, is_time);
     if (grid->elastic_grants)
         widen_grow(grid, bucket == NULL);
+    defrag_run(grid);
 }

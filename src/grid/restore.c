@@ -966,6 +966,10 @@ static void read_all(struct reader *reader)
         reader->failed = true;
     if (!reader->failed && reader->version >= 19)
         reader->grid->elastic_next_ms = take_signed(reader, 0, INT64_MAX);
+    if (!reader->failed && reader->version >= 20) {
+        reader->grid->defrags = take(reader, 1);
+        reader->grid->defrag_next_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX * 2);
+    }
     if (!reader->failed)
         shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)

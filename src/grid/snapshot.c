@@ -576,6 +576,8 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     ranks_put(grid, out);
     freight_put(grid, out);
     put_i64(out, grid->elastic_next_ms);
+    put_u64(out, grid->defrags);
+    put_i64(out, grid->defrag_next_ms);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

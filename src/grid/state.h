@@ -10,6 +10,7 @@
  * yield.c     attempts that make way for something else                 shares.c   whose turn it is
  * mixed.c     gangs on several kinds of chip
  * across.c    gangs at several sites
+ * defrag.c    work that is moved for gangs
  * budget.c    what tenants may still spend                              preempt.c  who makes way
  * saved.c     checkpoints that the network holds
  * owners.c    what owners let in
@@ -189,9 +190,10 @@ enum yield_cause { /* numbers are for ever: they are in snapshots */
                    YIELD_TARIFF = 3,  /* for cheaper or greener hours */
                    YIELD_TURN = 4,    /* for one of its tenant that is to need less */
                    YIELD_MOVE = 5,    /* to go on at another site */
-                   YIELD_RESIZE = 6   /* to go on there with more, fewer or other nodes */
+                   YIELD_RESIZE = 6,  /* to go on there with more, fewer or other nodes */
+                   YIELD_DEFRAG = 7   /* to go on at other nodes of its site */
 };
-#define YIELD_LAST YIELD_RESIZE
+#define YIELD_LAST YIELD_DEFRAG
 
 struct waiters { /* who waits for one id; ids of jobs, ascending; some may have gone */
     uint64_t *ids;
@@ -231,6 +233,8 @@ struct grid {
     struct share *share;                /* what each holds and has borrowed: shares.c */
     uint32_t order;                     /* enum grid_order */
     bool preempts_not;                  /* nobody makes way for others */
+    bool defrags;                       /* work is moved so that gangs find room: defrag.c */
+    int64_t defrag_next_ms;             /* when it is looked at again; 0 = with the next pass */
     struct ranks *ranks;                /* NULL = not ordered by what work needs */
     uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
     uint32_t class_yields[CLASS_COUNT]; /* of these, how many a higher class may stop */
@@ -498,6 +502,10 @@ struct job *preempt_first(struct grid *grid);
 void preempt_tick(struct grid *grid);
 /* Have others of its tenant and class stopped that it stands clearly before (ranks.h). */
 bool preempt_for_turn(struct grid *grid, struct job *job);
+
+/* --- defrag.c ----------------------------------------------------------------------------- */
+void defrag_run(struct grid *grid); /* as a pass ends */
+void defrag_tick(struct grid *grid);
 
 /* --- yield.c ------------------------------------------------------------------------------ */
 /* Runs, is not being stopped, and goes back to the queue when it is. */

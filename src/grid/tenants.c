@@ -30,7 +30,9 @@ struct grid_policy grid_policy(const struct grid *grid)
 {
     return (struct grid_policy){ .order = grid->order,
                                  .preempts = !grid->preempts_not,
-                                 .fills = grid->fleet.packer != NULL };
+                                 .fills = grid->fleet.packer != NULL,
+                                 .defrags = grid->defrags,
+                                 .reservations = grid->reservations };
 }
 
 static const char *const order_names[] = { "fair", "fifo", "predicted" };

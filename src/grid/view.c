@@ -214,6 +214,8 @@ int64_t grid_next_timer_ms(const struct grid *grid)
     int64_t next_ms = grid->powers_count ? grid->power_next_ms : INT64_MAX;
 
     next_ms = MIN(next_ms, grid->owners_next_ms);
+    if (grid->defrag_next_ms)
+        next_ms = MIN(next_ms, grid->defrag_next_ms);
     if (grid->preempt_next_ms)
         next_ms = MIN(next_ms, grid->preempt_next_ms);
     if (grid->elastic_next_ms)

@@ -467,11 +467,12 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
         break;
     case JOB_STOPPING:
         if (job->yield_cause == YIELD_PREEMPT || job->yield_cause == YIELD_TURN ||
-            job->yield_cause == YIELD_MOVE || job->yield_cause == YIELD_RESIZE) {
+            job->yield_cause == YIELD_MOVE || job->yield_cause == YIELD_RESIZE ||
+            job->yield_cause == YIELD_DEFRAG) {
             say(why_out,
-                job->yield_cause == YIELD_MOVE     ? "moving"
-                : job->yield_cause == YIELD_RESIZE ? "resizing"
-                                                   : "preempted",
+                job->yield_cause == YIELD_RESIZE ? "resizing"
+                : job->yield_cause >= YIELD_MOVE ? "moving"
+                                                 : "preempted",
                 "%.200s", intern_data(&grid->strings, job->reason));
             break;
         }

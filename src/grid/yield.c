@@ -74,6 +74,8 @@ uint32_t yield_outcome(const struct job *job, uint32_t outcome)
         return OUTCOME_MOVED;
     case YIELD_RESIZE:
         return OUTCOME_RESIZED;
+    case YIELD_DEFRAG:
+        return OUTCOME_DEFRAG;
     }
     return outcome;
 }
@@ -92,8 +94,10 @@ void yield_clear(struct grid *grid, struct job *job)
  * it from those who go first anyway. */
 void yield_count(struct job *job)
 {
-    if (job->outcome >= OUTCOME_PREEMPTED && job->outcome <= OUTCOME_PAUSED &&
-        job->yield_cause != YIELD_TURN && job->yields_count < UINT16_MAX)
+    bool made_way = (job->outcome >= OUTCOME_PREEMPTED && job->outcome <= OUTCOME_PAUSED) ||
+                    job->outcome == OUTCOME_DEFRAG;
+
+    if (made_way && job->yield_cause != YIELD_TURN && job->yields_count < UINT16_MAX)
         job->yields_count++;
 }
 

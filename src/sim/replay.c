@@ -301,6 +301,8 @@ static int copy_policy(const struct replay *replay, struct arena *arena, struct 
     out->order = policy.order;
     out->preempts_not = !policy.preempts;
     out->fill = policy.fills;
+    out->defrag = policy.defrags;
+    out->reservations = policy.reservations;
     for (; grid_tenant_next(replay->grid, name, &view); name = view.name)
         count++;
     quotas = arena_alloc(arena, count + 1, sizeof(*quotas));

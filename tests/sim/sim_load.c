@@ -261,6 +261,8 @@ void sim_load_policy(struct event *event, struct rng *rng)
         event->policy_set.order = rng_below(rng, 2) ? ORDER_PREDICTED : ORDER_FAIR;
     event->policy_set.preempts = rng_below(rng, 8) != 0;
     event->policy_set.fills = rng_below(rng, 2) != 0;
+    event->policy_set.reservations = (uint32_t)rng_below(rng, 8);
+    event->policy_set.defrags = rng_below(rng, 4) != 0;
     event->policy_set.by = "op";
 }
 
