@@ -648,6 +648,9 @@ static void run(struct agent *agent, const struct wire_command *command)
     /* Of several parts, at sites or on machines of one, what the first leaves is the job's. */
     if (rc == 0 && !order.across.self && is_here(agent, command->parts[0].node))
         saves_watch(agent->saves, order.key, command->spec_json, order.uid);
+    if (rc == 0 && agent->executor->ops->again)
+        agent->executor->ops->again(agent->executor, &order, command->parts, command->parts_count,
+                                    command->spec_json);
     if (tell_known(agent, key_of(command->attempt)))
         return;
     if (policy_check(&agent->site.policy, &ask, clock_wall_ms(), &err) < 0) {

@@ -1,5 +1,6 @@
 /* The agent of a site over several machines: what its nodes say, for the network (nodes.h). */
 #include "agent/agent_internal.h"
+#include "agent/labels.h"
 #include "agent/nodes.h"
 
 #include <stdio.h>
@@ -36,6 +37,16 @@ static void on_node_state(void *context, const char *node, bool cordoned, const 
     session_flush(agent->session);
 }
 
+/* A note that cannot be read lets nothing go. */
+static bool on_stays(void *context, struct attempt_key key)
+{
+    struct agent *agent = context;
+    struct labels labels;
+
+    return labels_recall(agent->agent_dir, key, &labels) < 0 ||
+           labels_kept(&labels, &agent->site.policy) != NULL;
+}
+
 static void on_meter(void *context, struct attempt_record *record, bool ended)
 {
     struct agent *agent = context;
@@ -54,6 +65,7 @@ int agent_open_nodes(struct agent *agent, struct err *err)
                                    .link = agent_link,
                                    .changed = on_changed,
                                    .node_state = on_node_state,
+                                   .stays = on_stays,
                                    .meter = on_meter,
                                    .context = agent };
     int rc;

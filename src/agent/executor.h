@@ -104,6 +104,10 @@ struct executor_ops {
     int (*start_parts)(struct executor *executor, const struct attempt_order *order,
                        const struct wire_part *parts, uint32_t parts_count, const char *spec_json,
                        struct err *err);
+    /* One that it holds is ordered again, as in each session with the network; NULL: it needs no
+     * word of that. */
+    void (*again)(struct executor *executor, const struct attempt_order *order,
+                  const struct wire_part *parts, uint32_t parts_count, const char *spec_json);
 };
 struct executor { /* an engine's own struct begins with it */
     const struct executor_ops *ops;

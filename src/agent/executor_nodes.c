@@ -73,6 +73,8 @@ static const char *address_of(const struct nodes *nodes, const char *node)
 {
     const struct machine *machine = machine_find(nodes, node);
 
+    if (!nodes->door)
+        return NULL;
     if (strcmp(node, nodes->config.node) == 0)
         return door_own_address(nodes->door);
     return machine && machine->info && machine->address[0] ? machine->address : NULL;
@@ -170,14 +172,39 @@ static int begin_gang(struct nodes *nodes, struct gang *gang, struct err *err)
     return rc;
 }
 
+void gang_send_order(struct nodes *nodes, struct gang *gang, struct gang_part *part)
+{
+    struct machine *machine = machine_find(nodes, part->node);
+
+    if (part->is_here || part->state == PART_ENDED || part->run_told || !gang->line ||
+        gang->decided || gang->stopping || !machine || !machine_is_open(machine))
+        return;
+    machine_send_line(machine, gang->line, gang->line_len);
+    part->run_told = true;
+}
+
 static void send_orders(struct nodes *nodes, struct gang *gang)
 {
-    for (uint32_t i = 0; i < gang->parts_count; i++) {
-        struct machine *machine = machine_find(nodes, gang->parts[i].node);
+    for (uint32_t i = 0; i < gang->parts_count; i++)
+        gang_send_order(nodes, gang, &gang->parts[i]);
+}
 
-        if (!gang->parts[i].is_here && machine && machine_is_open(machine))
-            machine_send_line(machine, gang->line, gang->line_len);
-    }
+/* After this agent was killed: the nodes hear the order again from here, as this one does. */
+static void nodes_again(struct executor *executor, const struct attempt_order *order,
+                        const struct wire_part *parts, uint32_t parts_count, const char *spec_json)
+{
+    struct nodes *nodes = nodes_of(executor);
+    struct gang *gang = gang_find(nodes, order->key);
+    CLEANUP(freep) struct wire_part *placed = NULL;
+    struct err err;
+
+    if (!gang || gang->line || gang->state == ATTEMPT_ENDED || gang->parts_count != parts_count)
+        return;
+    placed = place_parts(nodes, parts, parts_count, &err);
+    if (placed && print_line(gang, order, placed, spec_json, &err) == 0)
+        send_orders(nodes, gang);
+    else
+        log_warn("job %" PRIu64 ": %s", order->key.job_id, err.text);
 }
 
 static int nodes_start_parts(struct executor *executor, const struct attempt_order *order,
@@ -540,7 +567,7 @@ int nodes_begin(struct executor *executor, const struct nodes_config *config, st
     nodes->config = *config;
     uv_timer_init(config->loop, &nodes->tick);
     nodes->tick.data = nodes;
-    rc = nodes_door_open(nodes, err);
+    rc = config->address ? nodes_door_open(nodes, err) : nodes_door_remove(nodes, err);
     if (rc < 0)
         return rc;
     uv_timer_start(&nodes->tick, on_tick, NODES_TICK_MS, NODES_TICK_MS);
@@ -565,7 +592,8 @@ uint32_t nodes_fill(struct executor *executor, struct node_info *nodes_out, uint
     const struct nodes *nodes = nodes_of(executor);
     uint32_t count = 0;
 
-    for (const struct machine *machine = nodes->machines; machine; machine = machine->next)
+    for (const struct machine *machine = nodes->machines; machine && nodes->door;
+         machine = machine->next)
         if (machine->info && count < nodes_max)
             nodes_out[count++] = *machine->info;
     return count;
@@ -606,4 +634,5 @@ const struct executor_ops executor_nodes_ops = {
     .acknowledge = nodes_acknowledge,
     .forget = nodes_forget,
     .start_parts = nodes_start_parts,
+    .again = nodes_again,
 };

@@ -132,10 +132,6 @@ static void tell_started(struct nodes *nodes, struct gang *gang)
     for (uint32_t i = 0; i < gang->parts_count; i++)
         gang->record.started_ms = MAX(gang->record.started_ms, gang->parts[i].record.started_ms);
     gang->state = ATTEMPT_RUNNING;
-    if (gang->line)
-        explicit_bzero(gang->line, gang->line_len); /* it may hold secrets: no one needs it now */
-    free(gang->line);
-    gang->line = NULL;
     nodes->up.told(nodes->up.context, NOTE_STARTED, &gang->record);
 }
 

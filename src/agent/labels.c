@@ -100,6 +100,11 @@ int labels_recall(const char *agent_dir, struct attempt_key key, struct labels *
     return 0;
 }
 
+static bool is_gone(int folder, const char *name)
+{
+    return faccessat(folder, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 void labels_trim(const char *agent_dir)
 {
     CLEANUP(freep) char *path = path_format("%s/labels", agent_dir);
@@ -107,6 +112,9 @@ void labels_trim(const char *agent_dir)
     CLEANUP(freep) char *attempts_path = path_format("%s/attempts", agent_dir);
     CLEANUP(closep)
     int attempts = attempts_path ? open(attempts_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    CLEANUP(freep) char *gangs_path = path_format("%s/nodes/attempts", agent_dir);
+    CLEANUP(closep) /* of a site over several machines: their logs are there */
+    int gangs = gangs_path ? open(gangs_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     char **names = NULL;
     size_t count = 0;
 
@@ -116,8 +124,8 @@ void labels_trim(const char *agent_dir)
         struct stat st;
 
         if (fstatat(folder, names[i], &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            time(NULL) - st.st_mtim.tv_sec > YOUNG_S &&
-            faccessat(attempts, names[i], F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+            time(NULL) - st.st_mtim.tv_sec > YOUNG_S && is_gone(attempts, names[i]) &&
+            (gangs < 0 || is_gone(gangs, names[i])))
             unlinkat(folder, names[i], 0);
     }
     tree_names_free(names, count);

@@ -23,7 +23,7 @@
 
 struct nodes_config {
     uv_loop_t *loop;
-    const char *address;       /* to listen on */
+    const char *address;       /* to listen on; NULL: no more, what nodes had is ended in order */
     uint16_t port;             /* 0 = the one of the last time, or any */
     const char *site, *node;   /* the site's name, and this machine's as a node of it */
     const struct lease *lease; /* the site's */
@@ -31,6 +31,8 @@ struct nodes_config {
     void (*changed)(void *context); /* nodes_fill would say something else now */
     /* A node is not heard, or sick, or well again. */
     void (*node_state)(void *context, const char *node, bool cordoned, const char *reason);
+    /* What an attempt leaves may not leave this site. */
+    bool (*stays)(void *context, struct attempt_key key);
     void (*meter)(void *context, struct attempt_record *record, bool ended); /* of this machine */
     void *context;
 };

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define V1 "/api/v1"
 #define BODY_SMALL ((size_t)16 << 10)
@@ -436,6 +437,16 @@ int nodes_door_open(struct nodes *nodes, struct err *err)
     }
     explicit_bzero(token, sizeof(token));
     return rc < 0 ? err_prefix(err, rc, "nodes") : 0;
+}
+
+int nodes_door_remove(struct nodes *nodes, struct err *err)
+{
+    CLEANUP(freep) char *path = path_format("%s/door.json", nodes->dir);
+
+    if (!path || (unlink(path) < 0 && errno != ENOENT))
+        return err_set(err, path ? -errno : -ENOMEM, "%s: %s", nodes->dir,
+                       strerror(path ? errno : ENOMEM));
+    return 0;
 }
 
 void nodes_door_close(struct nodes *nodes)

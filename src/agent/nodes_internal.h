@@ -44,7 +44,7 @@ struct part_log {
 struct gang_part {
     char node[MODEL_NAME_BYTES];
     bool is_here;
-    bool stop_told; /* in its session */
+    bool run_told, stop_told; /* in its session */
     enum part_state state;
     struct attempt_record record; /* as told last */
     struct part_log logs[NODES_LOG_STREAMS];
@@ -58,7 +58,7 @@ struct gang {               /* an attempt over machines */
     bool stopping;  /* with `grace_ms` and `why` */
     int64_t grace_ms;
     char why[ATTEMPT_REASON_BYTES];
-    char *line; /* RUN, as it goes to the nodes; NULL after a restart, or once all have begun */
+    char *line; /* RUN, as it goes to the nodes; NULL after a restart, until it is ordered again */
     size_t line_len;
     int64_t over_mono_ms; /* when all parts had ended; 0 = not yet */
     uint32_t parts_count;
@@ -125,6 +125,9 @@ void gang_logs_take(struct nodes *nodes, const struct machine *machine,
 void gang_logs_copy(struct nodes *nodes, struct gang *gang, struct gang_part *part);
 bool gang_logs_are_whole(const struct gang *gang);
 
+/* RUN, to a node that may not have heard it, or that has begun anew. */
+void gang_send_order(struct nodes *nodes, struct gang *gang, struct gang_part *part);
+
 /* nodes_session.c */
 struct machine *machine_find(const struct nodes *nodes, const char *name);
 struct machine *machine_add(struct nodes *nodes, const char *name);
@@ -145,6 +148,7 @@ void nodes_take_reports(struct nodes *nodes, struct machine *machine, struct htt
 
 /* nodes_door.c */
 int nodes_door_open(struct nodes *nodes, struct err *err);
+int nodes_door_remove(struct nodes *nodes, struct err *err); /* it listens no more */
 void nodes_door_close(struct nodes *nodes);
 void nodes_reply_json(struct http_request *request, int status, json_t *json); /* takes it */
 void nodes_reply_error(struct http_request *request, int status, const char *code, const char *fmt,

@@ -159,6 +159,27 @@ static int pass_on(struct relayed *relayed, const char *url, struct err *err)
                             &relayed->pending, err);
 }
 
+/* Of a node that works on data which may not leave nothing goes up: a piece does not say whose it
+ * is. */
+static bool may_send(const struct nodes *nodes, const struct machine *machine,
+                     const struct http_request *request)
+{
+    const char *path = http_request_path(request);
+    struct gang *gang, *next;
+
+    if (strcmp(path, PATH_STORE "manifests") != 0 && strcmp(path, PATH_STORE "chunks") != 0 &&
+        strcmp(path, PATH_STORED) != 0)
+        return true;
+    HASH_ITER (hh, nodes->gangs, gang, next) {
+        const struct gang_part *part = gang_part_of(gang, machine->name);
+
+        if (part && part->state != PART_ENDED &&
+            nodes->config.stays(nodes->config.context, gang->key))
+            return false;
+    }
+    return true;
+}
+
 void nodes_relay_take(struct nodes *nodes, struct machine *machine, struct http_request *request)
 {
     struct relayed *relayed, *each;
@@ -167,6 +188,11 @@ void nodes_relay_take(struct nodes *nodes, struct machine *machine, struct http_
     uint32_t count = 0;
     int rc = -ENOTCONN;
 
+    if (!may_send(nodes, machine, request)) {
+        nodes_reply_error(request, 403, "forbidden",
+                          "this node works on data that may not leave the site");
+        return;
+    }
     DL_COUNT(nodes->relayed, each, count);
     relayed = count < RELAYED_MAX ? calloc(1, sizeof(*relayed)) : NULL;
     if (!relayed) {

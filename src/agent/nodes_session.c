@@ -169,7 +169,7 @@ void machine_tell(struct nodes *nodes, const struct machine *machine)
 {
     char reason[160];
 
-    if (!machine->info)
+    if (!machine->info || !nodes->door)
         return;
     if (!machine->heard)
         snprintf(reason, sizeof(reason), WIRE_NODE_UNHEALTHY "its agent is not heard");
@@ -201,6 +201,8 @@ static void stream_over(struct nodes *nodes, struct machine *machine, const char
 
         for (uint32_t s = 0; part && s < NODES_LOG_STREAMS; s++)
             part->logs[s].request = 0;
+        if (part)
+            part->run_told = part->stop_told = false;
     }
 }
 
@@ -282,9 +284,8 @@ static void send_opening(struct nodes *nodes, struct machine *machine)
 
         if (!part || gang->state == ATTEMPT_ENDED)
             continue;
-        part->stop_told = false;
-        if (part->state == PART_ORDERED && gang->line)
-            machine_send_line(machine, gang->line, gang->line_len);
+        part->run_told = part->stop_told = false;
+        gang_send_order(nodes, gang, part);
         if (part->state != PART_ORDERED)
             gang_logs_ask(nodes, gang, part);
         gang_look(nodes, gang);
@@ -404,7 +405,8 @@ static void take_attempt(struct nodes *nodes, struct machine *machine,
     if (report->type == REPORT_STARTED) {
         gang_part_started(nodes, gang, part, report->started_ms);
     } else if (report->type == REPORT_UNKNOWN) {
-        gang_part_lost(nodes, gang, part, "it has no trace of it");
+        if (!part->run_told) /* else it had not come to the order yet */
+            gang_part_lost(nodes, gang, part, "it has no trace of it");
     } else if (part->state == PART_RUNNING) {
         part->record.usage = report->usage;
         part->record.checkpoint_ms = report->checkpoint_ms;

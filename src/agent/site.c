@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The tariff that is assumed, key by key, under what the owner wrote. */
 static int assume_tariff(json_t *root)
@@ -226,6 +227,14 @@ static int read_slurm(const json_t *root, struct slurm_settings *out, struct err
     return rc;
 }
 
+/* Or has: what was begun over them is to be ended in order. */
+static bool takes_nodes(const struct agent_config *config)
+{
+    CLEANUP(freep) char *path = path_format("%s/agent/nodes/attempts", config->state_dir);
+
+    return config->nodes_address || (path && access(path, F_OK) == 0);
+}
+
 int site_choose_executor(const struct agent_config *config, const struct executor_ops **ops_out,
                          struct slurm_settings *slurm_out, struct kube_settings *kube_out,
                          struct err *err)
@@ -241,7 +250,7 @@ int site_choose_executor(const struct agent_config *config, const struct executo
     if (!name)
         name = json_string_value(json_object_get(root, "executor"));
     if (!name || strcmp(name, "local") == 0)
-        *ops_out = config->nodes_address ? &executor_nodes_ops : &executor_local_ops;
+        *ops_out = takes_nodes(config) ? &executor_nodes_ops : &executor_local_ops;
     else if (config->nodes_address)
         rc = err_set(err, -EINVAL, "--nodes-listen: executor %.40s knows its nodes itself", name);
     else if (strcmp(name, "slurm") == 0)
@@ -331,7 +340,8 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
     struct buf probe = buf_init(16u << 20);
     struct site site = { 0 };
     /* Where others come and go, this machine's stays where it is. */
-    struct node_info *node = calloc(config->nodes_address ? 1 + NODES_MAX : 1, sizeof(*node));
+    bool more = executor->ops == &executor_nodes_ops;
+    struct node_info *node = calloc(more ? 1 + NODES_MAX : 1, sizeof(*node));
     json_t *root = NULL;
     bool own_chips;
     int rc;

@@ -168,8 +168,8 @@ END
 }
 
 @test "the agent of a node is killed, then the site's: what runs is adopted, its log is whole" {
-    body="i=0; while [ ! -e $LAB_DIR/adopted ]; do echo \"\$RANK \$i\"; i=\$((i + 1)); sleep 0.05; done; echo \"\$RANK \$i last\""
-    id=$(gang "$body")
+    body="i=0; while [ ! -e $LAB_DIR/adopted ]; do echo \"\$RANK \$i\"; i=\$((i + 1)); sleep 0.05; done; echo \"\$RANK \$i last\"; echo \"\$RANK\" >result"
+    id=$(gang "$body" '{outputs: ["result"]}')
     wait_for 20 job_is "$id" running
     before=$(lab_agent_pid n1)
     kill -9 "$before"
@@ -189,6 +189,8 @@ END
         awk '$2 != NR - 1 && !($3 == "last" && $2 == NR - 1) {exit 1}' "$BATS_TEST_TMPDIR/$rank"
         tail -n 1 "$BATS_TEST_TMPDIR/$rank" | grep -q last
     done
+    # What it leaves is the first node's, whose agent had begun anew.
+    [ "$(lab_mains artifacts ls "$id" --json | jq -c '[.artifacts[] | [.path, .bytes]]')" = '[["result",2]]' ]
 }
 
 @test "a machine dies with all that is on it: the gang is lost as a whole and runs again elsewhere" {
@@ -218,6 +220,22 @@ END
     [ "$(lab_attempts "$id")" -eq 2 ]
 }
 
+@test "the site is not heard by the network: what may move ends on its nodes before its lease does" {
+    id=$(gang "$(ticks moved)" '{on_unreachable: "move"}')
+    stays=$(gang "$(until_file moved)")
+    wait_for 20 ready_to "$id" 1 2
+    wait_for 20 ready_to "$stays" 1 2
+    kill -STOP "$(lab_controller_pid)"
+    stopped() { [ -z "$(find "$STAMPS" -name "$id.1.*" -newermt '-1 second')" ]; }
+    wait_for 20 stopped || { kill -CONT "$(lab_controller_pid)"; false; }
+    kill -CONT "$(lab_controller_pid)"
+    wait_for 30 at_epoch "$id" 2
+    touch "$LAB_DIR/moved"
+    lab_mains wait "$id" "$stays"
+    apart "$id"
+    [ "$(lab_attempts "$stays")" -eq 1 ]
+}
+
 @test "files of a node go to the network, and come back to another" {
     run="[ -e state ] && { cat state; echo done >result; exit 0; }; echo \"kept by \$MAINS_NODE\" >state; $(until_file stored); exit 9"
     id=$(jq -n --arg run "$run" '{run: $run, resources: {cpus: 2}, checkpoint: {path: "state"}, outputs: ["result"], retries: 1}' |
@@ -228,6 +246,22 @@ END
     lab_mains wait "$id"
     lab_mains logs "$id" | grep -q 'kept by n'
     [ "$(cd "$BATS_TEST_TMPDIR" && lab_mains outputs "$id" | grep -c result)" -eq 1 ]
+}
+
+@test "the owner's rules of export hold for nodes, too" {
+    printf 'policy: {data: {leave: [], here: [patients]}}\n' >"$STATE/site.yaml"
+    before=$(lab_child "$STATE" agent)
+    kill -9 "$before"
+    again() { [ "$(lab_child "$STATE" agent)" != "$before" ] && lab_mains node list 2>/dev/null | grep -c ' heard ' | grep -qx 3; }
+    wait_for 20 again
+    id=$(jq -n '{run: "echo name >result; cp result c; echo seen; sleep 1", resources: {cpus: 1}, data: ["patients"],
+        outputs: ["result"], checkpoint: {path: "c"}}' | lab_mains submit --quiet -)
+    lab_mains wait "$id"
+    [ "$(lab_mains artifacts ls "$id" --json | jq -r '[.artifacts[].path] | join(" ")')" = "" ]
+    [ "$(job "$id" | jq -r '.checkpoint.manifest // "none"')" = none ]
+    lab_mains logs "$id" | grep -q 'this log stays at site hub'
+    ls "$LAB_DIR"/sites/n*/state/agent/attempts/"$id".1/outputs/result # for who is there
+    rm "$STATE/site.yaml"
 }
 
 @test "a node that was removed is no node any more" {
