@@ -368,6 +368,13 @@ static int open_outputs(struct supervisor *sup)
     return tree_open(sup->attempt_fd, "outputs", O_RDONLY | O_DIRECTORY, 0);
 }
 
+/* Where a copy goes: of the machine of a site, which the job was placed at for that. */
+static const char *host_path_of(const struct spec_file *output)
+{
+    return output->to && spec_source_of(output->to) == SOURCE_SITE ? spec_source_path(output->to)
+                                                                   : output->to;
+}
+
 int stage_collect(struct supervisor *sup, struct err *err)
 {
     struct stage stage = { .sup = sup, .err = err, .visits_left = TREE_VISITS_MAX };
@@ -377,11 +384,12 @@ int stage_collect(struct supervisor *sup, struct err *err)
         return err_set(err, stage.outputs_fd, "outputs: %s", strerror(-stage.outputs_fd));
     for (uint32_t i = 0; i < sup->spec->outputs_count; i++) {
         const struct spec_file *output = &sup->spec->outputs[i];
-        size_t to_len = output->to ? strlen(output->to) : 0;
+        const char *to = host_path_of(output);
+        size_t to_len = to ? strlen(to) : 0;
         int rc;
 
-        stage.to = sup->order->host_paths && to_len && output->to[0] == '/' ? output->to : NULL;
-        stage.to_folder = to_len && (output->to[to_len - 1] == '/' || strpbrk(output->from, "*?["));
+        stage.to = sup->order->host_paths && to_len && to[0] == '/' ? to : NULL;
+        stage.to_folder = to_len && (to[to_len - 1] == '/' || strpbrk(output->from, "*?["));
         stage.matched_any = false;
         rc = tree_match(sup->work_fd, output->from, &stage.visits_left, collect_match, &stage);
         if (rc < 0 && stage.first_rc == 0)

@@ -267,15 +267,18 @@ static int apply_files(const struct cli_args *args, json_t *root, const char *op
 
     for (uint32_t i = 0; (text = cli_args_nth(args, option, i)) != NULL; i++) {
         bool is_path = !inputs || spec_source_of(text) == SOURCE_PATH;
-        const char *colon = is_path ? strrchr(text, ':') : colon_of_source(text);
+        const char *to_site = inputs ? NULL : strstr(text, ":site:");
+        const char *colon = to_site   ? to_site
+                            : is_path ? strrchr(text, ':')
+                                      : colon_of_source(text);
         size_t len = colon ? (size_t)(colon - text) : strlen(text);
         json_t *from = inputs && is_path ? from_here(text, len) : json_stringn(text, len);
         json_t *file = json_pack("{s:o}", "from", from);
 
         if (colon && file)
             json_object_set_new(file, "to",
-                                inputs ? json_string(colon + 1)
-                                       : from_here(colon + 1, strlen(colon + 1)));
+                                inputs || to_site ? json_string(colon + 1)
+                                                  : from_here(colon + 1, strlen(colon + 1)));
         if (json_array_append_new(list_at(root, key), file) < 0)
             return err_set(err, -EINVAL, "--%s %s: not UTF-8 text", option, text);
     }

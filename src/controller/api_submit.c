@@ -67,7 +67,8 @@ static int check_host_paths(const struct api_call *call, const struct job_spec *
     if (call->who.unix_uid >= 0)
         return 0;
     for (uint32_t i = 0; i < spec->outputs_count; i++)
-        if (spec->outputs[i].to && spec->outputs[i].to[0] == '/')
+        if (spec->outputs[i].to &&
+            (spec->outputs[i].to[0] == '/' || spec_source_of(spec->outputs[i].to) == SOURCE_SITE))
             field = "outputs", path = spec->outputs[i].to;
     for (uint32_t i = 0; i < spec->inputs_count; i++)
         if (spec->inputs[i].from && (spec_source_of(spec->inputs[i].from) == SOURCE_PATH ||
@@ -174,27 +175,36 @@ static void allow_only_site(struct request_shape *shape, const char *name)
     shape->places_count++;
 }
 
-/* What lies on the machine of a site is there only: the job goes where it is. */
+/* `text` names a path on the machine of a site, as all that do must. */
+static int add_place(const char *text, const char *field, uint32_t index,
+                     char site[MODEL_NAME_BYTES], struct err *err)
+{
+    const char *name;
+    size_t len;
+
+    if (!text || spec_source_of(text) != SOURCE_SITE)
+        return 0;
+    name = spec_source_name(text, &len);
+    if (site[0] && (strlen(site) != len || strncmp(site, name, len) != 0))
+        return err_field(err, -EINVAL, field,
+                         "%s[%" PRIu32 "]: a job cannot be at %s and at another site", field, index,
+                         site);
+    snprintf(site, MODEL_NAME_BYTES, "%.*s", (int)len, name);
+    return 0;
+}
+
+/* What lies, or is to lie, on the machine of a site is there only: the job goes where it is. */
 static int add_places(const struct job_spec *spec, struct request_shape *shape, struct err *err)
 {
     char site[MODEL_NAME_BYTES] = "";
+    int rc = 0;
 
-    for (uint32_t i = 0; i < spec->inputs_count; i++) {
-        const char *from = spec->inputs[i].from;
-        size_t len;
-        const char *name;
-
-        if (!from || spec_source_of(from) != SOURCE_SITE)
-            continue;
-        name = spec_source_name(from, &len);
-        if (site[0] && (strlen(site) != len || strncmp(site, name, len) != 0))
-            return err_field(err, -EINVAL, "inputs",
-                             "inputs[%" PRIu32 "]: a job cannot be at %s and at another site", i,
-                             site);
-        snprintf(site, sizeof(site), "%.*s", (int)len, name);
-    }
-    if (!site[0])
-        return 0;
+    for (uint32_t i = 0; rc == 0 && i < spec->inputs_count; i++)
+        rc = add_place(spec->inputs[i].from, "inputs", i, site, err);
+    for (uint32_t i = 0; rc == 0 && i < spec->outputs_count; i++)
+        rc = add_place(spec->outputs[i].to, "outputs", i, site, err);
+    if (rc < 0 || !site[0])
+        return rc;
     if (shape->places_count == REQUEST_PLACES_MAX)
         return err_field(err, -E2BIG, "where", "where: too many owners, sites and regions");
     allow_only_site(shape, site);

@@ -29,13 +29,6 @@ static int too_big(struct err *err)
                    SPEC_ARENA_BYTES_MAX >> 20);
 }
 
-static bool has_scheme(const char *path)
-{
-    const char *mark = strstr(path, "://");
-
-    return mark && mark != path && !memchr(path, '/', (size_t)(mark - path));
-}
-
 /* base + "/" + path, with "." and ".." taken out (as text: links are not followed). */
 static int make_absolute(struct arena *arena, const char *base, const char *path,
                          const char **path_out, struct err *err)
@@ -241,7 +234,7 @@ static int resolve_files(struct job_spec *spec, const char *base_dir, const char
         }
     }
     for (uint32_t i = 0; rc == 0 && i < spec->outputs_count; i++)
-        if (outputs[i].to && !has_scheme(outputs[i].to))
+        if (outputs[i].to && spec_source_of(outputs[i].to) == SOURCE_PATH)
             rc = make_path(&spec->arena, base_dir, home, outputs[i].to, &outputs[i].to, err);
     return rc;
 }
@@ -330,7 +323,15 @@ static int check_resolved(const struct job_spec *spec, struct err *err)
     for (uint32_t i = 0; i < spec->outputs_count; i++) {
         const struct spec_file *file = &spec->outputs[i];
 
-        if (file->to && has_scheme(file->to))
+        if (file->to && spec_source_of(file->to) == SOURCE_SITE) {
+            struct err why = { 0 };
+            int rc = spec_source_check(file->to, &why);
+
+            if (rc < 0)
+                return err_field(err, rc, "outputs", "outputs[%u].to: %s", i, why.text);
+            continue;
+        }
+        if (file->to && spec_source_of(file->to) != SOURCE_PATH)
             return err_field(err, -ENOTSUP, "outputs",
                              "outputs[%u].to: outputs go to folders; from there `mains artifacts "
                              "get` sends them to a remote of rclone's",

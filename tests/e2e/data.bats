@@ -209,6 +209,31 @@ EOF
     [[ $again == *"left the same"* ]]
 }
 
+@test "outputs go to a folder of a site's machine, and the job to that site" {
+    cd "$BATS_TEST_TMPDIR"
+    mkdir -p kept
+    cat >job.yaml <<EOF
+outputs: [{from: "*.txt", to: "site:west:$PWD/kept/"}, {from: one.bin, to: "site:west:$PWD/kept/one"}]
+run: echo "at \$MAINS_SITE" >a.txt; echo one >one.bin
+EOF
+    job=$("$MAINS" submit --state "$STATE" --json job.yaml | jq -r .id)
+    "$MAINS" wait "$job" --state "$STATE"
+    [ "$(cat kept/a.txt)" = "at west" ]
+    [ "$(cat kept/one)" = one ]
+    "$MAINS" run -q --state "$STATE" --scratch -o "b.txt:site:east:$PWD/kept/b" -- sh -c 'echo "at $MAINS_SITE" >b.txt'
+    [ "$(cat kept/b)" = "at east" ]
+    for to in site:west:kept "site:west:$PWD/../x" site::/x; do
+        printf 'outputs: [{from: a, to: "%s"}]\nrun: "true"\n' "$to" >job.yaml
+        run "$MAINS" submit --state "$STATE" job.yaml
+        [ "$status" -ne 0 ]
+        grep -q "site:NAME:/an/absolute/path" <<<"$output"
+    done
+    printf 'inputs: [{from: "site:east:%s"}]\noutputs: [{from: a, to: "site:west:/x"}]\nrun: "true"\n' "$PWD/job.yaml" >job.yaml
+    run "$MAINS" submit --state "$STATE" job.yaml
+    [ "$status" -ne 0 ]
+    grep -q "cannot be at east and at another site" <<<"$output"
+}
+
 @test "inputs that will not come fail the job in one line" {
     cd "$BATS_TEST_TMPDIR"
     none=store:$(printf '0%.0s' {1..64})
