@@ -38,8 +38,9 @@ static void release(struct grid *grid, struct job *job)
     shares_hold(grid, job, true);
     grid->cpus_held -= grant->cpus;
     grid->devices_milli_held -= grant->devices_milli;
-    grid->cpu_ms_billed += grant->cpus * wall_ms;
-    grid->device_milli_ms_billed += grant->devices_milli * wall_ms;
+    grid->cpu_ms_billed += grant->cpus * wall_ms + (uint64_t)grant->cpu_ms_more;
+    grid->device_milli_ms_billed +=
+        grant->devices_milli * wall_ms + (uint64_t)grant->device_milli_ms_more;
     job->grant = NULL;
     if (job->across)
         across_settled(job, grant);
@@ -48,6 +49,27 @@ static void release(struct grid *grid, struct job *job)
     power_held(grid, grant, -1);
     grant_destroy(grant);
     grid->wants_pass = true;
+}
+
+void attempt_swap(struct grid *grid, struct job *job, struct grant *grant)
+{
+    struct grant *old = job->grant;
+
+    shares_hold(grid, job, true);
+    power_held(grid, old, -1);
+    fleet_release(&grid->fleet, old);
+    grid->cpus_held += grant->cpus - old->cpus;
+    grid->devices_milli_held += grant->devices_milli - old->devices_milli;
+    grant->job_id = old->job_id;
+    grant->epoch = old->epoch;
+    grant->granted_ms = old->granted_ms;
+    grant->end_ms = old->end_ms;
+    job->grant = grant;
+    fleet_hold(&grid->fleet, grant);
+    shares_hold(grid, job, false);
+    power_held(grid, grant, 1);
+    budget_reserve_again(grid, job);
+    grant_destroy(old);
 }
 
 void attempt_start(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count)
@@ -212,6 +234,16 @@ static void requeue(struct grid *grid, struct job *job)
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
 
+/* With spare nodes it goes on there at once, as wide as it was. */
+static void requeue_here(struct grid *grid, struct job *job)
+{
+    uint32_t had = job_asked(grid, job)->tasks;
+
+    requeue(grid, job);
+    if (job_terms(grid, job)->spares)
+        elastic_resume(grid, job, job->past->ended_site - 1, had);
+}
+
 /* Its newest attempt is in the sum already. */
 static bool is_lost_too_often(const struct job *job)
 {
@@ -232,12 +264,8 @@ static void end_lost(struct grid *grid, struct job *job, const char *why)
         job_set_reason(grid, job, "lost %u times, the last time: %s", job->attempts_lost, why);
         job_end(grid, job, JOB_FAILED);
     } else {
-        uint32_t had = job_asked(grid, job)->tasks;
-
         job_set_reason(grid, job, "attempt %u was lost (%s): queued again", job->epoch, why);
-        requeue(grid, job);
-        if (job_terms(grid, job)->spares)
-            elastic_resume(grid, job, job->past->ended_site - 1, had);
+        requeue_here(grid, job);
     }
 }
 
@@ -362,7 +390,7 @@ static void end_failed(struct grid *grid, struct job *job, const char *reason)
         job_set_reason(grid, job, "attempt %u: %.100s; %u of %u retries left", job->epoch, text,
                        job_terms(grid, job)->retries_max - job->attempts_failed + 1,
                        job_terms(grid, job)->retries_max);
-        requeue(grid, job);
+        requeue_here(grid, job);
     } else {
         job_set_reason(grid, job, "%s", text);
         job_end(grid, job, JOB_FAILED);

@@ -75,6 +75,13 @@ void budget_reserve(struct grid *grid, struct job *job)
     reserve(grid, job->tenant, job->reserved_micro);
 }
 
+void budget_reserve_again(struct grid *grid, struct job *job)
+{
+    reserve(grid, job->tenant, -job->reserved_micro);
+    job->reserved_micro = 0;
+    budget_reserve(grid, job);
+}
+
 void budget_settle(struct grid *grid, struct job *job, int64_t price_micro)
 {
     reserve(grid, job->tenant, -job->reserved_micro);

@@ -137,8 +137,9 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
         sums->grants++;
         sums->cpus += grant->cpus;
         sums->devices_milli += grant->devices_milli;
-        sums->cpu_ms += grant->cpus * held_ms;
-        sums->device_milli_ms += grant->devices_milli * held_ms;
+        sums->cpu_ms += grant->cpus * held_ms + (uint64_t)grant->cpu_ms_more;
+        sums->device_milli_ms +=
+            grant->devices_milli * held_ms + (uint64_t)grant->device_milli_ms_more;
         tenant->cpus_held += grant->cpus;
         tenant->devices_milli_held += grant->devices_milli;
         rc = check_grant(grid, job, grant, err);

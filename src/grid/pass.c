@@ -542,6 +542,8 @@ void pass_run(struct grid *grid)
     promises_begin(grid);
     if (pass.head)
         hold(grid, pass.head);
+    if (grid->standby_grants)
+        standby_replenish(grid);
     starts = start_due(grid);
     list_promised(&pass);
     has_turns = shares_rank(grid);

@@ -477,6 +477,9 @@ static struct grant *read_grant(struct reader *reader, const struct job *job, bo
     int64_t end_ms = take_signed(reader, 0, INT64_MAX);
     uint64_t parts = take(reader, GRANT_PARTS_MAX);
     uint64_t spares = reader->version >= 19 && parts ? take(reader, parts - 1) : 0;
+    uint64_t wanted = reader->version >= 21 ? take(reader, REQUEST_SPARES_MAX) : 0;
+    int64_t cpu_more = wanted ? take_signed(reader, INT64_MIN, INT64_MAX) : 0;
+    int64_t device_more = wanted ? take_signed(reader, INT64_MIN, INT64_MAX) : 0;
     uint64_t devices_count = take(reader, parts * NODE_DEVICES_MAX);
     struct grant_device *devices;
     struct grant *grant;
@@ -492,6 +495,9 @@ static struct grant *read_grant(struct reader *reader, const struct job *job, bo
     grant->granted_ms = granted_ms;
     grant->end_ms = end_ms;
     grant->spares_count = (uint32_t)spares;
+    grant->spares_wanted = (uint32_t)wanted;
+    grant->cpu_ms_more = cpu_more;
+    grant->device_milli_ms_more = device_more;
     read_parts(reader, grant, devices, devices_count, is_plan);
     if (reader->failed) {
         grant_destroy(grant);

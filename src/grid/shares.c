@@ -110,6 +110,8 @@ static void count_class(struct grid *grid, const struct job *job, uint32_t by)
     grid->class_grants[terms->job_class] += by;
     if (terms->tasks_max)
         grid->elastic_grants += by;
+    if (terms->spares)
+        grid->standby_grants += by;
     if (terms->requeue_on_loss &&
         (terms->job_class == CLASS_LOW || terms->checkpoint != CHECKPOINT_NONE))
         grid->class_yields[terms->job_class] += by;
@@ -173,7 +175,7 @@ void shares_rebuild(struct grid *grid, bool keep_memory)
     share_destroy(grid->share);
     memset(grid->class_grants, 0, sizeof(grid->class_grants));
     memset(grid->class_yields, 0, sizeof(grid->class_yields));
-    grid->guarantees_count = grid->elastic_grants = 0;
+    grid->guarantees_count = grid->elastic_grants = grid->standby_grants = 0;
     shares_init(grid);
     shares_set_total(grid);
     for (uint32_t i = 1; i < names->entries_count; i++)

@@ -198,6 +198,11 @@ static void put_grant(struct buf *out, const struct grant *grant)
     put_i64(out, grant->end_ms);
     put_u64(out, grant->parts_count);
     put_u64(out, grant->spares_count);
+    put_u64(out, grant->spares_wanted);
+    if (grant->spares_wanted) {
+        put_i64(out, grant->cpu_ms_more);
+        put_i64(out, grant->device_milli_ms_more);
+    }
     put_u64(out, devices);
     for (uint32_t i = 0; i < grant->parts_count; i++) {
         const struct grant_part *part = &grant->parts[i];

@@ -16,8 +16,9 @@
  * 13 has what owners let in, and who asks; 14 has what orders by what work needs;
  * 15 leases, what is in the dark, and who moves; 16 has attempts at several sites;
  * 17 what is moved for jobs, and sites' own queues; 18 who stands still for a cut;
- * 19 elastic jobs and spare nodes; 20 whether work is moved for gangs. */
-#define SNAPSHOT_VERSION 20u
+ * 19 elastic jobs and spare nodes; 20 whether work is moved for gangs;
+ * 21 spare nodes that come and go. */
+#define SNAPSHOT_VERSION 21u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */

@@ -240,6 +240,7 @@ struct grid {
     uint32_t class_yields[CLASS_COUNT]; /* of these, how many a higher class may stop */
     uint32_t guarantees_count;          /* tenants that have one */
     uint32_t elastic_grants;            /* attempts whose width may change */
+    uint32_t standby_grants;            /* that may have spare nodes */
     int64_t elastic_next_ms;            /* when that is looked at again; 0 = nobody's may */
     uint64_t preempt_for;               /* the job that room is being made for; 0 = none */
     int64_t preempt_next_ms; /* preempt.c: when it is looked at again whether somebody should */
@@ -397,6 +398,8 @@ void attempt_start(struct grid *grid, struct job *job, struct grant *const *gran
 /* The same of a job that is in no queue and has no promise any more. */
 void attempt_take(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count,
                   int64_t end_ms);
+/* The attempt holds this instead, from now on; the grant says what of its time that is not. */
+void attempt_swap(struct grid *grid, struct job *job, struct grant *grant);
 void attempt_started(struct grid *grid, uint64_t job_id, uint32_t epoch);
 void attempt_progress(struct grid *grid, uint64_t job_id, uint32_t epoch, const struct usage *usage,
                       int64_t checkpoint_ms, int64_t stall_ms, const char *reason);
@@ -488,6 +491,7 @@ int64_t budget_left(const struct grid *grid, uint32_t tenant); /* INT64_MAX = no
 int64_t budget_price(struct grid *grid, const struct job *job);
 int64_t budget_price_of(struct grid *grid, const struct job *job, uint64_t tasks);
 void budget_reserve(struct grid *grid, struct job *job);
+void budget_reserve_again(struct grid *grid, struct job *job); /* it holds something else now */
 void budget_settle(struct grid *grid, struct job *job, int64_t price_micro);
 /* So much more was spent by an attempt that has been settled before. */
 void budget_spend(struct grid *grid, uint32_t tenant, int64_t price_micro);
@@ -568,6 +572,8 @@ bool widen_is_pending(const struct grid *grid);
 /* The grant, not held yet, with as many spare nodes as the job asks for and there are now. */
 struct grant *standby_add(struct grid *grid, const struct job *job, struct grant *grant,
                           enum fit_when when);
+/* As a pass begins: spare nodes that are closed are given back, and others take their place. */
+void standby_replenish(struct grid *grid);
 uint32_t standby_wanted(const struct grid *grid, const struct job *job, uint32_t site,
                         uint32_t nodes);
 
@@ -581,6 +587,7 @@ struct usage_span {
     uint32_t site;
     int64_t from_ms, until_ms;
     uint64_t cpus, devices_milli;
+    int64_t cpu_ms_more, device_milli_ms_more; /* besides */
 };
 struct usage usage_of_span(const struct grid *grid, const struct usage_span *span,
                            const struct usage *claims);

@@ -140,7 +140,9 @@ struct usage usage_of_grant(const struct grid *grid, const struct grant *grant,
                                .from_ms = grant->granted_ms,
                                .until_ms = grid->now_ms,
                                .cpus = grant->cpus,
-                               .devices_milli = grant->devices_milli };
+                               .devices_milli = grant->devices_milli,
+                               .cpu_ms_more = grant->cpu_ms_more,
+                               .device_milli_ms_more = grant->device_milli_ms_more };
     struct usage claims = { 0 };
 
     if (reported)
@@ -155,8 +157,8 @@ struct usage usage_of_span(const struct grid *grid, const struct usage_span *spa
     const struct site_tariff *tariff = &site->info.tariff;
     int64_t cpu_price = fleet_cpu_price(site), device_price = fleet_device_price(site);
     int64_t wall_ms = span->until_ms - span->from_ms;
-    __int128 cpu_ms = (__int128)span->cpus * wall_ms;
-    __int128 device_ms = (__int128)span->devices_milli * wall_ms;
+    __int128 cpu_ms = (__int128)span->cpus * wall_ms + span->cpu_ms_more;
+    __int128 device_ms = (__int128)span->devices_milli * wall_ms + span->device_milli_ms_more;
     struct usage usage = *claims;
     int64_t power_price, carbon;
 

@@ -128,6 +128,10 @@ struct grant {
     bool is_idle;                 /* what holds it is suspended: it draws little */
     uint32_t parts_count;
     uint32_t spares_count; /* of the parts the last: nothing runs there yet */
+    uint32_t spares_wanted;
+    /* Of parts that came later than the grant, or have gone since: what cpus and devices_milli over
+     * its whole time do not tell. */
+    int64_t cpu_ms_more, device_milli_ms_more;
     struct grant_part *parts;
 };
 

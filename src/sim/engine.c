@@ -11,7 +11,8 @@
 #define IDLE_MS_MAX                                                                                \
     (45LL * 24 * 3600 * 1000) /* nothing runs, nothing starts: the rest never will */
 #define RETRIES_MAX 1000u
-#define KILLED_CODE 137u /* what a shell makes of signal 9 */
+#define SPARES_RUN_MS_MIN (24 * 3600 * 1000LL) /* shorter gangs get no spare nodes */
+#define KILLED_CODE 137u                       /* what a shell makes of signal 9 */
 
 void sim_engine_fail(struct sim_engine *engine, int rc, const char *text)
 {
@@ -89,6 +90,10 @@ static void on_effect(void *context, const struct effect *effect)
         on_ended(engine, effect);
         break;
     case EFFECT_JOB_CHANGED:
+        attempt = engine->jobs[engine->by_id[effect->job_id]].attempt;
+        if (attempt && attempt->epoch == effect->epoch && effect->view.request->spares)
+            sim_attempt_spares(engine, attempt, &effect->view.allocation);
+        break;
     case EFFECT_RECEIPT:
         break;
     }
@@ -302,6 +307,9 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
     be_patient(engine, job, request);
     if (sim_saves_when_told(engine, (uint32_t)(job - load->jobs)))
         request->checkpoint = CHECKPOINT_ASKED;
+    if (request->checkpoint != CHECKPOINT_NONE && request->shape.tasks > 1 &&
+        request->shape.sites_max < 2 && job->run_ms >= SPARES_RUN_MS_MIN && !job->request)
+        request->spares = policy->spares_planned ? REQUEST_SPARES_AUTO : policy->spares;
     if (engine->faulty) { /* what a fault kills comes again; what fails by itself does not */
         request->retries_max = RETRIES_MAX;
         request->retry_codes_count = 1;

@@ -13,6 +13,19 @@
 
 /* --- where it runs ---------------------------------------------------------------------------- */
 
+/* Nodes that stand by, besides those that it runs on. */
+static void take_spares(struct sim_attempt *attempt, const struct allocation *allocation)
+{
+    attempt->spare_cpus = attempt->spare_devices_milli = 0;
+    for (uint32_t i = 0; i < allocation->spares_count; i++) {
+        const struct alloc_part *part = &allocation->parts[allocation->parts_count + i];
+
+        attempt->spare_cpus += part->cpus;
+        for (uint32_t d = 0; d < part->devices_count; d++)
+            attempt->spare_devices_milli += part->devices[d].milli;
+    }
+}
+
 static struct sim_attempt *create(struct sim_engine *engine, const struct effect *effect,
                                   uint32_t job)
 {
@@ -39,6 +52,8 @@ static struct sim_attempt *create(struct sim_engine *engine, const struct effect
             attempt->devices_milli += part->devices[d].milli;
         }
     }
+    attempt->spares_ms = engine->now_ms;
+    take_spares(attempt, allocation);
     return attempt;
 }
 
@@ -128,8 +143,10 @@ static void set_costs(struct sim_engine *engine, struct sim_attempt *attempt)
     carbon = (int64_t)((__int128)carbon * (PPM - green) / PPM);
     attempt->carbon_ug = (int64_t)((__int128)attempt->watts_milli * carbon / 1000);
     attempt->price_micro =
-        (int64_t)((__int128)tariff->cpu_price_micro_per_hour * attempt->cpus +
-                  (__int128)tariff->device_price_micro_per_hour * attempt->devices_milli / 1000 +
+        (int64_t)((__int128)tariff->cpu_price_micro_per_hour *
+                      (attempt->cpus + attempt->spare_cpus) +
+                  (__int128)tariff->device_price_micro_per_hour *
+                      (attempt->devices_milli + attempt->spare_devices_milli) / 1000 +
                   (__int128)attempt->watts_milli * price / PPM);
 }
 
@@ -196,19 +213,20 @@ static void count_costs(struct sim_engine *engine, const struct sim_attempt *att
 static void count_series(struct sim_engine *engine, const struct sim_attempt *attempt, int64_t sign)
 {
     struct sim_series_set *series = &engine->result->series;
-    int64_t now_ms = engine->now_ms;
+    int64_t now_ms = engine->now_ms, devices_milli, cpus;
 
-    sim_series_add(series, SIM_SERIES_DEVICES, now_ms, sign * attempt->devices_milli);
-    sim_series_add(series, SIM_SERIES_CPUS, now_ms, sign * attempt->cpus);
+    devices_milli = attempt->devices_milli + attempt->spare_devices_milli;
+    cpus = attempt->cpus + attempt->spare_cpus;
+    sim_series_add(series, SIM_SERIES_DEVICES, now_ms, sign * devices_milli);
+    sim_series_add(series, SIM_SERIES_CPUS, now_ms, sign * cpus);
     sim_series_add(series, SIM_SERIES_POWER, now_ms, sign * attempt->watts_milli);
     for (uint32_t i = 0; is_mixed(engine, attempt) && i < attempt->shares_count; i++)
         sim_series_add(series, sim_series_of_group(group_of(engine, attempt, i)), now_ms,
                        sign * share_milli(attempt, i));
     if (attempt->devices_milli && !is_mixed(engine, attempt))
-        sim_series_add(series, sim_series_of_group(attempt->group), now_ms,
-                       sign * attempt->devices_milli);
+        sim_series_add(series, sim_series_of_group(attempt->group), now_ms, sign * devices_milli);
     sim_series_add(series, sim_series_of_group(engine->sites[attempt->site].cpu_group), now_ms,
-                   sign * attempt->cpus);
+                   sign * cpus);
     sim_series_add(series, sim_series_of_site(engine->result, attempt->site), now_ms,
                    sign * attempt->watts_milli);
     count_costs(engine, attempt, sign);
@@ -343,6 +361,29 @@ void sim_attempt_suspend(struct sim_engine *engine, struct sim_attempt *attempt,
 
 /* --- how it ends ------------------------------------------------------------------------------ */
 
+/* Nothing ran there. */
+static void account_spares(struct sim_engine *engine, struct sim_attempt *attempt)
+{
+    struct sim_goodput *sums =
+        attempt->devices_milli ? &engine->result->devices : &engine->result->cpus;
+    __int128 weight = attempt->devices_milli ? attempt->spare_devices_milli : attempt->spare_cpus;
+
+    sums->overhead += weight * (engine->now_ms - attempt->spares_ms);
+    attempt->spares_ms = engine->now_ms;
+}
+
+void sim_attempt_spares(struct sim_engine *engine, struct sim_attempt *attempt,
+                        const struct allocation *allocation)
+{
+    if (attempt->slot == UINT32_MAX)
+        return;
+    account_spares(engine, attempt);
+    count_series(engine, attempt, -1);
+    take_spares(attempt, allocation);
+    set_costs(engine, attempt);
+    count_series(engine, attempt, 1);
+}
+
 /* What its time was worth. Of what a fault kills, only what a checkpoint holds counts. */
 static void account(struct sim_engine *engine, struct sim_attempt *attempt, bool by_fault)
 {
@@ -364,6 +405,7 @@ static void account(struct sim_engine *engine, struct sim_attempt *attempt, bool
     sums->useful += weight * useful;
     sums->lost += weight * (done - useful);
     sums->overhead += weight * (held - done);
+    account_spares(engine, attempt);
     attempt->useful_ms = useful;
     run->useful_ms += useful;
     run->left_ms -= MIN(run->left_ms, (int64_t)((__int128)useful * PPM / attempt->pace_ppm));

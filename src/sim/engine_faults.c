@@ -173,9 +173,9 @@ static int node_fails(struct sim_engine *engine, uint32_t site, uint32_t node)
     }
     engine->result->node_failures++;
     engine->result->sites[site].failures++;
-    rc = close_node(engine, site, node, "failed");
+    rc = kill_on(engine, site, node, 0, SIM_END_FAULT); /* first: what is dead saves nothing more */
     if (rc == 0)
-        rc = kill_on(engine, site, node, 0, SIM_END_FAULT);
+        rc = close_node(engine, site, node, "failed");
     sim_engine_expect(engine, engine->now_ms + engine->setup->faults->nodes.repair_ms,
                       SIM_ENTRY_NODE_MENDED, site, node, 0);
     return rc;

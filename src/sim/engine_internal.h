@@ -46,6 +46,8 @@ struct sim_attempt {
     int64_t pace_ppm;                       /* ms of wall time per 1,000,000 ms of work */
     int64_t restart_ms, every_ms, stall_ms; /* every_ms 0 = saves no checkpoint */
     int64_t devices_milli, cpus;
+    int64_t spare_devices_milli, spare_cpus;     /* of nodes that stand by, besides */
+    int64_t spares_ms;                           /* since when */
     int64_t watts_milli, price_micro, carbon_ug; /* an hour */
     int64_t load_watts_milli, idle_watts_milli;
     int64_t end_ms;             /* by itself */
@@ -135,6 +137,9 @@ enum sim_end { SIM_END_FAULT, SIM_END_CANCEL, SIM_END_YIELD, SIM_END_LEASE };
 /* It ends now: by a fault, or because it was told to. */
 void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, enum sim_end end);
 /* A cut: it stands still in place, or goes on. */
+/* Nodes that stand by beside it have come or gone. */
+void sim_attempt_spares(struct sim_engine *engine, struct sim_attempt *attempt,
+                        const struct allocation *allocation);
 void sim_attempt_suspend(struct sim_engine *engine, struct sim_attempt *attempt, bool is_held);
 int sim_attempt_report_stands(struct sim_engine *engine, const struct sim_entry *entry);
 int sim_attempt_report_start(struct sim_engine *engine, const struct sim_entry *entry);

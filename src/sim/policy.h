@@ -38,7 +38,9 @@ struct sim_policy {
     uint32_t order;        /* enum grid_order */
     uint32_t preempts_not; /* 1: nobody makes way for others */
     uint32_t reservations; /* the first so many blocked jobs of a class are promised a start */
-    uint32_t shifts_not;   /* 1: no job waits for cheaper or greener hours */
+    uint32_t spares; /* nodes beside each gang of several nodes that saves and runs for a day */
+    uint32_t spares_planned; /* 1: as many as pay for themselves, instead */
+    uint32_t shifts_not;     /* 1: no job waits for cheaper or greener hours */
     /* So many of the jobs that have no deadline get one, so long after submit and limit. */
     int64_t patient_share_milli, patient_within_ms;
     uint32_t patient_saves;         /* 1: they can be stopped and go on where they were */

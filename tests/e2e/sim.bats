@@ -140,6 +140,15 @@ sim() { "$MAINS" sim --quiet "$@"; }
     done
 }
 
+@test "example: spare nodes beside a training" {
+    sim -f "$EXAMPLES/train-fleet.yaml" -t "$EXAMPLES/train-shared.jobs.csv" --faults "$EXAMPLES/train-shared-faults.yaml" \
+        -p "$EXAMPLES/no-spares.yaml" -p "$EXAMPLES/spares.yaml" --json >spares.json
+    jq -c '[.results[].faults | .ettr_restarted_jobs, .goodput]' spares.json
+    # It waits for nobody's node; that nodes stand by is paid for.
+    jq -e '.results[1].faults.ettr_restarted_jobs > .results[0].faults.ettr_restarted_jobs + 0.05' spares.json
+    jq -e '.results[1].faults.goodput < .results[0].faults.goodput and .results[1].faults.goodput > 0.97' spares.json
+}
+
 @test "example: a lost site" {
     sim -n 20000 --json >calm.json
     sim -n 20000 --faults "$EXAMPLES/lost-site.yaml" --json >lost.json

@@ -534,11 +534,16 @@ static void move_job(struct sim *sim)
 static void resize_job(struct sim *sim)
 {
     struct event event = { .type = EVENT_JOB_RESIZE, .time_ms = event_time(sim) };
+    bool is_taken = false;
 
-    event.job_resize.job_id = rng_below(&sim->rng, sim->next_id);
-    event.job_resize.tasks = (uint32_t)rng_below(&sim->rng, 9);
     event.job_resize.by = event.job_resize.reason = "op";
-    sim->truth.wishes += apply(sim, &event);
+    for (uint32_t i = 0; i < 16 && !is_taken; i++) { /* few are elastic */
+        event.job_resize.job_id =
+            sim->next_id - 1 - rng_below(&sim->rng, sim->next_id < 64 ? sim->next_id : 64);
+        event.job_resize.tasks = (uint32_t)rng_below(&sim->rng, 9);
+        is_taken = apply(sim, &event);
+    }
+    sim->truth.wishes += is_taken;
 }
 
 /* The first event of each type, and the state now and then. */

@@ -197,6 +197,26 @@ static void hear_run(struct model *model, struct sim_truth *truth, const struct 
         check_topology(truth, grid, &holding, &effect->view);
 }
 
+/* Spare nodes come and go while it runs. */
+static void hear_spares(struct model *model, struct sim_truth *truth, const struct grid *grid,
+                        const struct job_view *view)
+{
+    struct model_holding *holding = find(model, view->id, view->epoch);
+    uint64_t held_ms, cpus, devices_milli;
+
+    if (!holding)
+        return;
+    held_ms = (uint64_t)(model->now_ms - holding->granted_ms);
+    cpus = holding->cpus;
+    devices_milli = holding->devices_milli;
+    holding->cpus = holding->devices_milli = 0;
+    copy_parts(holding, truth, grid, view);
+    holding->cpu_ms_more += (cpus - holding->cpus) * held_ms;
+    holding->device_milli_ms_more += (devices_milli - holding->devices_milli) * held_ms;
+    model->cpus += holding->cpus - cpus;
+    model->devices_milli += holding->devices_milli - devices_milli;
+}
+
 static void hear_usage(struct model *model, struct sim_truth *truth, const struct effect *effect)
 {
     struct model_holding *holding = find(model, effect->job_id, effect->epoch);
@@ -210,8 +230,9 @@ static void hear_usage(struct model *model, struct sim_truth *truth, const struc
     wall_ms = (uint64_t)(model->now_ms - holding->granted_ms);
     if (effect->granted_ms != holding->granted_ms || effect->released_ms != model->now_ms ||
         (uint64_t)effect->usage.wall_ms != wall_ms ||
-        (uint64_t)effect->usage.cpu_held_ms != holding->cpus * wall_ms ||
-        (uint64_t)effect->usage.device_milli_ms != holding->devices_milli * wall_ms)
+        (uint64_t)effect->usage.cpu_held_ms != holding->cpus * wall_ms + holding->cpu_ms_more ||
+        (uint64_t)effect->usage.device_milli_ms !=
+            holding->devices_milli * wall_ms + holding->device_milli_ms_more)
         sim_fail(truth, "job %" PRIu64 " attempt %u: the ledger row is not what it held",
                  effect->job_id, effect->epoch);
     model->rows++;
@@ -281,6 +302,8 @@ void model_hear(struct model *model, struct sim_truth *truth, const struct grid 
                      effect->job_id, effect->epoch);
         break;
     case EFFECT_JOB_CHANGED:
+        if (effect->view.allocation.parts_count && effect->view.request->spares)
+            hear_spares(model, truth, grid, &effect->view);
         if (model->ended[effect->job_id])
             sim_fail(truth, "job %" PRIu64 " changes after its end", effect->job_id);
         break;

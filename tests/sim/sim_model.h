@@ -23,6 +23,7 @@ struct model_holding {
     uint32_t parts_count, spares_count;
     struct model_part parts[MODEL_PARTS_MAX];
     uint64_t cpus, devices_milli;
+    uint64_t cpu_ms_more, device_milli_ms_more; /* of nodes that came later, or have gone */
 };
 struct model {
     struct model_holding *holdings;

@@ -508,6 +508,52 @@ static void test_spares_drain(void **state)
     bed_destroy(&bed);
 }
 
+static void open_node(struct bed *bed, const char *node)
+{
+    struct event event = { .type = EVENT_NODE_STATE };
+
+    event.node_state.site = "here";
+    event.node_state.node = node;
+    event.node_state.device = -1;
+    event.node_state.reason = "";
+    bed_step(bed, &event);
+}
+
+/* What is free again stands by before anybody in line has it, and is billed from then on. */
+static void test_spares_replenished(void **state)
+{
+    struct bed bed = bed_create(four, 4);
+    uint64_t other = submit_run(&bed, rigid(8, 0)), id = submit_run(&bed, spared(2, 2)), waits;
+
+    (void)state;
+    assert_int_equal(view_of(&bed, id).allocation.spares_count, 1);
+    waits = submit_run(&bed, rigid(4, 0));
+    assert_int_equal(bed_state(&bed, waits), JOB_QUEUED);
+    bed.now_ms += 10 * MINUTE_MS;
+    bed_done(&bed, other);
+    bed_pass(&bed);
+    assert_int_equal(view_of(&bed, id).allocation.spares_count, 2);
+    assert_int_equal(bed_state(&bed, waits), JOB_QUEUED);
+    bed_restart(&bed);
+    bed.now_ms += 10 * MINUTE_MS;
+    close_node(&bed, "n4"); /* a spare one breaks: it is given back, and comes again */
+    bed_pass(&bed);
+    assert_int_equal(view_of(&bed, id).allocation.spares_count, 1);
+    bed.now_ms += 10 * MINUTE_MS;
+    open_node(&bed, "n4");
+    bed_pass(&bed);
+    assert_int_equal(view_of(&bed, id).allocation.spares_count, 2);
+    bed_restart(&bed);
+    bed.now_ms += 10 * MINUTE_MS;
+    bed_ended(&bed, id, 1, OUTCOME_EXITED, 0);
+    assert_int_equal(bed.row.device_milli_ms,
+                     (3 * 10 + 4 * 10 + 3 * 10 + 4 * 10) * 8000 * MINUTE_MS);
+    assert_int_equal(bed.row.cpu_held_ms, (3 * 10 + 4 * 10 + 3 * 10 + 4 * 10) * MINUTE_MS);
+    bed_pass(&bed);
+    assert_int_equal(width(&bed, waits), 4);
+    bed_destroy(&bed);
+}
+
 /* As the planner says: not one for a gang of two nodes that fail as seldom as most. */
 static void test_spares_auto(void **state)
 {
@@ -538,6 +584,7 @@ int main(void)
         cmocka_unit_test(test_ends_otherwise),
         cmocka_unit_test(test_spares),
         cmocka_unit_test(test_spares_drain),
+        cmocka_unit_test(test_spares_replenished),
         cmocka_unit_test(test_spares_auto),
     };
 

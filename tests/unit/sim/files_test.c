@@ -117,6 +117,8 @@ static const struct refusal bad_policies[] = {
     { "preempt: maybe", "preempt: expected one of on, off" },
     { "reservations: 0", "reservations: " },
     { "reservations: 17", "reservations: " },
+    { "spares: 1025", "spares: " },
+    { "spares_planned: perhaps", "spares_planned: expected one of" },
     { "quotas: [ { tenant: a, weight: 0 } ]", "weight: expected a number" },
     { "- name: a", "expected a policy: a mapping" },
 };
