@@ -182,7 +182,7 @@ static void test_run(void **state)
                                     .devices = { { 7, 1000 }, { 0, 250 } },
                                     .shares_count = 2,
                                     .shares_ppm = { 750000, 250000 } },
-                                  { .node = "b" } };
+                                  { .node = "b", .address = "fd00::7" } };
     struct wire_command run = { .type = WIRE_RUN,
                                 .attempt = { INT64_MAX, UINT32_MAX },
                                 .tenant = "acme",
@@ -196,6 +196,7 @@ static void test_run(void **state)
                                 .run_as_uid = 0,
                                 .run_as_gid = -1,
                                 .host_paths = true,
+                                .site = "lab",
                                 .spec_json =
                                     "{\"name\":\"x\",\"run\":\"a\\nb\",\"n\":[1,{\"a\":1.5}]}",
                                 .parts_count = 2,
@@ -227,6 +228,9 @@ static void test_run(void **state)
     assert_true(out.parts[0].shares_count == 2 && out.parts[0].shares_ppm[1] == 250000);
     assert_int_equal(out.parts[1].shares_count, 0);
     assert_string_equal(out.parts[1].node, "b");
+    assert_string_equal(out.parts[1].address, "fd00::7");
+    assert_string_equal(out.parts[0].address, "");
+    assert_string_equal(out.site, "lab");
     assert_int_equal(out.parts[1].devices_count, 0);
     assert_true(out.across_count == 2 && out.across_self == 1);
     assert_string_equal(out.across[0].site, "west");
