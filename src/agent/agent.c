@@ -471,9 +471,11 @@ static int open_stores(struct agent *agent, struct err *err)
     struct prestage_config prestage = { .policy = &agent->site.policy,
                                         .link = agent_link,
                                         .context = agent };
-    struct tunnels_config tunnels = {
-        .loop = &agent->loop, .site = agent->site.info.name, .link = agent_link, .context = agent
-    };
+    struct tunnels_config tunnels = { .loop = &agent->loop,
+                                      .site = agent->site.info.name,
+                                      .address = agent->site.info.address,
+                                      .link = agent_link,
+                                      .context = agent };
     int rc = depot_create(&depot, &agent->depot, err);
 
     agent->turns = turns_create();

@@ -792,7 +792,8 @@ void agent_on_command(void *context, const struct wire_command *command)
         read_log(agent, command);
         break;
     case WIRE_TUNNEL:
-        tunnels_connect(agent->tunnels, key_of(command->attempt), command->request, command->port);
+        tunnels_connect(agent->tunnels, key_of(command->attempt), command->request, command->port,
+                        command->direct);
         break;
     case WIRE_FORGET:
         tunnels_end(agent->tunnels, key_of(command->attempt));

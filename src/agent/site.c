@@ -1,6 +1,7 @@
 #include "agent/site.h"
 
 #include "agent/nodes.h"
+#include "agent/tunnel.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "model/units.h"
@@ -39,7 +40,8 @@ static int assume_tariff(json_t *root)
 static int check_keys(const char *path, json_t *root, struct err *err)
 {
     static const char known[] =
-        "|name|owner|region|link_rate|windows|policy|policy.tenants|policy.classes|policy.images|"
+        "|name|owner|region|address|link_rate|windows|policy|policy.tenants|policy.classes|policy."
+        "images|"
         "policy."
         "data|"
         "policy.hours|policy.zone|policy.floor|policy.power_cap|policy.own|policy.link|"
@@ -383,6 +385,11 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
         rc = err_set(err, -ENOMEM, "site: out of memory");
     if (rc == 0)
         rc = site_info_parse_json(root, &site.info, err);
+    if (rc == 0 && site.info.address[0] && !tunnel_address_is_valid(site.info.address)) {
+        site_info_fini(&site.info);
+        rc = err_set(err, -EINVAL, "address: expected one as 192.0.2.7:7800, not \"%s\"",
+                     site.info.address);
+    }
     if (rc < 0 && root)
         err_prefix(err, rc, "%s/site.yaml or .json", config->state_dir);
     json_decref(root);

@@ -1,8 +1,7 @@
-#include "agent/tunnel.h"
+#include "agent/tunnel_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/http_client.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,65 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATH "/api/v1/site-session/tunnels"
 #define AGAIN_MS 200  /* between tries */
 #define CALL_MS 30000 /* the controller answers within 20 s, come what may */
-#define READ_BYTES (64u << 10)
 #define BACKLOG 64
-
-struct gang { /* an attempt, part of which is here */
-    struct gang *next;
-    struct tunnels *tunnels;
-    struct attempt_key key;
-    struct attempt_across across;
-    struct listener *listeners;
-    uint32_t streams_count, listeners_open;
-    bool over;
-};
-struct listener {
-    uv_tcp_t tcp;
-    struct listener *next;
-    struct gang *gang;
-    uint32_t part;
-    uint16_t port;
-};
-
-struct stream {
-    struct stream *next;
-    struct tunnels *tunnels;
-    struct gang *gang;
-    uv_tcp_t tcp;
-    uv_timer_t timer;
-    uv_connect_t connect;
-    uv_write_t write;
-    uint32_t handles_open;
-    uint64_t id;   /* the controller's; 0 = it was not asked yet, or has not answered */
-    uint32_t part; /* to or, of what came from elsewhere, here */
-    uint16_t port;
-    bool is_guest; /* it came from elsewhere, for a task here */
-    bool is_connected, is_writing, is_reading, closing;
-    bool tries_any;   /* of a guest: the task is tried at 127.0.0.1 */
-    int64_t until_ms; /* until it must be open at both ends */
-    struct http_pending *up, *down;
-    struct buf sent, gathered; /* read from the task: on its way, and after that */
-    int64_t sent_from, fetched_from;
-    bool has_ended, end_sent, end_taken; /* the task has written all of it, and that was told */
-    bool peer_ended;
-    struct buf fetched; /* being written to the task */
-    char read_bytes[READ_BYTES];
-};
-struct tunnels {
-    struct tunnels_config config;
-    char *site;
-    struct http_client *client;
-    struct gang *gangs;
-    struct stream *streams;
-    uint32_t streams_count;
-    uint32_t handles_open;
-    bool destroyed;
-};
-
-static void pump(struct stream *stream);
+#define DIRECT_MS 2000 /* so long the other agent has to come by itself */
 
 /* --- life ------------------------------------------------------------------------------------ */
 
@@ -106,14 +50,19 @@ static void on_listener_closed(uv_handle_t *handle)
     free_if_over(tunnels);
 }
 
-static void on_stream_closed(uv_handle_t *handle)
+void tunnel_handle_closed(struct tunnels *tunnels)
 {
-    struct stream *stream = handle->data;
+    tunnels->handles_open--;
+    free_if_over(tunnels);
+}
+
+void tunnel_release(struct stream *stream)
+{
     struct tunnels *tunnels = stream->tunnels;
     struct gang *gang = stream->gang;
 
-    tunnels->handles_open--;
     if (--stream->handles_open == 0) {
+        free(stream->splice);
         buf_fini(&stream->sent);
         buf_fini(&stream->gathered);
         buf_fini(&stream->fetched);
@@ -121,10 +70,15 @@ static void on_stream_closed(uv_handle_t *handle)
         gang->streams_count--;
         drop_gang(gang);
     }
-    free_if_over(tunnels);
+    tunnel_handle_closed(tunnels);
 }
 
-static void close_stream(struct stream *stream)
+static void on_stream_closed(uv_handle_t *handle)
+{
+    tunnel_release(handle->data);
+}
+
+void tunnel_close(struct stream *stream)
 {
     struct tunnels *tunnels = stream->tunnels;
 
@@ -142,6 +96,7 @@ static void close_stream(struct stream *stream)
     if (stream->down)
         http_pending_cancel(stream->down);
     stream->up = stream->down = NULL;
+    tunnel_direct_drop(stream);
     if (!uv_is_closing((uv_handle_t *)&stream->tcp)) /* else on_tcp_reset sees to it */
         uv_close((uv_handle_t *)&stream->tcp, on_stream_closed);
     uv_close((uv_handle_t *)&stream->timer, on_stream_closed);
@@ -149,7 +104,7 @@ static void close_stream(struct stream *stream)
 
 /* --- talking to the controller ---------------------------------------------------------------- */
 
-static int call(struct tunnels *tunnels, const char *method, const char *rest, const void *body,
+int tunnel_call(struct tunnels *tunnels, const char *method, const char *rest, const void *body,
                 size_t len, http_done_fn done, void *context, struct http_pending **pending_out)
 {
     struct http_call call = { .method = method,
@@ -165,7 +120,7 @@ static int call(struct tunnels *tunnels, const char *method, const char *rest, c
     tunnels->config.link(tunnels->config.context, &link);
     if (!link.url)
         return -ENOTCONN;
-    if (asprintf(&url, "%s" PATH "%s", link.url, rest) < 0) {
+    if (asprintf(&url, "%s" TUNNEL_PATH "%s", link.url, rest) < 0) {
         url = NULL;
         transfer_link_fini(&link);
         return -ENOMEM;
@@ -187,7 +142,16 @@ static void on_told(void *context, const struct http_answer *answer)
 }
 
 /* The other end shall know: it is broken off, or (done) all went both ways. */
-static void end_stream(struct stream *stream, bool done)
+void tunnel_forget(struct stream *stream)
+{
+    struct http_pending *pending;
+    char rest[160];
+
+    snprintf(rest, sizeof(rest), "/%" PRIu64 "?site=%s", stream->id, stream->tunnels->site);
+    tunnel_call(stream->tunnels, "DELETE", rest, NULL, 0, on_told, NULL, &pending);
+}
+
+void tunnel_break(struct stream *stream, bool done)
 {
     struct http_pending *pending;
     char rest[160];
@@ -197,172 +161,25 @@ static void end_stream(struct stream *stream, bool done)
     snprintf(rest, sizeof(rest), "/%" PRIu64 "?site=%s%s", stream->id, stream->tunnels->site,
              done ? "&done=true" : "");
     if (stream->id)
-        call(stream->tunnels, "DELETE", rest, NULL, 0, on_told, NULL, &pending);
-    close_stream(stream);
+        tunnel_call(stream->tunnels, "DELETE", rest, NULL, 0, on_told, NULL, &pending);
+    tunnel_close(stream);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-    pump(timer->data);
+    tunnel_pump(timer->data);
 }
 
-static void again(struct stream *stream)
+void tunnel_again(struct stream *stream)
 {
     if (!stream->closing && !uv_is_active((uv_handle_t *)&stream->timer))
         uv_timer_start(&stream->timer, on_timer, AGAIN_MS, 0);
 }
 
-/* Will asking again help? Not where the network says that there is nothing to be had. */
-static bool is_final(const struct http_answer *answer)
+bool tunnel_is_final(const struct http_answer *answer)
 {
     return answer->status == 400 || answer->status == 403 || answer->status == 404 ||
            answer->status == 410;
-}
-
-/* --- from the task to the network ------------------------------------------------------------- */
-
-static void on_posted(void *context, const struct http_answer *answer)
-{
-    struct stream *stream = context;
-
-    stream->up = NULL;
-    if (is_final(answer)) {
-        close_stream(stream);
-    } else if (answer->status == 200) {
-        stream->sent_from += (int64_t)stream->sent.len;
-        buf_clear(&stream->sent);
-        stream->end_taken = stream->end_sent;
-        pump(stream);
-    } else {
-        again(stream);
-    }
-}
-
-static void post_piece(struct stream *stream)
-{
-    char rest[200];
-
-    if (!stream->sent.len && !stream->end_sent) {
-        struct buf gathered = stream->gathered;
-
-        stream->gathered = stream->sent;
-        stream->sent = gathered;
-        stream->end_sent = stream->has_ended;
-    }
-    snprintf(rest, sizeof(rest), "/%" PRIu64 "?site=%s&offset=%" PRId64 "%s", stream->id,
-             stream->tunnels->site, stream->sent_from, stream->end_sent ? "&end=true" : "");
-    if (call(stream->tunnels, "POST", rest, stream->sent.data ? stream->sent.data : "",
-             stream->sent.len, on_posted, stream, &stream->up) < 0) {
-        stream->up = NULL;
-        again(stream);
-    }
-}
-
-static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *out)
-{
-    struct stream *stream = handle->data;
-
-    (void)size;
-    *out = uv_buf_init(stream->read_bytes, sizeof(stream->read_bytes));
-}
-
-static void on_read(uv_stream_t *tcp, ssize_t got, const uv_buf_t *data)
-{
-    struct stream *stream = tcp->data;
-
-    if (got == UV_EOF) {
-        stream->has_ended = true;
-        stream->is_reading = false;
-        uv_read_stop(tcp);
-    } else if (got < 0 || buf_add(&stream->gathered, data->base, (size_t)got) < 0) {
-        end_stream(stream, false);
-        return;
-    }
-    pump(stream);
-}
-
-/* --- from the network to the task ------------------------------------------------------------- */
-
-static void on_written(uv_write_t *write, int status)
-{
-    struct stream *stream = write->data;
-
-    stream->is_writing = false;
-    if (stream->closing)
-        return;
-    if (status < 0) {
-        end_stream(stream, false);
-        return;
-    }
-    stream->fetched_from += (int64_t)stream->fetched.len;
-    buf_clear(&stream->fetched);
-    pump(stream);
-}
-
-static void on_shut(uv_shutdown_t *shut, int status)
-{
-    (void)status;
-    free(shut);
-}
-
-static void take_end(struct stream *stream)
-{
-    uv_shutdown_t *shut = calloc(1, sizeof(*shut));
-
-    stream->peer_ended = true;
-    if (!shut || uv_shutdown(shut, (uv_stream_t *)&stream->tcp, on_shut) < 0) {
-        free(shut);
-        end_stream(stream, false);
-    }
-}
-
-static void write_piece(struct stream *stream, const struct buf *piece)
-{
-    uv_buf_t data;
-
-    if (buf_add(&stream->fetched, piece->data, piece->len) < 0) {
-        end_stream(stream, false);
-        return;
-    }
-    data = uv_buf_init(stream->fetched.data, (unsigned)stream->fetched.len);
-    stream->write.data = stream;
-    stream->is_writing = true;
-    if (uv_write(&stream->write, (uv_stream_t *)&stream->tcp, &data, 1, on_written) < 0) {
-        stream->is_writing = false;
-        end_stream(stream, false);
-    }
-}
-
-static void on_fetched(void *context, const struct http_answer *answer)
-{
-    struct stream *stream = context;
-    bool is_piece = strncmp(answer->content_type, "application/octet-stream", 24) == 0;
-
-    stream->down = NULL;
-    if (is_final(answer)) {
-        close_stream(stream);
-    } else if (answer->status == 200 && is_piece && answer->body.len) {
-        write_piece(stream, &answer->body);
-    } else if (answer->status == 200 && !is_piece) {
-        take_end(stream);
-        pump(stream);
-    } else if (answer->status == 204) {
-        pump(stream);
-    } else {
-        again(stream);
-    }
-}
-
-static void fetch_piece(struct stream *stream)
-{
-    char rest[160];
-
-    snprintf(rest, sizeof(rest), "/%" PRIu64 "?site=%s&offset=%" PRId64, stream->id,
-             stream->tunnels->site, stream->fetched_from);
-    if (call(stream->tunnels, "GET", rest, NULL, 0, on_fetched, stream, &stream->down) < 0) {
-        stream->down = NULL;
-        again(stream);
-    }
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -373,35 +190,41 @@ static void on_opened(void *context, const struct http_answer *answer)
     json_t *root =
         json_loadb(answer->body.data ? answer->body.data : "", answer->body.len, 0, NULL);
     json_int_t id = json_integer_value(json_object_get(root, "tunnel"));
+    const char *address = json_string_value(json_object_get(root, "address"));
 
-    json_decref(root);
     stream->up = NULL;
     if (answer->status == 200 && id > 0) {
         stream->id = (uint64_t)id;
-        pump(stream);
-    } else if (is_final(answer) || clock_mono_ms() > stream->until_ms) {
+        if (address)
+            tunnel_direct_try(stream, address);
+        tunnel_pump(stream);
+    } else if (tunnel_is_final(answer) || clock_mono_ms() > stream->until_ms) {
         log_warn("job %" PRIu64 ": no way to %s: %.*s", stream->gang->key.job_id,
                  stream->gang->across.sites[stream->part].site, (int)MIN(answer->body.len, 160u),
                  answer->body.data ? answer->body.data : "");
-        close_stream(stream);
+        tunnel_close(stream);
     } else {
-        again(stream);
+        tunnel_again(stream);
     }
+    json_decref(root);
 }
 
 static void open_at_controller(struct stream *stream)
 {
     const struct gang *gang = stream->gang;
+    bool wants_direct = clock_mono_ms() >= gang->no_direct_until_ms[stream->part];
     char rest[96], body[256];
-    int len = snprintf(
-        body, sizeof(body), "{\"job\":%" PRIu64 ",\"epoch\":%" PRIu32 ",\"to\":\"%s\",\"port\":%u}",
-        gang->key.job_id, gang->key.epoch, gang->across.sites[stream->part].site, stream->port);
+    int len = snprintf(body, sizeof(body),
+                       "{\"job\":%" PRIu64 ",\"epoch\":%" PRIu32
+                       ",\"to\":\"%s\",\"port\":%u,\"direct\":%s}",
+                       gang->key.job_id, gang->key.epoch, gang->across.sites[stream->part].site,
+                       stream->port, wants_direct ? "true" : "false");
 
     snprintf(rest, sizeof(rest), "?site=%s", stream->tunnels->site);
-    if (call(stream->tunnels, "POST", rest, body, (size_t)len, on_opened, stream, &stream->up) <
-        0) {
+    if (tunnel_call(stream->tunnels, "POST", rest, body, (size_t)len, on_opened, stream,
+                    &stream->up) < 0) {
         stream->up = NULL;
-        again(stream);
+        tunnel_again(stream);
     }
 }
 
@@ -414,15 +237,15 @@ static void on_connected(uv_connect_t *connect, int status)
     if (status == 0) {
         stream->is_connected = true;
         uv_tcp_nodelay(&stream->tcp, 1);
-        pump(stream);
+        tunnel_pump(stream);
         return;
     }
     if (clock_mono_ms() > stream->until_ms || stream->gang->over) {
-        end_stream(stream, false); /* nobody listens there */
+        tunnel_break(stream, false); /* nobody listens there */
         return;
     }
     stream->tries_any = !stream->tries_any;
-    again(stream);
+    tunnel_again(stream);
 }
 
 static void on_tcp_reset(uv_handle_t *handle);
@@ -444,7 +267,7 @@ static void connect_to_task(struct stream *stream)
     stream->connect.data = stream;
     if (uv_tcp_connect(&stream->connect, &stream->tcp, (const struct sockaddr *)&at, on_connected) <
         0)
-        end_stream(stream, false);
+        tunnel_break(stream, false);
 }
 
 static void on_tcp_reset(uv_handle_t *handle)
@@ -461,12 +284,11 @@ static void on_tcp_reset(uv_handle_t *handle)
 
 /* --- all that can be done now ----------------------------------------------------------------- */
 
-static void pump(struct stream *stream)
+void tunnel_pump(struct stream *stream)
 {
-    uv_stream_t *tcp = (uv_stream_t *)&stream->tcp;
-    bool has_room = stream->gathered.len < TUNNEL_PIECE_BYTES && !stream->has_ended;
+    int64_t now = clock_mono_ms();
 
-    if (stream->closing)
+    if (stream->closing || stream->is_direct)
         return;
     if (!stream->id) {
         if (!stream->up)
@@ -478,22 +300,14 @@ static void pump(struct stream *stream)
             connect_to_task(stream);
         return;
     }
-    if (has_room != stream->is_reading) {
-        stream->is_reading = has_room;
-        if (!has_room)
-            uv_read_stop(tcp);
-        else if (uv_read_start(tcp, on_alloc, on_read) < 0) {
-            end_stream(stream, false);
-            return;
-        }
+    if (stream->direct && stream->is_guest) {
+        tunnel_direct_run(stream);
+    } else if (stream->direct_until_ms > now) {
+        tunnel_again(stream); /* it may yet come, or be answered */
+    } else {
+        tunnel_direct_late(stream);
+        tunnel_carry(stream);
     }
-    if (!stream->up &&
-        (stream->sent.len || stream->gathered.len || (stream->has_ended && !stream->end_taken)))
-        post_piece(stream);
-    if (!stream->down && !stream->is_writing && !stream->peer_ended)
-        fetch_piece(stream);
-    if (stream->end_taken && stream->peer_ended)
-        end_stream(stream, true);
 }
 
 static struct stream *add_stream(struct gang *gang, uint32_t part, uint16_t port)
@@ -510,7 +324,7 @@ static struct stream *add_stream(struct gang *gang, uint32_t part, uint16_t port
     stream->part = part;
     stream->port = port;
     stream->until_ms = clock_mono_ms() + TUNNEL_PATIENCE_MS;
-    stream->sent = stream->gathered = buf_init(TUNNEL_PIECE_BYTES + READ_BYTES);
+    stream->sent = stream->gathered = buf_init(TUNNEL_PIECE_BYTES + TUNNEL_READ_BYTES);
     stream->fetched = buf_init(TUNNEL_PIECE_BYTES);
     uv_tcp_init(tunnels->config.loop, &stream->tcp);
     uv_timer_init(tunnels->config.loop, &stream->timer);
@@ -563,12 +377,12 @@ static void on_connection(uv_stream_t *server, int status)
         return;
     }
     if (uv_accept(server, (uv_stream_t *)&stream->tcp) < 0) {
-        close_stream(stream);
+        tunnel_close(stream);
         return;
     }
     stream->is_connected = true;
     uv_tcp_nodelay(&stream->tcp, 1);
-    pump(stream);
+    tunnel_pump(stream);
 }
 
 /* --- gangs ------------------------------------------------------------------------------------ */
@@ -659,7 +473,8 @@ void tunnels_end(struct tunnels *tunnels, struct attempt_key key)
         end_gang(gang);
 }
 
-void tunnels_connect(struct tunnels *tunnels, struct attempt_key key, uint64_t id, uint32_t port)
+void tunnels_connect(struct tunnels *tunnels, struct attempt_key key, uint64_t id, uint32_t port,
+                     bool is_direct)
 {
     struct gang *gang = find_gang(tunnels, key);
     struct http_pending *pending;
@@ -675,12 +490,14 @@ void tunnels_connect(struct tunnels *tunnels, struct attempt_key key, uint64_t i
     if (stream) {
         stream->id = id;
         stream->is_guest = true;
-        pump(stream);
+        if (is_direct && tunnels->is_listening)
+            stream->direct_until_ms = clock_mono_ms() + DIRECT_MS;
+        tunnel_pump(stream);
         return;
     }
     log_warn("job %" PRIu64 ": a connection to port %" PRIu32 " is refused", key.job_id, port);
     snprintf(rest, sizeof(rest), "/%" PRIu64 "?site=%s", id, tunnels->site);
-    call(tunnels, "DELETE", rest, NULL, 0, on_told, NULL, &pending);
+    tunnel_call(tunnels, "DELETE", rest, NULL, 0, on_told, NULL, &pending);
 }
 
 int tunnels_create(const struct tunnels_config *config, struct tunnels **tunnels_out,
@@ -700,8 +517,26 @@ int tunnels_create(const struct tunnels_config *config, struct tunnels **tunnels
         free(tunnels);
         return rc;
     }
+    if (config->address && config->address[0]) {
+        struct err why = { 0 };
+
+        uv_tcp_init(config->loop, &tunnels->direct_listener);
+        tunnels->direct_listener.data = tunnels;
+        tunnels->is_listening = tunnel_direct_listen(tunnels, config->address, &why) == 0;
+        if (!tunnels->is_listening) { /* everything goes by the controller, then */
+            log_warn("%s", why.text);
+            uv_close((uv_handle_t *)&tunnels->direct_listener, NULL);
+        } else {
+            tunnels->handles_open++;
+        }
+    }
     *tunnels_out = tunnels;
     return 0;
+}
+
+static void on_direct_listener_closed(uv_handle_t *handle)
+{
+    tunnel_handle_closed(handle->data);
 }
 
 void tunnels_destroy(struct tunnels *tunnels)
@@ -713,12 +548,14 @@ void tunnels_destroy(struct tunnels *tunnels)
     tunnels->destroyed = true;
     tunnels->handles_open++; /* until all that is below is under way */
     while (tunnels->streams)
-        close_stream(tunnels->streams);
+        tunnel_close(tunnels->streams);
     for (struct gang *gang = tunnels->gangs; gang; gang = next) {
         next = gang->next;
         if (!gang->over)
             end_gang(gang);
     }
+    if (tunnels->is_listening)
+        uv_close((uv_handle_t *)&tunnels->direct_listener, on_direct_listener_closed);
     http_client_destroy(tunnels->client);
     tunnels->handles_open--;
     free_if_over(tunnels);

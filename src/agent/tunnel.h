@@ -1,4 +1,5 @@
-/* tunnel.h - connections between the tasks of a gang over several sites, through the network.
+/* tunnel.h - connections between the tasks of a gang over several sites: through the network, or
+ * straight to the other site's agent where its owner tells an address and that answers.
  *
  * For each task elsewhere this agent listens at the task's own address and port (peers.h). What is
  * connected there is carried to the controller, which passes it to the agent of the task's site,
@@ -24,6 +25,7 @@ struct tunnels; /* opaque; one thread */
 struct tunnels_config {
     uv_loop_t *loop;
     const char *site;
+    const char *address; /* where other sites' agents reach this one; NULL, "" = nowhere */
     /* Where the network is: see session_link. */
     void (*link)(void *context, struct transfer_link *link_out);
     void *context;
@@ -37,5 +39,9 @@ int tunnels_begin(struct tunnels *tunnels, struct attempt_key key,
                   const struct attempt_across *across, struct err *err);
 /* No new connections, either way; those that are go on until the tasks end them. */
 void tunnels_end(struct tunnels *tunnels, struct attempt_key key);
-/* WIRE_TUNNEL: somebody's connection `id` is for this port of a task here. */
-void tunnels_connect(struct tunnels *tunnels, struct attempt_key key, uint64_t id, uint32_t port);
+/* WIRE_TUNNEL: somebody's connection `id` is for this port of a task here; with is_direct its agent
+ * tries to come here by itself. */
+void tunnels_connect(struct tunnels *tunnels, struct attempt_key key, uint64_t id, uint32_t port,
+                     bool is_direct);
+/* "192.0.2.7:7800" */
+bool tunnel_address_is_valid(const char *text);

@@ -28,6 +28,7 @@ struct tunnel {
     struct bridges *bridges;
     uint64_t id, job_id;
     uint32_t port;
+    bool direct; /* the first try is between the agents */
     struct end {
         char site[MODEL_NAME_BYTES];
         uint32_t epoch;
@@ -284,6 +285,7 @@ void bridges_handle_close(struct api_call *call)
 struct wish {
     uint64_t job_id;
     uint32_t epoch, port;
+    bool direct; /* its agent would try the other's address */
     const char *to;
 };
 
@@ -301,6 +303,7 @@ static bool read_wish(struct api_call *call, const json_t *root, struct wish *ou
     out->job_id = (uint64_t)job;
     out->epoch = (uint32_t)epoch;
     out->port = (uint32_t)port;
+    out->direct = json_is_true(json_object_get(root, "direct"));
     return true;
 }
 
@@ -332,7 +335,8 @@ static void tell_other(struct tunnel *tunnel)
     struct wire_command command = { .type = WIRE_TUNNEL,
                                     .attempt = { tunnel->job_id, tunnel->ends[1].epoch },
                                     .request = tunnel->id,
-                                    .port = tunnel->port };
+                                    .port = tunnel->port,
+                                    .direct = tunnel->direct };
 
     tunnel->told_ms = clock_mono_ms();
     sessions_send(tunnel->bridges->controller->sessions, tunnel->ends[1].site, &command);
@@ -375,12 +379,22 @@ static struct tunnel *add(struct bridges *bridges, const char *site, const struc
     return tunnel;
 }
 
+/* Where its owner says that its agent is reached; "" = nowhere. */
+static const char *address_of(const struct grid *grid, const char *site)
+{
+    int index = grid_site_find(grid, site);
+    bool reachable;
+
+    return index < 0 ? "" : grid_site_get(grid, (uint32_t)index, &reachable)->address;
+}
+
 static void open_tunnel(struct api_call *call, const char *site, const struct wish *wish)
 {
     struct bridges *bridges = call->controller->bridges;
-    char what[64];
     uint32_t to_epoch = 0;
     struct tunnel *tunnel;
+    const char *address;
+    char what[64];
 
     if (!find_parts(call->controller, site, wish, &to_epoch)) {
         snprintf(what, sizeof(what), "a tunnel for job %" PRIu64, wish->job_id);
@@ -399,13 +413,18 @@ static void open_tunnel(struct api_call *call, const char *site, const struct wi
         api_error(call, 503, "site_unreachable", "to", "site %s is not connected", wish->to);
         return;
     }
+    address = address_of(shell_grid(call->controller->shell), wish->to);
     tunnel = add(bridges, site, wish, to_epoch);
     if (!tunnel) {
         api_error(call, 500, "internal", NULL, "out of memory");
         return;
     }
+    tunnel->direct = wish->direct && address[0];
     tell_other(tunnel);
-    api_reply_json(call, 200, json_pack("{s:I}", "tunnel", (json_int_t)tunnel->id));
+    tunnel->direct = false; /* told again, it is late for that */
+    api_reply_json(call, 200,
+                   json_pack("{s:I, s:s*}", "tunnel", (json_int_t)tunnel->id, "address",
+                             wish->direct && address[0] ? address : NULL));
 }
 
 void bridges_handle_open(struct api_call *call)

@@ -1,12 +1,11 @@
 /* bridge.h - connections between the tasks of a gang over several sites, passed from one site's
  * agent to the other's (src/agent/tunnel.h).
  *
- *   POST   /api/v1/site-session/tunnels?site=NAME        {"job","epoch","to","port"} ->
- * {"tunnel":ID} POST   /api/v1/site-session/tunnels/{ID}?site=&offset=N[&end=true]   bytes from
- * there on GET    /api/v1/site-session/tunnels/{ID}?site=&offset=N   bytes from there on; 204: none
- * yet;
- *          {"end":true}: there will be none
- *   DELETE /api/v1/site-session/tunnels/{ID}?site=[&done=true]   broken off; or all is out
+ * POST /api/v1/site-session/tunnels?site=NAME: {"job","epoch","to","port","direct"} is answered
+ *   {"tunnel":ID}, and with an "address" when the other agent is to be tried there first.
+ * POST .../tunnels/ID?site=&offset=N[&end=true]: bytes from there on.
+ * GET .../tunnels/ID?site=&offset=N: bytes from there on; 204: none yet; {"end":true}: no more.
+ * DELETE .../tunnels/ID?site=[&done=true]: broken off; or all is out.
  *
  * Only a site that holds a part of an attempt opens one, to another part of that attempt; only
  * those two sites are answered. Offsets make a repeated call harmless. At most BRIDGE_WINDOW_BYTES

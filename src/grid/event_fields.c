@@ -221,6 +221,7 @@ static const struct field site_list[] = {
     NUMBER(BOOL, struct site_info, images),
     NUMBER(BOOL, struct site_info, tunnels),
     NUMBER(BOOL, struct site_info, suspends),
+    TEXT(struct site_info, address),
 };
 TABLE(fields_of_site, site_list);
 

@@ -30,8 +30,6 @@
 #define JOB_HAS_YIELD 32u     /* its cause, for whom, and how often */
 #define JOB_HAS_WAIT 64u      /* for power */
 #define JOB_HAS_RESERVED 128u /* money */
-#define JOB_IS_ACROSS                                                                              \
-    512u                    /* its attempt is at several sites: instead of one grant, each part's  \
-                             */
-#define JOB_IS_BOUND 256u   /* to a site, or away from one: what it asked for beside it */
-#define JOB_HAS_WIDTH 1024u /* what its user wants, and its next attempt's */
+#define JOB_IS_BOUND 256u     /* to a site, or away from one: what it asked for beside it */
+#define JOB_IS_ACROSS 512u    /* its attempt is at several sites: each part's grant */
+#define JOB_HAS_WIDTH 1024u   /* what its user wants, and its next attempt's */

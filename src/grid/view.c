@@ -288,6 +288,7 @@ static bool is_same_site(const struct site_info *a, const struct site_info *b)
     return strcmp(a->owner, b->owner) == 0 && strcmp(a->region, b->region) == 0 &&
            a->sandbox_optional == b->sandbox_optional && a->one_kind == b->one_kind &&
            a->images == b->images && a->tunnels == b->tunnels && a->suspends == b->suspends &&
+           strcmp(a->address, b->address) == 0 &&
            x->carbon_g_per_kwh_milli == y->carbon_g_per_kwh_milli &&
            x->power_price_micro_per_kwh == y->power_price_micro_per_kwh &&
            x->cpu_price_micro_per_hour == y->cpu_price_micro_per_hour &&

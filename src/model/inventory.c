@@ -86,6 +86,7 @@ static const struct field site_fields[] = {
     NAME(struct site_info, region, false), BOOL(struct site_info, sandbox_optional),
     BOOL(struct site_info, one_kind),      BOOL(struct site_info, images),
     BOOL(struct site_info, tunnels),       BOOL(struct site_info, suspends),
+    TEXT(struct site_info, address),
 };
 
 /* Where the reader stands, as "nodes[3].devices[0]."; short by construction. */

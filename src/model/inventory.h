@@ -68,6 +68,7 @@ struct site_info {
     bool sandbox_optional;   /* jobs may ask to run without the sandbox */
     bool one_kind;           /* an attempt there is on one kind of chip: no mixed gangs */
     bool images;             /* jobs may bring a container image */
+    char address[24];        /* "192.0.2.7:7800": where other sites reach its agent; "" = nowhere */
     bool tunnels;            /* its agent carries connections to tasks at other sites */
     bool suspends;           /* what runs can be held still there, in memory, and go on later */
 };

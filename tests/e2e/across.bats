@@ -10,10 +10,13 @@ setup_file() {
     lab_start --lease 4s
     for site in west east south; do
         mkdir -p "$LAB_DIR/sites/$site"
-        # West is ten times as dear.
-        printf '{"tariff": {"cpu_price_micro_per_hour": %s}}\n' "$([ $site = west ] && echo 36000000 || echo 3600000)" \
-            >"$LAB_DIR/sites/$site/site.json"
-        lab_site $site --cpus 1 --config "$LAB_DIR/sites/$site/site.json"
+        lab_enter $site
+        lab_route $site
+        # West is ten times as dear. South can be reached, and is by west, not by east.
+        printf '{"tariff": {"cpu_price_micro_per_hour": %s}%s}\n' "$([ $site = west ] && echo 36000000 || echo 3600000)" \
+            "$([ $site = south ] && echo ', "address": "10.77.50.2:7800"')" >"$LAB_DIR/sites/$site/site.json"
+        [ $site != south ] || lab_wire west south 50
+        lab_join $site "$LAB_ADDRESS:$LAB_PORT" --cpus 1 --config "$LAB_DIR/sites/$site/site.json"
     done
     cat >"$LAB_DIR/talk.py" <<'END'
 import hashlib, os, socket, time
@@ -164,6 +167,27 @@ as_site() { # as_site SITE [curl options]: the status, then the body
     is_closed() { [[ $(as_site "$first" -d x "$url/$tunnel?site=$first&offset=1") == "404 "* ]]; }
     wait_for 10 is_closed
     lab_mains site resume east
+}
+
+@test "straight to the other site where its address answers, through the network where not" {
+    for other in west east; do
+        lab_mains site drain "$([ $other = west ] && echo east || echo west)"
+        id=$(gang -- /usr/bin/python3 "$TALK")
+        lab_mains wait "$id"
+        [[ $(lab_mains logs "$id" --attempt 2) == *"rank 0 at $other got 4194304 and pong"* ]]
+        lab_mains site resume "$([ $other = west ] && echo east || echo west)"
+        if [ $other = west ]; then
+            grep -q "job $id: a connection goes straight to site south" "$(lab_state west)/up.log"
+        else
+            refute grep "straight to" "$(lab_state east)/up.log"
+        fi
+    done
+    # Who knows no number of a connection gets nothing there.
+    said=$(lab_in west timeout 5 python3 -c 'import socket
+s = socket.create_connection(("10.77.50.2", 7800))
+s.sendall(b"mains tunnel 0000000000000001\n")
+print(s.recv(9))')
+    [ "$said" = "b''" ]
 }
 
 @test "a link that is down for less than the lease: what is carried goes on, whole" {

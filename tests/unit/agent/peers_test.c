@@ -1,5 +1,6 @@
 /* Addresses and ports of a gang over several sites: everybody comes to the same ones. */
 #include "agent/peers.h"
+#include "agent/tunnel.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"
@@ -58,12 +59,38 @@ static void test_largest(void **state)
     assert_null(strchr(text.data, ' '));
 }
 
+static void test_address(void **state)
+{
+    static const struct {
+        const char *text;
+        bool is_valid;
+    } cases[] = {
+        { "", false },
+        { "192.0.2.7", false },
+        { "192.0.2.7:", false },
+        { "192.0.2.7:0", false },
+        { "192.0.2.7:65536", false },
+        { "192.0.2.7:80x", false },
+        { ":80", false },
+        { "here:80", false },
+        { "192.0.2.700:80", false },
+        { "192.0.2.7:80", true },
+        { "0.0.0.0:65535", true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        if (tunnel_address_is_valid(cases[i].text) != cases[i].is_valid)
+            fail_msg("\"%s\"", cases[i].text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_ports),
         cmocka_unit_test(test_largest),
+        cmocka_unit_test(test_address),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

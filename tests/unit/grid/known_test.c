@@ -68,6 +68,10 @@ static void change_suspends(struct telling *telling)
 {
     telling->event.site_joined.site.suspends = true;
 }
+static void change_address(struct telling *telling)
+{
+    snprintf(telling->event.site_joined.site.address, 24, "192.0.2.7:7800");
+}
 static void change_cpus(struct telling *telling)
 {
     telling->nodes[1].cpus = 9;
@@ -100,9 +104,9 @@ static void take_all_nodes(struct telling *telling)
 static void test_known(void **state)
 {
     static void (*const changes[])(struct telling *) = {
-        change_name,   change_owner,   change_region,  change_price,   change_currency, change_rack,
-        change_cpus,   change_sandbox, change_kinds,   change_tunnels, change_suspends, add_node,
-        change_health, take_node,      take_all_nodes, change_figures,
+        change_name, change_owner,   change_region, change_price,   change_currency, change_rack,
+        change_cpus, change_sandbox, change_kinds,  change_tunnels, change_suspends, change_address,
+        add_node,    change_health,  take_node,     take_all_nodes, change_figures,
     };
     struct telling *telling = malloc(sizeof(*telling));
     struct bed bed = { .grid = grid_create(), .now_ms = 1000 };

@@ -204,9 +204,11 @@ static void test_run(void **state)
                                 .across_count = 2,
                                 .across_self = 1,
                                 .across = { { "west", 4 }, { "east-2", 256 } } };
-    struct wire_command tunnel = {
-        .type = WIRE_TUNNEL, .attempt = { 9, 3 }, .request = (uint64_t)1 << 52, .port = 65535
-    };
+    struct wire_command tunnel = { .type = WIRE_TUNNEL,
+                                   .attempt = { 9, 3 },
+                                   .request = (uint64_t)1 << 52,
+                                   .port = 65535,
+                                   .direct = true };
     struct arena arena = arena_init(WIRE_ARENA_BYTES_MAX);
     struct wire_command out;
 
@@ -238,7 +240,7 @@ static void test_run(void **state)
     assert_true(out.across[0].tasks == 4 && out.across[1].tasks == 256);
     command_round(&tunnel, &arena, &out);
     assert_true(out.attempt.job_id == 9 && out.attempt.epoch == 3);
-    assert_true(out.request == (uint64_t)1 << 52 && out.port == 65535);
+    assert_true(out.request == (uint64_t)1 << 52 && out.port == 65535 && out.direct);
     arena_fini(&arena);
 }
 
