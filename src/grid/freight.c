@@ -274,20 +274,60 @@ void freight_ended(struct grid *grid, const struct job *job,
 
 /* --- in words --------------------------------------------------------------------------------- */
 
+/* When what is moved for it would be back, at a site that is heard now and then: moved in, run for
+ * as long as it may, moved out, the way in and out in the windows of its plan only. */
+static int64_t back_ms(const struct grid *grid, const struct job *job, const struct candidate *at)
+{
+    const struct site_policy *policy = grid->fleet.sites[at->site].policy;
+    int64_t begins_ms = site_policy_heard_for(policy, grid->now_ms, at->freight.in_ms);
+
+    if (begins_ms > EVENT_TIME_MS_MAX)
+        return INT64_MAX;
+    return site_policy_heard_for(policy, begins_ms + job_terms(grid, job)->duration_ms_max,
+                                 at->freight.out_ms);
+}
+
+static void say_windows(const struct grid *grid, const struct job *job, const struct candidate *at,
+                        char *out, size_t bytes)
+{
+    int64_t deadline_ms = job_terms(grid, job)->deadline_ms, results_ms = back_ms(grid, job, at);
+    char when[64] = "", limit[64];
+
+    if (results_ms <= EVENT_TIME_MS_MAX)
+        units_print_time(results_ms, when, sizeof(when));
+    units_print_time(deadline_ms, limit, sizeof(limit));
+    if (!when[0])
+        snprintf(out, bytes, "; by the windows in which that is heard its results never come");
+    else if (deadline_ms && results_ms > deadline_ms)
+        snprintf(out, bytes,
+                 "; by the windows in which that is heard its results come at %s, after its "
+                 "deadline (%s): let it run elsewhere, or later",
+                 when, limit);
+    else
+        snprintf(out, bytes, "; by the windows in which that is heard its results come at %s",
+                 when);
+}
+
 void freight_say(struct grid *grid, const struct job *job, char *out, size_t bytes)
 {
     struct shape *shape = job_shape(grid, job);
     const struct candidate *best;
     char size[32], time[32], wait[32], money[32];
+    const struct site_policy *policy;
     uint32_t count;
+    bool is_timed;
     int len = 0;
 
     out[0] = '\0';
     if (job->grant || job_state_is_final((enum job_state)job->state) ||
-        (!shape->freight && !grid->fleet.waits_count))
+        (!shape->freight && !grid->fleet.waits_count && !grid->owners_timed))
         return;
     best = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
-    if (!count || (!best->freight.in_bytes && !best->freight.out_bytes && !best->freight.wait_ms))
+    if (!count)
+        return;
+    policy = grid->fleet.sites[best->site].policy;
+    is_timed = policy && policy->contacts_count;
+    if (!is_timed && !best->freight.in_bytes && !best->freight.out_bytes && !best->freight.wait_ms)
         return;
     units_print_bytes(best->freight.in_bytes + best->freight.out_bytes, size, sizeof(size));
     units_print_duration((best->freight.in_ms + best->freight.out_ms) / 1000 * 1000, time,
@@ -299,8 +339,10 @@ void freight_say(struct grid *grid, const struct job *job, char *out, size_t byt
         len += snprintf(out + len, bytes - (size_t)len, " %s of files are moved, %s, for %s", size,
                         time, money);
     if (best->freight.wait_ms && (size_t)len < bytes)
-        snprintf(out + len, bytes - (size_t)len, "%s waits about %s in the site's own queue",
-                 best->freight.in_bytes || best->freight.out_bytes ? "; it" : " it", wait);
+        len += snprintf(out + len, bytes - (size_t)len, "%s waits about %s in the site's own queue",
+                        best->freight.in_bytes || best->freight.out_bytes ? "; it" : " it", wait);
+    if (is_timed && (size_t)len < bytes)
+        say_windows(grid, job, best, out + len, bytes - (size_t)len);
 }
 
 bool freight_why_dear(struct grid *grid, const struct job *job, struct why *why)

@@ -320,7 +320,7 @@ struct why {
     uint64_t ahead; /* jobs before it in order, when that is the reason */
     int64_t start_estimate_ms; /* Unix ms; 0 = not known */
     char rate[160];    /* how fast its work runs where it is, or would best be; "" = not known */
-    char freight[192]; /* what is moved for it, and sites' own queues; "" = nothing of it */
+    char freight[320]; /* what is moved for it, and sites' own queues; "" = nothing of it */
     char order[160];   /* what places it among its like, where that is not age; "" = age does */
 };
 int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out);

@@ -551,6 +551,23 @@ int64_t site_policy_next_contact(const struct site_policy *policy, int64_t time_
     return site_policy_heard_until(policy, time_ms) > 0 ? time_ms : next_begin(policy, time_ms);
 }
 
+int64_t site_policy_heard_for(const struct site_policy *policy, int64_t time_ms, int64_t need_ms)
+{
+    for (uint32_t i = 0; i < POLICY_CONTACTS_TRIED; i++) {
+        int64_t until_ms;
+
+        time_ms = site_policy_next_contact(policy, time_ms);
+        if (time_ms == INT64_MAX)
+            return INT64_MAX;
+        until_ms = site_policy_heard_until(policy, time_ms);
+        if (until_ms - time_ms >= need_ms)
+            return time_ms > INT64_MAX - need_ms ? INT64_MAX : time_ms + need_ms;
+        need_ms -= until_ms - time_ms;
+        time_ms = until_ms;
+    }
+    return INT64_MAX;
+}
+
 static int64_t next_hours(const struct site_policy *policy, int64_t time_ms)
 {
     int64_t next_ms = site_policy_open_until(policy, time_ms), at_ms = in_week(time_ms);

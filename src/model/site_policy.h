@@ -106,6 +106,10 @@ int64_t site_policy_open_until(const struct site_policy *policy, int64_t time_ms
 int64_t site_policy_next_start(const struct site_policy *policy, int64_t time_ms, int64_t span_ms);
 /* Until when it is to be heard from `time_ms` on: INT64_MAX = always; -1 = it is not then. */
 int64_t site_policy_heard_until(const struct site_policy *policy, int64_t time_ms);
+/* When it will have been heard for `need_ms` in all, from `time_ms` on; INT64_MAX = never, or not
+ * in POLICY_CONTACTS_TRIED of its windows. */
+#define POLICY_CONTACTS_TRIED 4096u
+int64_t site_policy_heard_for(const struct site_policy *policy, int64_t time_ms, int64_t need_ms);
 /* When it is to be heard from `time_ms` on; INT64_MAX = never again. */
 int64_t site_policy_next_contact(const struct site_policy *policy, int64_t time_ms);
 /* The next time after `time_ms` at which a window opens or closes, or a contact begins; INT64_MAX =

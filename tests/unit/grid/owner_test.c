@@ -305,10 +305,16 @@ static void test_contacts(void **state)
     wide.job_submitted.request.shape.cpus = 4;
     wide.job_submitted.request.duration_ms_max = HOUR_MS / 2;
     job = bed_submit(&bed, wide);
+    wide.job_submitted.request.deadline_ms = MONDAY_MS + HOUR_MS * 3 / 2;
     behind = bed_submit(&bed, wide);
     bed_pass(&bed);
     bed_why(&bed, job, "contact", "can be told to start it at 1970-01-05T01:00:00Z");
+    assert_int_equal(grid_why(bed.grid, job, &why), 0);
+    /* It runs for half an hour, and is heard again at two. */
+    assert_non_null(strstr(why.freight, "its results come at 1970-01-05T02:00:00Z"));
+    assert_null(strstr(why.freight, "deadline"));
     assert_int_equal(grid_why(bed.grid, behind, &why), 0);
+    assert_non_null(strstr(why.freight, "02:00:00Z, after its deadline (1970-01-05T01:30:00Z)"));
     assert_int_equal(why.start_estimate_ms, MONDAY_MS + HOUR_MS);
     assert_int_equal(grid_next_timer_ms(bed.grid), MONDAY_MS + HOUR_MS);
     bed.now_ms = MONDAY_MS + HOUR_MS; /* the contact begins; it is heard a second later */

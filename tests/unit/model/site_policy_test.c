@@ -176,6 +176,14 @@ static void test_contacts(void **state)
         if (until != cases[i].heard_until || next != cases[i].next)
             fail_msg("row %zu: until %" PRId64 ", next %" PRId64, i, until, next);
     }
+    /* Ten minutes of 96, and one minute once, in which what is carried adds up. */
+    assert_int_equal(site_policy_heard_for(&policy, 0, 0), 3 * MINUTE);
+    assert_int_equal(site_policy_heard_for(&policy, 0, 10 * MINUTE), 13 * MINUTE);
+    assert_int_equal(site_policy_heard_for(&policy, 0, 10 * MINUTE + 1), 50 * MINUTE + 1);
+    assert_int_equal(site_policy_heard_for(&policy, 0, 11 * MINUTE), 51 * MINUTE);
+    assert_int_equal(site_policy_heard_for(&policy, 0, 12 * MINUTE), 100 * MINUTE);
+    assert_int_equal(site_policy_heard_for(&policy, 12 * MINUTE, 2 * MINUTE), 51 * MINUTE);
+    assert_int_equal(site_policy_heard_for(&policy, 0, INT64_MAX), INT64_MAX);
     policy.contacts[0] = policy.contacts[1];
     policy.contacts_count = 1;
     assert_int_equal(site_policy_next_contact(&policy, 51 * MINUTE), NEVER);
