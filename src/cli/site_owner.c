@@ -129,6 +129,56 @@ static void show_limits(const json_t *limits)
         printf("\n");
 }
 
+static void show_link(const json_t *link)
+{
+    static const char *const keys[] = { "egress_gb_micro", "ingress_gb_micro" };
+    static const char *const words[] = { "a GB from there", "a GB to there" };
+    const char *between = "  link     ";
+    char text[32];
+
+    if (json_object_get(link, "bytes_s")) {
+        units_print_bytes(reply_number(link, "bytes_s"), text, sizeof(text));
+        printf("%s%s a second", between, text);
+        between = ", ";
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+        if (!json_object_get(link, keys[i]))
+            continue;
+        units_print_micro(reply_number(link, keys[i]), text, sizeof(text));
+        printf("%s%s %s", between, text, words[i]);
+        between = ", ";
+    }
+    if (link)
+        printf("\n");
+}
+
+/* What was measured: files on their way, and its own queue. */
+static void show_freight(const json_t *freight)
+{
+    static const char *const keys[] = { "down_bytes_s", "up_bytes_s" };
+    static const char *const words[] = { "to", "from" };
+    const json_t *wait;
+    size_t i;
+    char text[32];
+
+    for (i = 0; i < ARRAY_COUNT(keys); i++) {
+        if (!reply_number(freight, keys[i]))
+            continue;
+        units_print_bytes(reply_number(freight, keys[i]), text, sizeof(text));
+        printf("  files    %s a second %s there, as measured\n", text, words[i]);
+    }
+    json_array_foreach (json_object_get(freight, "waits"), i, wait) {
+        if (!reply_number(wait, "wait_ms"))
+            continue;
+        units_print_duration(reply_number(wait, "wait_ms"), text, sizeof(text));
+        printf("  queue    %s for work %s devices", text,
+               json_is_true(json_object_get(wait, "devices")) ? "with" : "without");
+        if (reply_number(wait, "nodes_max") < UINT32_MAX)
+            printf(" on up to %" PRId64 " nodes", reply_number(wait, "nodes_max"));
+        printf("\n");
+    }
+}
+
 void site_owner_show(const json_t *site)
 {
     const json_t *policy = json_object_get(site, "policy"), *data = json_object_get(policy, "data");
@@ -151,7 +201,9 @@ void site_owner_show(const json_t *site)
         units_print_milli(reply_number(own, "ppm") / 10, text, sizeof(text));
         printf("  own      %s %% first for %s\n", text, reply_text(own, "tenant"));
     }
+    show_link(json_object_get(policy, "link"));
     show_limits(json_object_get(site, "limits"));
+    show_freight(json_object_get(site, "freight"));
 }
 
 /* --- limits and nodes ----------------------------------------------------------------------- */

@@ -46,6 +46,24 @@ static json_t *lease_to_json(const struct controller *controller, uint32_t index
                      "unheard_since", time_to_json(view.lost_ms));
 }
 
+/* How files come and go, and how long work waits in the site's own queue. */
+static json_t *freight_to_json(const struct grid *grid, uint32_t index)
+{
+    struct freight_view view = grid_site_freight(grid, index);
+    json_t *waits = json_array();
+
+    for (uint32_t i = 0; i < view.waits_count; i++)
+        json_array_append_new(waits, json_pack("{s:b, s:I, s:I, s:I}", "devices",
+                                               (int)view.waits[i].has_devices, "nodes_max",
+                                               (json_int_t)view.waits[i].nodes_max, "pending",
+                                               (json_int_t)view.waits[i].pending, "wait_ms",
+                                               (json_int_t)view.waits[i].wait_ms));
+    return json_pack("{s:o, s:o, s:I, s:o}", "down_bytes_s",
+                     view.down_bytes_s ? json_integer(view.down_bytes_s) : json_null(),
+                     "up_bytes_s", view.up_bytes_s ? json_integer(view.up_bytes_s) : json_null(),
+                     "held_bytes", (json_int_t)view.held_bytes, "waits", waits);
+}
+
 static json_t *site_to_json(const struct controller *controller, uint32_t index)
 {
     const struct grid *grid = shell_grid(controller->shell);
@@ -68,6 +86,7 @@ static json_t *site_to_json(const struct controller *controller, uint32_t index)
     json_object_set_new(json, "policy", owner_policy_to_json(grid, index));
     json_object_set_new(json, "lease", lease_to_json(controller, index));
     json_object_set_new(json, "limits", owner_limits_to_json(grid, index));
+    json_object_set_new(json, "freight", freight_to_json(grid, index));
     return json;
 }
 

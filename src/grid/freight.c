@@ -103,6 +103,20 @@ void freight_told_again(struct grid *grid)
     grid->fleet.freight_version++;
 }
 
+struct freight_view grid_site_freight(const struct grid *grid, uint32_t index)
+{
+    const struct freight_site *at;
+
+    if (index >= grid->fleet.sites_count)
+        return (struct freight_view){ 0 };
+    at = &grid->fleet.sites[index].freight;
+    return (struct freight_view){ .down_bytes_s = at->down_bytes_s,
+                                  .up_bytes_s = at->up_bytes_s,
+                                  .held_bytes = at->held_bytes,
+                                  .waits_count = at->waits_count,
+                                  .waits = at->waits };
+}
+
 /* --- what jobs bring -------------------------------------------------------------------------- */
 
 int freight_check_request(const struct job_request *request, struct err *err)
@@ -117,6 +131,9 @@ int freight_check_request(const struct job_request *request, struct err *err)
     if (request->price_micro_max && request->shape.sites_max > 1)
         return err_field(err, -EINVAL, "max_price",
                          "max_price: goes with work at one site, not with sites");
+    if (request->price_micro_max && (request->tasks_max || request->spares))
+        return err_field(err, -EINVAL, "max_price",
+                         "max_price: goes with a number of tasks that stays, and no spare nodes");
     if (goods->count > REQUEST_GOODS_MAX || goods->more_bytes < 0 ||
         goods->more_bytes > REQUEST_GOOD_BYTES_MAX)
         return err_field(err, -EINVAL, "inputs", "inputs: their sizes are out of range");

@@ -300,6 +300,15 @@ bool grid_site_is_known(const struct grid *grid, const struct event *joined);
 const struct site_policy *grid_site_policy(const struct grid *grid, uint32_t index);
 struct site_limits grid_site_limits(const struct grid *grid, uint32_t index);
 
+/* How files come and go there, as measured, and how long work waits in its own queue. */
+struct freight_view {
+    int64_t down_bytes_s, up_bytes_s; /* 0 = not known */
+    int64_t held_bytes;               /* of trees that it is believed to hold */
+    uint32_t waits_count;
+    const struct freight_wait *waits; /* good until the next step */
+};
+struct freight_view grid_site_freight(const struct grid *grid, uint32_t index);
+
 /* What a site's power costs and may be. */
 struct power_view {
     int64_t price, carbon;      /* now: 1/1,000,000 and mg CO2 a kWh drawn, what is green as none */

@@ -66,6 +66,8 @@ static int find_better(struct grid *grid, const struct job *job)
     const struct fleet_site *site = &grid->fleet.sites[job->grant->site];
     struct shape *shape = job_shape(grid, job);
     const struct candidate *list, *here = NULL;
+    const struct fleet_window window = grid->fleet.window;
+    int better = -1;
     uint32_t count;
     double margin_s;
 
@@ -78,12 +80,13 @@ static int find_better(struct grid *grid, const struct job *job)
     margin_s = MAX((double)here->freight.wait_ms / 4000, PATIENCE_MS / 1000);
     grid->fleet.window.until_ms = job_end_bound(grid, job);
     grid->fleet.window.is_promised = false;
-    for (const struct candidate *at = list; at < here; at++) /* those it would rather be at */
+    for (const struct candidate *at = list; at < here && better < 0; at++) /* it would rather be */
         if (at->site != here->site && (at->rate.seconds > 0) == (here->rate.seconds > 0) &&
             at->finish_s + margin_s <= here->finish_s && grid->fleet.sites[at->site].reachable &&
             fit_candidate(shape, &grid->fleet, at->site, at->chip, FIT_LIMITED, &grid->fit))
-            return (int)at->site;
-    return -1;
+            better = (int)at->site;
+    grid->fleet.window = window;
+    return better;
 }
 
 static bool may_be_withdrawn(const struct grid *grid, const struct job *job)

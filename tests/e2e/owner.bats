@@ -173,6 +173,10 @@ max_price: 0.11'
     "$MAINS" wait "$id" --state "$STATE"
     "$MAINS" wait "$dear" --state "$STATE"
     [ "$(moved_to lab move_bytes)" = 0 ]
+    run "$MAINS" site show lab --state "$STATE"
+    [[ $output == *"link     1 MiB a second, 5 a GB to there"* ]]
+    measured() { "$MAINS" site show lab --state "$STATE" --json | jq -e '.freight.down_bytes_s > 100000' >/dev/null; }
+    wait_for 40 measured
 }
 
 prices() { # prices FIRST SECOND: of this hour and the next

@@ -212,7 +212,8 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
         choose_width(request, rng);
     if (rng_below(rng, 3) == 0)
         choose_goods(request, rng);
-    if (request->duration_ms_max && request->shape.sites_max < 2 && rng_below(rng, 6) == 0)
+    if (request->duration_ms_max && request->shape.sites_max < 2 && !request->tasks_max &&
+        !request->spares && rng_below(rng, 6) == 0)
         request->price_micro_max = 1 + (int64_t)rng_below(rng, 1 << rng_below(rng, 24));
     if (rng_below(rng, 6) == 0) {
         submit->elements_count = 1 + (uint32_t)rng_below(rng, 8);

@@ -111,6 +111,10 @@ static void test_refusals(void **state)
     event.job_submitted.request.duration_ms_max = HOUR_MS;
     event.job_submitted.request.price_micro_max = -1;
     refused(&bed, event, "max_price: out of range");
+    event.job_submitted.request.price_micro_max = 1;
+    event.job_submitted.request.shape.sites_max = 2;
+    event.job_submitted.request.shape.tasks = 2;
+    refused(&bed, event, "max_price: goes with work at one site");
     refused(&bed, job_with(1, -1), "inputs");
     event = job_with(1, 1);
     event.job_submitted.request.goods.count = REQUEST_GOODS_MAX + 1;
