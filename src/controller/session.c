@@ -445,6 +445,20 @@ void session_handle_stream(struct api_call *call)
 /* --- POST: reports ------------------------------------------------------------------------------
  */
 
+static void queue_event(const char *site, const struct wire_report *report,
+                        struct freight_wait waits_out[WIRE_WAITS_MAX], struct event *event)
+{
+    event->type = EVENT_SITE_QUEUE;
+    event->site_queue = (struct event_site_queue){ .site = site,
+                                                   .waits_count = report->waits_count,
+                                                   .waits = waits_out };
+    for (uint32_t i = 0; i < report->waits_count; i++)
+        waits_out[i] = (struct freight_wait){ .has_devices = report->waits[i].has_devices,
+                                              .nodes_max = report->waits[i].nodes_max,
+                                              .pending = report->waits[i].pending,
+                                              .wait_ms = report->waits[i].wait_ms };
+}
+
 /* Fill `event`, which may point into `waits_out`, from a report that becomes one; false: it does
  * not. */
 static bool event_from_report(const char *site, const struct wire_report *report,
@@ -504,15 +518,7 @@ static bool event_from_report(const char *site, const struct wire_report *report
         event->node_state.reason = report->reason;
         return true;
     case REPORT_QUEUE:
-        event->type = EVENT_SITE_QUEUE;
-        event->site_queue = (struct event_site_queue){ .site = site,
-                                                       .waits_count = report->waits_count,
-                                                       .waits = waits_out };
-        for (uint32_t i = 0; i < report->waits_count; i++)
-            waits_out[i] = (struct freight_wait){ .has_devices = report->waits[i].has_devices,
-                                                  .nodes_max = report->waits[i].nodes_max,
-                                                  .pending = report->waits[i].pending,
-                                                  .wait_ms = report->waits[i].wait_ms };
+        queue_event(site, report, waits_out, event);
         return true;
     case REPORT_LINK:
         event->type = EVENT_SITE_LINK;

@@ -229,6 +229,19 @@ static void tick(struct grid *grid)
     timers_fire(grid);
 }
 
+/* What a site costs, lets in and can do. */
+static void apply_terms(struct grid *grid, const struct event *event)
+{
+    if (event->type == EVENT_SITE_TARIFF)
+        tariffs_apply(grid, &event->site_tariff);
+    else if (event->type == EVENT_SITE_SHED)
+        power_apply_shed(grid, &event->site_shed);
+    else if (event->type == EVENT_SITE_POLICY)
+        owners_apply(grid, &event->site_policy);
+    else
+        freight_apply(grid, event);
+}
+
 static void apply(struct grid *grid, const struct event *event, struct step_result *result)
 {
     switch (event->type) {
@@ -254,13 +267,11 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         policy_apply(grid, event);
         break;
     case EVENT_SITE_TARIFF:
-        tariffs_apply(grid, &event->site_tariff);
-        break;
     case EVENT_SITE_SHED:
-        power_apply_shed(grid, &event->site_shed);
-        break;
     case EVENT_SITE_POLICY:
-        owners_apply(grid, &event->site_policy);
+    case EVENT_SITE_QUEUE:
+    case EVENT_SITE_LINK:
+        apply_terms(grid, event);
         break;
     case EVENT_PASS:
         tick(grid);
@@ -298,10 +309,6 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         break;
     case EVENT_JOB_MOVE:
         move_apply(grid, event);
-        break;
-    case EVENT_SITE_QUEUE:
-    case EVENT_SITE_LINK:
-        freight_apply(grid, event);
         break;
     case EVENT_JOB_RESIZE:
         elastic_apply(grid, event);

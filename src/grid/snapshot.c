@@ -331,6 +331,17 @@ static void put_across(struct buf *out, const struct across *across)
     put_text(out, across->end.reason);
 }
 
+static void put_past(struct buf *out, const struct job_past *past)
+{
+    put_struct(out, &fields_of_usage, &past->ended);
+    put_struct(out, &fields_of_usage, &past->running);
+    put_i64(out, past->checkpoint_ms);
+    put_saved(out, past);
+    rhythm_put_job(out, past);
+    put_i64(out, past->queue_told_ms);
+    put_u64(out, past->withdrawn_count);
+}
+
 static void put_job(struct writer *writer, const struct job *job, uint64_t last_id)
 {
     struct buf *out = writer->out;
@@ -373,15 +384,8 @@ static void put_job(struct writer *writer, const struct job *job, uint64_t last_
             put_u64(out, job->deps->list[i].met);
         }
     }
-    if (job->past) {
-        put_struct(out, &fields_of_usage, &job->past->ended);
-        put_struct(out, &fields_of_usage, &job->past->running);
-        put_i64(out, job->past->checkpoint_ms);
-        put_saved(out, job->past);
-        rhythm_put_job(out, job->past);
-        put_i64(out, job->past->queue_told_ms);
-        put_u64(out, job->past->withdrawn_count);
-    }
+    if (job->past)
+        put_past(out, job->past);
     if (job->across)
         put_across(out, job->across);
     else if (job->grant)

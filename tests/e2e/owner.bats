@@ -176,6 +176,7 @@ max_price: 0.11'
     run "$MAINS" site show lab --state "$STATE"
     [[ $output == *"link     1 MiB a second, 5 a GB to there"* ]]
     measured() { "$MAINS" site show lab --state "$STATE" --json | jq -e '.freight.down_bytes_s > 100000' >/dev/null; }
+    "$MAINS" run --state "$STATE" --site lab -- sleep 3 # its agent looks around while something runs
     wait_for 40 measured
 }
 
