@@ -22,6 +22,7 @@
 
 #define AGAIN_MS_MIN 1000 /* after a failure, and between two of a job that saves all the time */
 #define RESTLESS_TOLD_MS 30000
+#define LOOK_COST_PARTS 50 /* a look may take one part in so many of the time */
 #define AGAIN_MS_MAX 30000
 #define CACHE_LEASE_MS (7 * 24 * 3600 * 1000LL)
 
@@ -64,7 +65,8 @@ struct save {               /* of one attempt */
     int64_t put_ms; /* the newest file of what was put; 0 = there was none */
     struct rhythm rhythm;
     ino_t seen_ino;
-    bool unripe; /* it may still be written, or was while it was read */
+    int64_t look_ms; /* how long it took to look at all of it */
+    bool unripe;     /* it may still be written, or was while it was read */
 };
 
 struct saves {
@@ -210,7 +212,7 @@ static int step_put(struct save *save, const struct depot_bench *bench, struct e
     CLEANUP(closep) int parent = -1;
     struct store_put_result result;
     const char *path, *base;
-    int64_t newest_ms;
+    int64_t newest_ms, begun;
     int rc;
 
     save->put_ms = 0;
@@ -218,7 +220,9 @@ static int step_put(struct save *save, const struct depot_bench *bench, struct e
     folder = open_source(save, &path);
     if (folder < 0)
         return 0;
+    begun = clock_mono_ms();
     newest_ms = stage_newest_ms(folder, path);
+    save->look_ms = clock_mono_ms() - begun;
     if (newest_ms <= save->stored_ms && save->what == SAVE_CHECKPOINT)
         return 0;
     parent = open_parent(folder, path, &base);
@@ -432,7 +436,9 @@ static void look_again(struct save *save)
             tell_failure(save);
         save->tell_ms = MAX(save->tell_ms * 4, RESTLESS_TOLD_MS);
     }
-    uv_timer_start(&save->timer, on_timer, (uint64_t)rhythm_again_ms(&save->rhythm, now), 0);
+    uv_timer_start(
+        &save->timer, on_timer,
+        (uint64_t)MAX(rhythm_again_ms(&save->rhythm, now), save->look_ms * LOOK_COST_PARTS), 0);
 }
 
 static bool is_refused(int rc)

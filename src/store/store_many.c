@@ -32,16 +32,19 @@ struct many {
     uint32_t batches_count;
 };
 
+/* What each worker works with; what was made before a failure is kept for the next try. */
 static int make_pool(struct store *store)
 {
-    if (store->pool)
-        return 0;
-    store->pool = pool_create();
+    if (!store->pool)
+        store->pool = pool_create();
     for (uint32_t i = 0; store->pool && i < pool_workers(store->pool); i++) {
+        if (store->contents[i])
+            continue;
         store->frames[i] = buf_init(BATCH_PIECES_MAX * (size_t)FRAME_BYTES_MAX);
-        store->codecs[i] = frame_codec_create(store->params.level);
-        store->contents[i] = malloc(BATCH_BYTES_MAX);
-        if (!store->codecs[i] || !store->contents[i])
+        if (!store->codecs[i])
+            store->codecs[i] = frame_codec_create(store->params.level);
+        store->contents[i] = store->codecs[i] ? malloc(BATCH_BYTES_MAX) : NULL;
+        if (!store->contents[i])
             return -ENOMEM;
     }
     return store->pool ? 0 : -ENOMEM;
