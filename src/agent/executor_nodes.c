@@ -221,6 +221,10 @@ static int nodes_start_parts(struct executor *executor, const struct attempt_ord
         return nodes->local->ops->start(nodes->local, order, spec_json, err);
     if (gang_find(nodes, order->key))
         return -EEXIST;
+    if (order->lease && !gang_lease_is_enough(nodes))
+        return err_set(err, -ENOTSUP,
+                       "on_unreachable: move: the network's leases are too short for other "
+                       "machines of this site to have theirs within");
     placed = place_parts(nodes, parts, parts_count, err);
     if (!placed)
         return -ENODEV;
@@ -594,7 +598,7 @@ uint32_t nodes_fill(struct executor *executor, struct node_info *nodes_out, uint
 
     for (const struct machine *machine = nodes->machines; machine && nodes->door;
          machine = machine->next)
-        if (machine->info && count < nodes_max)
+        if (machine->info && count < nodes_max && strcmp(machine->name, nodes->config.node) != 0)
             nodes_out[count++] = *machine->info;
     return count;
 }

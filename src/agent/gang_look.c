@@ -229,15 +229,27 @@ void gang_part_lost(struct nodes *nodes, struct gang *gang, struct gang_part *pa
 
 /* ---- by the clock ---- */
 
+/* So long before the site's own lease ends the nodes are told to stop: a node that does not hear it
+ * has stopped by itself before. */
+static int64_t stop_before_ms(const struct nodes *nodes)
+{
+    return 2 * nodes->config.lease->state.stop_ms + nodes_lease_span_ms(nodes);
+}
+
+bool gang_lease_is_enough(const struct nodes *nodes)
+{
+    /* A renewal comes after a tenth of it, or some more. */
+    return stop_before_ms(nodes) < nodes->config.lease->lease_ms / 5 * 4;
+}
+
 /* With what of the site's own lease is left, could a node that is not heard from now on still run
  * it when that ends? */
 static bool lease_is_over(const struct nodes *nodes, const struct gang *gang)
 {
     const struct lease_state *state = &nodes->config.lease->state;
 
-    return gang->lease &&
-           (state->number != gang->lease ||
-            clock_boot_ms() > state->ends_ms - 2 * state->stop_ms - nodes_lease_span_ms(nodes));
+    return gang->lease && (state->number != gang->lease ||
+                           clock_boot_ms() > state->ends_ms - stop_before_ms(nodes));
 }
 
 static void look_for_lost(struct nodes *nodes, struct gang *gang)

@@ -92,6 +92,8 @@ struct nodes {
 /* executor_nodes.c, gang_look.c */
 struct gang *gang_find(const struct nodes *nodes, struct attempt_key key);
 struct gang_part *gang_part_of(struct gang *gang, const char *node); /* NULL */
+/* Can work that must be gone when the site's lease ends lie on nodes, with leases of their own? */
+bool gang_lease_is_enough(const struct nodes *nodes);
 /* All of them, by the clock: parts that are lost, leases that end, logs that come. */
 void gangs_look(struct nodes *nodes);
 /* Something of it has changed: decide, stop, tell, end. */

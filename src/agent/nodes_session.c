@@ -78,7 +78,6 @@ struct machine *machine_add(struct nodes *nodes, const char *name)
     if (!machine)
         return NULL;
     snprintf(machine->name, sizeof(machine->name), "%s", name);
-    machine->lease_ms = NODES_LEASE_MS;
     LL_APPEND(nodes->machines, machine);
     nodes->machines_count++;
     return machine;
@@ -130,7 +129,8 @@ static void load_known(struct nodes *nodes, struct machine *machine)
     json_t *root;
 
     if (!path || file_read(path, &text, NULL) < 0)
-        return;
+        return; /* it never said HELLO */
+    machine->lease_ms = NODES_LEASE_MS;
     root = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
     address = json_string_value(json_object_get(root, "address"));
     if (site_info_parse_json(json_object_get(root, "site"), &info, NULL) == 0) {
