@@ -178,8 +178,8 @@ void tunnel_again(struct stream *stream)
 
 bool tunnel_is_final(const struct http_answer *answer)
 {
-    return answer->status == 400 || answer->status == 403 || answer->status == 404 ||
-           answer->status == 410;
+    return answer->status == 400 || answer->status == 401 || answer->status == 403 ||
+           answer->status == 404 || answer->status == 410;
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */

@@ -251,7 +251,7 @@ static int parse_across(const json_t *list, struct wire_command *command, struct
         const char *site = json_string_value(json_array_get(pair, 0));
         const json_t *tasks = json_array_get(pair, 1);
 
-        if (json_array_size(pair) != 2 || !site || !*site ||
+        if (json_array_size(pair) != 2 || !site || !wire_is_name(site) ||
             strlen(site) >= sizeof(command->across[i].site) || !json_is_integer(tasks) ||
             json_integer_value(tasks) < 1 || json_integer_value(tasks) > REQUEST_ACROSS_TASKS_MAX)
             return err_field(err, -EBADMSG, "across", "across[%zu]: expected [site, 1..%u]", i,

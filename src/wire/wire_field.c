@@ -129,7 +129,7 @@ int wire_print_fields(struct buf *out, const struct wire_field *fields, size_t c
     return out->failed ? -ENOSPC : 0;
 }
 
-static bool is_name(const char *text)
+bool wire_is_name(const char *text)
 {
     static const char letters[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -173,7 +173,7 @@ static int parse_text(const struct wire_field *field, const json_t *value, char 
     if (len >= field->bytes)
         return err_field(err, -EBADMSG, field->key, "%s: longer than %zu bytes", field->key,
                          field->bytes - 1);
-    if (field->kind == WIRE_NAME && *text && !is_name(text))
+    if (field->kind == WIRE_NAME && *text && !wire_is_name(text))
         return err_field(err, -EBADMSG, field->key, "%s: \"%.60s\" is not a name", field->key,
                          text);
     for (size_t i = 0; i < len; i++)

@@ -27,6 +27,7 @@ struct wire_field {
     uint32_t needed;   /* bits of types that cannot do without */
 };
 
+bool wire_is_name(const char *text); /* see WIRE_NAME; "" is none */
 /* '"text"', escaped; what is not UTF-8 or a control character becomes '?'. */
 int wire_print_text(struct buf *out, const char *text);
 /* ',"key":value' for each row of `type`. -EINVAL: a number out of its range. */

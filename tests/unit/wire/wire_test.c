@@ -67,6 +67,7 @@ static const struct {
       "at most 4" },
     { RUN_AND "\"across\":[[\"a\",1]],\"across_self\":1}", -EBADMSG, "across" },
     { RUN_AND "\"across\":[[\"a\",1],[\"\",1]]}", -EBADMSG, "across[1]" },
+    { RUN_AND "\"across\":[[\"a\\\"b\",1]]}", -EBADMSG, "across[0]" },
     { RUN_AND "\"across\":[[\"a\",257]]}", -EBADMSG, "across[0]: expected [site, 1..256]" },
     { RUN_AND "\"across\":[[\"a\",0]]}", -EBADMSG, "across[0]" },
     { "{\"type\":\"tunnel\",\"job\":1,\"epoch\":1,\"request\":3}", -EBADMSG, "port" },
