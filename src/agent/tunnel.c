@@ -234,6 +234,7 @@ static void on_connected(uv_connect_t *connect, int status)
 
     if (stream->closing)
         return;
+    stream->is_connecting = false;
     if (status == 0) {
         stream->is_connected = true;
         uv_tcp_nodelay(&stream->tcp, 1);
@@ -256,6 +257,7 @@ static void connect_to_task(struct stream *stream)
     char address[PEERS_ADDRESS_BYTES] = "127.0.0.1";
     struct sockaddr_in at;
 
+    stream->is_connecting = true;
     if (stream->connect.data) {
         stream->connect.data = NULL;
         uv_close((uv_handle_t *)&stream->tcp, on_tcp_reset);
@@ -296,7 +298,7 @@ void tunnel_pump(struct stream *stream)
         return;
     }
     if (!stream->is_connected) {
-        if (stream->is_guest)
+        if (stream->is_guest && !stream->is_connecting)
             connect_to_task(stream);
         return;
     }

@@ -39,7 +39,7 @@ struct stream {
     uint32_t part; /* to or, of what came from elsewhere, here */
     uint16_t port;
     bool is_guest; /* it came from elsewhere, for a task here */
-    bool is_connected, is_writing, is_reading, closing;
+    bool is_connecting, is_connected, is_writing, is_reading, closing;
     bool tries_any;   /* of a guest: the task is tried at 127.0.0.1 */
     int64_t until_ms; /* until it must be open at both ends */
     struct http_pending *up, *down;

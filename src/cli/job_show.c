@@ -91,6 +91,15 @@ void job_print_place(const json_t *job, struct buf *out)
     }
     if (reply_text(allocation, "site")[0])
         buf_printf(out, " (%s)", reply_text(allocation, "site"));
+    json_array_foreach (json_object_get(job, "across"), index, part) {
+        int64_t tasks = reply_number(part, "tasks");
+
+        if (strcmp(reply_text(part, "site"), reply_text(allocation, "site")) == 0)
+            continue;
+        buf_printf(out, "; %" PRId64 " task%s at %s%s", tasks, tasks == 1 ? "" : "s",
+                   reply_text(part, "site"),
+                   json_is_true(json_object_get(part, "ended")) ? " (ended)" : "");
+    }
 }
 
 static void print_scaled(double value, const char *const *units, size_t count, char *out,

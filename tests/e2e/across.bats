@@ -139,6 +139,8 @@ as_site() { # as_site SITE [curl options]: the status, then the body
     two=$(job "$id" | jq -r '.across[] | "\(.site) \(.epoch)"')
     read -r first first_epoch <<<"$(head -n 1 <<<"$two")"
     read -r second second_epoch <<<"$(tail -n 1 <<<"$two")"
+    run lab_mains show "$id"
+    [[ $output == *"1 CPU on "*" ($first); 1 task at $second"* ]]
     [ "$(echo "$first $second" | tr ' ' '\n' | sort | tr '\n' ' ')" = "south west " ]
     wish() { printf '{"job": %s, "epoch": %s, "to": "%s", "port": %s}' "$id" "$1" "$2" "${3:-20001}"; }
     # It holds no part; it says that it holds another's; a job that is not.
