@@ -1,6 +1,7 @@
 #include "agent/agent.h"
 
 #include "agent/agent_internal.h"
+#include "agent/criu.h"
 #include "agent/nodes.h"
 #include "agent/retain.h"
 #include "base/clock.h"
@@ -411,6 +412,10 @@ static int open_parts(struct agent *agent, struct err *err)
         rc = ops->open(&config, &agent->executor, err);
     if (rc == 0)
         show_lease(agent);
+    if (rc == 0 && ops->discover)
+        err_set(&agent->criu, -ENOTSUP, "what a %s site runs is beyond it", ops->name);
+    else if (rc == 0 && criu_check(&agent->criu) == 0)
+        log_info("jobs here can be saved by CRIU");
     if (rc == 0 && geteuid() == 0)
         rc = tenants_open(agent->agent_dir, &agent->tenants, err);
     if (rc == 0)

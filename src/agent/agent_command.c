@@ -588,6 +588,21 @@ static bool is_whole_here(const struct agent *agent, const struct wire_command *
     return command->parts_count == 1 && is_here(agent, command->parts[0].node);
 }
 
+static bool is_by_criu(const char *spec_json)
+{
+    json_t *spec;
+    const char *by;
+    bool is;
+
+    if (!strstr(spec_json, "\"criu\"")) /* most are not: they are not worth a parse */
+        return false;
+    spec = json_loads(spec_json, 0, NULL);
+    by = json_string_value(json_object_get(json_object_get(spec, "checkpoint"), "by"));
+    is = by && strcmp(by, "criu") == 0;
+    json_decref(spec);
+    return is;
+}
+
 /* What the engine here does not do, and another site's may. */
 static bool engine_bars(const struct agent *agent, const struct wire_command *command,
                         struct err *err)
@@ -610,6 +625,8 @@ static bool engine_bars(const struct agent *agent, const struct wire_command *co
         return err_set(err, -ENOTSUP,
                        "launch: once: the machines of this site start nothing on each other; with "
                        "launch: each the tasks start by themselves") < 0;
+    if (agent->criu.text[0] && is_by_criu(command->spec_json))
+        return err_set(err, -ENOTSUP, "checkpoint.by: criu: %.120s", agent->criu.text) < 0;
     if (!ops->images && has_image(command->spec_json))
         return err_set(err, -ENOTSUP, "this site runs no container images") < 0;
     return false;

@@ -38,6 +38,7 @@ struct agent {
     struct executor *executor;
     struct session *session;
     struct lease lease;
+    struct err criu; /* why jobs here cannot be saved by CRIU; "" = they can */
     struct receipts *receipts;
     int64_t receipts_trimmed_ms; /* clock_mono_ms; the chores' own */
     struct renewal *renewal;     /* of the certificate; NULL where it has none */

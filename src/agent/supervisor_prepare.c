@@ -1,6 +1,7 @@
 #include "agent/supervisor_internal.h"
 
 #include "agent/checkpoint.h"
+#include "agent/criu.h"
 #include "agent/laid.h"
 #include "agent/leftover.h"
 #include "agent/peers.h"
@@ -241,6 +242,34 @@ static int make_argv(struct supervisor *sup, const struct spec_variant *variant,
     memcpy(argv, spec->argv, spec->argv_count * sizeof(*argv));
     sup->plan.argv = (char **)(uintptr_t)argv;
     return 0;
+}
+
+/* CRIU saves what its keeper stands over, and needs all rights for it. */
+static int add_keeper(struct supervisor *sup, struct err *err)
+{
+    char criu[PATH_MAX], keeper[PATH_MAX];
+    uint32_t count = 0;
+    const char **argv;
+    int rc;
+
+    if (sup->sandboxed || sup->order->uid != 0)
+        return err_field(err, -EACCES, "checkpoint",
+                         "checkpoint.by: criu: only the local admin's own jobs can be saved so, "
+                         "with sandbox: false");
+    rc = criu_find(criu, keeper, err);
+    if (rc < 0)
+        return err_prefix(err, rc, "checkpoint.by: criu");
+    while (sup->plan.argv[count])
+        count++;
+    argv = arena_alloc(&sup->arena, count + 4u, sizeof(*argv));
+    if (!argv)
+        return err_set(err, -ENOMEM, "argv: out of memory");
+    argv[0] = arena_strdup(&sup->arena, keeper);
+    argv[1] = arena_strdup(&sup->arena, criu);
+    argv[2] = sup->spec->checkpoint_path;
+    memcpy(argv + 3, sup->plan.argv, count * sizeof(*argv));
+    sup->plan.argv = (char **)(uintptr_t)argv;
+    return argv[0] && argv[1] ? 0 : err_set(err, -ENOMEM, "argv: out of memory");
 }
 
 /* ---- the environment ---- */
@@ -591,6 +620,8 @@ int supervisor_prepare(struct supervisor *sup, struct err *err)
     laid_clear(sup);
     if (rc == 0)
         rc = make_argv(sup, variant, err);
+    if (rc == 0 && sup->spec->checkpoint_by == CHECKPOINT_BY_CRIU)
+        rc = add_keeper(sup, err);
     if (rc == 0)
         rc = find_commands(sup, err);
     if (rc == 0)

@@ -1,3 +1,4 @@
+#include "agent/criu.h"
 #include "agent/discover.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -207,6 +208,19 @@ static void check_machine(struct doctor *doctor)
         doctor->checks[doctor->count++] = checks[i];
 }
 
+/* Most machines have no CRIU, and need none. */
+static void check_criu(struct doctor *doctor)
+{
+    char criu[PATH_MAX], keeper[PATH_MAX];
+    struct err err = { 0 };
+    bool ok;
+
+    if (criu_find(criu, keeper, &err) < 0)
+        return;
+    ok = criu_check(&err) == 0;
+    note(doctor, "criu", ok, false, "%.180s", ok ? "jobs can be saved by CRIU" : err.text);
+}
+
 static void print_text(const struct doctor *doctor)
 {
     bool color = term_has_color(stdout);
@@ -277,6 +291,7 @@ static int run(const struct cli_args *args)
     check_clock(doctor);
     check_network(doctor);
     check_machine(doctor);
+    check_criu(doctor);
     if (cli_args_has(args, "json"))
         print_json(doctor);
     else

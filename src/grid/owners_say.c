@@ -70,12 +70,29 @@ static const char *advice(enum policy_bar bar)
     return "ask the owner, or wait for other sites";
 }
 
+/* The site's own words, as long as they are the job's newest reason. */
+static bool say_refusal(const struct grid *grid, const struct job *job, uint32_t site, char *out,
+                        size_t bytes)
+{
+    const char *reason = job->reason ? intern_data(&grid->strings, job->reason) : "";
+    const char *name = grid->fleet.sites[site].info.name;
+    size_t len = strlen(name);
+
+    if (job->outcome != OUTCOME_REFUSED || strncmp(reason, "site ", 5) != 0 ||
+        strncmp(reason + 5, name, len) != 0 || strncmp(reason + 5 + len, ": ", 2) != 0 ||
+        !reason[len + 7])
+        return false;
+    snprintf(out, bytes, "%s has refused it (%.150s)", name, reason + len + 7);
+    return true;
+}
+
 void owners_why_barred(struct grid *grid, const struct job *job, uint32_t site, struct why *why)
 {
     const struct shape *shape = job_shape(grid, job);
     char text[200];
 
-    owners_say_bar(grid, shape, site, text, sizeof(text));
+    if (!say_refusal(grid, job, site, text, sizeof(text)))
+        owners_say_bar(grid, shape, site, text, sizeof(text));
     snprintf(why->code, sizeof(why->code), "policy");
     snprintf(why->text, sizeof(why->text), "%s, where it would fit: %s", text,
              advice(owner_bar(&grid->fleet, shape, site, NULL, NULL)));

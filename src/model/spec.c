@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -153,6 +154,39 @@ static int check_log_path(const struct job_spec *spec, struct spec_reader *reade
                        "expected an absolute path, or one in the work folder without \"..\"");
 }
 
+/* Images of all its processes: asked for by a signal that its keeper takes, not the job, and
+ * complete when the keeper says so. */
+static int finish_criu(struct job_spec *spec, struct spec_reader *reader)
+{
+    const struct spec_step root = { 0 };
+    const struct request_shape *shape = &spec->request.shape;
+    char marker[PATH_MAX];
+
+    if (spec->checkpoint_by != CHECKPOINT_BY_CRIU)
+        return 0;
+    if (!spec->checkpoint_path)
+        spec->checkpoint_path = arena_strdup(reader->arena, SPEC_CRIU_PATH);
+    snprintf(marker, sizeof(marker), "%.4000s/complete",
+             spec->checkpoint_path ? spec->checkpoint_path : "");
+    if ((spec->checkpoint_signal && spec->checkpoint_signal != SIGUSR1) ||
+        (spec->checkpoint_marker && strcmp(spec->checkpoint_marker, marker) != 0) ||
+        spec->checkpoint_portable)
+        return spec_refuse(reader, &root, -EINVAL,
+                           "checkpoint.by: criu: expected no signal, marker or portable");
+    if (spec->sandbox)
+        return spec_refuse(reader, &root, -EINVAL,
+                           "checkpoint.by: criu: expected sandbox: false; what is in the sandbox "
+                           "cannot be restored");
+    if (shape->tasks > 1 || shape->devices_milli)
+        return spec_refuse(reader, &root, -EINVAL,
+                           "checkpoint.by: criu: expected one task, without devices");
+    spec->checkpoint_signal = SIGUSR1;
+    spec->checkpoint_marker = arena_strdup(reader->arena, marker);
+    return spec->checkpoint_path && spec->checkpoint_marker
+               ? 0
+               : spec_refuse(reader, &root, -ENOMEM, "out of memory");
+}
+
 int spec_finish(struct job_spec *spec, struct spec_reader *reader)
 {
     const struct spec_step root = { 0 };
@@ -182,6 +216,9 @@ int spec_finish(struct job_spec *spec, struct spec_reader *reader)
         return spec_refuse(reader, &root, -EINVAL, "signal: expected name");
     if (spec->warn_signal && !spec->warn_before_ms)
         spec->warn_before_ms = 60000;
+    rc = finish_criu(spec, reader);
+    if (rc < 0)
+        return rc;
     if ((spec->checkpoint_marker || spec->checkpoint_signal || spec->checkpoint_every_ms ||
          spec->checkpoint_portable) &&
         !spec->checkpoint_path)

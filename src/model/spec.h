@@ -71,6 +71,10 @@ enum spec_origin { ORIGIN_MAINS, ORIGIN_SBATCH, ORIGIN_SKYPILOT, ORIGIN_COMMAND 
  * starts the others itself (mpirun, a batch script). */
 enum spec_launch { LAUNCH_EACH, LAUNCH_ONCE };
 
+/* Who makes a job's checkpoints: the job itself, or the site, of its processes as they are. */
+enum checkpoint_by { CHECKPOINT_BY_JOB, CHECKPOINT_BY_CRIU };
+#define SPEC_CRIU_PATH ".criu" /* of its images, unless the job says otherwise */
+
 struct job_spec {
     struct arena arena;
 
@@ -114,6 +118,7 @@ struct job_spec {
     uint32_t outputs_count;
 
     const char *checkpoint_path;   /* NULL = none */
+    uint32_t checkpoint_by;        /* enum checkpoint_by */
     int32_t checkpoint_signal;     /* 0 = none */
     int64_t checkpoint_every_ms;   /* 0 = the job's own rhythm */
     const char *checkpoint_marker; /* written last, when a checkpoint is complete; NULL = none */

@@ -161,7 +161,12 @@ static int check_variant(struct spec_reader *reader, const struct spec_step *ste
 static const struct spec_table variant_table = { "a variant", sizeof(struct spec_variant),
                                                  TABLE(variant_keys), check_variant };
 
+static const char *const by_names[] = { "job", "criu" };
+
 static const struct spec_key checkpoint_keys[] = {
+    { "by", KEY_ENUM, AT(checkpoint_by), NAMES(by_names),
+      .help = "Who makes them: the job itself (default), or criu: its processes are saved as they "
+              "are, where the site can do that; needs sandbox: false." },
     { "path", KEY_WORK_PATH, AT(checkpoint_path), .min = 1, .max = PATH_BYTES_MAX,
       .help = "File or folder in the work folder the job can go on from." },
     { "marker", KEY_WORK_PATH, AT(checkpoint_marker), .min = 1, .max = PATH_BYTES_MAX,

@@ -238,6 +238,11 @@ static void test_unsupported(void **state)
         { "run: x\non_unreachable: move\nrequeue_on_loss: false", "on_unreachable", -EINVAL },
         { "run: x\ncheckpoint: {path: c}\nrpo: 1m", "", 0 },
         { "run: x\ncheckpoint: {path: c}\nrto: 1m", "", 0 },
+        { "run: x\nsandbox: false\ncheckpoint: {by: criu}", "", 0 },
+        { "run: x\nsandbox: false\ncheckpoint: {by: criu, path: images, every: 1h}", "", 0 },
+        { "run: x\nsandbox: false\ncheckpoint: {by: criu, path: i, marker: i/complete, signal: "
+          "USR1}",
+          "", 0 }, /* as it is printed */
         { "run: x\ninputs: [{from: 'ftp://bucket/x', to: x}]", "inputs", -ENOTSUP },
         { "run: x\ninputs: [{from: 's3://bucket/x', to: x}]", "inputs", -EINVAL },
         { "run: x\ninputs: [{from: 'store:12', to: x}]", "inputs", -EINVAL },
