@@ -3,6 +3,7 @@
 
 #include "store/chunker.h"
 #include "store/pack.h"
+#include "store/store_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -265,6 +266,34 @@ static void test_store_of_format_1(void **state)
     store_close(store);
 }
 
+/* A file system without hard links: each chunk is a file of its own. */
+static void test_store_without_packs(void **state)
+{
+    CLEANUP(store_closep) struct store *store = open_unsynced(*state, "s");
+    const struct store_gc_params params = { .now_ms = 1000, .bytes_max = 0 };
+    struct store_gc_result result;
+    struct manifest manifest;
+    struct store_id id;
+    struct stat st;
+    struct err err;
+
+    assert_false(store->no_packs); /* here there are */
+    store->no_packs = true;
+    scratch_random(scratch_path(*state, "f"), 3000000, 12);
+    assert_int_equal(store_put(store, AT_FDCWD, scratch_path(*state, "f"), &id, NULL, &err), 0);
+    assert_int_equal(store_manifest_read(store, &id, &manifest, &err), 0);
+    for (uint32_t i = 0; i < manifest.chunks_count; i++) {
+        assert_int_equal(stat(chunk_file(*state, &manifest.chunks[i].id), &st), 0);
+        assert_int_equal(st.st_nlink, 1);
+    }
+    manifest_fini(&manifest);
+    assert_int_equal(store_get(store, &id, AT_FDCWD, scratch_path(*state, "g"), &err), 0);
+    scratch_same(scratch_path(*state, "f"), scratch_path(*state, "g/f"));
+    assert_int_equal(store_gc(store, &params, &result, &err), 0);
+    assert_int_equal(result.kept_bytes, 0);
+    assert_true(result.freed_bytes > 2900000);
+}
+
 /* A transfer that breaks ever so often brings each chunk once. */
 static void test_store_transfer_resumes(void **state)
 {
@@ -515,6 +544,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_store_versions_share, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_damage_is_mended, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_of_format_1, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(test_store_without_packs, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_transfer_resumes, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_manifest_that_lies, scratch_make,
                                         scratch_remove),
