@@ -332,6 +332,9 @@ static const struct site_means all_means[] = {
     { "pause and shrink",
       "as mixed, and 30 % of one-node jobs can be suspended, 20 % of the larger ones shrunk", 20,
       40, 30, 20, false },
+    { "rhythm, suspended",
+      "as rhythm only, and the site's engine can hold jobs on one node still in place", 0, 0, 100,
+      0, false },
     { "caps", "as mixed, and power caps down to half", 20, 40, 0, 0, true },
 };
 

@@ -250,8 +250,8 @@ struct event {
             uint32_t order;    /* enum grid_order */
             uint32_t preempts; /* 1: those who go first may take back room */
             const char *by;
-            uint32_t fills; /* 1: nodes are chosen by expected fill (sched/packer.h) */
-            uint32_t reservations; /* blocked jobs of a class that are promised a start; 0 = as is */
+            uint32_t fills;        /* 1: nodes are chosen by expected fill (sched/packer.h) */
+            uint32_t reservations; /* promised starts a class; 0 = as it is */
             uint32_t defrags;      /* 1: work is moved so that gangs find room (grid/defrag.c) */
         } policy_set;
         struct {

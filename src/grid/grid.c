@@ -232,7 +232,9 @@ static void tick(struct grid *grid)
 /* What a site costs, lets in and can do. */
 static void apply_terms(struct grid *grid, const struct event *event)
 {
-    if (event->type == EVENT_SITE_TARIFF)
+    if (event->type == EVENT_POLICY_SET)
+        policy_apply(grid, event);
+    else if (event->type == EVENT_SITE_TARIFF)
         tariffs_apply(grid, &event->site_tariff);
     else if (event->type == EVENT_SITE_SHED)
         power_apply_shed(grid, &event->site_shed);
@@ -264,8 +266,6 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         shares_set_total(grid);
         break;
     case EVENT_POLICY_SET:
-        policy_apply(grid, event);
-        break;
     case EVENT_SITE_TARIFF:
     case EVENT_SITE_SHED:
     case EVENT_SITE_POLICY:
@@ -295,8 +295,7 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         attempt_unknown(grid, event->attempt_unknown.job_id, event->attempt_unknown.epoch);
         break;
     case EVENT_ATTEMPT_SUSPENDED:
-        suspend_reported(grid, event->attempt_suspended.job_id, event->attempt_suspended.epoch,
-                         event->attempt_suspended.suspended, event->attempt_suspended.reason);
+        suspend_reported(grid, event);
         break;
     case EVENT_CHECKPOINT_STORED:
         saved_apply(grid, &event->checkpoint_stored);

@@ -242,10 +242,10 @@ bool grid_tenant_next(const struct grid *grid, const char *after, struct tenant_
 
 /* How the network orders work, as the operator set it. */
 struct grid_policy {
-    uint32_t order; /* enum grid_order */
-    bool preempts;  /* those who go first may take back room */
-    bool fills;     /* nodes are chosen by expected fill */
-    bool defrags;   /* work is moved so that gangs find room */
+    uint32_t order;        /* enum grid_order */
+    bool preempts;         /* those who go first may take back room */
+    bool fills;            /* nodes are chosen by expected fill */
+    bool defrags;          /* work is moved so that gangs find room */
     uint32_t reservations; /* blocked jobs of a class that are promised a start */
 };
 struct grid_policy grid_policy(const struct grid *grid);

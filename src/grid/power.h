@@ -107,8 +107,7 @@ void suspend_ask(struct grid *grid, struct job *job, int64_t lasts_ms, const cha
     PRINTF_LIKE(4, 5);
 void suspend_resume(struct grid *grid, struct job *job);
 void suspend_over(struct grid *grid, struct job *job); /* it is being stopped, or has ended */
-void suspend_reported(struct grid *grid, uint64_t job_id, uint32_t epoch, bool suspended,
-                      const char *reason);
+void suspend_reported(struct grid *grid, const struct event *event);
 void suspend_begin(struct job *job);                                      /* an attempt begins */
 int64_t suspend_stood_ms(const struct grid *grid, const struct job *job); /* in all attempts */
 int64_t suspend_next_ms(const struct grid *grid); /* when suspend_tick has something to do */
@@ -120,6 +119,8 @@ struct cursor;
 void power_put(const struct grid *grid, struct buf *out);
 int power_take(struct grid *grid,
                struct cursor *in); /* -EBADMSG. The fleet is there, with grants */
+struct reader;
+void power_take_wait(struct reader *reader, struct job *job);
 
 /* --- power_say.c -------------------------------------------------------------------------- */
 struct why;

@@ -1,6 +1,7 @@
 /* What sites' power costs and may be, as a part of a snapshot and back. */
 #include "grid/fields.h"
 #include "grid/power.h"
+#include "grid/reader.h"
 #include "grid/state.h"
 #include "sched/mem.h"
 
@@ -188,4 +189,31 @@ int power_take(struct grid *grid, struct cursor *in)
         if (grid->powers[i])
             power_restored(grid, i);
     return 0;
+}
+
+/* --- of a job ------------------------------------------------------------------------------- */
+
+void power_take_wait(struct reader *reader, struct job *job)
+{
+    struct job_wait *wait = job->wait = mem_alloc(1, sizeof(*wait));
+
+    wait->until_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX * 2);
+    wait->saved_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
+    wait->stopped_ms = take_signed(reader, 0, reader->grid->now_ms);
+    wait->cut_site = (uint32_t)take(reader, reader->grid->fleet.sites_count);
+    wait->cuts_count = (uint32_t)take(reader, UINT32_MAX);
+    if (wait->cut_site && job->state != JOB_HELD)
+        reader->failed = true;
+    if (reader->version < 18)
+        return;
+    wait->suspended_ms = take_signed(reader, 0, MAX(reader->grid->now_ms, (int64_t)1));
+    wait->frozen_ms = take_signed(reader, 0, MAX(reader->grid->now_ms, (int64_t)1));
+    wait->lasts_ms = take_signed(reader, 0, SUSPEND_MS_MAX);
+    wait->stood_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
+    wait->stood_before_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
+    if (wait->suspended_ms ? job->state != JOB_RUNNING || !job->grant
+                           : wait->frozen_ms || wait->lasts_ms)
+        reader->failed = true;
+    if (!reader->failed && wait->frozen_ms)
+        job->grant->is_idle = true;
 }

@@ -600,31 +600,6 @@ static void read_yield(struct reader *reader, struct job *job)
         yield_restore(reader->grid, job);
 }
 
-static void read_wait(struct reader *reader, struct job *job)
-{
-    struct job_wait *wait = job->wait = mem_alloc(1, sizeof(*wait));
-
-    wait->until_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX * 2);
-    wait->saved_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
-    wait->stopped_ms = take_signed(reader, 0, reader->grid->now_ms);
-    wait->cut_site = (uint32_t)take(reader, reader->grid->fleet.sites_count);
-    wait->cuts_count = (uint32_t)take(reader, UINT32_MAX);
-    if (wait->cut_site && job->state != JOB_HELD)
-        reader->failed = true;
-    if (reader->version < 18)
-        return;
-    wait->suspended_ms = take_signed(reader, 0, MAX(reader->grid->now_ms, (int64_t)1));
-    wait->frozen_ms = take_signed(reader, 0, MAX(reader->grid->now_ms, (int64_t)1));
-    wait->lasts_ms = take_signed(reader, 0, SUSPEND_MS_MAX);
-    wait->stood_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
-    wait->stood_before_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
-    if (wait->suspended_ms ? job->state != JOB_RUNNING || !job->grant
-                           : wait->frozen_ms || wait->lasts_ms)
-        reader->failed = true;
-    if (!reader->failed && wait->frozen_ms)
-        job->grant->is_idle = true;
-}
-
 static void read_saved(struct reader *reader, const struct job *job)
 {
     struct job_past *past = job->past;
@@ -730,7 +705,7 @@ static void read_job(struct reader *reader, uint64_t *last_id)
     if (!reader->failed && (flags & JOB_HAS_YIELD))
         read_yield(reader, job);
     if (!reader->failed && (flags & JOB_HAS_WAIT))
-        read_wait(reader, job);
+        power_take_wait(reader, job);
     if (!reader->failed && (flags & JOB_HAS_RESERVED))
         job->reserved_micro = take_signed(reader, 1, INT64_MAX / 4);
     if (reader->failed)

@@ -97,15 +97,15 @@ static void give_up(struct grid *grid, struct job *job, const char *why)
     yield_ask(grid, job, YIELD_SHED, 0, "stopped: site %s must draw less, and %.90s", site, why);
 }
 
-void suspend_reported(struct grid *grid, uint64_t job_id, uint32_t epoch, bool suspended,
-                      const char *reason)
+void suspend_reported(struct grid *grid, const struct event *event)
 {
-    struct job *job = grid_job(grid, job_id);
+    struct job *job = grid_job(grid, event->attempt_suspended.job_id);
+    const char *reason = event->attempt_suspended.reason;
 
-    if (!job || job->epoch != epoch || job->state != JOB_RUNNING || !suspend_holds(job) ||
-        job->wait->frozen_ms)
+    if (!job || job->epoch != event->attempt_suspended.epoch || job->state != JOB_RUNNING ||
+        !suspend_holds(job) || job->wait->frozen_ms)
         return;
-    if (!suspended) {
+    if (!event->attempt_suspended.suspended) {
         give_up(grid, job, reason && *reason ? reason : "it could not be suspended");
         return;
     }

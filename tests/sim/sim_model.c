@@ -236,7 +236,7 @@ static void hear_usage(struct model *model, struct sim_truth *truth, const struc
         sim_fail(truth, "job %" PRIu64 " attempt %u: the ledger row is not what it held",
                  effect->job_id, effect->epoch);
     model->rows++;
-    truth->preempted += effect->outcome == OUTCOME_PREEMPTED;
+    truth->preempted += effect->outcome == OUTCOME_PREEMPTED || effect->outcome == OUTCOME_DEFRAG;
     truth->resized += effect->outcome == OUTCOME_RESIZED;
     model->rows_cpu_ms += (uint64_t)effect->usage.cpu_held_ms;
     model->rows_device_milli_ms += (uint64_t)effect->usage.device_milli_ms;
