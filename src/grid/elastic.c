@@ -326,7 +326,8 @@ int elastic_check_job(const struct grid *grid, const struct job *job, struct err
         return err_set(err, -EINVAL, "invariant: job %" PRIu64 " does not stop to be resized",
                        job->item.id);
     if (grant && grant->spares_count &&
-        (!terms->spares || grant->spares_count >= grant->parts_count))
+        (!terms->spares || grant->spares_count >= grant->parts_count ||
+         grant->spares_count > grant->spares_wanted))
         return err_set(err, -EINVAL, "invariant: job %" PRIu64 " holds spare nodes for nothing",
                        job->item.id);
     if (!terms->tasks_max)

@@ -88,3 +88,6 @@ static inline uint32_t keep_place(struct places *places, uint32_t number)
     places->numbers[places->count++] = number;
     return number;
 }
+
+/* restore_grant.c: what the job holds, or (is_plan) is promised; NULL: it has failed. */
+struct grant *reader_take_grant(struct reader *reader, const struct job *job, bool is_plan);
