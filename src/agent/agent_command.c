@@ -810,7 +810,7 @@ void agent_on_command(void *context, const struct wire_command *command)
         break;
     case WIRE_TUNNEL:
         tunnels_connect(agent->tunnels, key_of(command->attempt), command->request, command->port,
-                        command->direct);
+                        command->direct, command->resume);
         break;
     case WIRE_FORGET:
         tunnels_end(agent->tunnels, key_of(command->attempt));

@@ -179,10 +179,29 @@ void tunnel_again(struct stream *stream)
 bool tunnel_is_final(const struct http_answer *answer)
 {
     return answer->status == 400 || answer->status == 401 || answer->status == 403 ||
-           answer->status == 404 || answer->status == 410;
+           answer->status == 410;
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
+
+/* Nothing of it is lost but time: the controller answers for no byte before the other end has it.
+ * Whose task began it has it made known again. */
+void tunnel_lost(struct stream *stream)
+{
+    int64_t now = clock_mono_ms();
+
+    if (stream->has_ended) /* that may have been on its way */
+        stream->end_sent = stream->end_taken = false;
+    if (!stream->lost_ms)
+        stream->lost_ms = now;
+    if (now - stream->lost_ms > TUNNEL_PATIENCE_MS) {
+        tunnel_close(stream);
+        return;
+    }
+    stream->is_lost = !stream->is_guest;
+    stream->until_ms = stream->lost_ms + TUNNEL_PATIENCE_MS;
+    tunnel_again(stream);
+}
 
 static void on_opened(void *context, const struct http_answer *answer)
 {
@@ -195,6 +214,7 @@ static void on_opened(void *context, const struct http_answer *answer)
     stream->up = NULL;
     if (answer->status == 200 && id > 0) {
         stream->id = (uint64_t)id;
+        stream->is_lost = false;
         if (address)
             tunnel_direct_try(stream, address);
         tunnel_pump(stream);
@@ -212,13 +232,14 @@ static void on_opened(void *context, const struct http_answer *answer)
 static void open_at_controller(struct stream *stream)
 {
     const struct gang *gang = stream->gang;
-    bool wants_direct = clock_mono_ms() >= gang->no_direct_until_ms[stream->part];
+    bool wants_direct =
+        !stream->is_lost && clock_mono_ms() >= gang->no_direct_until_ms[stream->part];
     char rest[96], body[256];
     int len = snprintf(body, sizeof(body),
                        "{\"job\":%" PRIu64 ",\"epoch\":%" PRIu32
-                       ",\"to\":\"%s\",\"port\":%u,\"direct\":%s}",
+                       ",\"to\":\"%s\",\"port\":%u,\"direct\":%s,\"tunnel\":%" PRIu64 "}",
                        gang->key.job_id, gang->key.epoch, gang->across.sites[stream->part].site,
-                       stream->port, wants_direct ? "true" : "false");
+                       stream->port, wants_direct ? "true" : "false", stream->id);
 
     snprintf(rest, sizeof(rest), "?site=%s", stream->tunnels->site);
     if (tunnel_call(stream->tunnels, "POST", rest, body, (size_t)len, on_opened, stream,
@@ -292,7 +313,7 @@ void tunnel_pump(struct stream *stream)
 
     if (stream->closing || stream->is_direct)
         return;
-    if (!stream->id) {
+    if (!stream->id || stream->is_lost) {
         if (!stream->up)
             open_at_controller(stream);
         return;
@@ -476,7 +497,7 @@ void tunnels_end(struct tunnels *tunnels, struct attempt_key key)
 }
 
 void tunnels_connect(struct tunnels *tunnels, struct attempt_key key, uint64_t id, uint32_t port,
-                     bool is_direct)
+                     bool is_direct, bool is_resumed)
 {
     struct gang *gang = find_gang(tunnels, key);
     struct http_pending *pending;
@@ -486,7 +507,8 @@ void tunnels_connect(struct tunnels *tunnels, struct attempt_key key, uint64_t i
     for (stream = tunnels->streams; stream; stream = stream->next)
         if (stream->id == id)
             return; /* told twice */
-    stream = gang && peers_part_of_port(key.job_id, &gang->across, port) == (int)gang->across.self
+    stream = gang && !is_resumed &&
+                     peers_part_of_port(key.job_id, &gang->across, port) == (int)gang->across.self
                  ? add_stream(gang, gang->across.self, (uint16_t)port)
                  : NULL;
     if (stream) {

@@ -7,9 +7,10 @@
  * the same attempt, and their ports alone, are reached, as this side and the controller see to.
  *
  * Bytes go in pieces, each way by itself: a piece is posted, and the next when that was taken; a
- * piece is fetched, and the next when the task has taken that. Both say from which byte on, so a
- * link that breaks for a while loses nothing and delays all. At most about TUNNEL_PIECE_BYTES each
- * way are here, and whoever sends faster than the other side reads waits, as with TCP. */
+ * piece is fetched, and the next when the task has taken that. Both say from which byte on, and
+ * what was posted is kept until the other side has it: a link that breaks for a while, or a
+ * controller that is started again, loses nothing and delays all. At most about TUNNEL_PIECE_BYTES
+ * each way are here, and whoever sends faster than the other side reads waits, as with TCP. */
 #pragma once
 
 #include "agent/peers.h"
@@ -40,8 +41,8 @@ int tunnels_begin(struct tunnels *tunnels, struct attempt_key key,
 /* No new connections, either way; those that are go on until the tasks end them. */
 void tunnels_end(struct tunnels *tunnels, struct attempt_key key);
 /* WIRE_TUNNEL: somebody's connection `id` is for this port of a task here; with is_direct its agent
- * tries to come here by itself. */
+ * tries to come here by itself; is_resumed: it should be here from before. */
 void tunnels_connect(struct tunnels *tunnels, struct attempt_key key, uint64_t id, uint32_t port,
-                     bool is_direct);
+                     bool is_direct, bool is_resumed);
 /* "192.0.2.7:7800" */
 bool tunnel_address_is_valid(const char *text);

@@ -15,7 +15,10 @@ static void on_posted(void *context, const struct http_answer *answer)
     stream->up = NULL;
     if (tunnel_is_final(answer)) {
         tunnel_close(stream);
+    } else if (answer->status == 404) {
+        tunnel_lost(stream);
     } else if (answer->status == 200) {
+        stream->lost_ms = 0;
         stream->sent_from += (int64_t)stream->sent.len;
         buf_clear(&stream->sent);
         stream->end_taken = stream->end_sent;
@@ -126,8 +129,12 @@ static void on_fetched(void *context, const struct http_answer *answer)
     bool is_piece = strncmp(answer->content_type, "application/octet-stream", 24) == 0;
 
     stream->down = NULL;
+    if (answer->status == 200 || answer->status == 204)
+        stream->lost_ms = 0;
     if (tunnel_is_final(answer)) {
         tunnel_close(stream);
+    } else if (answer->status == 404) {
+        tunnel_lost(stream);
     } else if (answer->status == 200 && is_piece && answer->body.len) {
         write_piece(stream, &answer->body);
     } else if (answer->status == 200 && !is_piece) {

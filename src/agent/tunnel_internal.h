@@ -41,6 +41,8 @@ struct stream {
     bool is_guest; /* it came from elsewhere, for a task here */
     bool is_connecting, is_connected, is_writing, is_reading, closing;
     bool tries_any;   /* of a guest: the task is tried at 127.0.0.1 */
+    bool is_lost;     /* the controller has started anew and knows it no more */
+    int64_t lost_ms;  /* of a guest: since then; 0 = it is known */
     int64_t until_ms; /* until it must be open at both ends */
     struct http_pending *up, *down;
     struct buf sent, gathered; /* read from the task: on its way, and after that */
@@ -72,6 +74,8 @@ struct tunnels {
 void tunnel_pump(struct stream *stream);
 void tunnel_again(struct stream *stream);
 void tunnel_close(struct stream *stream);
+/* A call was answered 404. */
+void tunnel_lost(struct stream *stream);
 /* And tell the other end: it is broken off, or (done) all went both ways. */
 void tunnel_break(struct stream *stream, bool done);
 /* A call of TUNNEL_PATH and `rest`. -ENOTCONN: there is no session now. */

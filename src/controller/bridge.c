@@ -13,22 +13,26 @@
 
 #define TICK_MS 1000
 #define KEEP_MS 20000 /* a kept call is answered by then: ask again */
-#define TELL_MS 5000  /* the other site is told again that somebody wants to talk to it */
+#define CLOSED_KEPT 1024u
+#define TELL_MS 5000 /* the other site is told again that somebody wants to talk to it */
 
 struct pipe { /* one way */
     char *data;
     uint32_t len;
-    int64_t from; /* the byte at `data`; what was before it has arrived */
-    bool ended;   /* no more will come */
+    int64_t from;  /* the byte at `data`; what was before it has arrived */
+    bool ended;    /* no more will come */
+    bool is_fresh; /* of one that goes on after a restart here: the first to speak says where */
     struct api_call *reader, *writer;
     int64_t reader_ms, writer_ms;
+    int64_t writer_until; /* it is answered when all up to there has arrived */
 };
 struct tunnel {
     struct tunnel *next;
     struct bridges *bridges;
     uint64_t id, job_id;
     uint32_t port;
-    bool direct; /* the first try is between the agents */
+    bool direct;  /* the first try is between the agents */
+    bool resumed; /* both ends have it from before a restart here */
     struct end {
         char site[MODEL_NAME_BYTES];
         uint32_t epoch;
@@ -47,6 +51,8 @@ struct bridges {
     struct tunnel *list;
     struct agent_start *starts;
     uint32_t count;
+    uint64_t closed[CLOSED_KEPT]; /* the last ones */
+    uint32_t closed_count;
     uv_timer_t tick;
 };
 
@@ -85,7 +91,7 @@ static struct api_call *let_go(struct api_call **place)
 static void answer_closed(struct api_call *call)
 {
     if (call)
-        api_error(call, 404, "not_found", "tunnel", "there is no such tunnel, or no longer");
+        api_error(call, 410, "gone", "tunnel", "the tunnel is closed");
 }
 
 static void close_tunnel(struct tunnel *tunnel)
@@ -98,6 +104,7 @@ static void close_tunnel(struct tunnel *tunnel)
             bridges->count--;
             break;
         }
+    bridges->closed[bridges->closed_count++ % CLOSED_KEPT] = tunnel->id;
     for (uint32_t i = 0; i < 2; i++) {
         answer_closed(let_go(&tunnel->pipes[i].reader));
         answer_closed(let_go(&tunnel->pipes[i].writer));
@@ -137,8 +144,11 @@ static int append(struct pipe *pipe, struct api_call *call)
 
     if (http_request_query(call->request, "offset"))
         offset = strtoll(http_request_query(call->request, "offset"), NULL, 10);
-    if (offset < 0 || offset > have)
+    if (offset < 0 || (offset > have && !pipe->is_fresh))
         return -EPROTO;
+    if (pipe->is_fresh)
+        pipe->from = have = offset;
+    pipe->is_fresh = false;
     known = (size_t)MIN(have - offset, (int64_t)len); /* told before: its answer was lost */
     if (known < len) {
         if (pipe->ended)
@@ -153,6 +163,7 @@ static int append(struct pipe *pipe, struct api_call *call)
         pipe->len += (uint32_t)(len - known);
     }
     pipe->ended = pipe->ended || (end && !strcmp(end, "true"));
+    pipe->writer_until = offset + (int64_t)len;
     return 0;
 }
 
@@ -166,12 +177,11 @@ static void answer_append(struct api_call *call, int rc)
         api_error(call, 503, "overloaded", NULL, "the other side has not taken what came before");
 }
 
+/* Only what has arrived is answered for: so whoever sent it has it still, should this end here. */
 static void serve_writer(struct pipe *pipe)
 {
-    int rc = pipe->writer ? append(pipe, pipe->writer) : -EAGAIN;
-
-    if (rc != -EAGAIN)
-        answer_append(let_go(&pipe->writer), rc);
+    if (pipe->writer && pipe->from >= pipe->writer_until)
+        answer_append(let_go(&pipe->writer), 0);
 }
 
 /* All up to `offset` has arrived. */
@@ -179,6 +189,9 @@ static bool forget(struct pipe *pipe, int64_t offset)
 {
     uint32_t gone;
 
+    if (pipe->is_fresh)
+        pipe->from = offset;
+    pipe->is_fresh = false;
     if (offset < pipe->from || offset > pipe->from + pipe->len)
         return false;
     gone = (uint32_t)(offset - pipe->from);
@@ -218,7 +231,12 @@ static struct tunnel *find(struct api_call *call, uint32_t *end_out)
     if (tunnel)
         sessions_refuse(call->controller->sessions, site, "a call on a tunnel",
                         "it is between two other sites");
-    answer_closed(call);
+    for (uint32_t i = 0; !tunnel && i < CLOSED_KEPT; i++)
+        if (id && call->controller->bridges->closed[i] == id) {
+            answer_closed(call);
+            return NULL;
+        }
+    api_error(call, 404, "not_found", "tunnel", "there is no such tunnel");
     return NULL;
 }
 
@@ -226,18 +244,23 @@ void bridges_handle_put(struct api_call *call)
 {
     uint32_t end = 0;
     struct tunnel *tunnel = find(call, &end);
+    struct api_call *older;
     struct pipe *pipe;
     int rc;
 
     if (!tunnel)
         return;
     pipe = &tunnel->pipes[end];
+    older = let_go(&pipe->writer); /* its connection broke unnoticed */
+    if (older)
+        api_error(older, 409, "conflict", NULL, "it was told again");
     rc = append(pipe, call);
-    if (rc == -EAGAIN && !pipe->writer) {
-        keep(call, pipe, &pipe->writer, &pipe->writer_ms);
+    if (rc < 0) {
+        answer_append(call, rc);
         return;
     }
-    answer_append(call, rc);
+    keep(call, pipe, &pipe->writer, &pipe->writer_ms);
+    serve_writer(pipe);
     serve_reader(pipe);
 }
 
@@ -284,6 +307,7 @@ void bridges_handle_close(struct api_call *call)
 
 struct wish {
     uint64_t job_id;
+    uint64_t tunnel; /* it goes on with this one; 0 = a new one */
     uint32_t epoch, port;
     bool direct; /* its agent would try the other's address */
     const char *to;
@@ -294,15 +318,18 @@ static bool read_wish(struct api_call *call, const json_t *root, struct wish *ou
     json_int_t job = json_integer_value(json_object_get(root, "job"));
     json_int_t epoch = json_integer_value(json_object_get(root, "epoch"));
     json_int_t port = json_integer_value(json_object_get(root, "port"));
+    json_int_t tunnel = json_integer_value(json_object_get(root, "tunnel"));
 
     out->to = json_string_value(json_object_get(root, "to"));
-    if (job < 1 || epoch < 1 || epoch > UINT32_MAX || port < 1 || port > 65535 || !out->to) {
+    if (tunnel < 0 || job < 1 || epoch < 1 || epoch > UINT32_MAX || port < 1 || port > 65535 ||
+        !out->to) {
         api_error(call, 400, "invalid", NULL, "expected job, epoch, to and port");
         return false;
     }
     out->job_id = (uint64_t)job;
     out->epoch = (uint32_t)epoch;
     out->port = (uint32_t)port;
+    out->tunnel = (uint64_t)tunnel;
     out->direct = json_is_true(json_object_get(root, "direct"));
     return true;
 }
@@ -336,7 +363,8 @@ static void tell_other(struct tunnel *tunnel)
                                     .attempt = { tunnel->job_id, tunnel->ends[1].epoch },
                                     .request = tunnel->id,
                                     .port = tunnel->port,
-                                    .direct = tunnel->direct };
+                                    .direct = tunnel->direct,
+                                    .resume = tunnel->resumed };
 
     tunnel->told_ms = clock_mono_ms();
     sessions_send(tunnel->bridges->controller->sessions, tunnel->ends[1].site, &command);
@@ -363,6 +391,10 @@ static struct tunnel *add(struct bridges *bridges, const char *site, const struc
         return NULL;
     }
     tunnel->id = tunnel->id >> 11 | 1; /* never 0, and a number that any reader of JSON holds */
+    tunnel->resumed = wish->tunnel > 0;
+    tunnel->pipes[0].is_fresh = tunnel->pipes[1].is_fresh = tunnel->resumed;
+    if (wish->tunnel)
+        tunnel->id = wish->tunnel;
     tunnel->bridges = bridges;
     tunnel->job_id = wish->job_id;
     tunnel->port = wish->port;
@@ -377,6 +409,27 @@ static struct tunnel *add(struct bridges *bridges, const char *site, const struc
     if (!uv_is_active((uv_handle_t *)&bridges->tick))
         uv_timer_start(&bridges->tick, on_tick, TICK_MS, TICK_MS);
     return tunnel;
+}
+
+/* After a restart here the numbers are the agents' to say: one that is known, or was closed, is not
+ * made again. False: answered. */
+static bool may_resume(struct api_call *call, const char *site, const struct wish *wish)
+{
+    const struct bridges *bridges = call->controller->bridges;
+    const struct tunnel *tunnel = bridges->list;
+
+    while (tunnel && tunnel->id != wish->tunnel)
+        tunnel = tunnel->next;
+    if (tunnel && !strcmp(tunnel->ends[0].site, site) && tunnel->job_id == wish->job_id) {
+        api_reply_json(call, 200, json_pack("{s:I}", "tunnel", (json_int_t)tunnel->id));
+        return false;
+    }
+    for (uint32_t i = 0; i < CLOSED_KEPT; i++)
+        if (tunnel || bridges->closed[i] == wish->tunnel) {
+            answer_closed(call);
+            return false;
+        }
+    return true;
 }
 
 /* Where its owner says that its agent is reached; "" = nowhere. */
@@ -413,6 +466,8 @@ static void open_tunnel(struct api_call *call, const char *site, const struct wi
         api_error(call, 503, "site_unreachable", "to", "site %s is not connected", wish->to);
         return;
     }
+    if (wish->tunnel && !may_resume(call, site, wish))
+        return;
     address = address_of(shell_grid(call->controller->shell), wish->to);
     tunnel = add(bridges, site, wish, to_epoch);
     if (!tunnel) {
@@ -484,6 +539,7 @@ void bridges_hello(struct bridges *bridges, const char *site, uint64_t incarnati
         if (!start)
             return;
         snprintf(start->site, sizeof(start->site), "%s", site);
+        start->incarnation = incarnation; /* as far as is known here it has always been that */
         start->next = bridges->starts;
         bridges->starts = start;
     }

@@ -8,9 +8,11 @@
  * DELETE .../tunnels/ID?site=[&done=true]: broken off; or all is out.
  *
  * Only a site that holds a part of an attempt opens one, to another part of that attempt; only
- * those two sites are answered. Offsets make a repeated call harmless. At most BRIDGE_WINDOW_BYTES
- * wait here each way: past it a POST is kept until there is room. All of an attempt's are closed
- * when no part of it holds any more, a site's when its agent has started anew. */
+ * those two sites are answered. Offsets make a repeated call harmless. A POST is answered when its
+ * bytes have arrived at the other end, so nothing is owed here: after a restart, the 404 of a
+ * tunnel that is not known makes who asked for it ask again, with its number ("tunnel"). All of an
+ * attempt's are closed (410) when no part of it holds any more, a site's when its agent has started
+ * anew. At most BRIDGE_WINDOW_BYTES and a piece wait here each way. */
 #pragma once
 
 #include "controller/api.h"

@@ -102,6 +102,7 @@ struct wire_command {
     uint32_t across_count, across_self; /* count 0 = it is at this site alone */
     struct wire_across_site across[REQUEST_SITES_MAX];
     uint32_t port; /* tunnel */
+    bool resume;   /* tunnel: it was begun before the controller's last start */
     bool direct;   /* tunnel: the other agent comes to this one's address, if it can */
     /* stop */
     int64_t grace_ms; /* WIRE_GRACE_...: as the job says, or so long */

@@ -50,6 +50,7 @@ static const struct wire_field fields[] = {
     { "request", WIRE_U64, AT(request), 0, INT64_MAX, 0, IN(LOG_READ) | IN(TUNNEL),
       IN(LOG_READ) | IN(TUNNEL) },
     { "port", WIRE_U32, AT(port), 1, 65535, 0, IN(TUNNEL), IN(TUNNEL) },
+    { "resume", WIRE_BOOL, AT(resume), 0, 1, 0, IN(TUNNEL), 0 },
     { "direct", WIRE_BOOL, AT(direct), 0, 1, 0, IN(TUNNEL), 0 },
     { "across_self", WIRE_U32, AT(across_self), 0, REQUEST_SITES_MAX - 1, 0, IN(RUN), 0 },
     { "stderr", WIRE_BOOL, AT(stream_stderr), 0, 1, 0, IN(LOG_READ), 0 },
