@@ -43,7 +43,8 @@ void kube_conclude(struct kube *kube, struct kube_attempt *attempt, enum attempt
 
     if (attempt->ended || attempt->state == ATTEMPT_ENDED)
         return;
-    if (end != END_STOPPED && kube_lease_has_ended(kube, attempt)) {
+    if (end != END_STOPPED &&
+        kube_lease_has_ended(kube, attempt, end == END_EXITED && exit_code == 0)) {
         end = END_LEASE;
         exit_code = 0;
         reason = "the site was not answered by the network for longer than its lease";

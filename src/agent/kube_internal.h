@@ -190,8 +190,9 @@ void kube_answer_guards(struct kube *kube);
 /* It is to stop. True: it is asked for a checkpoint first, and stopped when that is there. */
 bool kube_save_first(struct kube *kube, struct kube_attempt *attempt);
 void kube_lease_tick(struct kube *kube, struct kube_attempt *attempt, int64_t now);
-/* Did its lease end it? */
-bool kube_lease_has_ended(const struct kube *kube, const struct kube_attempt *attempt);
+/* Did its lease end it? Not what ended well by itself, maybe in the dark. */
+bool kube_lease_has_ended(const struct kube *kube, const struct kube_attempt *attempt,
+                          bool went_well);
 
 /* kube_outcome.c */
 struct kube_outcome {

@@ -4,12 +4,17 @@
 #include "base/log.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 bool kube_keeps_lease(const struct executor *executor)
 {
+    const struct kube *kube = CONTAINER_OF(executor, struct kube, base);
+    int64_t user = kube->settings->run_as_user;
+
     /* Without a volume there is no guard, and the cluster itself promises nothing: the controller
-     * that ends a Job does not reach a node that is cut off. */
-    return CONTAINER_OF(executor, struct kube, base)->worker != NULL;
+     * that ends a Job does not reach a node that is cut off. Nor where pods are another user, who
+     * can write nothing there. */
+    return kube->worker && (user < 0 || user == (int64_t)geteuid());
 }
 
 void kube_take_lease(struct executor *executor, const struct lease *lease)
@@ -35,14 +40,15 @@ void kube_answer_guards(struct kube *kube)
         guard_answer(&kube->guard, lease_of, kube);
 }
 
-bool kube_lease_has_ended(const struct kube *kube, const struct kube_attempt *attempt)
+bool kube_lease_has_ended(const struct kube *kube, const struct kube_attempt *attempt,
+                          bool went_well)
 {
     CLEANUP(closep) int fd = -1;
     int64_t left_ms;
 
     if (!attempt->note.lease || !kube->worker)
         return false;
-    if (guard_is_over(&kube->guard, attempt->note.lease, &left_ms))
+    if (!went_well && guard_is_over(&kube->guard, attempt->note.lease, &left_ms))
         return true;
     fd = engine_open_attempt(&kube->place, attempt->key);
     return fd >= 0 && guard_has_ended(fd);

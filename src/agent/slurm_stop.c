@@ -9,7 +9,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define LEASE_KILL_PART 3 /* of the time for stopping: what is left when SIGKILL is due */
+#define SAVE_LOOK_SHARE 10 /* no more than this part of the time, by what a look takes */
+#define LEASE_KILL_PART 3  /* of the time for stopping: what is left when SIGKILL is due */
 
 /* ---- the lease ---- */
 
@@ -82,9 +83,10 @@ static int64_t newest_of(const struct slurm *slurm, const struct slurm_attempt *
     return fd < 0 ? 0 : engine_job_saved_ms(fd, attempt->note.save_path);
 }
 
-static void set_timer(const struct slurm *slurm)
+static void set_timer(const struct slurm *slurm, int64_t after_ms)
 {
-    const struct itimerspec when = { .it_value.tv_nsec = SLURM_SAVE_LOOK_MS * 1000000L };
+    const struct itimerspec when = { .it_value.tv_sec = after_ms / 1000,
+                                     .it_value.tv_nsec = after_ms % 1000 * 1000000 };
 
     timerfd_settime(slurm->timer_fd, 0, &when, NULL);
 }
@@ -99,7 +101,7 @@ static bool begin_save(struct slurm *slurm, struct slurm_attempt *attempt)
     if (!ask_to_save(slurm, attempt))
         return false;
     attempt->save_until_ms = slurm_now_mono() + attempt->note.grace_ms;
-    set_timer(slurm);
+    set_timer(slurm, SLURM_SAVE_LOOK_MS);
     return true;
 }
 
@@ -124,7 +126,7 @@ static void terminate(struct slurm *slurm, struct slurm_attempt *attempt, int64_
 /* It is there when it has not changed for one look more. */
 static void look_for_save(struct slurm *slurm, struct slurm_attempt *attempt)
 {
-    int64_t newest_ms = newest_of(slurm, attempt);
+    int64_t began_ms = slurm_now_mono(), newest_ms = newest_of(slurm, attempt);
     bool is_new = newest_ms != attempt->save_newest_ms;
 
     if ((attempt->save_came && !is_new) || slurm_now_mono() >= attempt->save_until_ms) {
@@ -133,7 +135,8 @@ static void look_for_save(struct slurm *slurm, struct slurm_attempt *attempt)
     }
     attempt->save_came = attempt->save_came || is_new;
     attempt->save_newest_ms = newest_ms;
-    set_timer(slurm);
+    /* A large one on a slow file server is looked at less often: all else waits meanwhile. */
+    set_timer(slurm, MAX(SLURM_SAVE_LOOK_MS, (slurm_now_mono() - began_ms) * SAVE_LOOK_SHARE));
 }
 
 void slurm_stop_look(struct slurm *slurm)

@@ -146,8 +146,9 @@ void slurm_finish(struct slurm *slurm, struct slurm_attempt *attempt, enum attem
     memcpy(parts, attempt->note.parts, attempt->note.parts_count * sizeof(*parts));
     finish->slurm = slurm;
     finish->record = attempt->record;
-    finish->lease_is_over =
-        attempt->note.lease && guard_is_over(&slurm->guard, attempt->note.lease, &left_ms);
+    /* Where it has said itself how it ended, in the dark maybe, that counts. */
+    finish->lease_is_over = attempt->note.lease && !attempt->event_ended &&
+                            guard_is_over(&slurm->guard, attempt->note.lease, &left_ms);
     finish->record.end = end;
     finish->record.exit_code = exit_code;
     finish->record.ended_ms = MAX(ended_ms, finish->record.started_ms);
