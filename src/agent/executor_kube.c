@@ -181,6 +181,8 @@ static int make_order(struct kube *kube, const struct attempt_order *base,
         rc = choose_work(kube, order, err);
     if (rc == 0)
         rc = take_parts(parts, parts_count, note, err);
+    if (rc == 0) /* an elastic job's file says the least */
+        order->spec->request.shape.tasks = note->tasks;
     if (rc == 0)
         rc = take_devices(kube, parts, parts_count, order, err);
     if (rc == 0) {

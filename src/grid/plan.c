@@ -27,6 +27,24 @@ static void set_name(char out[MODEL_NAME_BYTES], const char *name)
     memcpy(out, name, strnlen(name, MODEL_NAME_BYTES - 1));
 }
 
+/* How wide an elastic job could be there now, beside what runs; "" = it is not elastic. */
+static void say_width(struct grid *grid, const struct shape *shape, const struct candidate *at,
+                      const struct job_request *request, char *out, size_t bytes)
+{
+    struct shape wide = *shape;
+    uint64_t room;
+
+    out[0] = '\0';
+    if (!request->tasks_max)
+        return;
+    wide.tasks = request->tasks_max;
+    room = fit_count(&wide, &grid->fleet, at->site, at->chip);
+    snprintf(out, bytes, " on %u of %u to %u tasks",
+             request_width(shape->tasks, request->tasks_max, request->tasks_step,
+                           (uint32_t)MIN(room, (uint64_t)request->tasks_max)),
+             shape->tasks, request->tasks_max);
+}
+
 static void fill(struct grid *grid, struct shape *shape, const struct candidate *from,
                  const struct job_request *request, int64_t now_ms, struct plan_candidate *out)
 {
@@ -36,6 +54,7 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     struct reserve_ask ask = { now_ms, INT64_MAX, -1 };
     bool is_shut = !owner_is_open(&grid->fleet, shape, from->site);
     int64_t start_ms;
+    char width[64];
 
     if (request->duration_ms_max)
         ask.span_ms = request->duration_ms_max + END_SLACK_MS;
@@ -75,11 +94,13 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     out->rate_spread = from->rate.spread;
     out->rate_source = from->rate.seconds > 0 ? rate_source_name(from->rate.source) : "";
     out->rate_runs = from->rate.runs;
-    snprintf(out->reason, sizeof(out->reason), "%s%s",
+    say_width(grid, shape, from, request, width, sizeof(width));
+    snprintf(out->reason, sizeof(out->reason), "%s%s%s",
              out->fits_now                ? "fits now"
              : is_shut                    ? "fits when its owner's hours let it in"
              : out->start_estimate_ms > 0 ? "fits when running work has ended"
                                           : "fits when running work has ended; no limit says when",
+             out->fits_now ? width : "",
              request->duration_ms_max ? "" : "; figures are for one hour: no duration is given");
 }
 

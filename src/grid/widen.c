@@ -79,6 +79,13 @@ static uint16_t chip_of(const struct grid *grid, const struct job *job)
     return FLEET_NO_CHIP;
 }
 
+/* May an attempt there be stopped and begin again at once? Where the site has a queue of its own,
+ * it would stand at the end of that. */
+static bool is_handy(const struct fleet_site *site)
+{
+    return site->reachable && !site->power.is_capped && !site->freight.waits_count;
+}
+
 /* Elastic ones that run and may be started again, by id. */
 static struct job **list_running(const struct grid *grid, uint32_t *count_out)
 {
@@ -91,8 +98,7 @@ static struct job **list_running(const struct grid *grid, uint32_t *count_out)
 
         if (job_terms(grid, job)->tasks_max && job->state == JOB_RUNNING &&
             yield_is_possible(grid, job) && !suspend_holds(job) &&
-            grid->fleet.sites[grant->site].reachable &&
-            !grid->fleet.sites[grant->site].power.is_capped)
+            is_handy(&grid->fleet.sites[grant->site]))
             jobs[count++] = job;
     }
     if (count)

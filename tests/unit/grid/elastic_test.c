@@ -279,6 +279,47 @@ static void test_grows_not_for_nothing(void **state)
     bed_destroy(&bed);
 }
 
+/* Where it would stand in the site's own queue again, it stays as it is. */
+static void test_grows_not_into_a_queue(void **state)
+{
+    static const struct freight_wait waits[] = { { .nodes_max = 1, .wait_ms = 60000 } };
+    struct bed bed = bed_create(eight, 1);
+    struct event event = { .type = EVENT_SITE_QUEUE };
+    uint64_t other = submit_run(&bed, rigid(6, 0)), id = submit_run(&bed, elastic(2, 8, 1));
+
+    (void)state;
+    event.site_queue.site = "here";
+    event.site_queue.waits = waits;
+    event.site_queue.waits_count = 1;
+    bed_step(&bed, &event);
+    bed_done(&bed, other);
+    after(&bed, 20 * MINUTE_MS);
+    assert_int_equal(bed_state(&bed, id), JOB_RUNNING);
+    event.site_queue.waits_count = 0;
+    bed_step(&bed, &event);
+    after(&bed, 20 * MINUTE_MS);
+    assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
+    bed_destroy(&bed);
+}
+
+static void test_plan(void **state)
+{
+    struct bed bed = bed_create(eight, 1);
+    struct event event = elastic(2, 8, REQUEST_STEP_DOUBLE);
+    struct plan_candidate list[PLAN_CANDIDATES_MAX];
+    struct err err = { 0 };
+    uint32_t count;
+
+    (void)state;
+    submit_run(&bed, rigid(3, 0));
+    assert_int_equal(
+        grid_plan(bed.grid, &event.job_submitted.request, "alice", bed.now_ms, list, &count, &err),
+        0);
+    assert_int_equal(count, 1);
+    assert_non_null(strstr(list[0].reason, "fits now on 4 of 2 to 8 tasks"));
+    bed_destroy(&bed);
+}
+
 /* Between the asking and the end somebody came: it goes on at least as wide as it was. */
 static void test_grows_less(void **state)
 {
@@ -576,6 +617,8 @@ int main(void)
         cmocka_unit_test(test_grows),
         cmocka_unit_test(test_grows_not),
         cmocka_unit_test(test_grows_not_for_nothing),
+        cmocka_unit_test(test_grows_not_into_a_queue),
+        cmocka_unit_test(test_plan),
         cmocka_unit_test(test_grows_less),
         cmocka_unit_test(test_shrinks),
         cmocka_unit_test(test_shrinks_not),
