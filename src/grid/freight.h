@@ -16,7 +16,8 @@ struct terms;
 struct cursor;
 struct why;
 
-#define FREIGHT_BYTES_MIN (INT64_C(16) << 20) /* what is smaller does not matter to a place */
+#define FREIGHT_BYTES_MIN (INT64_C(16) << 20)      /* what is smaller does not matter to a place */
+#define FREIGHT_RATE_MAX INT64_C(1000000000000000) /* of a link, in bytes a second */
 
 int freight_check(const struct grid *grid, const struct event *event, struct err *err);
 void freight_apply(struct grid *grid, const struct event *event);
@@ -47,8 +48,15 @@ int64_t freight_next_ms(const struct grid *grid);
 void freight_say(struct grid *grid, const struct job *job, char *out, size_t bytes);
 /* Its bound on the price keeps it from starting anywhere; false: that is not it. */
 bool freight_why_dear(struct grid *grid, const struct job *job, struct why *why);
+
+/* freight_snapshot.c */
 void freight_put(const struct grid *grid, struct buf *out);
 int freight_take(struct grid *grid, struct cursor *in); /* -EBADMSG. The fleet is there */
 void freight_put_shape(const struct request_freight *freight, struct buf *out);
 int freight_take_shape(struct cursor *in, struct request_freight *freight);
+void freight_put_terms(const struct terms *terms, struct buf *out);
+/* Into the request; what it is expected to leave, of which a request says nothing, beside it. */
+int freight_take_terms(struct cursor *in, struct job_request *request, int64_t *out_bytes_out);
+
+/* An invariant, of freight.c. */
 int freight_check_shapes(const struct grid *grid, const struct job *job, struct err *err);

@@ -274,11 +274,10 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         apply_terms(grid, event);
         break;
     case EVENT_PASS:
-        tick(grid);
-        pass_run(grid);
-        break;
     case EVENT_TICK:
         tick(grid);
+        if (event->type == EVENT_PASS)
+            pass_run(grid);
         break;
     case EVENT_ATTEMPT_STARTED:
         attempt_started(grid, event->attempt_started.job_id, event->attempt_started.epoch);

@@ -218,22 +218,6 @@ static uint32_t read_shape(struct reader *reader)
                           : keep_place(&reader->shapes, shapes_get(&grid->shapes, &request->shape));
 }
 
-/* Gives what the job is expected to leave, of which a request says nothing. */
-static int64_t read_goods(struct reader *reader, struct job_request *request)
-{
-    int64_t out_bytes;
-
-    request->goods.count = (uint32_t)take(reader, REQUEST_GOODS_MAX);
-    for (uint32_t i = 0; i < request->goods.count; i++) {
-        request->goods.list[i].name = take(reader, UINT64_MAX);
-        request->goods.list[i].bytes = take_signed(reader, 0, REQUEST_GOOD_BYTES_MAX);
-    }
-    request->goods.more_bytes = take_signed(reader, 0, REQUEST_GOOD_BYTES_MAX);
-    out_bytes = take_signed(reader, 0, REQUEST_GOOD_BYTES_MAX);
-    request->price_micro_max = take_signed(reader, 0, REQUEST_PRICE_MICRO_MAX);
-    return out_bytes;
-}
-
 static void read_elastic(struct reader *reader, struct job_request *request)
 {
     uint32_t tasks_min = (uint32_t)take(reader, REQUEST_TASKS_MAX);
@@ -286,8 +270,9 @@ static uint32_t read_terms(struct reader *reader)
         request->work.units_milli = take_signed(reader, 0, INT64_MAX);
         request->work.class[0] = 'x'; /* its name is the shape's */
     }
-    if (reader->version >= 17)
-        out_bytes = read_goods(reader, request);
+    if (reader->version >= 17 && !reader->failed &&
+        freight_take_terms(&reader->in, request, &out_bytes) < 0)
+        reader->failed = true;
     if (reader->version >= 19)
         read_elastic(reader, request);
     if (reader->failed || request_check(request, NULL) < 0) {

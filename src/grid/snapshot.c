@@ -172,14 +172,7 @@ static void put_terms(struct buf *out, const struct terms *terms)
     put_u64(out, terms->waits_never);
     put_i64(out, terms->rpo_ms);
     put_i64(out, terms->work_units_milli);
-    put_u64(out, terms->goods.count);
-    for (uint32_t i = 0; i < terms->goods.count; i++) {
-        put_u64(out, terms->goods.list[i].name);
-        put_i64(out, terms->goods.list[i].bytes);
-    }
-    put_i64(out, terms->goods.more_bytes);
-    put_i64(out, terms->out_bytes);
-    put_i64(out, terms->price_micro_max);
+    freight_put_terms(terms, out);
     put_u64(out, terms->tasks_min);
     put_u64(out, terms->tasks_max);
     put_u64(out, terms->tasks_step);
