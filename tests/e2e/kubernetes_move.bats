@@ -46,11 +46,11 @@ never_twice() {
 }
 
 # begin [options]: a job at the cluster, that says ten times a second where it is and
-# counts in a checkpoint when it is asked for one. It may go to lab from then on. DEAF= to SIGTERM.
+# counts in a checkpoint when it is asked for one. It may go to lab from then on. DEAF: its trap of SIGTERM.
 begin() {
     cat >"$PLACE/job.yaml" <<YAML
 run: |
-  ${DEAF+trap "" TERM}
+  ${DEAF:-}
   trap 'mkdir -p ck; echo \$n >ck/n.\$MAINS_RANK' USR1
   n=\$(cat ck/n.\$MAINS_RANK 2>/dev/null || echo 0)
   while :; do
@@ -79,7 +79,7 @@ YAML
 }
 
 @test "the agent and its parent are killed: guards end the pods, it goes on elsewhere, once" {
-    DEAF='' begin --on-unreachable move --tasks 2
+    DEAF="trap '' TERM" begin --on-unreachable move --tasks 2
     sleep 6 # longer than a lease: it is renewed
     is .epoch 1
     agent=$(pgrep -P "$(cluster_pid)" -f ' agent' | head -n 1)

@@ -80,11 +80,11 @@ never_twice() {
 }
 
 # begin [options]: a job at campus, that says ten times a second where it is, and
-# counts in a checkpoint when it is asked for one. It may go to lab from then on. DEAF= to SIGTERM.
+# counts in a checkpoint when it is asked for one. It may go to lab from then on. DEAF: its trap of SIGTERM.
 begin() {
     cat >"$PLACE/job.yaml" <<YAML
 run: |
-  ${DEAF+trap "" TERM}
+  ${DEAF:-}
   trap 'mkdir -p ck; echo \$n >ck/n.\$MAINS_RANK' USR1
   n=\$(cat ck/n.\$MAINS_RANK 2>/dev/null || echo 0)
   while :; do
@@ -114,7 +114,7 @@ YAML
 }
 
 @test "the agent and its parent are killed: the guard ends the job, it goes on elsewhere, once" {
-    DEAF='' begin --on-unreachable move
+    DEAF="trap '' TERM" begin --on-unreachable move
     sleep 6 # longer than a lease: it is renewed
     is .epoch 1
     kill -9 "$(campus_pid)" "$(campus_agent)"
@@ -131,7 +131,7 @@ YAML
 }
 
 @test "a gang over two nodes, Slurm's own controller away: every rank ends" {
-    DEAF='' begin --on-unreachable move --tasks 4 --cpus 8
+    DEAF="trap '' TERM" begin --on-unreachable move --tasks 4 --cpus 8
     wait_for 20 test "$(awk '{print $4}' "$PLACE/beats/$JOB" | sort -u | wc -l)" -ge 1
     kill -9 "$(campus_pid)" "$(campus_agent)"
     kill -STOP "$(cat "$PLACE/c/run/slurmctld.pid")"
