@@ -155,10 +155,9 @@ static void look_for_suspend(struct supervisor *sup)
     if (sup->decided || !sup->crew_on)
         return; /* it ends */
     leftover_mark(sup->place, sup->order->key, mark, sizeof(mark));
-    if (!sup->frozen_at && freeze_all(mark, sup->cgroup, &sup->frozen, &err) == 0) {
+    sup->was_frozen = true; /* or was tried to be */
+    if (!sup->frozen_at && freeze_all(mark, sup->cgroup, &sup->frozen, &err) == 0)
         sup->frozen_at = clock_mono_ms();
-        sup->was_frozen = true;
-    }
     snprintf(record.reason, sizeof(record.reason), "%.150s", err.text);
     notify_note(sup->place, NOTE_SUSPENDED, &record);
 }

@@ -438,11 +438,13 @@ static int64_t spared_ms(const struct grid *grid, const struct job *job,
                : 0;
 }
 
-/* The moved will soon be gone: is the gang promised a start for that? */
+/* The moved will soon be gone: is the gang promised a sooner start for that? Once it is, they go:
+ * a promise that counts on it is not taken back. */
 static bool is_promised_then(struct grid *grid, struct job *job, const struct plan *plan)
 {
+    const struct promise *promise = promise_of(grid, job);
+    int64_t before_ms = promise->plan ? promise->start_ms : INT64_MAX;
     int64_t ends_ms[DEFRAG_MOVES];
-    const struct promise *promise;
     bool is_sooner;
 
     for (uint32_t i = 0; i < plan->count; i++) {
@@ -451,7 +453,7 @@ static bool is_promised_then(struct grid *grid, struct job *job, const struct pl
     }
     promises_renew(grid, job);
     promise = promise_of(grid, job);
-    is_sooner = promise && promise->plan && promise->start_ms <= grid->now_ms + 2 * END_SLACK_MS;
+    is_sooner = promise && promise->plan && promise->start_ms < before_ms;
     for (uint32_t i = 0; !is_sooner && i < plan->count; i++)
         fleet_set_end(&grid->fleet, plan->list[i].job->grant, ends_ms[i]);
     return is_sooner;
