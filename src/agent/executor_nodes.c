@@ -443,6 +443,15 @@ static int nodes_fd(const struct executor *executor)
     return nodes->local->ops->fd(nodes->local);
 }
 
+/* Its note comes before anything is ordered: without one nothing was. */
+static void remove_unbegun(const struct nodes *nodes, struct attempt_key key)
+{
+    CLEANUP(freep) char *folder = gang_folder(nodes, key);
+
+    if (folder)
+        dir_remove(folder, NULL);
+}
+
 static int load_gangs(struct nodes *nodes, struct err *err)
 {
     CLEANUP(freep) char *path = path_format("%s/attempts", nodes->dir);
@@ -455,10 +464,14 @@ static int load_gangs(struct nodes *nodes, struct err *err)
         struct attempt_record record;
         struct gang *gang = NULL;
         struct attempt_key key;
+        int rc;
 
         if (!attempt_parse_name(entry->d_name, &key) || gang_recall(nodes, key, "ended", &record))
             continue;
-        if (gang_load(nodes, key, &gang) < 0)
+        rc = gang_load(nodes, key, &gang);
+        if (rc == -ENOENT)
+            remove_unbegun(nodes, key);
+        if (rc < 0)
             continue;
         HASH_ADD(hh, nodes->gangs, key, sizeof(gang->key), gang);
         if (gang->state != ATTEMPT_ENDED)

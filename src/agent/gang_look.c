@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,15 +73,19 @@ static void stop_parts(struct nodes *nodes, struct gang *gang)
     for (uint32_t i = 0; i < gang->parts_count; i++) {
         struct gang_part *part = &gang->parts[i];
         struct machine *machine = machine_find(nodes, part->node);
+        int rc;
 
         if (part->state == PART_ENDED || part->stop_told)
             continue;
-        if (part->is_here)
-            nodes->local->ops->stop(nodes->local, gang->key, stop.grace_ms, stop.reason, NULL);
-        else if (machine && machine_is_open(machine))
+        if (part->is_here) {
+            rc = nodes->local->ops->stop(nodes->local, gang->key, stop.grace_ms, stop.reason, NULL);
+            if (rc < 0 && rc != -ENOENT)
+                continue; /* a full disk: the tick tries again */
+        } else if (machine && machine_is_open(machine)) {
             machine_send(machine, &stop);
-        else
+        } else {
             continue; /* when its stream opens */
+        }
         part->stop_told = true;
     }
 }
