@@ -25,6 +25,7 @@ struct machine { /* a node that has joined */
     int64_t lease_ms;       /* as it was told last */
     uint64_t session;       /* 0 = none since this agent began */
     struct http_request *stream;
+    bool choked;              /* it reads too slowly: its stream lacks something */
     bool heard;               /* told so */
     bool is_sick;             /* as it says itself */
     char reason[160];         /* why it is sick */

@@ -229,9 +229,8 @@ void machine_stream_gone(struct nodes *nodes, const struct http_request *request
 
 void machine_send_line(struct machine *machine, const char *line, size_t len)
 {
-    /* When it reads too slowly it is silent too, soon: it reconciles when it is back. */
-    if (machine->stream)
-        http_stream_push(machine->stream, line, len);
+    if (machine->stream && !machine->choked && http_stream_push(machine->stream, line, len) < 0)
+        machine->choked = true; /* something is missing now: it is to begin anew */
 }
 
 void machine_send(struct machine *machine, const struct wire_command *command)
@@ -307,6 +306,7 @@ void nodes_take_stream(struct nodes *nodes, struct machine *machine, struct http
         return;
     }
     machine->stream = request;
+    machine->choked = false;
     machine->backlog_since_ms = clock_mono_ms();
     log_info("node %s: session %" PRIu64 " is open", machine->name, machine->session);
     set_heard(nodes, machine, true);
@@ -538,7 +538,8 @@ static void look_at(struct nodes *nodes, struct machine *machine, bool ping)
 
     if (machine->stream && !http_stream_backlog(machine->stream))
         machine->backlog_since_ms = mono_ms;
-    if (machine->stream && mono_ms - machine->backlog_since_ms > WIRE_SILENCE_MS_MAX)
+    if (machine->stream &&
+        (machine->choked || mono_ms - machine->backlog_since_ms > WIRE_SILENCE_MS_MAX))
         machine_end_stream(nodes, machine, "nothing was read for too long");
     else if (machine->stream && boot_ms - machine->heard_boot_ms > silence_ms) {
         machine_end_stream(nodes, machine, "nothing was heard for too long");

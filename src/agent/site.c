@@ -335,26 +335,28 @@ static void describe_engine(const struct agent_config *config, const struct exec
     info->images = ops->images;
 }
 
+/* For its nodes: where others come and go, this machine's stays where it is. */
+static struct node_info *make_room(const struct executor *executor)
+{
+    return calloc(executor->ops == &executor_nodes_ops ? 1 + NODES_MAX : 1,
+                  sizeof(struct node_info));
+}
+
 int site_open(const struct agent_config *config, struct executor *executor, struct site *site_out,
               struct err *err)
 {
     CLEANUP(freep) char *chips = path_format("%s/chips.csv", config->state_dir);
-    struct buf probe = buf_init(16u << 20);
+    CLEANUP(buf_fini) struct buf probe = buf_init(16u << 20);
     struct site site = { 0 };
-    /* Where others come and go, this machine's stays where it is. */
-    bool more = executor->ops == &executor_nodes_ops;
-    struct node_info *node = calloc(more ? 1 + NODES_MAX : 1, sizeof(*node));
+    struct node_info *node = make_room(executor);
     json_t *root = NULL;
-    bool own_chips;
     int rc;
 
     if (!node || !chips) {
         free(node);
         return err_set(err, -ENOMEM, "site: out of memory");
     }
-    own_chips = file_read(chips, &probe, NULL) == 0;
-    buf_fini(&probe);
-    rc = catalogue_load(own_chips ? chips : NULL, &site.catalogue, err);
+    rc = catalogue_load(file_read(chips, &probe, NULL) == 0 ? chips : NULL, &site.catalogue, err);
     if (rc == 0) {
         site.discover = (struct discover_config){ .name = config->node,
                                                   .disk_path = config->state_dir,
