@@ -172,12 +172,12 @@ bool elastic_resume(struct grid *grid, struct job *job, uint32_t site, uint32_t 
 /* --- stopping ---------------------------------------------------------------------------------
  */
 
-/* The latest that the attempt after this one may end, were it to begin within the slack. */
+/* The latest that the attempt after this one may end, when it begins soon. */
 static int64_t next_end(const struct grid *grid, const struct job *job)
 {
     int64_t span_ms = job_span_ms(grid, job);
 
-    return span_ms < INT64_MAX ? grid->now_ms + END_SLACK_MS + span_ms : INT64_MAX;
+    return span_ms < INT64_MAX ? grid->now_ms + RESIZE_SLACK_MS + span_ms : INT64_MAX;
 }
 
 void elastic_ask(struct grid *grid, struct job *job, uint32_t tasks, uint64_t for_id,

@@ -35,6 +35,7 @@
 
 #define JOB_PAGE_IDS 1024u     /* ids per page of the job table */
 #define OUTCOME_PAGE_IDS 4096u /* ids per page of the outcomes: 2 bits each */
+#define RESIZE_SLACK_MS 600000 /* a stop with its checkpoint, and the start that follows it */
 #define END_SLACK_MS 60000     /* a start, a grace and a report may add this to a time limit */
 #define TENANTS_MAX 100000u
 #define DURATION_MS_MAX (10LL * 366 * 24 * 3600 * 1000)

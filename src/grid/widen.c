@@ -234,7 +234,7 @@ static bool is_paid(struct grid *grid, const struct job *job, uint32_t tasks)
 }
 
 /* Where its shape fits at the site beside the promises, for as long as it may run if it begins
- * within the slack; into grid.fit. */
+ * soon; into grid.fit. */
 static bool fits_at(struct grid *grid, const struct job *job, struct shape *shape, uint32_t site,
                     bool is_promised)
 {
@@ -243,7 +243,7 @@ static bool fits_at(struct grid *grid, const struct job *job, struct shape *shap
     uint32_t count;
 
     grid->fleet.window = (struct fleet_window){
-        INT64_MIN, span_ms < INT64_MAX ? grid->now_ms + END_SLACK_MS + span_ms : INT64_MAX,
+        INT64_MIN, span_ms < INT64_MAX ? grid->now_ms + RESIZE_SLACK_MS + span_ms : INT64_MAX,
         is_promised
     };
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);

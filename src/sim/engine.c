@@ -280,7 +280,11 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
         *request = load->requests[job->request];
         request->deps_count = 0; /* the moment it became ready is its submit */
         request->begin_ms = 0;
-        request->retries_max = 0; /* its last attempt is what is known */
+        request->retries_max = 0;                     /* its last attempt is what is known */
+        request->tasks_max = request->tasks_step = 0; /* and how long it ran, at whatever width */
+        request->resize_hold_ms = 0;
+        if (!sim_saves(engine, job))
+            request->spares = 0; /* it would begin anew */
         memset(request->deps, 0, sizeof(request->deps));
     } else {
         sim_job_shape(job, engine->setup->fleet->node_devices_most, &request->shape);
