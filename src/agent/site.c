@@ -342,6 +342,15 @@ static struct node_info *make_room(const struct executor *executor)
                   sizeof(struct node_info));
 }
 
+/* Where other sites reach this one's agent. */
+static int check_address(const struct site_info *info, struct err *err)
+{
+    if (!info->address[0] || tunnel_address_is_valid(info->address))
+        return 0;
+    return err_set(err, -EINVAL, "address: expected one as 192.0.2.7:7800, not \"%s\"",
+                   info->address);
+}
+
 int site_open(const struct agent_config *config, struct executor *executor, struct site *site_out,
               struct err *err)
 {
@@ -387,11 +396,8 @@ int site_open(const struct agent_config *config, struct executor *executor, stru
         rc = err_set(err, -ENOMEM, "site: out of memory");
     if (rc == 0)
         rc = site_info_parse_json(root, &site.info, err);
-    if (rc == 0 && site.info.address[0] && !tunnel_address_is_valid(site.info.address)) {
-        site_info_fini(&site.info);
-        rc = err_set(err, -EINVAL, "address: expected one as 192.0.2.7:7800, not \"%s\"",
-                     site.info.address);
-    }
+    if (rc == 0)
+        rc = check_address(&site.info, err);
     if (rc < 0 && root)
         err_prefix(err, rc, "%s/site.yaml or .json", config->state_dir);
     json_decref(root);
