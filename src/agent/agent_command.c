@@ -695,6 +695,22 @@ static void run(struct agent *agent, const struct wire_command *command)
         start(agent, &order, command->parts, command->parts_count, command->spec_json);
 }
 
+/* Does it work on data that may not leave? Then what was asked for is refused, and logged. What it
+ * works on cannot be read: the same. Gives the label, which is in `labels`. */
+static const char *keeps_data(const struct agent *agent, struct attempt_key key, const char *what,
+                              struct labels *labels)
+{
+    const char *kept = labels_recall(agent->agent_dir, key, labels) < 0
+                           ? "nobody knows how"
+                           : labels_kept(labels, &agent->site.policy);
+
+    if (kept)
+        log_warn("job %" PRIu64 ", attempt %" PRIu32
+                 ": %s was asked for and is refused: data labelled %s may not leave",
+                 key.job_id, key.epoch, what, kept);
+    return kept;
+}
+
 /* A log of what works on data that may not leave is part of what stays. */
 static void read_log(struct agent *agent, const struct wire_command *command)
 {
@@ -705,17 +721,13 @@ static void read_log(struct agent *agent, const struct wire_command *command)
                                   .eof = true };
     struct labels labels;
     char text[256] = "";
-    const char *kept = "";
+    const char *kept =
+        command->cancel ? NULL : keeps_data(agent, key_of(command->attempt), "its log", &labels);
 
-    if (command->cancel ||
-        (labels_recall(agent->agent_dir, key_of(command->attempt), &labels) == 0 &&
-         !(kept = labels_kept(&labels, &agent->site.policy)))) {
+    if (!kept) {
         logread_command(agent->logread, command);
         return;
     }
-    log_warn("job %" PRIu64 ", attempt %" PRIu32
-             ": its log was asked for and is refused: data labelled %s may not leave",
-             command->attempt.job_id, command->attempt.epoch, kept);
     if (command->offset <= 0)
         snprintf(text, sizeof(text),
                  "mains: this log stays at site %s: data labelled %s may not leave it\n",
@@ -776,6 +788,7 @@ static void suspend(struct agent *agent, const struct wire_command *command)
 void agent_on_command(void *context, const struct wire_command *command)
 {
     struct agent *agent = context;
+    struct labels labels;
 
     switch (command->type) {
     case WIRE_RUN:
@@ -809,6 +822,8 @@ void agent_on_command(void *context, const struct wire_command *command)
         read_log(agent, command);
         break;
     case WIRE_TUNNEL:
+        if (keeps_data(agent, key_of(command->attempt), "a tunnel into it", &labels))
+            break;
         tunnels_connect(agent->tunnels, key_of(command->attempt), command->request, command->port,
                         command->direct, command->resume);
         break;

@@ -47,7 +47,8 @@ enum receipt_verdict receipts_note(struct controller *controller, const char *si
                                 .signature = signed_->signature,
                                 .key = signed_->key };
     rc = shell_apply(controller->shell, &event, NULL, NULL, &why);
-    if (rc < 0 && rc != -ENOENT) /* then the end, too, has to come again */
+    /* Unwritable: the end itself is refused for that, and comes again. */
+    if (rc < 0 && rc != -ENOENT && rc != -EROFS && rc != -ENOBUFS)
         log_warn("site %s: the receipt of job %" PRIu64 " is not kept: %s", site,
                  event.receipt.job_id, why.text);
     return (enum receipt_verdict)event.receipt.verdict;

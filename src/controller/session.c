@@ -767,7 +767,9 @@ static int take_report(struct site_session *session, const struct wire_report *r
     if (report->type == REPORT_ENDED && controller->sizes)
         sizes_find_outputs(controller->sizes, report->attempt.job_id, report->attempt.epoch,
                            &event.attempt_ended.output);
-    if (report->type == REPORT_ENDED)
+    /* Once an attempt: of an end that is refused, and may be told without end, nothing is kept. */
+    if (report->type == REPORT_ENDED &&
+        grid_check(shell_grid(controller->shell), &event, NULL) == 0)
         note_receipt(session, report);
     rc = apply_report(controller, &event, &seq, err);
     if (rc == -EROFS || rc == -ENOBUFS || rc == -ENOMEM)

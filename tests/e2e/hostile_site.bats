@@ -157,6 +157,9 @@ teardown() {
     [ "$(listed replayed)" = replayed ]
     [ "$(listed altered)" = altered ]
     [ "$(listed bare)" = unsigned ]
+    kept=$("$MAINS" journal export --state "$STATE" | grep -c '"receipt"')
+    [ "$kept" -ge 6 ]
+    [ "$kept" -lt 50 ] # not the two thousand that came with an end that was refused
     rows=$("$MAINS" ledger disputes --state "$STATE" --site evil --json | jq 'map(select(.what == "receipt"))')
     [ "$(jq -r 'map(.site_receipt) | sort | join(" ")' <<<"$rows")" = "altered foreign forged forged forged replayed" ]
     jq -e 'all(.network_receipt == "holds")' <<<"$rows" >/dev/null
