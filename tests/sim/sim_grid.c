@@ -9,52 +9,12 @@
  * grid comes back by replay, or from a snapshot and the tail. */
 #include "base/arena.h"
 #include "base/file.h"
-#include "sim_lease.h"
-#include "sim_load.h"
-#include "sim_model.h"
+#include "sim_world.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SITES_MAX 3u
-#define LOG_MAX 65536u
-
-struct entry { /* of the log */
-    size_t at, len;
-    uint64_t first_id, ids_count; /* what a submit answered */
-    uint32_t ack_site;            /* SITES_MAX: none */
-    uint64_t ack_job;
-    uint32_t ack_epoch;
-    uint32_t effects_end; /* in `pending`, from the entry before */
-};
-struct pending {   /* an effect that waits for its event to be durable */
-    uint32_t site; /* SITES_MAX: a ledger row: the attempt is over */
-    struct sim_command command;
-};
-
-struct sim {
-    struct rng rng;
-    int64_t now_ms;
-    struct grid *grid;
-    struct model model;
-    struct sim_truth truth;
-    struct sim_site sites[SITES_MAX];
-    uint32_t sites_count;
-    struct buf log;
-    struct entry entries[LOG_MAX];
-    uint32_t entries_count, durable_count;
-    struct pending *pending;
-    uint32_t pending_count, pending_cap, performed_count;
-    uint8_t answered[SIM_IDS_MAX];
-    uint64_t next_id, next_session;
-    struct buf saved; /* a snapshot of the state after saved_count events */
-    uint32_t saved_count;
-    uint32_t serial, crashes;
-    bool verbose, quiet_ear;
-    const char *corpus; /* NULL = none */
-};
 
 /* --- the shell -------------------------------------------------------------------------------- */
 
@@ -105,7 +65,7 @@ static void hear(void *context, const struct effect *effect)
     sim->pending[sim->pending_count++] = one;
 }
 
-static void check_state(struct sim *sim, const char *after)
+void sim_check_state(struct sim *sim, const char *after)
 {
     struct err err = { 0 };
 
@@ -124,7 +84,7 @@ static void print_event(const struct sim *sim, const struct event *event)
 }
 
 /* Log and step, if the grid takes it. The effects wait. */
-static bool apply(struct sim *sim, struct event *event)
+bool sim_apply(struct sim *sim, struct event *event)
 {
     struct entry *entry = &sim->entries[sim->entries_count];
     struct step_result result = { 0 };
@@ -156,7 +116,7 @@ static bool apply(struct sim *sim, struct event *event)
     }
     entry->effects_end = sim->pending_count;
     sim->entries_count++;
-    check_state(sim, event_type_name(event->type));
+    sim_check_state(sim, event_type_name(event->type));
     return true;
 }
 
@@ -167,7 +127,7 @@ static void bill(struct sim_truth *truth, uint64_t job_id, uint32_t epoch)
 }
 
 /* All that is logged is safe: answer, acknowledge, perform. */
-static void commit(struct sim *sim)
+void sim_commit(struct sim *sim)
 {
     for (; sim->durable_count < sim->entries_count; sim->durable_count++) {
         const struct entry *entry = &sim->entries[sim->durable_count];
@@ -191,7 +151,7 @@ static void commit(struct sim *sim)
     }
 }
 
-static int64_t event_time(struct sim *sim)
+int64_t sim_event_time(struct sim *sim)
 {
     uint64_t draw = rng_below(&sim->rng, 100);
 
@@ -284,7 +244,7 @@ static void check_restore(struct sim *sim)
 
 static void save_snapshot(struct sim *sim)
 {
-    commit(sim);
+    sim_commit(sim);
     buf_clear(&sim->saved);
     grid_snapshot(sim->grid, &sim->saved);
     sim->saved_count = sim->entries_count;
@@ -297,10 +257,10 @@ static void lose_sessions(struct sim *sim)
 
         if (rng_below(&sim->rng, 4) == 0)
             continue; /* a shell that does not say so must be safe too */
-        event.time_ms = event_time(sim);
+        event.time_ms = sim_event_time(sim);
         event.site_lost.site = sim->sites[i].name;
         event.site_lost.session = sim->sites[i].session;
-        apply(sim, &event);
+        sim_apply(sim, &event);
     }
 }
 
@@ -313,7 +273,7 @@ static void crash(struct sim *sim)
     if (sim->verbose)
         printf("# crash: events %u to %u are lost\n", sim->durable_count, sim->entries_count);
     if (rng_below(&sim->rng, 2))
-        commit(sim);
+        sim_commit(sim);
     sim->entries_count = sim->durable_count;
     sim->log.len = sim->entries_count ? sim->entries[sim->entries_count - 1].at +
                                             sim->entries[sim->entries_count - 1].len
@@ -344,7 +304,7 @@ static void crash(struct sim *sim)
         sim_lease_heard(&sim->sites[i].lease, sim->now_ms); /* or not: nobody knows */
     }
     lose_sessions(sim);
-    check_state(sim, "crash");
+    sim_check_state(sim, "crash");
 }
 
 /* --- sessions --------------------------------------------------------------------------------- */
@@ -401,7 +361,7 @@ static void send_reconcile(struct sim *sim, struct sim_site *site)
     sim_site_send(site, &command);
 }
 
-static void join(struct sim *sim, struct sim_site *site)
+void sim_join(struct sim *sim, struct sim_site *site)
 {
     static const struct chip_figures figures[] = {
         { .kind = "chip-a",
@@ -414,26 +374,26 @@ static void join(struct sim *sim, struct sim_site *site)
           .power_idle_watts = 70 },
     };
     struct node_info *nodes = calloc(SIM_NODES_MAX, sizeof(*nodes));
-    struct event event = { .type = EVENT_SITE_JOINED, .time_ms = event_time(sim) };
+    struct event event = { .type = EVENT_SITE_JOINED, .time_ms = sim_event_time(sim) };
 
     if (!nodes)
         abort();
     sim_site_inventory(site, &event.site_joined.site, nodes);
     event.site_joined.chips = figures;
     event.site_joined.chips_count = 2;
-    apply(sim, &event);
+    sim_apply(sim, &event);
     free(nodes);
 }
 
 static void set_forgotten(struct sim *sim, const struct sim_site *site, bool forgotten)
 {
-    struct event event = { .type = EVENT_SITE_FORGOTTEN, .time_ms = event_time(sim) };
+    struct event event = { .type = EVENT_SITE_FORGOTTEN, .time_ms = sim_event_time(sim) };
 
     event.site_forgotten.site = site->name;
     event.site_forgotten.forgotten = forgotten;
     event.site_forgotten.by = "op";
     event.site_forgotten.reason = "gone";
-    apply(sim, &event);
+    sim_apply(sim, &event);
 }
 
 static bool is_forgotten(const struct sim *sim, const struct sim_site *site)
@@ -443,19 +403,18 @@ static bool is_forgotten(const struct sim *sim, const struct sim_site *site)
     return index >= 0 && grid_site_is_forgotten(sim->grid, (uint32_t)index);
 }
 
-static void tell_power(struct sim *sim, const struct sim_site *site);
 /* Of what was closed unheard, it does not hold this: nothing more will come. */
 static void close_dark(struct sim *sim, struct sim_site *site)
 {
     struct dark_view dark;
 
     for (uint32_t cursor = 0; grid_dark_next(sim->grid, &cursor, &dark);) {
-        struct event event = { .type = EVENT_ATTEMPT_UNKNOWN, .time_ms = event_time(sim) };
+        struct event event = { .type = EVENT_ATTEMPT_UNKNOWN, .time_ms = sim_event_time(sim) };
 
         event.attempt_unknown.job_id = dark.job_id;
         event.attempt_unknown.epoch = dark.epoch;
         if (strcmp(dark.site, site->name) == 0 && !sim_site_holds(site, dark.job_id, dark.epoch) &&
-            apply(sim, &event))
+            sim_apply(sim, &event))
             cursor--;
     }
 }
@@ -467,19 +426,19 @@ static void open_session(struct sim *sim, struct sim_site *site)
 
     if (site->is_open)
         return;
-    join(sim, site);
+    sim_join(sim, site);
     if (is_forgotten(sim, site))
         return; /* its HELLO is refused */
     close_dark(sim, site);
     if (rng_below(&sim->rng, 2))
-        tell_power(sim, site);
+        sim_tell_power(sim, site);
     sim_lease_heard(&site->lease, sim->now_ms);
     event.site_seen.lease_ms = SIM_LEASE_MS;
-    event.time_ms = event_time(sim);
+    event.time_ms = sim_event_time(sim);
     site->session = event.site_seen.session = ++sim->next_session;
     event.site_seen.site = site->name;
-    apply(sim, &event);
-    commit(sim); /* only what is durable may be told */
+    sim_apply(sim, &event);
+    sim_commit(sim); /* only what is durable may be told */
     site->is_open = true;
     if (rng_below(&sim->rng, 2))
         grid_reissue(sim->grid, send_again, &reissue);
@@ -495,17 +454,17 @@ static void close_session(struct sim *sim, struct sim_site *site)
     if (!site->is_open)
         return;
     sim_site_drop_session(site);
-    event.time_ms = event_time(sim);
+    event.time_ms = sim_event_time(sim);
     event.site_lost.site = site->name;
     event.site_lost.session = site->session - (rng_below(&sim->rng, 8) == 0);
-    apply(sim, &event);
+    sim_apply(sim, &event);
 }
 
 /* By the controller's own count the site's lease is over. */
 static void end_lease(struct sim *sim, struct sim_site *site)
 {
     int index = grid_site_find(sim->grid, site->name);
-    struct event event = { .type = EVENT_SITE_LOST, .time_ms = event_time(sim) };
+    struct event event = { .type = EVENT_SITE_LOST, .time_ms = sim_event_time(sim) };
     bool reachable;
 
     if (index < 0 || sim->now_ms < site->lease.surely_ms)
@@ -515,25 +474,25 @@ static void end_lease(struct sim *sim, struct sim_site *site)
     event.site_lost.session = grid_site_session(sim->grid, (uint32_t)index);
     grid_site_get(sim->grid, (uint32_t)index, &reachable);
     if (reachable)
-        apply(sim, &event);
+        sim_apply(sim, &event);
     event.type = EVENT_LEASE_ENDED;
-    sim->truth.leases_ended += apply(sim, &event);
+    sim->truth.leases_ended += sim_apply(sim, &event);
 }
 
 static void move_job(struct sim *sim)
 {
-    struct event event = { .type = EVENT_JOB_MOVE, .time_ms = event_time(sim) };
+    struct event event = { .type = EVENT_JOB_MOVE, .time_ms = sim_event_time(sim) };
 
     event.job_move.job_id = rng_below(&sim->rng, sim->next_id);
     event.job_move.to = rng_below(&sim->rng, 2) ? sim->sites[rng_below(&sim->rng, 2)].name : "";
     event.job_move.force = rng_below(&sim->rng, 2);
     event.job_move.by = event.job_move.reason = "op";
-    sim->truth.moved += apply(sim, &event);
+    sim->truth.moved += sim_apply(sim, &event);
 }
 
 static void resize_job(struct sim *sim)
 {
-    struct event event = { .type = EVENT_JOB_RESIZE, .time_ms = event_time(sim) };
+    struct event event = { .type = EVENT_JOB_RESIZE, .time_ms = sim_event_time(sim) };
     bool is_taken = false;
 
     event.job_resize.by = event.job_resize.reason = "op";
@@ -541,7 +500,7 @@ static void resize_job(struct sim *sim)
         event.job_resize.job_id =
             sim->next_id - 1 - rng_below(&sim->rng, sim->next_id < 64 ? sim->next_id : 64);
         event.job_resize.tasks = (uint32_t)rng_below(&sim->rng, 9);
-        is_taken = apply(sim, &event);
+        is_taken = sim_apply(sim, &event);
     }
     sim->truth.wishes += is_taken;
 }
@@ -578,34 +537,34 @@ static void submit(struct sim *sim)
     if (sim->next_id + 16 > SIM_IDS_MAX)
         return;
     sim_load_submit(&event, &sim->rng, sim->next_id, sim->now_ms, sim->serial++);
-    event.time_ms = event_time(sim);
-    apply(sim, &event);
+    event.time_ms = sim_event_time(sim);
+    sim_apply(sim, &event);
 }
 
 static void cancel(struct sim *sim, uint64_t id)
 {
-    struct event event = { .type = EVENT_JOB_CANCELLED, .time_ms = event_time(sim) };
+    struct event event = { .type = EVENT_JOB_CANCELLED, .time_ms = sim_event_time(sim) };
 
     event.job_cancelled.job_id = id;
     event.job_cancelled.by = "alice";
     event.job_cancelled.reason = "no need";
-    apply(sim, &event);
+    sim_apply(sim, &event);
 }
 
 static void simple(struct sim *sim, enum event_type type)
 {
-    struct event event = { .type = type, .time_ms = event_time(sim) };
+    struct event event = { .type = type, .time_ms = sim_event_time(sim) };
 
     if (type == EVENT_NOTE)
         event.note.text = "a note";
-    apply(sim, &event);
+    sim_apply(sim, &event);
 }
 
 /* Of any attempt of any job, from any site: only those that may are taken, and the newest stays. */
 static void store_checkpoint(struct sim *sim, const struct sim_site *site)
 {
     char manifest[CHECKPOINT_NAME_CHARS + 1];
-    struct event event = { .type = EVENT_CHECKPOINT_STORED, .time_ms = event_time(sim) };
+    struct event event = { .type = EVENT_CHECKPOINT_STORED, .time_ms = sim_event_time(sim) };
     struct event_checkpoint_stored *stored = &event.checkpoint_stored;
     struct job_view view;
     uint32_t epoch;
@@ -626,7 +585,7 @@ static void store_checkpoint(struct sim *sim, const struct sim_site *site)
         manifest[i] = "0123456789abcdef"[rng_below(&sim->rng, 16)];
     manifest[CHECKPOINT_NAME_CHARS] = '\0';
     stored->manifest = manifest;
-    if (!apply(sim, &event) || !grid_find_job(sim->grid, stored->job_id, &view))
+    if (!sim_apply(sim, &event) || !grid_find_job(sim->grid, stored->job_id, &view))
         return;
     if (strcmp(view.checkpoint, manifest) != 0 || view.checkpoint_epoch < epoch ||
         (view.checkpoint_epoch == epoch && view.checkpoint_saved_ms < saved_ms))
@@ -638,7 +597,7 @@ static void store_checkpoint(struct sim *sim, const struct sim_site *site)
 static void tell_receipt(struct sim *sim, const struct sim_site *site,
                          const struct sim_report *report)
 {
-    struct event event = { .type = EVENT_RECEIPT, .time_ms = event_time(sim) };
+    struct event event = { .type = EVENT_RECEIPT, .time_ms = sim_event_time(sim) };
 
     event.receipt =
         (struct event_receipt){ .job_id = report->attempt.job_id,
@@ -648,14 +607,14 @@ static void tell_receipt(struct sim *sim, const struct sim_site *site,
                                 .text = "text",
                                 .signature = "signature",
                                 .key = "key" };
-    if (rng_below(&sim->rng, 2) && apply(sim, &event) &&
+    if (rng_below(&sim->rng, 2) && sim_apply(sim, &event) &&
         event.receipt.verdict > RECEIPT_VERDICT_LAST)
         sim_fail(&sim->truth, "a receipt of no verdict is taken");
 }
 
-static void deliver_report(struct sim *sim, struct sim_site *site, bool again)
+void sim_deliver_report(struct sim *sim, struct sim_site *site, bool again)
 {
-    struct event event = { .time_ms = event_time(sim) };
+    struct event event = { .time_ms = sim_event_time(sim) };
     struct sim_report report;
     uint32_t entry;
 
@@ -667,164 +626,11 @@ static void deliver_report(struct sim *sim, struct sim_site *site, bool again)
     sim_report_event(&report, &sim->rng, sim->now_ms, &event);
     if (report.type == SIM_PROGRESS && rng_below(&sim->rng, 2))
         store_checkpoint(sim, site);
-    if (apply(sim, &event) && report.type == SIM_ENDED) {
+    if (sim_apply(sim, &event) && report.type == SIM_ENDED) {
         sim->entries[entry].ack_site = site->index;
         sim->entries[entry].ack_job = report.attempt.job_id;
         sim->entries[entry].ack_epoch = report.attempt.epoch;
     }
-}
-
-static void cordon(struct sim *sim, struct sim_site *site, bool cordoned)
-{
-    const struct sim_node *node = &site->nodes[rng_below(&sim->rng, site->nodes_count)];
-    struct event event = { .type = EVENT_NODE_STATE, .time_ms = event_time(sim) };
-
-    event.node_state.site = site->name;
-    event.node_state.node = node->name;
-    event.node_state.device =
-        rng_below(&sim->rng, 2) ? -1 : (int32_t)rng_below(&sim->rng, SIM_DEVICES_MAX);
-    event.node_state.cordoned = cordoned;
-    event.node_state.reason = "repair";
-    apply(sim, &event);
-}
-
-static void change_inventory(struct sim *sim, struct sim_site *site)
-{
-    sim_site_change(site, &sim->rng);
-    join(sim, site);
-}
-
-/* Everybody who waits can be told why. */
-static void ask_why(struct sim *sim)
-{
-    struct job_view view;
-    struct why why;
-    uint64_t after = rng_below(&sim->rng, sim->next_id);
-
-    if (!grid_next_job(sim->grid, after, NULL, &view))
-        return;
-    after = view.id;
-    if (grid_why(sim->grid, after, &why) < 0 || !why.text[0] || !why.code[0])
-        sim_fail(&sim->truth, "job %" PRIu64 " cannot say why", after);
-    else if (sim->verbose)
-        printf("# why %" PRIu64 ": %s: %s\n", after, why.code, why.text);
-    check_state(sim, "why");
-}
-
-static void ask_plan(struct sim *sim)
-{
-    struct plan_candidate candidates[PLAN_CANDIDATES_MAX];
-    struct event event = { 0 };
-    uint32_t count = 0;
-
-    sim_load_submit(&event, &sim->rng, 1, sim->now_ms, 0);
-    if (grid_plan(sim->grid, &event.job_submitted.request, "alice", sim->now_ms, candidates, &count,
-                  NULL) < 0)
-        sim_fail(&sim->truth, "a plan was refused");
-    check_state(sim, "plan");
-}
-
-static void tell_power(struct sim *sim, const struct sim_site *site)
-{
-    struct tariff_row rows[SIM_TARIFF_ROWS];
-    struct event event = { 0 };
-
-    if (rng_below(&sim->rng, 2))
-        sim_load_tariff(&event, &sim->rng, site->name, sim->now_ms, rows);
-    else
-        sim_load_shed(&event, &sim->rng, site->name);
-    event.time_ms = event_time(sim);
-    apply(sim, &event);
-}
-
-/* Where something runs, as the grid has heard. */
-static void cut(struct sim *sim, struct sim_site *site)
-{
-    struct event event = { 0 };
-
-    commit(sim);
-    while (sim_site_take_command(site, &sim->truth, &sim->rng, sim->now_ms))
-        ;
-    for (uint32_t i = 0; site->reports_count && i < 40; i++)
-        deliver_report(sim, site, false);
-    sim_load_shed(&event, &sim->rng, site->name);
-    event.time_ms = event_time(sim);
-    event.site_shed.share_ppm = 50000 + event.site_shed.share_ppm / 2;
-    event.site_shed.lasts_ms *= 5;
-    apply(sim, &event);
-    commit(sim);
-    if (rng_below(&sim->rng, 2))
-        sim_site_take_command(site, &sim->truth, &sim->rng, sim->now_ms);
-}
-
-static void tell_owner(struct sim *sim, const struct sim_site *site)
-{
-    struct event event = { 0 };
-    struct site_policy policy;
-
-    sim_load_site_policy(&event, &sim->rng, site->name, sim->now_ms, &policy);
-    event.time_ms = event_time(sim);
-    apply(sim, &event);
-}
-
-/* What the site says of its link and its queue, and to one that waits in that. */
-static void tell_freight(struct sim *sim, const struct sim_site *site)
-{
-    struct event event = { 0 };
-    struct freight_wait waits[2];
-    struct job_view view;
-
-    sim_load_freight(&event, &sim->rng, site->name, waits);
-    event.time_ms = event_time(sim);
-    apply(sim, &event);
-    for (uint64_t id = 0; grid_next_job(sim->grid, id, NULL, &view); id = view.id)
-        if (view.state == JOB_STARTING && strcmp(view.allocation.site, site->name) == 0 &&
-            rng_below(&sim->rng, 2)) {
-            event = (struct event){ .type = EVENT_ATTEMPT_PROGRESS, .time_ms = sim->now_ms };
-            event.attempt_progress.job_id = view.id;
-            event.attempt_progress.epoch = view.epoch;
-            event.attempt_progress.reason = "waits in the queue";
-            apply(sim, &event);
-            return;
-        }
-}
-
-/* It has no queue any more. */
-static void calm_queue(struct sim *sim, const struct sim_site *site)
-{
-    struct event event = { .type = EVENT_SITE_QUEUE, .time_ms = sim->now_ms };
-
-    event.site_queue.site = site->name;
-    apply(sim, &event);
-}
-
-/* No policy, no limits. */
-static void calm_owner(struct sim *sim, const struct sim_site *site)
-{
-    struct event event = { .type = EVENT_SITE_POLICY, .time_ms = sim->now_ms };
-
-    event.site_policy.site = site->name;
-    event.site_policy.by = "op";
-    event.site_policy.limits = (struct site_limits){ -1, -1, -1, -1 };
-    apply(sim, &event);
-    event.site_policy.kind = POLICY_LIMITS;
-    apply(sim, &event);
-}
-
-/* No cut and no tariff that changes. */
-static void calm_power(struct sim *sim, const struct sim_site *site)
-{
-    struct event event = { .type = EVENT_SITE_TARIFF, .time_ms = sim->now_ms };
-
-    event.site_tariff.site = site->name;
-    event.site_tariff.kind = TARIFF_CLEAR;
-    event.site_tariff.by = "op";
-    apply(sim, &event);
-    event = (struct event){ .type = EVENT_SITE_SHED, .time_ms = sim->now_ms };
-    event.site_shed.site = site->name;
-    event.site_shed.by = "op";
-    event.site_shed.reason = "";
-    apply(sim, &event);
 }
 
 static void random_step(struct sim *sim)
@@ -850,29 +656,29 @@ static void random_step(struct sim *sim)
         else
             resize_job(sim);
     } else if (draw < 215) {
-        cut(sim, site);
+        sim_cut(sim, site);
     } else if (draw < 400) {
         if (grid_wants_pass(sim->grid))
             simple(sim, EVENT_PASS);
     } else if (draw < 550) {
         sim_site_take_command(site, &sim->truth, &sim->rng, sim->now_ms);
     } else if (draw < 670) {
-        deliver_report(sim, site, false);
+        sim_deliver_report(sim, site, false);
     } else if (draw < 700) {
-        deliver_report(sim, site, true);
+        sim_deliver_report(sim, site, true);
     } else if (draw < 800) {
-        commit(sim);
+        sim_commit(sim);
     } else if (draw < 840) {
         if (grid_next_timer_ms(sim->grid) <= sim->now_ms)
             simple(sim, EVENT_TICK);
     } else if (draw < 870) {
         cancel(sim, 1 + rng_below(&sim->rng, sim->next_id));
     } else if (draw < 890) {
-        tell_power(sim, site);
+        sim_tell_power(sim, site);
     } else if (draw < 895) {
-        tell_owner(sim, site);
+        sim_tell_owner(sim, site);
     } else if (draw < 899) {
-        tell_freight(sim, site);
+        sim_tell_freight(sim, site);
     } else if (draw < 910) {
         open_session(sim, site);
     } else if (draw < 920) {
@@ -885,16 +691,16 @@ static void random_step(struct sim *sim)
     } else if (draw < 927) {
         set_forgotten(sim, site, false);
     } else if (draw < 935) {
-        change_inventory(sim, site);
+        sim_change_inventory(sim, site);
     } else if (draw < 945) {
-        cordon(sim, site, rng_below(&sim->rng, 2));
+        sim_cordon(sim, site, rng_below(&sim->rng, 2));
     } else if (draw < 955) {
         if (rng_below(&sim->rng, 4))
             sim_load_tenant(&event, &sim->rng);
         else
             sim_load_policy(&event, &sim->rng);
-        event.time_ms = event_time(sim);
-        apply(sim, &event);
+        event.time_ms = sim_event_time(sim);
+        sim_apply(sim, &event);
     } else if (draw < 965) {
         crash(sim);
     } else if (draw < 975) {
@@ -902,11 +708,11 @@ static void random_step(struct sim *sim)
     } else if (draw < 980) {
         save_snapshot(sim);
     } else if (draw < 995) {
-        ask_why(sim);
+        sim_ask_why(sim);
     } else if (draw < 997) {
         store_checkpoint(sim, site);
     } else if (draw < 998) {
-        ask_plan(sim);
+        sim_ask_plan(sim);
     } else if (rng_below(&sim->rng, 4) == 0) { /* a storm */
         for (uint64_t id = 1; id < sim->next_id; id++)
             cancel(sim, id);
@@ -929,7 +735,7 @@ static void heal(struct sim *sim)
         event.tenant_set.cpus_max = event.tenant_set.devices_milli_max = -1;
         event.tenant_set.jobs_max = event.tenant_set.budget_micro = -1;
         event.tenant_set.weight_milli = 1000;
-        apply(sim, &event);
+        sim_apply(sim, &event);
     }
     for (uint32_t i = 0; i < sim->sites_count; i++) {
         struct sim_site *site = &sim->sites[i];
@@ -939,9 +745,9 @@ static void heal(struct sim *sim)
         close_session(sim, site);
         set_forgotten(sim, site, false);
         open_session(sim, site);
-        calm_power(sim, site);
-        calm_owner(sim, site);
-        calm_queue(sim, site);
+        sim_calm_power(sim, site);
+        sim_calm_owner(sim, site);
+        sim_calm_queue(sim, site);
         for (uint32_t n = 0; n < site->nodes_count; n++)
             for (int32_t d = -1; d < (int32_t)SIM_DEVICES_MAX; d++) {
                 struct event event = { .type = EVENT_NODE_STATE, .time_ms = sim->now_ms };
@@ -950,7 +756,7 @@ static void heal(struct sim *sim)
                 event.node_state.node = site->nodes[n].name;
                 event.node_state.device = d;
                 event.node_state.reason = "";
-                apply(sim, &event);
+                sim_apply(sim, &event);
             }
     }
 }
@@ -974,7 +780,7 @@ static void run_quiet(struct sim *sim)
             simple(sim, EVENT_PASS);
         if (grid_next_timer_ms(sim->grid) <= sim->now_ms)
             simple(sim, EVENT_TICK);
-        commit(sim);
+        sim_commit(sim);
         for (uint32_t i = 0; i < sim->sites_count; i++) {
             struct sim_site *site = &sim->sites[i];
 
@@ -985,9 +791,9 @@ static void run_quiet(struct sim *sim)
                 ;
             sim_site_work(site, &sim->truth, &sim->rng, sim->now_ms);
             for (uint32_t k = 0; site->reports_count && k < 200; k++)
-                deliver_report(sim, site, false);
+                sim_deliver_report(sim, site, false);
         }
-        commit(sim);
+        sim_commit(sim);
         idle = sim->entries_count == before ? idle + 1 : 0;
     }
 }
@@ -1057,7 +863,7 @@ static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbos
         struct event event = { .time_ms = sim->now_ms };
 
         sim_load_owner(&event, &sim->rng, i);
-        apply(sim, &event);
+        sim_apply(sim, &event);
     }
     for (uint32_t i = 0; i < steps && !sim->truth.failure[0]; i++)
         random_step(sim);
@@ -1069,7 +875,7 @@ static bool run_seed(struct sim *sim, uint64_t seed, uint32_t steps, bool verbos
     for (uint64_t id = 1; id < sim->next_id; id++)
         cancel(sim, id);
     run_quiet(sim);
-    commit(sim);
+    sim_commit(sim);
     check_end(sim);
     grid_destroy(sim->grid);
     for (uint32_t i = 0; i < sim->sites_count; i++)
