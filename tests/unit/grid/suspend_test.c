@@ -264,12 +264,38 @@ static void test_deeper(void **state)
     bed_destroy(bed);
 }
 
+/* Of before anybody could stand still: one that a cut has stopped waits it out. */
+static void test_older_snapshot(void **state)
+{
+    FILE *file = fopen(DOCS_DIR "/../tests/recorded/grid/snapshot-17.bin", "r");
+    struct bed bed = { .now_ms = 1000 * HOUR_MS + 600000 };
+    struct err err = { 0 };
+    char data[4096];
+    size_t len;
+
+    (void)state;
+    assert_non_null(file);
+    len = fread(data, 1, sizeof(data), file);
+    fclose(file);
+    if (grid_restore(data, len, &bed.grid, &err) < 0)
+        fail_msg("%s", err.text);
+    bed_why(&bed, 3, "power_cut", "must draw less");
+    assert_false(view_of(&bed, 1).suspended);
+    assert_false(grid_policy(bed.grid).defrags);
+    bed_restart(&bed);
+    assert_int_equal(bed_cancel(&bed, 5), 0);
+    tick(&bed, bed.now_ms + 3 * HOUR_MS + 1);
+    assert_int_equal(bed_state(&bed, 3), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stands_and_goes_on), cmocka_unit_test(test_promise_behind),
         cmocka_unit_test(test_who_may_not),        cmocka_unit_test(test_stopped_instead),
         cmocka_unit_test(test_ends_meanwhile),     cmocka_unit_test(test_deeper),
+        cmocka_unit_test(test_older_snapshot),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
