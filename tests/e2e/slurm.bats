@@ -40,6 +40,7 @@ setup() {
 
 teardown_file() {
     [ -n "${PLACE:-}" ] || return 0
+    [ ! -d "$PLACE/net/side" ] || side down >&2 2>/dev/null || :
     mains down --cancel >&2 2>/dev/null || :
     stop_slurm
 }
@@ -53,6 +54,12 @@ stop_slurm() {
 mains() {
     (cd "$PLACE/net" && HOME="$PLACE/net" timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups \
         "$MAINS" "$1" --state "$STATE" "${@:2}" 3>&-)
+}
+
+# The same of a second site, at this machine.
+side() {
+    (cd "$PLACE/net" && HOME="$PLACE/net" timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups \
+        "$MAINS" "$@" --state "$PLACE/net/side" 3>&-)
 }
 
 submit() { mains submit --quiet "$@"; }
@@ -179,9 +186,7 @@ EOF
 @test "a queue in Slurm is told: what may go elsewhere does, also what waits there" {
     mains down
     mains up --detach --listen 127.0.0.3:0 --tls --executor slurm >&2
-    export SIDE="$PLACE/net/side"
     token=$(mains site token side | sed 's/^mains join //')
-    side() { (cd "$PLACE/net" && HOME="$PLACE/net" timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups "$MAINS" "$@" --state "$SIDE" 3>&-); }
     side join "$token" --detach --cpus 1 >&2
     heard() { mains site show side --json 2>/dev/null | jq -e .connected >/dev/null; }
     wait_for 20 heard
