@@ -70,7 +70,6 @@ static void move(struct api_call *call, const struct job_found *found)
     CLEANUP(jsonp) json_t *body = api_body_json(call);
     struct job_move move = { .job_id = found->id };
     uint64_t seq = shell_last_seq(shell);
-    struct job_view view;
     struct err err = { 0 };
     int rc;
 
@@ -81,11 +80,7 @@ static void move(struct api_call *call, const struct job_found *found)
         api_fail(call, rc, &err);
         return;
     }
-    api_reply_durable(call, seq, 202,
-                      json_pack("{s:s, s:s}", "id", call->params[0], "state",
-                                grid_find_job(shell_grid(shell), found->id, &view)
-                                    ? job_state_name(view.state)
-                                    : "done"));
+    job_reply_state(call, found, seq);
 }
 
 void api_job_move(struct api_call *call)

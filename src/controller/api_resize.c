@@ -42,7 +42,6 @@ static void resize(struct api_call *call, const struct job_found *found)
     struct event event = { .type = EVENT_JOB_RESIZE };
     uint64_t seq = shell_last_seq(shell);
     char reason[REASON_BYTES];
-    struct job_view view;
     struct err err = { 0 };
     int rc;
 
@@ -57,11 +56,7 @@ static void resize(struct api_call *call, const struct job_found *found)
         api_fail(call, rc, &err);
         return;
     }
-    api_reply_durable(call, seq, 202,
-                      json_pack("{s:s, s:s}", "id", call->params[0], "state",
-                                grid_find_job(shell_grid(shell), found->id, &view)
-                                    ? job_state_name(view.state)
-                                    : "done"));
+    job_reply_state(call, found, seq);
 }
 
 void api_job_resize(struct api_call *call)

@@ -520,32 +520,45 @@ static int add_labels(const char *spec_json, size_t len, const char *from,
     return 0;
 }
 
+/* The job that a source names. */
+struct named {
+    char text[MODEL_NAME_BYTES]; /* as it is named */
+    uint64_t id;
+    uint32_t index; /* of an element */
+    bool is_element, is_live;
+    struct job_view view;   /* live */
+    struct history_job row; /* not live, where found */
+};
+
+/* 1, 0: there is none; -EINVAL: it names no job; other errors are the history's. */
+static int find_named(struct controller *controller, const char *from, struct named *out,
+                      struct err *err)
+{
+    struct history_db *db = history_reader(controller->history);
+    size_t len;
+    const char *name = spec_source_name(from, &len);
+
+    snprintf(out->text, sizeof(out->text), "%.*s", (int)len, name);
+    if (!job_id_parse(out->text, &out->id, &out->is_element, &out->index))
+        return err_set(err, -EINVAL, "%.100s: names no job", from);
+    out->is_live = job_find_live(shell_grid(controller->shell), out->id, out->is_element,
+                                 out->index, &out->view);
+    if (out->is_live)
+        return 1;
+    return out->is_element ? history_db_find_element(db, out->id, out->index, &out->row, err)
+                           : history_db_find_job(db, out->id, &out->row, err);
+}
+
 int artifacts_add_labels(struct controller *controller, const char *tenant, const char *from,
                          struct request_access *access, struct err *err)
 {
-    struct history_db *db = history_reader(controller->history);
-    char text[MODEL_NAME_BYTES];
-    struct history_job row;
-    struct job_view view;
-    bool is_element;
-    uint64_t id;
-    uint32_t index;
-    size_t len;
-    const char *name = spec_source_name(from, &len);
-    int rc;
+    struct named named;
 
-    snprintf(text, sizeof(text), "%.*s", (int)len, name);
-    if (!job_id_parse(text, &id, &is_element, &index))
+    if (find_named(controller, from, &named, err) != 1 ||
+        strcmp(named.is_live ? named.view.tenant : named.row.tenant, tenant) != 0)
         return 0;
-    if (job_find_live(shell_grid(controller->shell), id, is_element, index, &view))
-        return strcmp(view.tenant, tenant) != 0
-                   ? 0
-                   : add_labels(view.spec_json, view.spec_len, from, access, err);
-    rc = is_element ? history_db_find_element(db, id, index, &row, err)
-                    : history_db_find_job(db, id, &row, err);
-    return rc == 1 && strcmp(row.tenant, tenant) == 0
-               ? add_labels(row.spec, strlen(row.spec), from, access, err)
-               : 0;
+    return named.is_live ? add_labels(named.view.spec_json, named.view.spec_len, from, access, err)
+                         : add_labels(named.row.spec, strlen(named.row.spec), from, access, err);
 }
 
 /* Its data must not come to where this job may be, and its own could not. */
@@ -565,34 +578,24 @@ static int find_source(struct controller *controller, const char *tenant, const 
                        const struct request_access *access, struct source *out, struct err *err)
 {
     struct grid *grid = shell_grid(controller->shell);
-    struct history_db *db = history_reader(controller->history);
-    char text[MODEL_NAME_BYTES];
-    struct history_job row;
-    struct job_view view;
-    bool is_element;
-    uint64_t id;
-    uint32_t index;
-    size_t len;
-    const char *name = spec_source_name(from, &len);
-    int rc;
+    struct named named;
+    int rc = find_named(controller, from, &named, err);
 
-    snprintf(text, sizeof(text), "%.*s", (int)len, name);
-    if (!job_id_parse(text, &id, &is_element, &index))
-        return err_set(err, -EINVAL, "%.100s: names no job", from);
-    if (job_find_live(grid, id, is_element, index, &view))
+    if (rc == -EINVAL)
+        return rc;
+    if (rc == 1 && named.is_live)
         return err_set(err, -EPROTO, "%.100s: job %s has not ended: name it in `after`, too", from,
-                       text);
-    rc = is_element ? history_db_find_element(db, id, index, &row, err)
-                    : history_db_find_job(db, id, &row, err);
+                       named.text);
     if (rc < 0)
         return -EAGAIN;
-    if (rc == 0 && grid_find_outcome(grid, is_element ? id + 1 + index : id) >= 0)
-        return err_set(err, -EAGAIN, "%.100s: job %s has only just ended", from, text);
-    if (rc == 0 || strcmp(row.tenant, tenant) != 0)
-        return err_set(err, -ENOENT, "%.100s: there is no job %s", from, text);
-    out->job_id = row.id;
-    out->epoch = row.epoch;
-    return check_labels(&row, access, from, err);
+    if (rc == 0 &&
+        grid_find_outcome(grid, named.is_element ? named.id + 1 + named.index : named.id) >= 0)
+        return err_set(err, -EAGAIN, "%.100s: job %s has only just ended", from, named.text);
+    if (rc == 0 || strcmp(named.row.tenant, tenant) != 0)
+        return err_set(err, -ENOENT, "%.100s: there is no job %s", from, named.text);
+    out->job_id = named.row.id;
+    out->epoch = named.row.epoch;
+    return check_labels(&named.row, access, from, err);
 }
 
 static int find_sources(struct controller *controller, const struct job_view *view,

@@ -179,6 +179,17 @@ void job_lookup(struct api_call *call, const char *text, job_found_fn then)
     history_wait(call->controller->history, &lookup->wait);
 }
 
+void job_reply_state(struct api_call *call, const struct job_found *found, uint64_t seq)
+{
+    struct grid *grid = shell_grid(call->controller->shell);
+    struct job_view view;
+
+    api_reply_durable(
+        call, seq, 202,
+        json_pack("{s:s, s:s}", "id", call->params[0], "state",
+                  grid_find_job(grid, found->id, &view) ? job_state_name(view.state) : "done"));
+}
+
 bool job_found_is_final(const struct job_found *found)
 {
     switch (found->kind) {

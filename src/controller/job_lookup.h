@@ -26,6 +26,8 @@ void job_lookup(struct api_call *call, const char *text, job_found_fn then);
 /* The whole answer for one job, with its attempts. NULL: no memory, or the history failed. */
 json_t *job_found_to_json(struct controller *controller, const struct job_found *found, bool full);
 bool job_found_is_final(const struct job_found *found);
+/* 202 with the id as it was asked for and the state as it is now, once `seq` is durable. */
+void job_reply_state(struct api_call *call, const struct job_found *found, uint64_t seq);
 
 /* Live job by internal id or array and index; false: not live. */
 bool job_find_live(struct grid *grid, uint64_t id, bool is_element, uint32_t index,

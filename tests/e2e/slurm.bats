@@ -3,32 +3,14 @@
 # packages; skips where they are not. The network itself runs as an ordinary user.
 
 load common.bash
+load slurm.bash
 
-LOCAL=${MAINS_SLURM_LOCAL:-$BATS_TEST_DIRNAME/slurm}
 PORT=${MAINS_SLURM_PORT:-27817}
 
-# Why not, or nothing. (bats 1.8 counts a `skip` in setup_file as a failure.)
-missing() {
-    if [ "$(id -u)" -ne 0 ]; then
-        echo "needs root to start a Slurm"
-    elif [ ! -x "$LOCAL/start.sh" ]; then
-        echo "no script here that starts a Slurm (MAINS_SLURM_LOCAL)"
-    elif ! command -v sbatch >/dev/null || [ ! -x /usr/sbin/slurmctld ]; then
-        echo "Slurm is not installed"
-    fi
-}
-
 setup_file() {
-    WHY=$(missing)
-    export WHY
-    [ -z "$WHY" ] || return 0
-    PLACE=$(mktemp -d /tmp/mains-slurm.XXXXXX)
-    export PLACE SLURM_CONF="$PLACE/c/slurm.conf" STATE="$PLACE/net/state"
-    chmod 755 "$PLACE"
-    timeout 60 "$LOCAL/start.sh" "$PLACE/c" 4 16 4 "$PORT" >&2 || {
-        WHY="this Slurm does not start"
-        return 0
-    }
+    slurm_place || return 0
+    export STATE="$PLACE/net/state"
+    slurm_start 4 "$PORT" || return 0
     mkdir "$PLACE/net"
     chown 65534:65534 "$PLACE/net"
     mains up --detach --listen 127.0.0.1:0 --executor slurm >&2
@@ -42,12 +24,7 @@ teardown_file() {
     [ -n "${PLACE:-}" ] || return 0
     [ ! -d "$PLACE/net/side" ] || side down >&2 2>/dev/null || :
     mains down --cancel >&2 2>/dev/null || :
-    stop_slurm
-}
-
-stop_slurm() {
-    "$LOCAL/stop.sh" "$PLACE/c" 3>&- || :
-    rm -rf "$PLACE"
+    slurm_stop
 }
 
 # As the user nobody, on the state folder of this file.

@@ -3,31 +3,14 @@
 # packages; skips where they are not. `campus` is the Slurm, `lab` another site on this machine.
 
 load common.bash
+load slurm.bash
 
-LOCAL=${MAINS_SLURM_LOCAL:-$BATS_TEST_DIRNAME/slurm}
 PORT=${MAINS_SLURM_MOVE_PORT:-27917}
 
-missing() {
-    if [ "$(id -u)" -ne 0 ]; then
-        echo "needs root to start a Slurm"
-    elif [ ! -x "$LOCAL/start.sh" ]; then
-        echo "no script here that starts a Slurm (MAINS_SLURM_LOCAL)"
-    elif ! command -v sbatch >/dev/null || [ ! -x /usr/sbin/slurmctld ]; then
-        echo "Slurm is not installed"
-    fi
-}
-
 setup_file() {
-    WHY=$(missing)
-    export WHY
-    [ -z "$WHY" ] || return 0
-    PLACE=$(mktemp -d /tmp/mains-slurm.XXXXXX)
-    export PLACE SLURM_CONF="$PLACE/c/slurm.conf" CAMPUS="$PLACE/campus/state"
-    chmod 755 "$PLACE"
-    timeout 60 "$LOCAL/start.sh" "$PLACE/c" 2 16 4 "$PORT" >&2 || {
-        WHY="this Slurm does not start"
-        return 0
-    }
+    slurm_place || return 0
+    export CAMPUS="$PLACE/campus/state"
+    slurm_start 2 "$PORT" || return 0
     mkdir "$PLACE/beats" "$PLACE/campus"
     chmod 1777 "$PLACE/beats"
     chown 65534:65534 "$PLACE/campus"
@@ -42,8 +25,7 @@ teardown_file() {
     "$MAINS" cancel --all -q --state "$STATE" || :
     campus down >/dev/null 2>&1 || :
     network_stop
-    "$LOCAL/stop.sh" "$PLACE/c" 3>&- || :
-    rm -rf "$PLACE"
+    slurm_stop
 }
 setup() {
     [ -z "$WHY" ] || skip "$WHY"

@@ -356,18 +356,9 @@ static void test_budget(void **state)
  * waits. */
 static void test_older_snapshot(void **state)
 {
-    FILE *file = fopen(DOCS_DIR "/../tests/recorded/grid/snapshot-15.bin", "r");
-    struct bed bed = { .now_ms = 1000000 };
-    struct err err = { 0 };
-    char data[4096];
-    size_t len;
+    struct bed bed = bed_read(DOCS_DIR "/../tests/recorded/grid/snapshot-15.bin", 1000000);
 
     (void)state;
-    assert_non_null(file);
-    len = fread(data, 1, sizeof(data), file);
-    fclose(file);
-    if (grid_restore(data, len, &bed.grid, &err) < 0)
-        fail_msg("%s", err.text);
     assert_int_equal(bed_state(&bed, 1), JOB_RUNNING);
     bed_restart(&bed);
     bed_done(&bed, 1);

@@ -155,6 +155,23 @@ static inline struct bed bed_create(const struct bed_node *nodes, uint32_t count
     return bed;
 }
 
+/* A snapshot that an older build left, of tests/recorded/grid. */
+static inline struct bed bed_read(const char *path, int64_t now_ms)
+{
+    struct bed bed = { .now_ms = now_ms };
+    FILE *file = fopen(path, "r");
+    struct err err = { 0 };
+    char data[4096];
+    size_t len;
+
+    assert_non_null(file);
+    len = fread(data, 1, sizeof(data), file);
+    fclose(file);
+    if (grid_restore(data, len, &bed.grid, &err) < 0)
+        fail_msg("%s", err.text);
+    return bed;
+}
+
 static inline void bed_destroy(struct bed *bed)
 {
     grid_destroy(bed->grid);

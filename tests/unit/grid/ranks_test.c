@@ -328,18 +328,9 @@ static void test_what_teaches(void **state)
  * 3 (one) wait. */
 static void test_older_snapshot(void **state)
 {
-    FILE *file = fopen(DOCS_DIR "/../tests/recorded/grid/snapshot-11.bin", "r");
-    struct bed bed = { .now_ms = 1000000 };
-    struct err err = { 0 };
-    char data[4096];
-    size_t len;
+    struct bed bed = bed_read(DOCS_DIR "/../tests/recorded/grid/snapshot-11.bin", 1000000);
 
     (void)state;
-    assert_non_null(file);
-    len = fread(data, 1, sizeof(data), file);
-    fclose(file);
-    if (grid_restore(data, len, &bed.grid, &err) < 0)
-        fail_msg("%s", err.text);
     assert_int_equal(grid_policy(bed.grid).order, ORDER_FAIR);
     bed_why(&bed, 3, "priority", "1 job is ahead");
     set_order(&bed, ORDER_PREDICTED, 1);

@@ -267,18 +267,10 @@ static void test_deeper(void **state)
 /* Of before anybody could stand still: one that a cut has stopped waits it out. */
 static void test_older_snapshot(void **state)
 {
-    FILE *file = fopen(DOCS_DIR "/../tests/recorded/grid/snapshot-17.bin", "r");
-    struct bed bed = { .now_ms = 1000 * HOUR_MS + 600000 };
-    struct err err = { 0 };
-    char data[4096];
-    size_t len;
+    struct bed bed =
+        bed_read(DOCS_DIR "/../tests/recorded/grid/snapshot-17.bin", 1000 * HOUR_MS + 600000);
 
     (void)state;
-    assert_non_null(file);
-    len = fread(data, 1, sizeof(data), file);
-    fclose(file);
-    if (grid_restore(data, len, &bed.grid, &err) < 0)
-        fail_msg("%s", err.text);
     bed_why(&bed, 3, "power_cut", "must draw less");
     assert_false(view_of(&bed, 1).suspended);
     assert_false(grid_policy(bed.grid).defrags);
