@@ -197,11 +197,28 @@ static void hear_run(struct model *model, struct sim_truth *truth, const struct 
         check_topology(truth, grid, &holding, &effect->view);
 }
 
+/* A node that it keeps is held as it was granted: a device that has gone from it is shown no more,
+ * and billed all the same. */
+static void keep_parts(struct model_holding *holding, const struct model_holding *before)
+{
+    holding->cpus = holding->devices_milli = 0;
+    for (uint32_t i = 0; i < holding->parts_count; i++) {
+        struct model_part *part = &holding->parts[i];
+
+        for (uint32_t k = 0; k < before->parts_count; k++)
+            if (strcmp(before->parts[k].node, part->node) == 0)
+                *part = before->parts[k];
+        holding->cpus += part->cpus;
+        for (uint32_t d = 0; d < part->devices_count; d++)
+            holding->devices_milli += part->devices[d].milli;
+    }
+}
+
 /* Spare nodes come and go while it runs. */
 static void hear_spares(struct model *model, struct sim_truth *truth, const struct grid *grid,
                         const struct job_view *view)
 {
-    struct model_holding *holding = find(model, view->id, view->epoch);
+    struct model_holding *holding = find(model, view->id, view->epoch), before;
     uint64_t held_ms, cpus, devices_milli;
 
     if (!holding)
@@ -209,8 +226,9 @@ static void hear_spares(struct model *model, struct sim_truth *truth, const stru
     held_ms = (uint64_t)(model->now_ms - holding->granted_ms);
     cpus = holding->cpus;
     devices_milli = holding->devices_milli;
-    holding->cpus = holding->devices_milli = 0;
+    before = *holding;
     copy_parts(holding, truth, grid, view);
+    keep_parts(holding, &before);
     holding->cpu_ms_more += (cpus - holding->cpus) * held_ms;
     holding->device_milli_ms_more += (devices_milli - holding->devices_milli) * held_ms;
     model->cpus += holding->cpus - cpus;
