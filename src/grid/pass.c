@@ -461,12 +461,6 @@ static void start_found(struct pass *pass, struct job *job, enum fit_when when)
     pass->grants_count = 0;
 }
 
-static void drop_found(struct pass *pass)
-{
-    while (pass->grants_count)
-        grant_destroy(pass->grants[--pass->grants_count]);
-}
-
 /* Whose promised start has come starts first, whatever stands before it. */
 static uint32_t start_due(struct grid *grid)
 {
@@ -554,6 +548,10 @@ void pass_run(struct grid *grid)
         uint32_t left = bucket->count;
         enum fit_when when;
 
+        if (starts >= GRID_PASS_STARTS_MAX) { /* before one is found: it would lose its promise */
+            grid->wants_pass = true;
+            break;
+        }
         settle_blocked(&pass, bucket);
         found = find_one(&pass, bucket, number, &when);
         if (!found)
@@ -565,12 +563,8 @@ void pass_run(struct grid *grid)
                 set_idle_aside(&pass);
             continue;
         }
-        if (starts++ == GRID_PASS_STARTS_MAX) {
-            grid->wants_pass = true;
-            drop_found(&pass);
-            break;
-        }
         start_found(&pass, found, when);
+        starts++;
         if (left > 1)
             queue_walk_again(&grid->queue, number);
         if (has_turns && shares_have_moved(grid, job_shape(grid, found))) {

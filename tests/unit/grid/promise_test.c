@@ -134,6 +134,36 @@ static void test_restarts_and_cancels(void **state)
     bed_destroy(&bed);
 }
 
+/* A pass that has started as many as it may leaves the one that is next its promise. */
+static void test_a_full_pass_takes_no_promise(void **state)
+{
+    struct bed_node wide[] = { { "n1", 4000, 0, NULL } };
+    struct bed bed = bed_create(wide, 1);
+    struct event small = asks("alice", 1, HOUR_MS);
+    uint64_t holder = bed_submit(&bed, asks("alice", 3000, HOUR_MS)), next;
+    struct event pass = { .type = EVENT_PASS };
+    struct err err = { 0 };
+
+    (void)state;
+    small.job_submitted.request.job_class = CLASS_HIGH;
+    bed_pass(&bed);
+    next = bed_submit(&bed, asks("alice", 1500, HOUR_MS));
+    bed_pass(&bed);
+    assert_true(told(&bed, next) > bed.now_ms);
+    for (uint32_t i = 0; i < GRID_PASS_STARTS_MAX; i++)
+        bed_submit(&bed, small);
+    bed_done(&bed, holder);
+    pass.time_ms = bed.now_ms; /* nobody counts so many starts */
+    assert_int_equal(grid_step(bed.grid, &pass, NULL, NULL, NULL, &err), 0);
+    if (grid_check_invariants(bed.grid, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(bed_state(&bed, next), JOB_QUEUED);
+    assert_true(grid_wants_pass(bed.grid));
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, next), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -141,6 +171,7 @@ int main(void)
         cmocka_unit_test(test_no_higher_class_takes_it),
         cmocka_unit_test(test_what_is_held_back_keeps_nobody),
         cmocka_unit_test(test_restarts_and_cancels),
+        cmocka_unit_test(test_a_full_pass_takes_no_promise),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
