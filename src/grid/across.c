@@ -60,12 +60,11 @@ void across_free(struct job *job)
     job->across = NULL;
 }
 
-void across_begin(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count)
+void across_begin(struct job *job, struct grant *const *grants, uint32_t count)
 {
     struct across *across = job->across = mem_alloc(1, sizeof(*across));
     uint32_t first_rank = 0;
 
-    (void)grid;
     across->parts_count = count;
     for (uint32_t i = 0; i < count; i++) {
         struct across_part *part = &across->parts[i];
@@ -234,7 +233,7 @@ int across_check(const struct grid *grid, const struct job *job, struct err *err
     const struct grant *first = NULL;
 
     if (across->parts_count < 2 || across->parts_count > ACROSS_SITES_MAX ||
-        across->parts_count > job->epoch || across->parts_count > job_shape(grid, job)->sites_max)
+        across->parts_count > job->epoch || across->parts_count > job_asked(grid, job)->sites_max)
         return err_set(err, -EINVAL, "job %" PRIu64 " is at %u sites", job->item.id,
                        across->parts_count);
     for (uint32_t i = 0; i < across->parts_count; i++) {

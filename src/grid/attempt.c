@@ -86,7 +86,7 @@ void attempt_take(struct grid *grid, struct job *job, struct grant *const *grant
 {
     job->epoch += count;
     if (count > 1)
-        across_begin(grid, job, grants, count);
+        across_begin(job, grants, count);
     for (uint32_t i = count; i-- > 0;) {
         grants[i]->job_id = job->item.id;
         grants[i]->epoch = job->epoch - i;
@@ -471,13 +471,15 @@ void attempt_ended(struct grid *grid, const struct event_attempt_ended *ended)
         lease_settle(grid, ended->job_id, ended->epoch, &ended->usage);
         return;
     }
+    if (job->across && ended->started_ms) /* the report of its start came never or comes later */
+        attempt_started(grid, ended->job_id, ended->epoch);
     turn_to(job, ended->epoch);
     note.outcome = yield_outcome(job, ended->outcome);
     if (note.outcome == OUTCOME_LEASE && !lease_binds(grid, job))
         note.outcome = OUTCOME_LOST; /* a site has no reason to say so */
     snprintf(note.reason, sizeof(note.reason), "%s", ended->reason ? ended->reason : "");
     if (!job->across && !job->started_ms && ended->started_ms)
-        job->started_ms = grid->now_ms; /* the report of its start came never or comes later */
+        job->started_ms = grid->now_ms; /* the same */
     close_part(grid, job, &note, &ended->usage, ended);
 }
 
@@ -488,10 +490,16 @@ static const struct usage *running_of(const struct job *job, uint32_t epoch)
     return job->past ? &job->past->running : NULL;
 }
 
+/* A part of a gang that was stopped for the others before it had begun: that explains nothing. */
+static bool is_stopped_unbegun(const struct job *job, uint32_t epoch)
+{
+    return job->across && job->state == JOB_STOPPING && !across_part_of(job, epoch)->started;
+}
+
 void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch)
 {
     struct job *job = find_attempt(grid, job_id, epoch);
-    struct attempt_end_note note = { .told = OUTCOME_LOST };
+    struct attempt_end_note note = { .told = OUTCOME_STOPPED };
 
     if (!job) {
         lease_settle(grid, job_id, epoch, NULL);
@@ -500,8 +508,8 @@ void attempt_unknown(struct grid *grid, uint64_t job_id, uint32_t epoch)
     turn_to(job, epoch);
     /* Asked to stop before it had begun: it has stopped. */
     note.outcome = yield_outcome(job, OUTCOME_STOPPED);
-    if (note.outcome < OUTCOME_PREEMPTED)
-        note.outcome = OUTCOME_LOST;
+    if (note.outcome < OUTCOME_PREEMPTED && !is_stopped_unbegun(job, epoch))
+        note.told = note.outcome = OUTCOME_LOST;
     snprintf(note.reason, sizeof(note.reason), "the site has no trace of it");
     close_part(grid, job, &note, running_of(job, epoch), NULL);
 }

@@ -414,7 +414,7 @@ struct grant *job_grant_at(const struct job *job, uint32_t site);
 struct grant *job_next_grant(const struct job *job, const struct grant *after);
 
 /* --- across.c ----------------------------------------------------------------------------- */
-void across_begin(struct grid *grid, struct job *job, struct grant *const *grants, uint32_t count);
+void across_begin(struct job *job, struct grant *const *grants, uint32_t count);
 void across_free(struct job *job);
 struct across_part *across_part_of(const struct job *job, uint32_t epoch); /* NULL: none holds */
 bool across_started(struct job *job, uint32_t epoch);                      /* true: all have */
@@ -522,7 +522,10 @@ uint32_t yield_outcome(const struct job *job, uint32_t outcome);
 void yield_count(struct job *job); /* its attempt has ended: did it make way? */
 void yield_clear(struct grid *grid, struct job *job);
 void yield_restore(struct grid *grid, struct job *job);
-/* How many are being stopped for this. */
+/* Is what it holds soon free? Not before its sites are heard: until then nobody waits for it. */
+bool yield_is_soon(const struct grid *grid, const struct job *job);
+bool yield_any_soon(const struct grid *grid);
+/* How many are being stopped for this, and soon have. */
 uint32_t yield_pending(const struct grid *grid, enum yield_cause cause, uint64_t for_id);
 
 /* --- move.c ------------------------------------------------------------------------------- */

@@ -233,6 +233,82 @@ static void test_ends_together(void **state)
     }
 }
 
+/* From several sites to the one that has room for all of it by now. */
+static void test_moved_together(void **state)
+{
+    static const struct bed_node four_cpus[] = { { "n", 4, 0, NULL } };
+    struct bed bed = sites_of(two_cpus, 2);
+    struct event move = { .type = EVENT_JOB_MOVE };
+    uint64_t id = start(&bed, gang(4, 2, UNREACHABLE_WAIT));
+
+    (void)state;
+    bed_started(&bed, id, 1);
+    bed_started(&bed, id, 2);
+    bed_join(&bed, "large", four_cpus, 1);
+    session(&bed, EVENT_SITE_SEEN, "large", 1);
+    move.job_move.job_id = id;
+    move.job_move.to = "large";
+    move.job_move.by = move.job_move.reason = "";
+    move.job_move.force = true;
+    bed_step(&bed, &move);
+    assert_int_equal(bed.stops, 2);
+    bed_restart(&bed);
+    bed_ended(&bed, id, 1, OUTCOME_STOPPED, 0);
+    bed_restart(&bed);
+    bed_ended(&bed, id, 2, OUTCOME_STOPPED, 0);
+    bed_pass(&bed);
+    assert_int_equal(bed.across.sites_count, 0);
+    assert_int_equal(bed_state(&bed, id), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
+/* One part fails at once; the other is stopped before it has begun, so its site knows nothing of
+ * it: the job has failed, and is not lost. */
+static void test_unknown_when_stopped(void **state)
+{
+    for (uint32_t begun = 0; begun < 2; begun++) {
+        struct bed bed = sites_of(two_cpus, 2);
+        struct event unknown = { .type = EVENT_ATTEMPT_UNKNOWN };
+        uint64_t id = start(&bed, gang(4, 2, UNREACHABLE_WAIT));
+
+        (void)state;
+        bed_started(&bed, id, 2);
+        if (begun) /* it ran, and there is no trace of it: that explains why the other failed */
+            bed_started(&bed, id, 1);
+        bed_ended(&bed, id, 2, OUTCOME_EXITED, 3);
+        assert_int_equal(bed.stops, 1);
+        unknown.attempt_unknown.job_id = id;
+        unknown.attempt_unknown.epoch = 1;
+        bed_restart(&bed);
+        bed_step(&bed, &unknown);
+        assert_int_equal(bed_state(&bed, id), begun ? JOB_QUEUED : JOB_FAILED);
+        if (!begun)
+            assert_non_null(strstr(bed.ended_reason, "exit code 3"));
+        bed_destroy(&bed);
+    }
+}
+
+/* One part has ended before anybody heard that it began: the job runs all the same. */
+static void test_ended_before_started(void **state)
+{
+    struct bed bed = sites_of(two_cpus, 2);
+    uint64_t id = start(&bed, gang(4, 2, UNREACHABLE_WAIT));
+    struct event ended = { .type = EVENT_ATTEMPT_ENDED };
+
+    (void)state;
+    ended.attempt_ended.job_id = id;
+    ended.attempt_ended.epoch = 1;
+    ended.attempt_ended.started_ms = bed.now_ms;
+    ended.attempt_ended.reason = "";
+    bed_step(&bed, &ended);
+    assert_int_equal(bed_state(&bed, id), JOB_STARTING);
+    bed_started(&bed, id, 2);
+    assert_int_equal(bed_state(&bed, id), JOB_RUNNING);
+    bed_ended(&bed, id, 2, OUTCOME_EXITED, 0);
+    assert_int_equal(bed_state(&bed, id), JOB_DONE);
+    bed_destroy(&bed);
+}
+
 static int end_lease(struct bed *bed, const char *site)
 {
     struct event event = { .type = EVENT_LEASE_ENDED };
@@ -371,11 +447,18 @@ static void test_older_snapshot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_where),
-        cmocka_unit_test(test_without_tunnels), cmocka_unit_test(test_one_kind),
-        cmocka_unit_test(test_ends_together),   cmocka_unit_test(test_leases),
-        cmocka_unit_test(test_stops),           cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_where),
+        cmocka_unit_test(test_without_tunnels),
+        cmocka_unit_test(test_one_kind),
+        cmocka_unit_test(test_ends_together),
+        cmocka_unit_test(test_leases),
+        cmocka_unit_test(test_stops),
+        cmocka_unit_test(test_budget),
         cmocka_unit_test(test_older_snapshot),
+        cmocka_unit_test(test_unknown_when_stopped),
+        cmocka_unit_test(test_ended_before_started),
+        cmocka_unit_test(test_moved_together),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
