@@ -25,10 +25,11 @@ bool suspend_is_possible(const struct grid *grid, const struct job *job, int64_t
     const struct fleet_site *site =
         job->grant && !job->across ? &grid->fleet.sites[job->grant->site] : NULL;
 
-    /* What it would be billed beyond its limit is not set aside of anybody's budget. */
+    /* What it would be billed beyond its limit is not set aside of anybody's budget, nor within
+     * what it may cost. */
     return site && job->state == JOB_RUNNING && site->info.suspends && site->reachable &&
            !job->cancel_requested && !suspend_holds(job) && lasts_ms <= SUSPEND_MS_MAX &&
-           !budget_exists(grid, job->tenant);
+           !budget_exists(grid, job->tenant) && !job_terms(grid, job)->price_micro_max;
 }
 
 void suspend_ask(struct grid *grid, struct job *job, int64_t lasts_ms, const char *fmt, ...)

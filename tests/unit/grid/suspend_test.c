@@ -21,20 +21,29 @@ static struct event on_device(enum job_class job_class)
     return event;
 }
 
-static struct stand stand_create(bool suspends)
+static struct stand stand_priced(bool suspends, int64_t price_micro_max)
 {
     struct stand stand = { .bed = bed_create(NULL, 0) };
 
     stand.bed.now_ms = 1000 * HOUR_MS;
     stand.bed.suspends = suspends;
     bed_join(&stand.bed, "here", four_fast, 1);
-    for (uint32_t i = 0; i < 4; i++) /* the third is of the lowest class */
-        stand.ids[i] = bed_submit(&stand.bed, on_device(i == 2 ? CLASS_LOW : CLASS_HIGH));
+    for (uint32_t i = 0; i < 4; i++) { /* the third is of the lowest class */
+        struct event event = on_device(i == 2 ? CLASS_LOW : CLASS_HIGH);
+
+        event.job_submitted.request.price_micro_max = price_micro_max;
+        stand.ids[i] = bed_submit(&stand.bed, event);
+    }
     bed_pass(&stand.bed);
     for (uint32_t i = 0; i < 4; i++)
         bed_started(&stand.bed, stand.ids[i], 1);
     stand.bed.now_ms += 600000;
     return stand;
+}
+
+static struct stand stand_create(bool suspends)
+{
+    return stand_priced(suspends, 0);
 }
 
 static void shed(struct bed *bed, uint32_t percent, int64_t lasts_ms)
@@ -180,6 +189,11 @@ static void test_who_may_not(void **state)
     tenant.tenant_set.weight_milli = 1000;
     tenant.tenant_set.budget_micro = INT64_C(1) << 40;
     bed_step(&stand.bed, &tenant);
+    shed(&stand.bed, 20, HOUR_MS);
+    assert_int_equal(stand.bed.suspends_heard, 0);
+    assert_int_equal(stand.bed.stops, 1);
+    bed_destroy(&stand.bed);
+    stand = stand_priced(true, INT64_C(1) << 40); /* nor beyond what it may cost */
     shed(&stand.bed, 20, HOUR_MS);
     assert_int_equal(stand.bed.suspends_heard, 0);
     assert_int_equal(stand.bed.stops, 1);
