@@ -365,13 +365,15 @@ static uint32_t list_groups(const struct search *search, struct group *list)
     return count;
 }
 
-/* Are devices enough free there, only not together? */
+/* Are devices enough free there, only not together? Where the site has a queue of its own, who is
+ * stopped would stand at the end of that. */
 static bool is_scattered(const struct search *search)
 {
     const struct fleet_site *site = site_of(search);
     uint64_t wanted = (uint64_t)search->shape->tasks * (search->shape->devices_milli / 1000);
 
-    return site->reachable && !site->power.is_capped && site->devices_whole >= wanted &&
+    return site->reachable && !site->power.is_capped && !site->freight.waits_count &&
+           site->devices_whole >= wanted &&
            owner_is_open(&search->grid->fleet, search->shape, search->site);
 }
 

@@ -158,6 +158,21 @@ static void test_not_moved(void **state)
     bed_destroy(&at.bed);
 }
 
+/* Who is stopped where a site has a queue of its own would stand at the end of that. */
+static void test_not_into_a_queue(void **state)
+{
+    struct scattered at = scattered_create(1, CHECKPOINT_ASKED);
+    const struct freight_wait wait = { .has_devices = 1, .nodes_max = 1, .wait_ms = MINUTE_MS };
+    struct event event = { .type = EVENT_SITE_QUEUE };
+
+    (void)state;
+    event.site_queue = (struct event_site_queue){ "here", 1, &wait };
+    bed_step(&at.bed, &event);
+    pass_at(&at.bed, 10 * MINUTE_MS);
+    assert_int_equal(at.bed.stops, 0);
+    bed_destroy(&at.bed);
+}
+
 /* What a stop costs is more than what is gained: nothing is saved for long, and the wait is short.
  */
 static void test_not_worth_it(void **state)
@@ -230,7 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_moved),        cmocka_unit_test(test_not_moved),
         cmocka_unit_test(test_not_worth_it), cmocka_unit_test(test_rack),
-        cmocka_unit_test(test_reservations),
+        cmocka_unit_test(test_reservations), cmocka_unit_test(test_not_into_a_queue),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
