@@ -276,7 +276,9 @@ void freight_saved(struct grid *grid, const struct event_checkpoint_stored *stor
 void freight_ended(struct grid *grid, const struct job *job,
                    const struct event_attempt_ended *ended)
 {
-    if (!ended->output.bytes)
+    int64_t bytes = MIN(ended->output.bytes, REQUEST_GOOD_BYTES_MAX);
+
+    if (bytes <= 0)
         return;
     hold(grid, job->grant->site, &ended->output);
     if (!grid->outs)
@@ -285,7 +287,7 @@ void freight_ended(struct grid *grid, const struct job *job,
                       freight_key(intern_data(&grid->tenant_names, job->tenant),
                                   intern_data(&grid->strings, job->user),
                                   intern_data(&grid->strings, job->name)),
-                      ended->output.bytes);
+                      bytes);
 }
 
 /* --- in words --------------------------------------------------------------------------------- */

@@ -290,6 +290,27 @@ static void test_outputs_by_history(void **state)
     bed_destroy(&bed);
 }
 
+/* Whatever size is told of what it left, the network goes on from its snapshot. */
+static void test_outputs_out_of_range(void **state)
+{
+    static const int64_t sizes[] = { INT64_MAX, REQUEST_GOOD_BYTES_MAX + 1, -1, INT64_MIN };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct bed bed = two_sites();
+        struct event ended = { .type = EVENT_ATTEMPT_ENDED };
+        uint64_t job = bed_submit(&bed, bed_job(1));
+
+        bed_pass(&bed);
+        ended.attempt_ended = (struct event_attempt_ended){
+            .job_id = job, .epoch = 1, .reason = "", .output = { 99, sizes[i] }
+        };
+        bed_step(&bed, &ended);
+        bed_restart(&bed);
+        bed_destroy(&bed);
+    }
+}
+
 /* A job that goes on from a checkpoint brings it along; where it is there already, it costs
  * nothing. */
 static void test_checkpoints_are_moved(void **state)
@@ -568,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_measured_rates_overrule),
         cmocka_unit_test(test_delays_beside_the_list_of_chips),
         cmocka_unit_test(test_outputs_by_history),
+        cmocka_unit_test(test_outputs_out_of_range),
         cmocka_unit_test(test_checkpoints_are_moved),
         cmocka_unit_test(test_max_price),
         cmocka_unit_test(test_max_price_with_data),
