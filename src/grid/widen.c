@@ -306,7 +306,7 @@ void widen_grow(struct grid *grid, bool is_done)
     if (grid->now_ms < grid->elastic_next_ms)
         return;
     grid->elastic_next_ms = grid->now_ms + WIDEN_EVERY_MS;
-    if (!is_done || grid->yielding_count || grid->preempt_for)
+    if (!is_done || yield_any_soon(grid) || grid->preempt_for)
         return; /* who gets what is free is not settled yet */
     jobs = list_running(grid, &count);
     is_wanted = mem_alloc(grid->fleet.sites_count + 1, sizeof(*is_wanted));
@@ -355,7 +355,7 @@ bool widen_is_pending(const struct grid *grid)
     for (uint32_t i = 0; i < grid->yielding_count; i++) {
         const struct job *job = grid_job(grid, grid->yielding[i]);
 
-        if (job->yield_cause == YIELD_RESIZE && job->yield_for)
+        if (job->yield_cause == YIELD_RESIZE && job->yield_for && yield_is_soon(grid, job))
             return true;
     }
     return false;

@@ -31,7 +31,8 @@ static bool is_one_on_its_way(const struct grid *grid)
     for (uint32_t i = 0; i < grid->yielding_count; i++) {
         const struct job *job = grid_job(grid, grid->yielding[i]);
 
-        if (job->yield_cause == YIELD_MOVE && job->yield_for == job->item.id)
+        if (job->yield_cause == YIELD_MOVE && job->yield_for == job->item.id &&
+            yield_is_soon(grid, job))
             return true;
     }
     return false;

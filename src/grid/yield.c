@@ -107,6 +107,22 @@ void yield_restore(struct grid *grid, struct job *job)
         list_add(grid, job->item.id);
 }
 
+bool yield_is_soon(const struct grid *grid, const struct job *job)
+{
+    for (struct grant *grant = job->grant; grant; grant = job_next_grant(job, grant))
+        if (!grid->fleet.sites[grant->site].reachable)
+            return false;
+    return true;
+}
+
+bool yield_any_soon(const struct grid *grid)
+{
+    for (uint32_t i = 0; i < grid->yielding_count; i++)
+        if (yield_is_soon(grid, grid_job(grid, grid->yielding[i])))
+            return true;
+    return false;
+}
+
 uint32_t yield_pending(const struct grid *grid, enum yield_cause cause, uint64_t for_id)
 {
     uint32_t count = 0;
@@ -114,7 +130,7 @@ uint32_t yield_pending(const struct grid *grid, enum yield_cause cause, uint64_t
     for (uint32_t i = 0; i < grid->yielding_count; i++) {
         const struct job *job = grid_job(grid, grid->yielding[i]);
 
-        count += job->yield_cause == cause && job->yield_for == for_id;
+        count += job->yield_cause == cause && job->yield_for == for_id && yield_is_soon(grid, job);
     }
     return count;
 }

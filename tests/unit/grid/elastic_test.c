@@ -606,6 +606,34 @@ static void test_spares_auto(void **state)
     bed_destroy(&bed);
 }
 
+/* What is being stopped at a site that is not heard keeps nobody elsewhere from growing. */
+static void test_grows_beside_the_dark(void **state)
+{
+    struct bed bed = bed_create(eight, 1);
+    struct event lost = { .type = EVENT_SITE_LOST };
+    struct event there = elastic(2, 4, 1);
+    uint64_t other = submit_run(&bed, rigid(6, 0)), id = submit_run(&bed, elastic(2, 8, 1)), dark;
+
+    (void)state;
+    bed_join(&bed, "there", four, 1);
+    there.job_submitted.request.shape.places_count = 1;
+    there.job_submitted.request.shape.places[0].kind = PLACE_SITE;
+    strcpy(there.job_submitted.request.shape.places[0].name, "there");
+    dark = submit_run(&bed, there);
+    assert_int_equal(bed_state(&bed, dark), JOB_RUNNING);
+    after(&bed, 2 * MINUTE_MS);
+    assert_int_equal(try_resize(&bed, dark, 2, NULL), 0);
+    assert_int_equal(bed_state(&bed, dark), JOB_STOPPING);
+    lost.site_seen.site = "there";
+    bed_step(&bed, &lost);
+    bed_done(&bed, other);
+    after(&bed, 10 * SECOND_MS);
+    assert_int_equal(bed_state(&bed, dark), JOB_STOPPING);
+    assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
+    bed_why(&bed, id, "resizing", "grows from 2 to 8 tasks");
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -618,6 +646,7 @@ int main(void)
         cmocka_unit_test(test_grows_not),
         cmocka_unit_test(test_grows_not_for_nothing),
         cmocka_unit_test(test_grows_not_into_a_queue),
+        cmocka_unit_test(test_grows_beside_the_dark),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_grows_less),
         cmocka_unit_test(test_shrinks),
