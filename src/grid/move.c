@@ -52,6 +52,8 @@ static int check_fit(const struct grid *grid, const struct job *job, const char 
     int rc = 0;
 
     shape_to_request(job_asked(grid, job), asked);
+    if (job_terms(grid, job)->tasks_max) /* elastic: however wide it is now */
+        asked->tasks = job_terms(grid, job)->tasks_min;
     if (!away && !shape_allows_site(job_asked(grid, job),
                                     &grid->fleet.sites[fleet_find_site(&grid->fleet, site)].info))
         rc = err_set(err, -EPROTO, "job %" PRIu64 ": its `where` does not allow site %s",

@@ -606,6 +606,29 @@ static void test_spares_auto(void **state)
     bed_destroy(&bed);
 }
 
+/* However wide it is, it may go where its least finds room. */
+static void test_moves_to_less(void **state)
+{
+    static const struct bed_node two[] = { { "n", 2, 2, "fast" } };
+    struct bed bed = bed_create(eight, 1);
+    struct event move = { .type = EVENT_JOB_MOVE };
+    uint64_t id = submit_run(&bed, elastic(2, 8, 1));
+
+    (void)state;
+    assert_int_equal(width(&bed, id), 8);
+    bed_join(&bed, "small", two, 1);
+    move.job_move.job_id = id;
+    move.job_move.to = "small";
+    move.job_move.by = move.job_move.reason = "";
+    bed_step(&bed, &move);
+    bed_restart(&bed);
+    stopped(&bed, id, 1);
+    bed_pass(&bed);
+    assert_int_equal(width(&bed, id), 2);
+    assert_string_equal(view_of(&bed, id).allocation.site, "small");
+    bed_destroy(&bed);
+}
+
 /* What is being stopped at a site that is not heard keeps nobody elsewhere from growing. */
 static void test_grows_beside_the_dark(void **state)
 {
@@ -647,6 +670,7 @@ int main(void)
         cmocka_unit_test(test_grows_not_for_nothing),
         cmocka_unit_test(test_grows_not_into_a_queue),
         cmocka_unit_test(test_grows_beside_the_dark),
+        cmocka_unit_test(test_moves_to_less),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_grows_less),
         cmocka_unit_test(test_shrinks),
