@@ -265,7 +265,10 @@ static int rewrite_pack(struct gc *gc, size_t first, size_t count)
         if (!gc->chunks[i].is_gone)
             ids[ready++] = gc->chunks[i].id;
         if (ready && (ready == STORE_PACK_PIECES_MAX || i + 1 == first + count)) {
-            rc = rewrite(gc, ids, ready, gc->chunks[i].made_ms);
+            if (gc->store->pending_count + ready > STORE_BATCH_CHUNKS)
+                rc = store_flush(gc->store, gc->err);
+            if (rc == 0)
+                rc = rewrite(gc, ids, ready, gc->chunks[i].made_ms);
             ready = 0;
         }
     }

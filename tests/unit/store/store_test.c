@@ -507,6 +507,69 @@ static void test_store_gc_rewrites_packs(void **state)
     assert_int_equal(after.kept_bytes, before.kept_bytes);
 }
 
+/* 31 small chunks and a large one, which is in no tree, in one pack. */
+static void add_pack(struct store *store, struct manifest *manifest, uint32_t number)
+{
+    static uint8_t large[FRAME_HEADER_BYTES + 70000];
+    uint8_t small[STORE_PACK_PIECES_MAX][FRAME_HEADER_BYTES + sizeof(uint32_t)];
+    struct pack_part parts[STORE_PACK_PIECES_MAX];
+    uint32_t pack = ++store->packs_made;
+    struct err err;
+
+    frame_plain_header(sizeof(large) - FRAME_HEADER_BYTES, large);
+    memcpy(large + FRAME_HEADER_BYTES, &number, sizeof(number));
+    parts[0] = (struct pack_part){ .id = store_id_of(large + FRAME_HEADER_BYTES,
+                                                     sizeof(large) - FRAME_HEADER_BYTES),
+                                   .body = large,
+                                   .body_len = sizeof(large) };
+    for (uint32_t i = 1; i < STORE_PACK_PIECES_MAX; i++) {
+        uint32_t content = number * STORE_PACK_PIECES_MAX + i;
+        struct chunk_ref chunk = { store_id_of(&content, sizeof(content)), sizeof(content) };
+        char name[16];
+
+        frame_plain_header(sizeof(content), small[i]);
+        memcpy(small[i] + FRAME_HEADER_BYTES, &content, sizeof(content));
+        parts[i] =
+            (struct pack_part){ .id = chunk.id, .body = small[i], .body_len = sizeof(small[i]) };
+        snprintf(name, sizeof(name), "f%08u", (unsigned)content);
+        assert_int_equal(manifest_add_file(manifest, name, 0644, &err), 0);
+        assert_int_equal(manifest_add_chunk(manifest, &chunk, &err), 0);
+    }
+    if (store->pending_count + STORE_PACK_PIECES_MAX > STORE_BATCH_CHUNKS)
+        assert_int_equal(store_flush(store, &err), 0);
+    assert_int_equal(store_pack_write(store, parts, STORE_PACK_PIECES_MAX, pack, 0), 0);
+    for (uint32_t i = 0; i < STORE_PACK_PIECES_MAX; i++)
+        store_pending_add(store, &(struct pending){ .id = parts[i].id, .pack = pack },
+                          pack_part_bytes(&parts[i]));
+}
+
+/* What is left of many packs may be many chunks of few bytes: no more wait than there is room for.
+ */
+static void test_store_gc_rewrites_small_chunks(void **state)
+{
+    CLEANUP(store_closep) struct store *store = open_unsynced(*state, "s");
+    const struct store_gc_params params = { .now_ms = INT64_MAX / 2, .bytes_max = INT64_MAX };
+    const uint32_t packs = STORE_BATCH_CHUNKS / (STORE_PACK_PIECES_MAX - 1) + 2;
+    struct manifest manifest = manifest_init(NULL);
+    struct store_gc_result result;
+    struct store_id id;
+    struct chunk_list bad;
+    int64_t bytes;
+    struct err err;
+
+    for (uint32_t i = 0; i < packs; i++)
+        add_pack(store, &manifest, i);
+    assert_int_equal(store_manifest_keep(store, &manifest, &id, &bytes, &err), 0);
+    manifest_fini(&manifest);
+    assert_int_equal(store_root_set(store, "some", &id, 0, &err), 0);
+    assert_int_equal(store_gc(store, &params, &result, &err), 0);
+    assert_int_equal(result.freed_chunks_count, packs);
+    assert_int_equal(result.kept_chunks_count, packs * (STORE_PACK_PIECES_MAX - 1));
+    assert_true(result.freed_bytes > packs * 70000LL);
+    assert_int_equal(store_verify(store, NULL, &bad, &err), 0);
+    assert_int_equal(bad.count, 0);
+}
+
 /* Chunks of a transfer whose manifest is not here yet stay for a while. */
 static void test_store_gc_spares_the_young(void **state)
 {
@@ -551,6 +614,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_store_roots, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_gc, scratch_make, scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_gc_rewrites_packs, scratch_make, scratch_remove),
+        cmocka_unit_test_setup_teardown(test_store_gc_rewrites_small_chunks, scratch_make,
+                                        scratch_remove),
         cmocka_unit_test_setup_teardown(test_store_gc_spares_the_young, scratch_make,
                                         scratch_remove),
     };
