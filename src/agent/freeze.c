@@ -26,6 +26,22 @@ struct pids { /* ascending */
     uint32_t count, cap;
 };
 
+/* Room for one more. */
+static bool grow(struct pids *pids)
+{
+    uint32_t cap = MAX(pids->cap * 2, 64u);
+    pid_t *grown;
+
+    if (pids->count < pids->cap)
+        return true;
+    grown = realloc(pids->list, cap * sizeof(*grown));
+    if (!grown)
+        return false;
+    pids->list = grown;
+    pids->cap = cap;
+    return true;
+}
+
 /* True: it is new. */
 static bool add_pid(struct pids *pids, pid_t pid)
 {
@@ -35,15 +51,8 @@ static bool add_pid(struct pids *pids, pid_t pid)
         at--;
     if ((at > 0 && pids->list[at - 1] == pid) || pids->count == PROCESSES_MAX)
         return false;
-    if (pids->count == pids->cap) {
-        uint32_t cap = MAX(pids->cap * 2, 64u);
-        pid_t *grown = realloc(pids->list, cap * sizeof(*grown));
-
-        if (!grown)
-            return false;
-        pids->list = grown;
-        pids->cap = cap;
-    }
+    if (!grow(pids))
+        return false;
     memmove(pids->list + at + 1, pids->list + at, (pids->count - at) * sizeof(*pids->list));
     pids->list[at] = pid;
     pids->count++;
@@ -52,7 +61,8 @@ static bool add_pid(struct pids *pids, pid_t pid)
 
 /* ---- who is below us: orphans come to us, their reaper ---- */
 
-static void add_children(struct pids *found, pid_t parent)
+/* Those that are new are looked at, too, in their turn. */
+static void add_children(struct pids *found, pid_t parent, struct pids *todo)
 {
     char path[300];
     DIR *dir;
@@ -70,13 +80,24 @@ static void add_children(struct pids *found, pid_t parent)
         file = fopen(path, "re");
         /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote it */
         while (file && fscanf(file, "%d", &pid) == 1)
-            if (add_pid(found, pid))
-                add_children(found, pid);
+            if (add_pid(found, pid) && grow(todo))
+                todo->list[todo->count++] = pid;
         if (file)
             fclose(file);
     }
     if (dir)
         closedir(dir);
+}
+
+/* However deep they are: that is the job's to choose, our stack and our descriptors are not. */
+static void add_all(struct pids *found)
+{
+    struct pids todo = { 0 };
+
+    add_children(found, getpid(), &todo);
+    while (todo.count)
+        add_children(found, todo.list[--todo.count], &todo);
+    free(todo.list);
 }
 
 /* ---- the freezer of v1 ---- */
@@ -151,7 +172,7 @@ static int hold_all(const char *folder)
         struct pids found = { 0 };
 
         is_new = false;
-        add_children(&found, getpid());
+        add_all(&found);
         for (uint32_t i = 0; rc == 0 && i < found.count; i++)
             if (add_pid(&held, found.list[i])) {
                 is_new = true;
@@ -169,7 +190,7 @@ static void signal_all(int signal_number)
 {
     struct pids found = { 0 };
 
-    add_children(&found, getpid());
+    add_all(&found);
     for (uint32_t i = 0; i < found.count; i++)
         kill(found.list[i], signal_number);
     free(found.list);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,7 +31,22 @@ static void count_up(volatile unsigned *count)
     }
 }
 
-static pid_t start(void)
+/* So many processes below this one, each the child of the one before; the last of them counts. */
+static void go_down(int depth)
+{
+    for (int i = 0; i < depth; i++) {
+        if (fork() != 0) {
+            if (i == 0)
+                return;
+            for (;;)
+                pause();
+        }
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    }
+    count_up(&counts[1]);
+}
+
+static pid_t start(int depth)
 {
     pid_t child;
 
@@ -38,10 +54,7 @@ static pid_t start(void)
     child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (fork() == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            count_up(&counts[1]);
-        }
+        go_down(depth);
         count_up(&counts[0]);
     }
     while (!counts[0] || !counts[1])
@@ -77,7 +90,7 @@ static void end(pid_t child)
 static void stand_and_go_on(const struct cgroup *cgroup, const char *mark, enum freeze_way *way)
 {
     struct err err = { 0 };
-    pid_t child = start();
+    pid_t child = start(1);
 
     if (cgroup) {
         char pids[64];
@@ -159,6 +172,28 @@ static void test_v2(void **state)
     assert_int_equal(way, FREEZE_V2);
 }
 
+/* A job chooses how deep its processes are: none is passed over for want of descriptors. */
+static void test_deep(void **state)
+{
+    struct rlimit before, few;
+    enum freeze_way way = FREEZE_NOT;
+    struct err err = { 0 };
+    pid_t child = start(60);
+    int rc;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){ .rlim_cur = 32, .rlim_max = before.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    rc = freeze_all("mains-test/no/such", NULL, &way, &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(rc, 0);
+    assert_true(both_stand());
+    freeze_thaw("mains-test/no/such", NULL, way);
+    assert_true(both_go_on());
+    end(child);
+}
+
 static void test_nobody(void **state)
 {
     enum freeze_way way = FREEZE_NOT;
@@ -176,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_as_it_is_here),
         cmocka_unit_test(test_by_signals),
         cmocka_unit_test(test_v2),
+        cmocka_unit_test(test_deep),
         cmocka_unit_test(test_nobody),
     };
 
