@@ -648,6 +648,37 @@ static int note_labels(struct agent *agent, const struct wire_command *command, 
                   : labels_note(agent->agent_dir, key_of(command->attempt), &labels, err);
 }
 
+/* Does it work on data that may not leave? Then what was asked for is refused, and logged. What it
+ * works on cannot be read: the same. Gives the label, which is in `labels`. */
+static const char *keeps_data(const struct agent *agent, struct attempt_key key, const char *what,
+                              struct labels *labels)
+{
+    const char *kept = labels_recall(agent->agent_dir, key, labels) < 0
+                           ? "nobody knows how"
+                           : labels_kept(labels, &agent->site.policy);
+
+    if (kept)
+        log_warn("job %" PRIu64 ", attempt %" PRIu32
+                 ": %s was asked for and is refused: data labelled %s may not leave",
+                 key.job_id, key.epoch, what, kept);
+    return kept;
+}
+
+/* Tasks at other sites are talked to through tunnels, both ways. */
+static bool labels_bar(const struct agent *agent, const struct wire_command *command,
+                       struct err *err)
+{
+    struct labels labels;
+    const char *kept = command->across_count ? keeps_data(agent, key_of(command->attempt),
+                                                          "a part of a gang over sites", &labels)
+                                             : NULL;
+
+    return kept && err_set(err, -ENOTSUP,
+                           "data labelled %s may not leave this site, and tasks at other sites "
+                           "would be reached from here",
+                           kept) < 0;
+}
+
 static void run(struct agent *agent, const struct wire_command *command)
 {
     const struct policy_ask ask = { command->tenant, command->spec_json, command->duration_ms_max };
@@ -676,7 +707,7 @@ static void run(struct agent *agent, const struct wire_command *command)
     }
     if (rc == 0)
         rc = note_labels(agent, command, &err);
-    if (engine_bars(agent, command, &err)) {
+    if (engine_bars(agent, command, &err) || labels_bar(agent, command, &err)) {
         tell_not_started(agent, key_of(command->attempt), END_REFUSED, &err);
         return;
     }
@@ -693,22 +724,6 @@ static void run(struct agent *agent, const struct wire_command *command)
         tell_not_started(agent, key_of(command->attempt), END_START_FAILED, &err);
     else
         start(agent, &order, command->parts, command->parts_count, command->spec_json);
-}
-
-/* Does it work on data that may not leave? Then what was asked for is refused, and logged. What it
- * works on cannot be read: the same. Gives the label, which is in `labels`. */
-static const char *keeps_data(const struct agent *agent, struct attempt_key key, const char *what,
-                              struct labels *labels)
-{
-    const char *kept = labels_recall(agent->agent_dir, key, labels) < 0
-                           ? "nobody knows how"
-                           : labels_kept(labels, &agent->site.policy);
-
-    if (kept)
-        log_warn("job %" PRIu64 ", attempt %" PRIu32
-                 ": %s was asked for and is refused: data labelled %s may not leave",
-                 key.job_id, key.epoch, what, kept);
-    return kept;
 }
 
 /* A log of what works on data that may not leave is part of what stays. */

@@ -152,7 +152,8 @@ static void say_reconcile(struct bench *bench, const struct wire_attempt_id *ids
         &(struct wire_command){ .type = WIRE_RECONCILE, .attempts = ids, .attempts_count = count });
 }
 
-static void say_run(struct bench *bench, uint64_t job_id, const char *spec)
+static void say_run_across(struct bench *bench, uint64_t job_id, const char *spec,
+                           uint32_t sites_count)
 {
     struct wire_part part = { .tasks = 1, .cpus = 1, .memory_bytes = 64 << 20 };
     struct wire_command command = { .type = WIRE_RUN,
@@ -168,7 +169,17 @@ static void say_run(struct bench *bench, uint64_t job_id, const char *spec)
                                     .parts = &part };
 
     snprintf(part.node, sizeof(part.node), "%s", bench->node);
+    command.across_count = sites_count;
+    for (uint32_t i = 0; i < sites_count; i++) {
+        snprintf(command.across[i].site, sizeof(command.across[i].site), i ? "east" : "here");
+        command.across[i].tasks = 1;
+    }
     say(bench, &command);
+}
+
+static void say_run(struct bench *bench, uint64_t job_id, const char *spec)
+{
+    say_run_across(bench, job_id, spec, 0);
 }
 
 /* ---- waiting ---- */
@@ -419,6 +430,14 @@ static void test_labelled_data_stays(void **state)
     say(bench, &read);
     assert_true(wait_until(bench, has_whole_log, 0));
     assert_string_equal(bench->log, "fine\n");
+    say_run_across(bench, 3, "{\"run\":\"true\",\"data\":[\"patients\"]}", 2);
+    say_run_across(bench, 4, "{\"run\":\"true\",\"data\":[\"papers\"]}", 2);
+    assert_true(wait_until(bench, has_ended, 3));
+    assert_true(wait_until(bench, has_ended, 4));
+    assert_int_equal(find_report(bench, REPORT_ENDED, 3, 0)->outcome, 13);
+    assert_non_null(strstr(find_report(bench, REPORT_ENDED, 3, 0)->reason, "labelled patients"));
+    assert_null(find_report(bench, REPORT_STARTED, 3, 0));
+    assert_int_equal(find_report(bench, REPORT_ENDED, 4, 0)->outcome, 0);
     close_bench(bench);
     free(bench);
 }
