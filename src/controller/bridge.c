@@ -14,6 +14,7 @@
 #define TICK_MS 1000
 #define KEEP_MS 20000 /* a kept call is answered by then: ask again */
 #define CLOSED_KEPT 1024u
+#define OFFSET_MAX (INT64_MAX / 2) /* a site may say any: what is added to it is far less */
 #define TELL_MS 5000 /* the other site is told again that somebody wants to talk to it */
 
 struct pipe { /* one way */
@@ -144,7 +145,7 @@ static int append(struct pipe *pipe, struct api_call *call)
 
     if (http_request_query(call->request, "offset"))
         offset = strtoll(http_request_query(call->request, "offset"), NULL, 10);
-    if (offset < 0 || (offset > have && !pipe->is_fresh))
+    if (offset < 0 || offset > OFFSET_MAX || (offset > have && !pipe->is_fresh))
         return -EPROTO;
     if (pipe->is_fresh)
         pipe->from = have = offset;
@@ -275,7 +276,7 @@ void bridges_handle_get(struct api_call *call)
     if (!tunnel)
         return;
     pipe = &tunnel->pipes[1 - end];
-    if (!api_query_int(call, "offset", 0, INT64_MAX, &offset))
+    if (!api_query_int(call, "offset", 0, OFFSET_MAX, &offset))
         return;
     if (!forget(pipe, offset)) {
         api_error(call, 409, "conflict", "offset", "offset: those bytes are not here");
