@@ -479,15 +479,25 @@ static void end_lease(struct sim *sim, struct sim_site *site)
     sim->truth.leases_ended += sim_apply(sim, &event);
 }
 
+static uint64_t recent_id(struct sim *sim)
+{
+    return sim->next_id - 1 - rng_below(&sim->rng, sim->next_id < 64 ? sim->next_id : 64);
+}
+
 static void move_job(struct sim *sim)
 {
     struct event event = { .type = EVENT_JOB_MOVE, .time_ms = sim_event_time(sim) };
+    const struct sim_site *to = &sim->sites[rng_below(&sim->rng, sim->sites_count)];
+    bool is_taken = false;
 
-    event.job_move.job_id = rng_below(&sim->rng, sim->next_id);
-    event.job_move.to = rng_below(&sim->rng, 2) ? sim->sites[rng_below(&sim->rng, 2)].name : "";
-    event.job_move.force = rng_below(&sim->rng, 2);
+    event.job_move.to = rng_below(&sim->rng, 2) ? to->name : "";
+    event.job_move.force = rng_below(&sim->rng, 4) > 0;
     event.job_move.by = event.job_move.reason = "op";
-    sim->truth.moved += sim_apply(sim, &event);
+    for (uint32_t i = 0; i < 16 && !is_taken; i++) { /* few run */
+        event.job_move.job_id = recent_id(sim);
+        is_taken = sim_apply(sim, &event);
+    }
+    sim->truth.moved += is_taken;
 }
 
 static void resize_job(struct sim *sim)
@@ -497,8 +507,7 @@ static void resize_job(struct sim *sim)
 
     event.job_resize.by = event.job_resize.reason = "op";
     for (uint32_t i = 0; i < 16 && !is_taken; i++) { /* few are elastic */
-        event.job_resize.job_id =
-            sim->next_id - 1 - rng_below(&sim->rng, sim->next_id < 64 ? sim->next_id : 64);
+        event.job_resize.job_id = recent_id(sim);
         event.job_resize.tasks = (uint32_t)rng_below(&sim->rng, 9);
         is_taken = sim_apply(sim, &event);
     }
