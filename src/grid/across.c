@@ -264,6 +264,8 @@ int across_check(const struct grid *grid, const struct job *job, struct err *err
     if (tasks != job_shape(grid, job)->tasks || ended != across->ended_count ||
         job->grant != first || !first)
         return err_set(err, -EINVAL, "job %" PRIu64 ": its parts do not add up", job->item.id);
+    if (ended && across->end.site >= grid->fleet.sites_count)
+        return err_set(err, -EINVAL, "job %" PRIu64 ": a part has ended nowhere", job->item.id);
     if (ended && weight_of(&across->end) && job->state != JOB_STOPPING)
         return err_set(err, -EINVAL, "job %" PRIu64 " goes on without a part of its gang",
                        job->item.id);
