@@ -209,13 +209,6 @@ static bool has_spare_for(const struct fleet_site *site, const struct grant *gra
     return runs_there && has_spare;
 }
 
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 void elastic_node_closed(struct grid *grid, uint32_t site_index, uint32_t node)
 {
     const struct fleet_site *site = &grid->fleet.sites[site_index];
@@ -228,7 +221,7 @@ void elastic_node_closed(struct grid *grid, uint32_t site_index, uint32_t node)
         if (part->of->spares_count && has_spare_for(site, part->of, node) &&
             yield_is_possible(grid, grid_job(grid, part->of->job_id)))
             ids[count++] = part->of->job_id;
-    qsort(ids, count, sizeof(*ids), compare_ids);
+    ids_sort(ids, count);
     snprintf(why, sizeof(why), "node %s is closed, a spare one takes its place",
              site->info.nodes[node].name);
     for (uint32_t i = 0; i < count; i++) {

@@ -21,13 +21,6 @@ struct sums { /* recomputed from the jobs */
 
 /* --- one job ---------------------------------------------------------------------------------- */
 
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 static int check_deps(const struct grid *grid, const struct job *job, struct err *err)
 {
     uint32_t waiting = 0;
@@ -44,7 +37,7 @@ static int check_deps(const struct grid *grid, const struct job *job, struct err
                           dep->id);
         list = intern_find(&grid->waited, &dep->id, sizeof(dep->id));
         if (!list || !bsearch(&job->item.id, grid->waiters[list].ids, grid->waiters[list].count,
-                              sizeof(job->item.id), compare_ids))
+                              sizeof(job->item.id), ids_compare))
             return BROKEN("nobody will tell job %" PRIu64 " that %" PRIu64 " has ended",
                           job->item.id, dep->id);
     }

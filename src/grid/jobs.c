@@ -370,6 +370,19 @@ int grid_outcome(const struct grid *grid, uint64_t id)
     return grid->outcome_pages[page - grid->outcome_base][at / 4] >> (at % 4 * 2) & 3;
 }
 
+int ids_compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+void ids_sort(uint64_t *ids, uint32_t count)
+{
+    if (count)
+        qsort(ids, count, sizeof(*ids), ids_compare);
+}
+
 uint64_t grid_outcomes_from(const struct grid *grid)
 {
     uint64_t kept = GRID_OUTCOMES_KEPT, pages = grid->next_id / OUTCOME_PAGE_IDS;

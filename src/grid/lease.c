@@ -39,13 +39,6 @@ int lease_check(const struct grid *grid, const struct event *event, struct err *
     return 0;
 }
 
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 void lease_apply(struct grid *grid, const struct event *event)
 {
     uint32_t site = (uint32_t)fleet_find_site(&grid->fleet, event->lease_ended.site);
@@ -59,7 +52,7 @@ void lease_apply(struct grid *grid, const struct event *event)
         if (grant->site == site && lease_binds(grid, grid_job(grid, grant->job_id)))
             ids[count++] = grant->job_id;
     }
-    qsort(ids, count, sizeof(*ids), compare_ids);
+    ids_sort(ids, count);
     for (uint32_t i = 0; i < count; i++)
         attempt_lease_ended(grid, grid_job(grid, ids[i]), site);
     free(ids);

@@ -407,19 +407,12 @@ static void resume_site(struct grid *grid, uint32_t site, struct shed_held *held
         come_back(grid, grid_job(grid, held[chosen[i]].id));
 }
 
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 /* By id, and each once: one that stood and was stopped then may be listed twice. */
 static void sort_cut_jobs(struct grid *grid)
 {
     uint32_t kept = 0;
 
-    qsort(grid->cut_jobs, grid->cut_jobs_count, sizeof(*grid->cut_jobs), compare_ids);
+    ids_sort(grid->cut_jobs, grid->cut_jobs_count);
     for (uint32_t i = 0; i < grid->cut_jobs_count; i++)
         if (!i || grid->cut_jobs[i] != grid->cut_jobs[i - 1])
             grid->cut_jobs[kept++] = grid->cut_jobs[i];

@@ -87,18 +87,11 @@ void rates_site_joined(struct grid *grid, const char *name)
 /* That of all its devices; NULL = it has none, or they are of several kinds. */
 static const char *chip_of(const struct grid *grid, const struct grant *grant)
 {
-    const struct fleet_site *site = &grid->fleet.sites[grant->site];
+    uint16_t chip = fleet_grant_chip(&grid->fleet, grant);
 
-    if (!mixed_is_one_kind(grid, grant))
-        return NULL;
-    for (uint32_t i = 0; i < grant->parts_count; i++)
-        for (uint32_t d = 0; d < grant->parts[i].devices_count; d++)
-            if (grant->parts[i].devices[d].index != FLEET_DEVICE_GONE) {
-                const struct fleet_node *node = &site->nodes[grant->parts[i].node];
-
-                return site->chips[node->devices[grant->parts[i].devices[d].index].chip].kind;
-            }
-    return NULL;
+    return chip != FLEET_NO_CHIP && mixed_is_one_kind(grid, grant)
+               ? grid->fleet.sites[grant->site].chips[chip].kind
+               : NULL;
 }
 
 void rates_attempt_ended(struct grid *grid, const struct job *job,

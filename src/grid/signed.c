@@ -7,29 +7,16 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* What the attempt holds, or the part of it that has this epoch; NULL: nothing does. */
-static const struct grant *find_grant(const struct job *job, uint32_t epoch)
-{
-    const struct across_part *part;
-
-    if (!job || !job->grant)
-        return NULL;
-    if (!job->across)
-        return job->epoch == epoch ? job->grant : NULL;
-    part = across_part_of(job, epoch);
-    return part ? part->grant : NULL;
-}
-
 int signed_check(const struct grid *grid, const struct event_receipt *receipt, struct err *err)
 {
-    const struct grant *grant = find_grant(grid_job(grid, receipt->job_id), receipt->epoch);
     const char *site = receipt->site ? receipt->site : "";
-    int index = fleet_find_site(&grid->fleet, site);
+    struct attempt_place place;
     struct dark_view dark;
 
     if (receipt->verdict > RECEIPT_VERDICT_LAST)
         return err_set(err, -EINVAL, "a receipt: unknown verdict %" PRIu32, receipt->verdict);
-    if (index >= 0 && grant && grant->site == (uint32_t)index)
+    if (grid_find_attempt(grid, receipt->job_id, receipt->epoch, &place) &&
+        strcmp(place.site, site) == 0)
         return 0;
     if (grid_dark_find(grid, receipt->job_id, receipt->epoch, &dark) &&
         strcmp(dark.site, site) == 0)

@@ -174,24 +174,12 @@ static struct grant *changed(const struct grid *grid, const struct grant *old,
     return grant;
 }
 
-/* The kind of chip that its nodes are of. */
-static uint16_t chip_of(const struct fleet_site *site, const struct grant *grant)
-{
-    for (uint32_t i = 0; i < grant->parts_count; i++)
-        for (uint32_t d = 0; d < grant->parts[i].devices_count; d++)
-            if (grant->parts[i].devices[d].index != FLEET_DEVICE_GONE)
-                return site->nodes[grant->parts[i].node]
-                    .devices[grant->parts[i].devices[d].index]
-                    .chip;
-    return FLEET_NO_CHIP;
-}
-
 static void replenish(struct grid *grid, struct job *job)
 {
     const struct grant *old = job->grant;
     const struct fleet_site *site = &grid->fleet.sites[old->site];
     uint32_t open = 0, missing;
-    struct fit fit = { .site = old->site, .chip = chip_of(site, old) };
+    struct fit fit = { .site = old->site, .chip = fleet_grant_chip(&grid->fleet, old) };
     struct grant *more = NULL;
 
     for (uint32_t i = old->parts_count - old->spares_count; i < old->parts_count; i++)
@@ -212,13 +200,6 @@ static void replenish(struct grid *grid, struct job *job)
     free(fit.parts);
 }
 
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 void standby_replenish(struct grid *grid)
 {
     uint64_t *ids = mem_alloc(grid->standby_grants, sizeof(*ids));
@@ -233,8 +214,7 @@ void standby_replenish(struct grid *grid)
             grid->fleet.sites[grant->site].reachable)
             ids[count++] = grant->job_id;
     }
-    if (count)
-        qsort(ids, count, sizeof(*ids), compare_ids);
+    ids_sort(ids, count);
     grid->fleet.window = (struct fleet_window){ INT64_MIN, INT64_MAX, false };
     for (uint32_t i = 0; i < count; i++)
         replenish(grid, grid_job(grid, ids[i]));

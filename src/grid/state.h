@@ -360,6 +360,8 @@ void job_free(struct grid *grid, struct job *job);
 int grid_outcome(const struct grid *grid, uint64_t id); /* 0 unknown, 1 done, 2 failed, 3 canc. */
 void grid_set_outcome(struct grid *grid, uint64_t id, unsigned outcome);
 uint64_t grid_outcomes_from(const struct grid *grid); /* the lowest id that is remembered */
+int ids_compare(const void *a, const void *b);
+void ids_sort(uint64_t *ids, uint32_t count); /* ascending */
 
 /* --- grid.c ------------------------------------------------------------------------------- */
 void grid_emit(struct grid *grid, enum effect_type type, const struct job *job);

@@ -65,20 +65,6 @@ static int compare_jobs(const void *a, const void *b)
     return x->item.id < y->item.id ? -1 : x->item.id > y->item.id;
 }
 
-/* Of the first device that it holds; FLEET_NO_CHIP = it holds none. */
-static uint16_t chip_of(const struct grid *grid, const struct job *job)
-{
-    const struct fleet_site *site = &grid->fleet.sites[job->grant->site];
-
-    for (uint32_t i = 0; i < job->grant->parts_count; i++)
-        for (uint32_t d = 0; d < job->grant->parts[i].devices_count; d++)
-            if (job->grant->parts[i].devices[d].index != FLEET_DEVICE_GONE)
-                return site->nodes[job->grant->parts[i].node]
-                    .devices[job->grant->parts[i].devices[d].index]
-                    .chip;
-    return FLEET_NO_CHIP;
-}
-
 /* May an attempt there be stopped and begin again at once? Where the site has a queue of its own,
  * it would stand at the end of that. */
 static bool is_handy(const struct fleet_site *site)
@@ -316,13 +302,13 @@ void widen_grow(struct grid *grid, bool is_done)
     resize = resize_create();
     while (done < count) { /* those of one site and chip together; each once */
         uint32_t site = jobs[done]->grant->site, left = done;
-        uint16_t chip = chip_of(grid, jobs[done]);
+        uint16_t chip = fleet_grant_chip(&grid->fleet, jobs[done]->grant);
 
         crowd.count = 0;
         for (uint32_t i = done; i < count; i++) {
             struct job *job = jobs[i];
 
-            if (job->grant->site == site && chip_of(grid, job) == chip) {
+            if (job->grant->site == site && fleet_grant_chip(&grid->fleet, job->grant) == chip) {
                 jobs[i] = jobs[left];
                 jobs[left++] = job;
                 crowd_add(grid, &crowd, job, &params);

@@ -584,6 +584,19 @@ void fleet_release(struct fleet *fleet, struct grant *grant)
     fleet->room_version++;
 }
 
+uint16_t fleet_grant_chip(const struct fleet *fleet, const struct grant *grant)
+{
+    const struct fleet_site *site = &fleet->sites[grant->site];
+
+    for (uint32_t i = 0; i < grant->parts_count; i++)
+        for (uint32_t d = 0; d < grant->parts[i].devices_count; d++)
+            if (grant->parts[i].devices[d].index != FLEET_DEVICE_GONE)
+                return site->nodes[grant->parts[i].node]
+                    .devices[grant->parts[i].devices[d].index]
+                    .chip;
+    return FLEET_NO_CHIP;
+}
+
 void fleet_set_end(struct fleet *fleet, struct grant *grant, int64_t end_ms)
 {
     struct fleet_site *site = &fleet->sites[grant->site];

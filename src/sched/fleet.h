@@ -187,6 +187,8 @@ void fleet_set_cordon(struct fleet *fleet, uint32_t site, uint32_t node, int32_t
 
 void fleet_hold(struct fleet *fleet, struct grant *grant);    /* takes what it lists */
 void fleet_release(struct fleet *fleet, struct grant *grant); /* gives it back */
+/* Of the first of its devices that is there; FLEET_NO_CHIP = there is none. */
+uint16_t fleet_grant_chip(const struct fleet *fleet, const struct grant *grant);
 /* It is bound to end sooner or later than was known. */
 void fleet_set_end(struct fleet *fleet, struct grant *grant, int64_t end_ms);
 /* One part of it, without listing or indexing: for trying out what comes (reserve.c), undone
