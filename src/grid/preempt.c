@@ -424,6 +424,8 @@ struct job *preempt_first(struct grid *grid)
         if (fit_find(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW, &grid->fit)) {
             struct grant *grant = fit_grant(shape, &grid->fleet, &grid->fit, FIT_NOW);
 
+            if (job_terms(grid, job)->spares) /* those come beside all promises */
+                grant->spares_wanted = standby_wanted(grid, job, grant);
             attempt_start(grid, job, &grant, 1);
         } else if (yield_pending(grid, YIELD_PREEMPT, grid->preempt_for))
             return job;

@@ -13,20 +13,19 @@
 
 #include <stdlib.h>
 
-uint32_t standby_wanted(const struct grid *grid, const struct job *job, uint32_t site,
-                        uint32_t nodes)
+uint32_t standby_wanted(const struct grid *grid, const struct job *job, const struct grant *grant)
 {
     const struct spares_params params = spares_params_default();
     const struct spares_nodes none = { 0 };
     const struct spares_work unknown = { 0 };
-    uint32_t spares = job_terms(grid, job)->spares;
+    uint32_t spares = job_terms(grid, job)->spares, site = grant->site;
 
     if (spares == REQUEST_SPARES_AUTO)
         spares = spares_plan_gang(&params,
                                   site < grid->site_faults_cap ? &grid->site_faults[site] : &none,
-                                  job->past ? &job->past->saves : &unknown, nodes)
+                                  job->past ? &job->past->saves : &unknown, grant->parts_count)
                      .spares;
-    return MIN(spares, REQUEST_SPARES_MAX);
+    return MIN(MIN(spares, REQUEST_SPARES_MAX), GRANT_PARTS_MAX - grant->parts_count);
 }
 
 /* May its tenant have so many tasks held for it, of which those of the grant may be by now? */
@@ -100,11 +99,10 @@ static bool is_possible(const struct grid *grid, const struct job *job, const st
 struct grant *standby_add(struct grid *grid, const struct job *job, struct grant *grant,
                           enum fit_when when)
 {
-    uint32_t wanted = standby_wanted(grid, job, grant->site, grant->parts_count);
+    uint32_t wanted = standby_wanted(grid, job, grant);
     struct fit fit = { .site = grant->site, .chip = grid->fit.chip };
     struct grant *both = grant;
 
-    wanted = MIN(wanted, GRANT_PARTS_MAX - grant->parts_count);
     if (!wanted || !is_possible(grid, job, grant))
         return grant;
     fit.parts = mem_alloc(grant->parts_count + wanted, sizeof(*fit.parts));

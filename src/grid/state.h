@@ -580,8 +580,7 @@ struct grant *standby_add(struct grid *grid, const struct job *job, struct grant
                           enum fit_when when);
 /* As a pass begins: spare nodes that are closed are given back, and others take their place. */
 void standby_replenish(struct grid *grid);
-uint32_t standby_wanted(const struct grid *grid, const struct job *job, uint32_t site,
-                        uint32_t nodes);
+uint32_t standby_wanted(const struct grid *grid, const struct job *job, const struct grant *grant);
 
 /* --- usage.c ------------------------------------------------------------------------------ */
 /* One ledger row: the grant's time on the grid's clock, and what the site reported, but no more

@@ -595,6 +595,41 @@ static void test_spares_replenished(void **state)
     bed_destroy(&bed);
 }
 
+/* For whom others make way has spare nodes, too, as soon as there are some. */
+static void test_spares_by_preemption(void **state)
+{
+    struct bed bed = bed_create(four, 4);
+    struct event low = rigid(8, 0), high = rigid(8, 0);
+    uint64_t ids[4], id, stopping = 0;
+
+    (void)state;
+    low.job_submitted.request.job_class = CLASS_LOW;
+    high.job_submitted.request.job_class = CLASS_HIGH;
+    high.job_submitted.request.checkpoint = CHECKPOINT_ASKED;
+    high.job_submitted.request.spares = 1;
+    for (uint32_t i = 0; i < 4; i++)
+        ids[i] = submit_run(&bed, low);
+    id = bed_submit(&bed, high);
+    for (uint32_t i = 0; i < 4; i++)
+        after(&bed, MINUTE_MS);
+    for (uint32_t i = 0; i < 4; i++)
+        if (bed_state(&bed, ids[i]) == JOB_STOPPING)
+            stopping = ids[i];
+    assert_true(stopping);
+    stopped(&bed, stopping, 1);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, id), JOB_STARTING);
+    assert_int_equal(view_of(&bed, id).allocation.spares_count, 0);
+    bed_restart(&bed);
+    for (uint32_t i = 0; i < 4; i++)
+        if (ids[i] != stopping)
+            bed_done(&bed, ids[i]);
+    assert_int_equal(bed_cancel(&bed, stopping), 0);
+    bed_pass(&bed);
+    assert_int_equal(view_of(&bed, id).allocation.spares_count, 1);
+    bed_destroy(&bed);
+}
+
 /* As the planner says: not one for a gang of two nodes that fail as seldom as most. */
 static void test_spares_auto(void **state)
 {
@@ -682,6 +717,7 @@ int main(void)
         cmocka_unit_test(test_spares_drain),
         cmocka_unit_test(test_spares_replenished),
         cmocka_unit_test(test_spares_auto),
+        cmocka_unit_test(test_spares_by_preemption),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
