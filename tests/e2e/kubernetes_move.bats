@@ -60,7 +60,7 @@ run: |
       sleep 0.1 & wait \$!
   done
 checkpoint: {path: ck, signal: USR1}
-grace: 2s
+grace: ${GRACE:-2s}
 YAML
     JOB=$("$MAINS" submit --scratch --state "$STATE" --json "$@" "$PLACE/job.yaml" | jq -r .id)
     wait_for 30 beats cluster
@@ -68,7 +68,7 @@ YAML
 }
 
 @test "a job is moved: it goes on from the checkpoint that it was asked for" {
-    begin
+    GRACE=30s begin
     sleep 0.5
     "$MAINS" move "$JOB" --to lab --state "$STATE"
     wait_for 60 beats lab

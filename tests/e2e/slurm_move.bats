@@ -62,7 +62,8 @@ never_twice() {
 }
 
 # begin [options]: a job at campus, that says ten times a second where it is, and
-# counts in a checkpoint when it is asked for one. It may go to lab from then on. DEAF: its trap of SIGTERM.
+# counts in a checkpoint when it is asked for one. It may go to lab from then on. DEAF: its trap of SIGTERM; GRACE: what a checkpoint may
+# take, and an end.
 begin() {
     cat >"$PLACE/job.yaml" <<YAML
 run: |
@@ -76,7 +77,7 @@ run: |
       sleep 0.1 & wait \$!
   done
 checkpoint: {path: ck, signal: USR1}
-grace: 2s
+grace: ${GRACE:-2s}
 YAML
     JOB=$("$MAINS" submit --state "$STATE" --json "$@" "$PLACE/job.yaml" | jq -r .id)
     wait_for 30 beats campus || { "$MAINS" why "$JOB" --state "$STATE"; tail -n 30 "$CAMPUS/up.log"; squeue -a; sinfo; return 1; }
@@ -84,7 +85,7 @@ YAML
 }
 
 @test "a job is moved off Slurm: it goes on from the checkpoint that it was asked for" {
-    begin
+    GRACE=30s begin
     sleep 0.5
     "$MAINS" move "$JOB" --to lab --reason "a test" --state "$STATE"
     wait_for 60 beats lab
