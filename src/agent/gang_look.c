@@ -41,6 +41,12 @@ static void decide(struct nodes *nodes, struct gang *gang, uint32_t end, int32_t
     save(nodes, gang);
 }
 
+/* A node may say any number; the network would not take it, and wait for another word. */
+static bool is_end(uint32_t end)
+{
+    return end <= END_LOST || end == END_LEASE || end == END_REFUSED;
+}
+
 /* The first that did not end well says how all of it ends. */
 static void decide_by(struct nodes *nodes, struct gang *gang, const struct gang_part *part)
 {
@@ -50,7 +56,7 @@ static void decide_by(struct nodes *nodes, struct gang *gang, const struct gang_
     char reason[ATTEMPT_REASON_BYTES + MODEL_NAME_BYTES + 16];
 
     /* It is the lease of its node that ended there; the site's own is looked after here. */
-    if (end == END_LEASE && !part->is_here)
+    if ((end == END_LEASE && !part->is_here) || !is_end(end))
         end = END_LOST;
     if (end == END_REFUSED) /* others had begun: elsewhere it may be taken, by its retries */
         end = END_START_FAILED;

@@ -196,6 +196,24 @@ static void test_first_failure(void **state)
     gang_destroy(again);
 }
 
+/* A node says what is no end: the network would refuse it, and the job be held for ever. */
+static void test_no_end(void **state)
+{
+    static const uint32_t ends[] = { 8, 11, 14, 255 };
+    struct bed *bed = *state;
+
+    for (uint32_t i = 0; i < ARRAY_COUNT(ends); i++) {
+        struct gang *gang = begin(bed, 1);
+
+        gang_part_started(&bed->nodes, gang, &gang->parts[0], 1000);
+        end_part(bed, gang, 0, (enum attempt_end)ends[i], 0, "");
+        assert_int_equal(bed->told[NOTE_ENDED], i + 1);
+        assert_int_equal(bed->last.end, END_LOST);
+        HASH_DEL(bed->nodes.gangs, gang);
+        gang_destroy(gang);
+    }
+}
+
 static void test_lost(void **state)
 {
     struct bed *bed = *state;
@@ -299,6 +317,7 @@ int main(void)
         cmocka_unit_test(test_gang_text),
         cmocka_unit_test_setup_teardown(test_all_well, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_first_failure, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lost, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused_lease, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damaged_note, set_up, tear_down),
