@@ -79,6 +79,7 @@ static void offer_job(struct trial *trial, uint32_t number)
         .cap_ms = site->is_capped ? SITE_CAP_MS + SITE_WORD_MS : -1,
         .watts_cap_min = (int64_t)(site->watts_busy * CAP_FLOOR * job->gpus),
         .shrink_ms = job->can_shrink ? SITE_SHRINK_MS + SITE_WORD_MS : -1,
+        .shrink_lost_ms = SITE_SHRINK_MS + SITE_WORD_MS,
         .devices_min = 1,
         .move_ms = -1,
     };

@@ -8,11 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STOP_MS 10000   /* from the word to the site until the power falls: a default grace */
-#define SAVE_MS 20000   /* the same with a checkpoint asked for first */
-#define SUSPEND_MS 2000 /* until it stands still */
-#define RESTART_MS 120000
-#define CAP_WITHIN_MS (15 * 60 * 1000LL) /* a tariff's cap has been known for longer */
 #define CAP_LASTS_MS (3600 * 1000LL)
 #define SHED_MS_MAX (31LL * 24 * 3600 * 1000)
 #define RESUME_MOVES_MAX                                                                           \
@@ -128,113 +123,11 @@ int power_check_shed(const struct grid *grid, const struct event_site_shed *shed
     return 0;
 }
 
-/* Of one that was told to stand, what it will draw then. */
-static int64_t settled_mw(const struct grid *grid, const struct job *job, const struct grant *grant)
-{
-    return suspend_holds(job) ? fleet_idle_mw(&grid->fleet, grant)
-                              : fleet_grant_mw(&grid->fleet, grant);
-}
-
-static struct shed_job describe(const struct grid *grid, const struct job *job,
-                                const struct grant *grant, int64_t lasts_ms)
-{
-    const struct terms *terms = job_terms(grid, job);
-    int64_t mw = settled_mw(grid, job, grant);
-    bool may_stop = yield_is_possible(grid, job);
-    int64_t since = job->started_ms ? job->started_ms : grid->now_ms;
-    int64_t checkpoint = job->past ? job->past->checkpoint_ms : 0;
-
-    if (terms->checkpoint != CHECKPOINT_NONE)
-        since = MAX(since, MIN(checkpoint, grid->now_ms));
-    return (struct shed_job){
-        .id = job->item.id,
-        .job_class = (enum job_class)terms->job_class,
-        .devices = (uint32_t)MAX(grant->devices_milli / 1000, (uint64_t)1),
-        .interrupts = job->wait ? job->wait->cuts_count : 0,
-        .watts = mw / 1000,
-        .undone_ms = grid->now_ms - since,
-        .restart_ms = RESTART_MS,
-        .stop_ms = may_stop ? STOP_MS : -1,
-        .pause_ms = suspend_is_possible(grid, job, lasts_ms) ? SUSPEND_MS : -1,
-        .save_ms = may_stop && terms->checkpoint == CHECKPOINT_ASKED ? SAVE_MS : -1,
-        .cap_ms = -1,
-        .shrink_ms = -1,
-        .watts_saving = mw / 1000,
-        .watts_paused = (fleet_idle_mw(&grid->fleet, grant) + 999) / 1000,
-        .move_ms = -1,
-    };
-}
-
 struct job_wait *job_wait_of(struct job *job)
 {
     if (!job->wait)
         job->wait = mem_alloc(1, sizeof(*job->wait));
     return job->wait;
-}
-
-static void shed_one(struct grid *grid, struct job *job, const struct shed_choice *choice,
-                     uint32_t at, int64_t lasts_ms, const char *why)
-{
-    const char *site = grid->fleet.sites[at].info.name;
-    struct job_wait *wait = job_wait_of(job);
-
-    wait->cuts_count++;
-    wait->stopped_ms = grid->now_ms;
-    if (choice->how == SHED_PAUSE)
-        suspend_ask(grid, job, lasts_ms, "suspended: site %s %s; it goes on when there is power",
-                    site, why);
-    else
-        yield_ask(grid, job, YIELD_SHED, 0, "stopped: site %s %s; it goes on when there is power",
-                  site, why);
-}
-
-/* Bring what is drawn down to the limit: the least work lost (shed.h). What is being stopped
- * already counts as gone, what was told to stand as idle. */
-static void enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t lasts_ms,
-                    const char *why)
-{
-    const struct site_power *power = power_of(grid, site);
-    int64_t limit_mw = power_limit_mw(grid, power), draw_mw = power->draw_mw;
-    struct shed_params params = shed_params_default();
-    struct shed_ask ask = { .within_ms = within_ms, .lasts_ms = lasts_ms };
-    const struct shed_choice *choices;
-    struct shed_result result;
-    struct shed_job *jobs;
-    uint32_t count = 0;
-
-    if (limit_mw < 0 || draw_mw <= limit_mw)
-        return;
-    jobs = mem_alloc(grid->fleet.grants_count, sizeof(*jobs));
-    for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
-        const struct grant *grant = job_grant_at(job, site);
-
-        if (!grant)
-            continue;
-        if (job->state == JOB_STOPPING)
-            draw_mw -= fleet_grant_mw(&grid->fleet, grant);
-        else
-            draw_mw -= fleet_grant_mw(&grid->fleet, grant) - settled_mw(grid, job, grant);
-        if (job->state != JOB_STOPPING && count < SHED_JOBS_MAX &&
-            (yield_is_possible(grid, job) || suspend_is_possible(grid, job, lasts_ms)))
-            jobs[count++] = describe(grid, job, grant, lasts_ms);
-    }
-    ask.watts = (draw_mw - limit_mw + 999) / 1000;
-    if (ask.watts > 0 && count) {
-        if (!grid->shed)
-            grid->shed = shed_create();
-        params.watts_margin_milli = 0; /* the limit is of the same figures, not of a meter */
-        params.time_margin_ms = MIN(params.time_margin_ms, within_ms / 4);
-        result = shed_choose(grid->shed, &params, &ask, jobs, count, &choices);
-        if (!result.is_met) { /* too little in time: late is better than not at all */
-            ask.within_ms = MAX(within_ms, CAP_WITHIN_MS);
-            result = shed_choose(grid->shed, &params, &ask, jobs, count, &choices);
-        }
-        for (uint32_t i = 0; i < result.count; i++)
-            shed_one(grid, grid_job(grid, jobs[choices[i].job].id), &choices[i], site, lasts_ms,
-                     why);
-        set_next(grid);
-    }
-    free(jobs);
 }
 
 void power_apply_shed(struct grid *grid, const struct event_site_shed *shed)
@@ -247,12 +140,12 @@ void power_apply_shed(struct grid *grid, const struct event_site_shed *shed)
     power->shed_until_ms = shed->lasts_ms ? grid->now_ms + shed->lasts_ms : 0;
     power->shed_mw = (int64_t)((__int128)power->draw_mw * (1000000 - shed->share_ppm) / 1000000);
     set_left(grid, site);
-    set_next(grid);
     grid->wants_pass = true;
     snprintf(why, sizeof(why), "must draw %u.%u %% less for %" PRId64 " min",
              shed->share_ppm / 10000, shed->share_ppm / 1000 % 10, shed->lasts_ms / 60000);
     if (shed->lasts_ms)
-        enforce(grid, site, shed->within_ms, shed->lasts_ms, why);
+        power_enforce(grid, site, shed->within_ms, shed->lasts_ms, why);
+    set_next(grid); /* who was told to stand is watched */
 }
 
 static void count_draw(struct grid *grid, uint32_t site)
@@ -285,8 +178,8 @@ void power_recount(struct grid *grid, uint32_t site)
     count_draw(grid, site);
     tariffs_set_rates(grid, site);
     set_left(grid, site);
+    power_enforce(grid, site, POWER_CAP_WITHIN_MS, CAP_LASTS_MS, "is at its power cap");
     set_next(grid);
-    enforce(grid, site, CAP_WITHIN_MS, CAP_LASTS_MS, "is at its power cap");
 }
 
 void power_tick(struct grid *grid)
@@ -303,7 +196,7 @@ void power_tick(struct grid *grid)
             power->shed_until_ms = 0;
         tariffs_set_rates(grid, i);
         set_left(grid, i);
-        enforce(grid, i, CAP_WITHIN_MS, CAP_LASTS_MS, "is at its power cap");
+        power_enforce(grid, i, POWER_CAP_WITHIN_MS, CAP_LASTS_MS, "is at its power cap");
     }
     grid->wants_pass = true;
     set_next(grid);
@@ -344,7 +237,7 @@ static void come_back(struct grid *grid, struct job *job)
     grid_emit(grid, EFFECT_JOB_CHANGED, job);
 }
 
-static int64_t job_mw(const struct grid *grid, const struct job *job, uint32_t site)
+int64_t power_job_mw(const struct grid *grid, const struct job *job, uint32_t site)
 {
     struct shape *shape = job_shape(grid, job);
     uint32_t count;
@@ -361,7 +254,7 @@ static int64_t job_mw(const struct grid *grid, const struct job *job, uint32_t s
 static int64_t more_mw(const struct grid *grid, const struct job *job, uint32_t site)
 {
     if (!suspend_holds(job))
-        return job_mw(grid, job, site);
+        return power_job_mw(grid, job, site);
     /* Rounded up: nothing looks at its power again. */
     return fleet_load_mw(&grid->fleet, job->grant) - fleet_grant_mw(&grid->fleet, job->grant) + 999;
 }

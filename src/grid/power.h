@@ -2,7 +2,8 @@
  * files of this folder.
  *
  * tariffs.c  the series: facts and forecasts, rates now, costs of the past, outlooks
- * power.c    what is drawn, the cap, the cut: who is stopped, who comes back
+ * power.c    what is drawn, the cap, the cut; who comes back
+ * power_cut.c who is suspended, stopped, moved or made narrower for it
  * suspend.c  jobs that stand still in place meanwhile
  * waits.c    jobs that wait for cheaper or greener hours within their deadline
  *
@@ -89,6 +90,8 @@ void power_tick(struct grid *grid);                   /* what time has brought *
 int64_t power_limit_mw(const struct grid *grid, const struct site_power *power); /* -1 = none */
 /* Is power all that keeps it from starting somewhere? */
 bool power_holds(struct grid *grid, const struct job *job);
+/* What it would draw there by what a start is weighed with, as wide as it is. */
+int64_t power_job_mw(const struct grid *grid, const struct job *job, uint32_t site);
 /* A cut has stopped it: it waits that out, held, unless there is room elsewhere. */
 bool power_wait_out(struct grid *grid, struct job *job, uint32_t site);
 void power_list(struct grid *grid, const struct job *job); /* it has a cut_site, or stands */
@@ -96,6 +99,13 @@ void power_resume(struct grid *grid);                      /* as a pass begins *
 void power_restored(struct grid *grid, uint32_t site);     /* what is derived of it */
 int power_check_draws(const struct grid *grid, struct err *err);
 struct job_wait *job_wait_of(struct job *job); /* made when there is none */
+
+/* --- power_cut.c -------------------------------------------------------------------------- */
+#define POWER_CAP_WITHIN_MS (15 * 60 * 1000LL) /* a tariff's cap has been known for longer */
+/* Have the site draw no more than its limit, soon and for so long: by what loses the least. `why`
+ * is what the site must, in the line that owners of jobs read. */
+void power_enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t lasts_ms,
+                   const char *why);
 
 /* --- suspend.c ---------------------------------------------------------------------------- */
 #define SUSPEND_MS_MAX (24 * 3600 * 1000LL)

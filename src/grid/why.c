@@ -476,7 +476,10 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
                 "%.200s", intern_data(&grid->strings, job->reason));
             break;
         }
-        say(why_out, "stopping", "is being stopped at %s%s", site, unheard);
+        if (job->yield_cause == YIELD_SHED)
+            say(why_out, "stopping", "%.180s%s", intern_data(&grid->strings, job->reason), unheard);
+        else
+            say(why_out, "stopping", "is being stopped at %s%s", site, unheard);
         break;
     case JOB_DONE:
     case JOB_FAILED:

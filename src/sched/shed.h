@@ -51,11 +51,12 @@ struct shed_job {
     /* Until power falls, by each way; -1 = not this way. save_ms: until it stands still to write
      * the checkpoint asked for, or until its own next one is complete. */
     int64_t stop_ms, pause_ms, save_ms, cap_ms, shrink_ms;
-    int64_t save_lost_ms;  /* of work, by a save: standing still, or done after the snapshot */
-    int64_t watts_saving;  /* its devices while it writes */
-    int64_t watts_paused;  /* while it is suspended, where that is more than watts_idle */
-    int64_t watts_cap_min; /* lowest cap its devices take, in all */
-    uint32_t devices_min;  /* when shrunk */
+    int64_t save_lost_ms;   /* of work, by a save: standing still, or done after the snapshot */
+    int64_t watts_saving;   /* its devices while it writes */
+    int64_t watts_paused;   /* while it is suspended, where that is more than watts_idle */
+    int64_t watts_cap_min;  /* lowest cap its devices take, in all */
+    uint32_t devices_min;   /* when shrunk */
+    int64_t shrink_lost_ms; /* of work, by a shrink: standing still, or to be done again */
     int64_t move_ms; /* without work on the way to another site, besides restart_ms; -1 = none */
 };
 

@@ -98,7 +98,7 @@ static void add_shrinks(struct shed_ways *ways, const struct offer *offer)
                                           job->watts_idle +
                                           (int64_t)((double)(job->watts - job->watts_idle) * share),
                                       .ready_ms = job->shrink_ms },
-                (double)job->shrink_ms, (1 - share) * (double)offer->ask->lasts_ms);
+                (double)job->shrink_lost_ms, (1 - share) * (double)offer->ask->lasts_ms);
     }
 }
 

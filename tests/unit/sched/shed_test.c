@@ -112,7 +112,7 @@ static void test_ways(void **state)
         job.save_lost_ms = 20000;
         job.watts_saving = 450;
         job.cap_ms = cases[i].cap_ms;
-        job.shrink_ms = cases[i].shrink_ms;
+        job.shrink_ms = job.shrink_lost_ms = cases[i].shrink_ms;
         job.move_ms = cases[i].move_ms;
         job.undone_ms = cases[i].undone_ms;
         ask.watts = cases[i].watts;
@@ -211,7 +211,7 @@ static struct shed_job draw_job(struct rng *rng, uint64_t id)
         job.watts_cap_min = job.watts / 2;
     }
     if (rng_below(rng, 3) == 0) {
-        job.shrink_ms = 5000;
+        job.shrink_ms = job.shrink_lost_ms = 5000;
         job.devices_min = 1;
     }
     return job;
