@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# A long melt runs at `lab`; lab is cut off, and later dies. The job goes on at `campus` from the last
+# A long melt runs at `lab`; lab is cut off, and later dies. The job goes on at `campus`, a Slurm, from the last
 # restart file that reached the network, once lab's lease has surely ended, and comes to the energies of
 # a run that nobody disturbed. Its log is one, with the seam marked.
 
@@ -13,7 +13,8 @@ setup_file() {
     lab_need
     lab_start --lease 8s
     lab_site lab --cpus 2
-    lab_site campus --cpus 2
+    # `campus` is a real Slurm where there is one.
+    lab_has_slurm && lab_campus campus || lab_site campus --cpus 2
 }
 teardown_file() { lab_stop; }
 
