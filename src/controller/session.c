@@ -722,7 +722,9 @@ static void note_receipt(struct site_session *session, const struct wire_report 
         return;
     snprintf(what, sizeof(what), "its receipt of job %" PRIu64 " (%s)", report->attempt.job_id,
              receipt_verdict_name(verdict));
-    say_refused(session, what, err.text);
+    /* Once an attempt that the grid knows to end: what else the site floods us with hides it not.
+     */
+    log_warn("site %s: %s is refused: %s", session->site, what, err.text);
 }
 
 /* A report refused for what it says is told once and dropped: repeating it would not help.
