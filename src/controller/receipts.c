@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum receipt_verdict receipts_note(struct controller *controller, const char *site,
-                                   const struct wire_report *report, struct err *err)
+void receipts_note(struct controller *controller, const char *site,
+                   const struct wire_report *report)
 {
     const struct member *member = members_find(controller->members, site);
     const struct receipt_signed *signed_ = &report->receipt;
@@ -28,12 +28,12 @@ enum receipt_verdict receipts_note(struct controller *controller, const char *si
                                 .usage = report->usage };
     struct event event = { .type = EVENT_RECEIPT };
     char pin[CA_PIN_BYTES];
-    struct err why;
+    struct err err, why;
     bool is_signed;
     int rc;
 
     if (!signed_->text[0] || !member || !member->pin[0])
-        return RECEIPT_UNSIGNED;
+        return;
     snprintf(expected.network, sizeof(expected.network), "%s", door_pin(controller->door));
     snprintf(expected.site, sizeof(expected.site), "%s", site);
     is_signed = sign_check(signed_->key, signed_->text, signed_->signature, pin, NULL) == 0 &&
@@ -42,7 +42,7 @@ enum receipt_verdict receipts_note(struct controller *controller, const char *si
         (struct event_receipt){ .job_id = report->attempt.job_id,
                                 .epoch = report->attempt.epoch,
                                 .site = site,
-                                .verdict = receipt_judge(signed_, is_signed, &expected, err),
+                                .verdict = receipt_judge(signed_, is_signed, &expected, &err),
                                 .text = signed_->text,
                                 .signature = signed_->signature,
                                 .key = signed_->key };
@@ -51,7 +51,11 @@ enum receipt_verdict receipts_note(struct controller *controller, const char *si
     if (rc < 0 && rc != -ENOENT && rc != -EROFS && rc != -ENOBUFS)
         log_warn("site %s: the receipt of job %" PRIu64 " is not kept: %s", site,
                  event.receipt.job_id, why.text);
-    return (enum receipt_verdict)event.receipt.verdict;
+    /* Once an attempt that the grid knows to end: what else the site floods us with hides it not.
+     */
+    if (event.receipt.verdict != RECEIPT_HOLDS)
+        log_warn("site %s: its receipt of job %" PRIu64 " (%s) is refused: %s", site,
+                 event.receipt.job_id, receipt_verdict_name(event.receipt.verdict), err.text);
 }
 
 /* --- the answer ------------------------------------------------------------------------------- */

@@ -8,10 +8,10 @@
 #include "controller/context.h"
 #include "wire/wire.h"
 
-/* A REPORT_ENDED that is news, before it becomes an event. Gives the verdict and, when it is none
- * that holds, why; RECEIPT_UNSIGNED: nothing came, or nothing that could be looked at. */
-enum receipt_verdict receipts_note(struct controller *controller, const char *site,
-                                   const struct wire_report *report, struct err *err);
+/* A REPORT_ENDED that is news, before it becomes an event: what the site signed is judged and
+ * kept; one that does not hold is logged. Nothing where nothing came that could be looked at. */
+void receipts_note(struct controller *controller, const char *site,
+                   const struct wire_report *report);
 /* Once all up to `seq` is durable: RECEIPT with what was booked, if the site signed, then FORGET.
  * What the site does not get is sent again when it says ENDED again. */
 void receipts_forget(struct controller *controller, const char *site, uint64_t seq,

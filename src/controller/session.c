@@ -711,22 +711,6 @@ static int take_policy(struct site_session *session, const struct site_policy *p
     return rc == -EALREADY ? 0 : rc;
 }
 
-static void note_receipt(struct site_session *session, const struct wire_report *report)
-{
-    struct controller *controller = session->sessions->controller;
-    char what[96];
-    struct err err;
-    enum receipt_verdict verdict = receipts_note(controller, session->site, report, &err);
-
-    if (verdict == RECEIPT_HOLDS || verdict == RECEIPT_UNSIGNED)
-        return;
-    snprintf(what, sizeof(what), "its receipt of job %" PRIu64 " (%s)", report->attempt.job_id,
-             receipt_verdict_name(verdict));
-    /* Once an attempt that the grid knows to end: what else the site floods us with hides it not.
-     */
-    log_warn("site %s: %s is refused: %s", session->site, what, err.text);
-}
-
 /* A report refused for what it says is told once and dropped: repeating it would not help.
  * Negative: the whole post must come again. */
 static int take_report(struct site_session *session, const struct wire_report *report, size_t bytes,
@@ -772,7 +756,7 @@ static int take_report(struct site_session *session, const struct wire_report *r
     /* Once an attempt: of an end that is refused, and may be told without end, nothing is kept. */
     if (report->type == REPORT_ENDED &&
         grid_check(shell_grid(controller->shell), &event, NULL) == 0)
-        note_receipt(session, report);
+        receipts_note(controller, session->site, report);
     rc = apply_report(controller, &event, &seq, err);
     if (rc == -EROFS || rc == -ENOBUFS || rc == -ENOMEM)
         return rc;
