@@ -36,8 +36,8 @@ static struct rank_facts facts_of_rank_3(void)
                                 .node_devices = node_devices,
                                 .node_devices_count = 4,
                                 .visibility_env = "ASCEND_RT_VISIBLE_DEVICES",
-                                .workdir = "/work/77",
-                                .hostfile = "/work/77/hosts",
+                                .workdir = "/jobs/77",
+                                .hostfile = "/jobs/77/hosts",
                                 .master_port = 29500 };
 }
 
@@ -142,8 +142,8 @@ static void test_mains_and_launchers(void **state)
         { "MAINS_DEVICES", "2,3" },
         { "MAINS_DEVICES_COUNT", "2" },
         { "MAINS_SHARE", "450000" },
-        { "MAINS_WORKDIR", "/work/77" },
-        { "MAINS_HOSTFILE", "/work/77/hosts" },
+        { "MAINS_WORKDIR", "/jobs/77" },
+        { "MAINS_HOSTFILE", "/jobs/77/hosts" },
         { "MAINS_TENANT", "lab" },
         { "MAINS_CHECKPOINT", "ckpt" },
         { "MAINS_ARRAY_ID", "70" },
@@ -196,7 +196,7 @@ static void test_slurm(void **state)
         { "SLURM_PROCID", "0" },
         { "SLURM_LOCALID", "0" },
         { "SLURM_NODEID", "0" },
-        { "SLURM_SUBMIT_DIR", "/work/77" },
+        { "SLURM_SUBMIT_DIR", "/jobs/77" },
         { "SLURM_CLUSTER_NAME", "here" },
         { "SLURM_RESTART_COUNT", "1" },
         { "SLURM_ARRAY_JOB_ID", "70" },
@@ -209,7 +209,7 @@ static void test_slurm(void **state)
         { "SLURM_GPUS_ON_NODE", "4" },
         { "SLURM_JOB_GPUS", "0,1,2,3" },
         { "MAINS_ARRAY_VALUE", "20" },
-        { "OMPI_MCA_orte_default_hostfile", "/work/77/hosts" },
+        { "OMPI_MCA_orte_default_hostfile", "/jobs/77/hosts" },
         { "RANK", NULL }, /* the launcher in the script gives those */
         { "WORLD_SIZE", NULL },
     };
@@ -230,7 +230,7 @@ static void test_skypilot(void **state)
         { "SKYPILOT_NUM_NODES", "2" },
         { "SKYPILOT_NUM_GPUS_PER_NODE", "8" },
         { "SKYPILOT_TASK_ID", "mains-77_t" },
-        { "HOME", "/work/77" },
+        { "HOME", "/jobs/77" },
         { "SLURM_JOB_ID", NULL },
     };
     struct job_spec *spec = must_parse(task);
