@@ -62,7 +62,7 @@ static bool add_pid(struct pids *pids, pid_t pid)
 /* ---- who is below us: orphans come to us, their reaper ---- */
 
 /* Those that are new are looked at, too, in their turn. */
-static void add_children(struct pids *found, pid_t parent, struct pids *todo)
+static void add_children(struct pids *found, pid_t parent, struct pids *unvisited)
 {
     char path[300];
     DIR *dir;
@@ -80,8 +80,8 @@ static void add_children(struct pids *found, pid_t parent, struct pids *todo)
         file = fopen(path, "re");
         /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote it */
         while (file && fscanf(file, "%d", &pid) == 1)
-            if (add_pid(found, pid) && grow(todo))
-                todo->list[todo->count++] = pid;
+            if (add_pid(found, pid) && grow(unvisited))
+                unvisited->list[unvisited->count++] = pid;
         if (file)
             fclose(file);
     }
@@ -92,12 +92,12 @@ static void add_children(struct pids *found, pid_t parent, struct pids *todo)
 /* However deep they are: that is the job's to choose, our stack and our descriptors are not. */
 static void add_all(struct pids *found)
 {
-    struct pids todo = { 0 };
+    struct pids unvisited = { 0 };
 
-    add_children(found, getpid(), &todo);
-    while (todo.count)
-        add_children(found, todo.list[--todo.count], &todo);
-    free(todo.list);
+    add_children(found, getpid(), &unvisited);
+    while (unvisited.count)
+        add_children(found, unvisited.list[--unvisited.count], &unvisited);
+    free(unvisited.list);
 }
 
 /* ---- the freezer of v1 ---- */
