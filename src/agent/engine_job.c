@@ -1,14 +1,17 @@
 #include "agent/engine_job.h"
 
 #include "agent/checkpoint.h"
+#include "agent/guard.h"
 #include "agent/laid.h"
 #include "agent/stage.h"
 #include "agent/tree.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "model/rank_env.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -83,18 +86,33 @@ int engine_job_prepare(struct engine_job *job, struct err *err)
     return rc;
 }
 
-int64_t engine_job_saved_ms(int attempt_fd, const char *path)
+int64_t engine_job_saved_ms(const struct engine_place *place, struct attempt_key key,
+                            const char *path)
 {
+    CLEANUP(closep) int attempt = engine_open_attempt(place, key);
     CLEANUP(closep) int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CLEANUP(closep) int work = -1;
-    char place[PATH_MAX];
-    ssize_t len = readlinkat(attempt_fd, "place", place, sizeof(place) - 1);
+    char folder[PATH_MAX];
+    ssize_t len = attempt < 0 ? -1 : readlinkat(attempt, "place", folder, sizeof(folder) - 1);
 
-    if (root < 0 || len <= 1 || place[0] != '/')
+    if (root < 0 || len <= 1 || folder[0] != '/')
         return 0;
-    place[len] = '\0';
-    work = tree_open(root, place + 1, O_RDONLY | O_DIRECTORY, 0);
+    folder[len] = '\0';
+    work = tree_open(root, folder + 1, O_RDONLY | O_DIRECTORY, 0);
     return work < 0 ? 0 : stage_newest_ms(work, path);
+}
+
+bool engine_job_ask_to_save(const struct engine_place *place, struct attempt_key key,
+                            uint32_t *asked)
+{
+    CLEANUP(closep) int attempt = engine_open_attempt(place, key);
+    int rc = attempt < 0 ? attempt : guard_ask_to_save(attempt, *asked + 1);
+
+    if (rc < 0)
+        log_warn("job %" PRIu64 ": cannot be asked for a checkpoint", key.job_id);
+    else
+        (*asked)++;
+    return rc == 0;
 }
 
 static int copy_log(struct engine_job *job, const char *node_name, uint32_t tasks, const char *log,

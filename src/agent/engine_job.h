@@ -3,6 +3,7 @@
  * for a worker. */
 #pragma once
 
+#include "agent/engine.h"
 #include "agent/supervisor_internal.h"
 
 struct engine_job {
@@ -21,7 +22,12 @@ void engine_job_close(struct engine_job *job);
 int engine_job_prepare(struct engine_job *job, struct err *err);
 /* When the newest file of what a running attempt saves below `path` was written, Unix ms; 0 = there
  * is none. */
-int64_t engine_job_saved_ms(int attempt_fd, const char *path);
+int64_t engine_job_saved_ms(const struct engine_place *place, struct attempt_key key,
+                            const char *path);
+/* Its guards are asked to have it save; `asked` counts how often. False, and logged: they cannot.
+ */
+bool engine_job_ask_to_save(const struct engine_place *place, struct attempt_key key,
+                            uint32_t *asked);
 /* After its end: outputs, and the log files that the job's user named. `node` and `tasks` are of
  * its first part. Goes on after what fails; the first error is returned. */
 int engine_job_collect(struct engine_job *job, const char *node, uint32_t tasks, struct err *err);

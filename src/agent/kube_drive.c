@@ -382,7 +382,7 @@ void kube_drive(struct kube *kube, struct kube_attempt *attempt)
     if (attempt->ended)
         return;
     if (attempt->stopping) {
-        if (!attempt->save_until_ms)
+        if (!attempt->save.until_ms)
             drive_stop(kube, attempt);
         return;
     }

@@ -70,9 +70,9 @@ void kube_stop(struct kube *kube, struct kube_attempt *attempt, enum attempt_end
     int64_t grace = grace_ms < 0 ? attempt->note.grace_ms : grace_ms;
     int64_t kill_at = kube_now() + grace;
 
-    if (attempt->ended || (attempt->save_until_ms && grace_ms == WIRE_GRACE_SAVES))
+    if (attempt->ended || (attempt->save.until_ms && grace_ms == WIRE_GRACE_SAVES))
         return;
-    attempt->save_until_ms = 0;
+    attempt->save.until_ms = 0;
     if (!attempt->stopping) {
         attempt->stopping = true;
         if (attempt->state == ATTEMPT_BEGUN && attempt->waits_for[0]) /* for so long, at least */

@@ -24,6 +24,7 @@
 #include "agent/kube_text.h"
 #include "agent/kube_watch.h"
 #include "agent/engine_worker.h"
+#include "agent/save_wait.h"
 
 #include <uthash.h>
 
@@ -93,13 +94,11 @@ struct kube_attempt {
     int64_t image_since_ms; /* its image does not come since then; 0 = no such trouble */
     int64_t progress_at_ms;
     uint32_t saves_asked;
-    int64_t save_at_ms;     /* the next by its rhythm, monotonic; 0 = none */
-    int64_t save_until_ms;  /* it is waited for before the stop, monotonic; 0 = not */
-    int64_t save_newest_ms; /* what it has saved, as last seen */
-    bool save_came;
-    int64_t over_ms;     /* its Job is over since then; 0 = it is not */
-    int64_t last_log_ms; /* logs are waited for until then; 0 = not yet */
-    bool ended;          /* how is in `end_record`; the logs may still come */
+    int64_t save_at_ms;    /* the next by its rhythm, monotonic; 0 = none */
+    struct save_wait save; /* before the stop */
+    int64_t over_ms;       /* its Job is over since then; 0 = it is not */
+    int64_t last_log_ms;   /* logs are waited for until then; 0 = not yet */
+    bool ended;            /* how is in `end_record`; the logs may still come */
     struct attempt_record end_record;
     bool collecting;
     char waits_for[ATTEMPT_REASON_BYTES];

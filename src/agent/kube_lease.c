@@ -56,50 +56,18 @@ bool kube_lease_has_ended(const struct kube *kube, const struct kube_attempt *at
 
 /* ---- checkpoints ---- */
 
-static bool ask_to_save(const struct kube *kube, struct kube_attempt *attempt)
-{
-    CLEANUP(closep) int fd = engine_open_attempt(&kube->place, attempt->key);
-    int rc = fd < 0 ? fd : guard_ask_to_save(fd, attempt->saves_asked + 1);
-
-    if (rc < 0)
-        log_warn("job %" PRIu64 ": cannot be asked for a checkpoint", attempt->key.job_id);
-    else
-        attempt->saves_asked++;
-    return rc == 0;
-}
-
-static int64_t newest_of(const struct kube *kube, const struct kube_attempt *attempt)
-{
-    CLEANUP(closep) int fd = engine_open_attempt(&kube->place, attempt->key);
-
-    return fd < 0 ? 0 : engine_job_saved_ms(fd, attempt->note.save_path);
-}
-
 bool kube_save_first(struct kube *kube, struct kube_attempt *attempt)
 {
+    int64_t newest_ms;
+
     if (!attempt->note.save_signal || !kube->worker || attempt->state != ATTEMPT_RUNNING)
         return false;
-    attempt->save_newest_ms = newest_of(kube, attempt);
-    attempt->save_came = false;
-    if (!ask_to_save(kube, attempt))
+    newest_ms = engine_job_saved_ms(&kube->place, attempt->key, attempt->note.save_path);
+    if (!engine_job_ask_to_save(&kube->place, attempt->key, &attempt->saves_asked))
         return false;
-    attempt->save_until_ms = kube_now() + attempt->note.grace_ms + EXECUTOR_TICK_MS;
+    save_wait_begin(&attempt->save, newest_ms,
+                    kube_now() + attempt->note.grace_ms + EXECUTOR_TICK_MS);
     return true;
-}
-
-/* It is there when it has not changed for one look more. */
-static void look_for_save(struct kube *kube, struct kube_attempt *attempt, int64_t now)
-{
-    int64_t newest_ms = newest_of(kube, attempt);
-    bool is_new = newest_ms != attempt->save_newest_ms;
-
-    if ((attempt->save_came && !is_new) || now >= attempt->save_until_ms) {
-        attempt->save_until_ms = 0;
-        kube_queue(kube, attempt);
-        return;
-    }
-    attempt->save_came = attempt->save_came || is_new;
-    attempt->save_newest_ms = newest_ms;
 }
 
 void kube_lease_tick(struct kube *kube, struct kube_attempt *attempt, int64_t now)
@@ -115,13 +83,16 @@ void kube_lease_tick(struct kube *kube, struct kube_attempt *attempt, int64_t no
         kube_stop(kube, attempt, END_LEASE, left_ms,
                   "the site was not answered by the network for longer than its lease");
     }
-    if (attempt->save_until_ms)
-        look_for_save(kube, attempt, now);
+    if (attempt->save.until_ms &&
+        save_wait_look(&attempt->save,
+                       engine_job_saved_ms(&kube->place, attempt->key, attempt->note.save_path),
+                       now))
+        kube_queue(kube, attempt);
     if (every_ms <= 0 || !attempt->note.save_signal || attempt->state != ATTEMPT_RUNNING ||
         attempt->stopping)
         return;
     if (attempt->save_at_ms && now >= attempt->save_at_ms)
-        ask_to_save(kube, attempt);
+        engine_job_ask_to_save(&kube->place, attempt->key, &attempt->saves_asked);
     if (!attempt->save_at_ms || now >= attempt->save_at_ms)
         attempt->save_at_ms = now + every_ms;
 }

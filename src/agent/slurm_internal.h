@@ -5,6 +5,7 @@
 #include "agent/executor.h"
 #include "agent/guard.h"
 #include "agent/queuing.h"
+#include "agent/save_wait.h"
 #include "agent/slurm_command.h"
 #include "agent/slurm_job.h"
 #include "agent/engine_worker.h"
@@ -42,10 +43,8 @@ struct slurm_attempt {
     uint32_t stop_end;  /* enum attempt_end */
     int64_t kill_at_ms; /* monotonic */
     uint32_t saves_asked;
-    int64_t save_at_ms;     /* the next by its rhythm, monotonic; 0 = none */
-    int64_t save_until_ms;  /* it is waited for before the stop, monotonic; 0 = not */
-    int64_t save_newest_ms; /* what it has saved, as last seen */
-    bool save_came;
+    int64_t save_at_ms;    /* the next by its rhythm, monotonic; 0 = none */
+    struct save_wait save; /* before the stop */
     int64_t progress_at_ms;
     bool collecting;
     char waits_for[64];  /* Slurm's reason while it is queued there */

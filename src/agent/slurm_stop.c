@@ -52,7 +52,7 @@ static void look_at_lease(struct slurm *slurm, struct slurm_attempt *attempt, in
         return;
     attempt->stopping = attempt->told_term = true;
     attempt->stop_end = END_LEASE;
-    attempt->save_until_ms = 0;
+    attempt->save.until_ms = 0;
     attempt->kill_at_ms = now;
     if (attempt->state == ATTEMPT_RUNNING && left_ms > slurm->guard.lease.stop_ms / LEASE_KILL_PART)
         attempt->kill_at_ms += left_ms - slurm->guard.lease.stop_ms / LEASE_KILL_PART;
@@ -63,25 +63,6 @@ static void look_at_lease(struct slurm *slurm, struct slurm_attempt *attempt, in
 }
 
 /* ---- checkpoints ---- */
-
-static bool ask_to_save(struct slurm *slurm, struct slurm_attempt *attempt)
-{
-    CLEANUP(closep) int fd = engine_open_attempt(&slurm->place, attempt->key);
-    int rc = fd < 0 ? fd : guard_ask_to_save(fd, attempt->saves_asked + 1);
-
-    if (rc < 0)
-        log_warn("job %" PRIu64 ": cannot be asked for a checkpoint", attempt->key.job_id);
-    else
-        attempt->saves_asked++;
-    return rc == 0;
-}
-
-static int64_t newest_of(const struct slurm *slurm, const struct slurm_attempt *attempt)
-{
-    CLEANUP(closep) int fd = engine_open_attempt(&slurm->place, attempt->key);
-
-    return fd < 0 ? 0 : engine_job_saved_ms(fd, attempt->note.save_path);
-}
 
 static void set_timer(const struct slurm *slurm, int64_t after_ms)
 {
@@ -94,13 +75,14 @@ static void set_timer(const struct slurm *slurm, int64_t after_ms)
 /* A checkpoint first, for as long as its grace is. False: it takes none. */
 static bool begin_save(struct slurm *slurm, struct slurm_attempt *attempt)
 {
+    int64_t newest_ms;
+
     if (!attempt->note.save_signal || attempt->state != ATTEMPT_RUNNING || attempt->told_term)
         return false;
-    attempt->save_newest_ms = newest_of(slurm, attempt);
-    attempt->save_came = false;
-    if (!ask_to_save(slurm, attempt))
+    newest_ms = engine_job_saved_ms(&slurm->place, attempt->key, attempt->note.save_path);
+    if (!engine_job_ask_to_save(&slurm->place, attempt->key, &attempt->saves_asked))
         return false;
-    attempt->save_until_ms = slurm_now_mono() + attempt->note.grace_ms;
+    save_wait_begin(&attempt->save, newest_ms, slurm_now_mono() + attempt->note.grace_ms);
     set_timer(slurm, SLURM_SAVE_LOOK_MS);
     return true;
 }
@@ -111,7 +93,7 @@ static void terminate(struct slurm *slurm, struct slurm_attempt *attempt, int64_
 {
     int64_t kill_at_ms = slurm_now_mono() + grace_ms;
 
-    attempt->save_until_ms = 0;
+    attempt->save.until_ms = 0;
     attempt->kill_at_ms =
         attempt->kill_at_ms ? MIN(attempt->kill_at_ms, kill_at_ms) : MAX(kill_at_ms, 1);
     slurm->look_at_ms = MIN(slurm->look_at_ms, slurm_now_mono());
@@ -123,18 +105,15 @@ static void terminate(struct slurm *slurm, struct slurm_attempt *attempt, int64_
     }
 }
 
-/* It is there when it has not changed for one look more. */
 static void look_for_save(struct slurm *slurm, struct slurm_attempt *attempt)
 {
-    int64_t began_ms = slurm_now_mono(), newest_ms = newest_of(slurm, attempt);
-    bool is_new = newest_ms != attempt->save_newest_ms;
+    int64_t began_ms = slurm_now_mono();
+    int64_t newest_ms = engine_job_saved_ms(&slurm->place, attempt->key, attempt->note.save_path);
 
-    if ((attempt->save_came && !is_new) || slurm_now_mono() >= attempt->save_until_ms) {
+    if (save_wait_look(&attempt->save, newest_ms, slurm_now_mono())) {
         terminate(slurm, attempt, attempt->note.grace_ms);
         return;
     }
-    attempt->save_came = attempt->save_came || is_new;
-    attempt->save_newest_ms = newest_ms;
     /* A large one on a slow file server is looked at less often: all else waits meanwhile. */
     set_timer(slurm, MAX(SLURM_SAVE_LOOK_MS, (slurm_now_mono() - began_ms) * SAVE_LOOK_SHARE));
 }
@@ -144,7 +123,7 @@ void slurm_stop_look(struct slurm *slurm)
     struct slurm_attempt *attempt, *next;
 
     HASH_ITER (hh, slurm->attempts, attempt, next)
-        if (attempt->save_until_ms && attempt->state != ATTEMPT_ENDED && !attempt->collecting)
+        if (attempt->save.until_ms && attempt->state != ATTEMPT_ENDED && !attempt->collecting)
             look_for_save(slurm, attempt);
 }
 
@@ -161,7 +140,7 @@ void slurm_stop_attempt(struct slurm *slurm, struct slurm_attempt *attempt, enum
         snprintf(attempt->record.reason, sizeof(attempt->record.reason), "%.159s", reason);
         if (grace_ms == WIRE_GRACE_SAVES && begin_save(slurm, attempt))
             return;
-    } else if (attempt->save_until_ms && grace_ms == WIRE_GRACE_SAVES) {
+    } else if (attempt->save.until_ms && grace_ms == WIRE_GRACE_SAVES) {
         return; /* asked already */
     }
     terminate(slurm, attempt, grace_ms < 0 ? attempt->note.grace_ms : grace_ms);
@@ -175,7 +154,7 @@ void slurm_stop_tick(struct slurm *slurm, struct slurm_attempt *attempt, int64_t
     if (every_ms > 0 && attempt->note.save_signal && attempt->state == ATTEMPT_RUNNING &&
         !attempt->stopping) {
         if (attempt->save_at_ms && now >= attempt->save_at_ms)
-            ask_to_save(slurm, attempt);
+            engine_job_ask_to_save(&slurm->place, attempt->key, &attempt->saves_asked);
         if (!attempt->save_at_ms || now >= attempt->save_at_ms)
             attempt->save_at_ms = now + every_ms;
     }

@@ -244,8 +244,7 @@ static void crew_told(void *context, const struct crew_event *event)
     }
 }
 
-/* A checkpoint first, for as long as its grace is; it is there when it has not changed for one look
- * more. false: there is nobody to ask. */
+/* A checkpoint first, for as long as its grace is. false: there is nobody to ask. */
 static bool ask_to_save(struct supervisor *sup)
 {
     const struct job_spec *spec = sup->spec;
@@ -257,25 +256,21 @@ static bool ask_to_save(struct supervisor *sup)
     if (sup->save_at)
         return true; /* asked already */
     thaw(sup);
-    sup->save_newest_ms = stage_newest_ms(sup->work_fd, spec->checkpoint_path);
+    save_wait_begin(&sup->save, stage_newest_ms(sup->work_fd, spec->checkpoint_path),
+                    now + spec->grace_ms);
     sup->save_at = now + SAVE_LOOK_MS;
-    sup->save_until = now + spec->grace_ms;
     crew_signal(&sup->crew, spec->checkpoint_signal, false);
     return true;
 }
 
 static void look_for_save(struct supervisor *sup, int64_t now)
 {
-    int64_t newest_ms = stage_newest_ms(sup->work_fd, sup->spec->checkpoint_path);
-    bool is_new = newest_ms != sup->save_newest_ms;
-
-    if ((sup->save_came && !is_new) || now >= sup->save_until) {
+    if (save_wait_look(&sup->save, stage_newest_ms(sup->work_fd, sup->spec->checkpoint_path),
+                       now)) {
         sup->save_at = 0;
         terminate(sup, sup->spec->grace_ms);
         return;
     }
-    sup->save_came = sup->save_came || is_new;
-    sup->save_newest_ms = newest_ms;
     sup->save_at = now + SAVE_LOOK_MS;
 }
 
@@ -322,7 +317,7 @@ static bool look_at_lease(struct supervisor *sup)
     left_ms = at ? MAX(state.ends_ms - state.stop_ms / LEASE_KILL_PART - now, 0) : 0;
     sup->kill_by = clock_mono_ms() + left_ms;
     if (left_ms && ask_to_save(sup)) {
-        sup->save_until = MIN(sup->save_until, clock_mono_ms() + left_ms / 2);
+        sup->save.until_ms = MIN(sup->save.until_ms, clock_mono_ms() + left_ms / 2);
     } else {
         sup->save_at = 0;
         terminate(sup, sup->spec->grace_ms);

@@ -6,6 +6,7 @@
 #include "agent/lease.h"
 #include "agent/logs.h"
 #include "agent/sandbox.h"
+#include "agent/save_wait.h"
 #include "agent/supervisor.h"
 #include "base/arena.h"
 #include "model/rank_env.h"
@@ -63,8 +64,8 @@ struct supervisor {
     int64_t asked_ms;         /* when a save was asked for that has not been seen; 0 = none */
     bool restored;            /* there is a checkpoint to go on from */
     /* Asked to save before it is stopped: when to look again, for how long, what was there last. */
-    int64_t save_at, save_until, save_newest_ms;
-    bool save_came;
+    int64_t save_at; /* when to look for it next; 0 = none is waited for */
+    struct save_wait save;
     /* It stands still, since then (0 = not), and has stood before. */
     enum freeze_way frozen;
     int64_t frozen_at, stood_ms;
