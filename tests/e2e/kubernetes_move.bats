@@ -4,6 +4,9 @@
 
 load common.bash
 load kubernetes.bash
+load moves.bash
+
+FROM=cluster
 
 setup_file() {
     kube_start
@@ -34,41 +37,9 @@ teardown() {
     [ ! -e "$KUBE_DIR/invalid" ] || { cat "$KUBE_DIR/invalid" >&2; rm "$KUBE_DIR/invalid"; return 1; }
 }
 
-heard() { [ "$("$MAINS" site show cluster --state "$STATE" --json | jq -r .connected)" = true ]; }
-job() { "$MAINS" show "$JOB" --state "$STATE" --json | jq -r "$1"; }
-is() { [ "$(job "$1")" = "$2" ]; }
-nothing_live() { [ "$("$MAINS" ps --state "$STATE" --json | jq length)" -eq 0 ]; }
-beats() { grep -qs "^$1 " "$PLACE/beats/$JOB"; }
 cluster_pid() { tr -dc 0-9 <"$CLUSTER/lock"; }
-never_twice() {
-    awk '$1 == "cluster" && $2 > last {last = $2} $1 == "lab" && (!first || $2 < first) {first = $2}
-         END {exit !(first && last < first)}' "$PLACE/beats/$JOB"
-}
-
-# begin [options]: a job at the cluster, that says ten times a second where it is and
-# counts in a checkpoint when it is asked for one. It may go to lab from then on. DEAF: its trap of SIGTERM.
-begin() {
-    cat >"$PLACE/job.yaml" <<YAML
-run: |
-  ${DEAF:-}
-  trap 'mkdir -p ck; echo \$n >ck/n.\$MAINS_RANK' USR1
-  n=\$(cat ck/n.\$MAINS_RANK 2>/dev/null || echo 0)
-  while :; do
-      read -r up rest </proc/uptime
-      echo "\$MAINS_SITE \$up \$n \$MAINS_RANK" >>$PLACE/beats/\$MAINS_JOB_ID
-      n=\$((n + 1))
-      sleep 0.1 & wait \$!
-  done
-checkpoint: {path: ck, signal: USR1}
-grace: ${GRACE:-2s}
-YAML
-    JOB=$("$MAINS" submit --scratch --state "$STATE" --json "$@" "$PLACE/job.yaml" | jq -r .id)
-    wait_for 30 beats cluster
-    "$MAINS" site resume lab --state "$STATE" >/dev/null
-}
-
 @test "a job is moved: it goes on from the checkpoint that it was asked for" {
-    GRACE=30s begin
+    GRACE=30s begin --scratch
     sleep 0.5
     "$MAINS" move "$JOB" --to lab --state "$STATE"
     wait_for 60 beats lab
@@ -79,7 +50,7 @@ YAML
 }
 
 @test "the agent and its parent are killed: guards end the pods, it goes on elsewhere, once" {
-    DEAF="trap '' TERM" begin --on-unreachable move --tasks 2
+    DEAF="trap '' TERM" begin --scratch --on-unreachable move --tasks 2
     sleep 6 # longer than a lease: it is renewed
     is .epoch 1
     agent=$(pgrep -P "$(cluster_pid)" -f ' agent' | head -n 1)

@@ -4,6 +4,9 @@
 
 load common.bash
 load slurm.bash
+load moves.bash
+
+FROM=campus
 
 PORT=${MAINS_SLURM_MOVE_PORT:-27917}
 
@@ -44,46 +47,11 @@ campus() {
     (cd "$PLACE/campus" && HOME=$PLACE/campus timeout 60 setpriv --reuid 65534 --regid 65534 --clear-groups \
         "$MAINS" "$1" "${@:2}" --state "$CAMPUS" 3>&-)
 }
-site() { "$MAINS" site show campus --state "$STATE" --json | jq -r "$1"; }
-heard() { [ "$(site .connected)" = true ]; }
-job() { "$MAINS" show "$JOB" --state "$STATE" --json | jq -r "$1"; }
-is() { [ "$(job "$1")" = "$2" ]; }
-nothing_live() { [ "$("$MAINS" ps --state "$STATE" --json | jq length)" -eq 0 ]; }
-beats() { grep -qs "^$1 " "$PLACE/beats/$JOB"; }
 campus_pid() { tr -dc 0-9 <"$CAMPUS/lock"; }
 campus_agent() { pgrep -P "$(campus_pid)" -f ' agent' | head -n 1; }
 agent_is_there() { kill -0 "$(campus_pid)" 2>/dev/null; }
 # Processes of the job at campus, on whatever node.
 none_alive() { ! pgrep -f "attempts/$JOB\.1/script/run" >/dev/null; }
-# The last word of campus came before the first of lab, from whatever rank.
-never_twice() {
-    awk '$1 == "campus" && $2 > last {last = $2} $1 == "lab" && (!first || $2 < first) {first = $2}
-         END {exit !(first && last < first)}' "$PLACE/beats/$JOB"
-}
-
-# begin [options]: a job at campus, that says ten times a second where it is, and
-# counts in a checkpoint when it is asked for one. It may go to lab from then on. DEAF: its trap of SIGTERM; GRACE: what a checkpoint may
-# take, and an end.
-begin() {
-    cat >"$PLACE/job.yaml" <<YAML
-run: |
-  ${DEAF:-}
-  trap 'mkdir -p ck; echo \$n >ck/n.\$MAINS_RANK' USR1
-  n=\$(cat ck/n.\$MAINS_RANK 2>/dev/null || echo 0)
-  while :; do
-      read -r up rest </proc/uptime
-      echo "\$MAINS_SITE \$up \$n \$MAINS_RANK" >>$PLACE/beats/\$MAINS_JOB_ID
-      n=\$((n + 1))
-      sleep 0.1 & wait \$!
-  done
-checkpoint: {path: ck, signal: USR1}
-grace: ${GRACE:-2s}
-YAML
-    JOB=$("$MAINS" submit --state "$STATE" --json "$@" "$PLACE/job.yaml" | jq -r .id)
-    wait_for 30 beats campus || { "$MAINS" why "$JOB" --state "$STATE"; tail -n 30 "$CAMPUS/up.log"; squeue -a; sinfo; return 1; }
-    "$MAINS" site resume lab --state "$STATE" >/dev/null
-}
-
 @test "a job is moved off Slurm: it goes on from the checkpoint that it was asked for" {
     GRACE=30s begin
     sleep 0.5
