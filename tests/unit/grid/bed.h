@@ -212,6 +212,31 @@ static inline void bed_pass(struct bed *bed)
     bed_step(bed, &event);
 }
 
+/* Its time comes; then a pass, if one is wanted. */
+static inline void bed_tick(struct bed *bed, int64_t to_ms)
+{
+    struct event event = { .type = EVENT_TICK };
+
+    bed->now_ms = to_ms;
+    bed_step(bed, &event);
+    if (grid_wants_pass(bed->grid))
+        bed_pass(bed);
+}
+
+/* "here" must draw so much less, within half a minute. */
+static inline void bed_shed(struct bed *bed, uint32_t percent, int64_t lasts_ms)
+{
+    struct event event = { .type = EVENT_SITE_SHED };
+
+    event.site_shed = (struct event_site_shed){ .site = "here",
+                                                .share_ppm = percent * 10000,
+                                                .within_ms = 30000,
+                                                .lasts_ms = lasts_ms,
+                                                .by = "grid operator",
+                                                .reason = "" };
+    bed_step(bed, &event);
+}
+
 static inline void bed_started(struct bed *bed, uint64_t job_id, uint32_t epoch)
 {
     struct event event = { .type = EVENT_ATTEMPT_STARTED };
@@ -248,6 +273,25 @@ static inline int bed_cancel(struct bed *bed, uint64_t job_id)
     event.job_cancelled.by = "al";
     event.job_cancelled.reason = "";
     return bed_try(bed, &event, NULL, &err);
+}
+
+static inline struct job_view bed_view(struct bed *bed, uint64_t job_id)
+{
+    struct job_view view;
+
+    assert_true(grid_find_job(bed->grid, job_id, &view));
+    return view;
+}
+
+/* The tasks that its attempt holds; 0 = it has none. */
+static inline uint32_t bed_width(struct bed *bed, uint64_t job_id)
+{
+    struct job_view view = bed_view(bed, job_id);
+    uint32_t tasks = 0;
+
+    for (uint32_t i = 0; i < view.allocation.parts_count; i++)
+        tasks += view.allocation.parts[i].tasks;
+    return tasks;
 }
 
 static inline enum job_state bed_state(struct bed *bed, uint64_t job_id)

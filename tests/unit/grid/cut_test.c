@@ -41,45 +41,9 @@ static uint64_t submit_run(struct bed *bed, struct event event)
     return id;
 }
 
-static void shed(struct bed *bed, uint32_t percent, int64_t lasts_ms)
-{
-    struct event event = { .type = EVENT_SITE_SHED };
-
-    event.site_shed = (struct event_site_shed){ .site = "here",
-                                                .share_ppm = percent * 10000,
-                                                .within_ms = 30000,
-                                                .lasts_ms = lasts_ms,
-                                                .by = "grid operator",
-                                                .reason = "" };
-    bed_step(bed, &event);
-}
-
 static void tick(struct bed *bed, int64_t by_ms)
 {
-    struct event event = { .type = EVENT_TICK };
-
-    bed->now_ms += by_ms;
-    bed_step(bed, &event);
-    if (grid_wants_pass(bed->grid))
-        bed_pass(bed);
-}
-
-static struct job_view view_of(struct bed *bed, uint64_t id)
-{
-    struct job_view view;
-
-    assert_true(grid_find_job(bed->grid, id, &view));
-    return view;
-}
-
-static uint32_t width(struct bed *bed, uint64_t id)
-{
-    struct job_view view = view_of(bed, id);
-    uint32_t tasks = 0;
-
-    for (uint32_t i = 0; i < view.allocation.parts_count; i++)
-        tasks += view.allocation.parts[i].tasks;
-    return tasks;
+    bed_tick(bed, bed->now_ms + by_ms);
 }
 
 static void stopped(struct bed *bed, uint64_t id, uint32_t epoch)
@@ -106,7 +70,7 @@ static void test_moves(void **state)
 
     (void)state;
     bed_join(&bed, "there", one, 1);
-    shed(&bed, 100, 3 * HOUR_MS);
+    bed_shed(&bed, 100, 3 * HOUR_MS);
     bed_why(&bed, id, "stopping",
             "moves: site here must draw 100.0 % less for 180 min; it goes on "
             "at another site");
@@ -115,7 +79,7 @@ static void test_moves(void **state)
     assert_int_equal(bed_state(&bed, id), JOB_QUEUED); /* not held for three hours */
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, id), JOB_STARTING);
-    assert_string_equal(view_of(&bed, id).allocation.site, "there");
+    assert_string_equal(bed_view(&bed, id).allocation.site, "there");
     bed_destroy(&bed);
 }
 
@@ -131,13 +95,13 @@ static void test_moves_or_stands(void **state)
     id = submit_run(&bed, on_device(CHECKPOINT_ASKED));
     submit_run(&bed, on_device(CHECKPOINT_NONE));
     bed_join(&bed, "there", four, 1);
-    shed(&bed, 40, 10 * MINUTE_MS);
+    bed_shed(&bed, 40, 10 * MINUTE_MS);
     assert_int_equal(bed.suspends_heard, 1);
     assert_int_equal(bed.stops, 0);
-    shed(&bed, 0, 0);
+    bed_shed(&bed, 0, 0);
     tick(&bed, 1);
     assert_int_equal(bed.resumes, 1);
-    shed(&bed, 40, 12 * HOUR_MS);
+    bed_shed(&bed, 40, 12 * HOUR_MS);
     bed_why(&bed, id, "stopping", "at another site");
     assert_int_equal(bed.stops, 1);
     bed_destroy(&bed);
@@ -155,7 +119,7 @@ static void test_moves_into_one_room(void **state)
     low.job_submitted.request.job_class = CLASS_LOW;
     ids[1] = submit_run(&bed, low);
     bed_join(&bed, "there", one, 1);
-    shed(&bed, 100, 3 * HOUR_MS);
+    bed_shed(&bed, 100, 3 * HOUR_MS);
     bed_why(&bed, ids[0], "stopping", "goes on when there is power");
     bed_why(&bed, ids[1], "stopping", "at another site");
     bed_destroy(&bed);
@@ -176,7 +140,7 @@ static void test_moves_not(void **state)
     two_wide.job_submitted.request.shape.tasks = 2;
     ids[2] = submit_run(&bed, two_wide); /* there is room for one task alone */
     bed_join(&bed, "there", one, 1);
-    shed(&bed, 100, 3 * HOUR_MS);
+    bed_shed(&bed, 100, 3 * HOUR_MS);
     for (uint32_t i = 0; i < 3; i++)
         bed_why(&bed, ids[i], "stopping", "stopped: site here must draw");
     stopped(&bed, ids[2], 1);
@@ -192,7 +156,7 @@ static void test_room_is_taken(void **state)
 
     (void)state;
     bed_join(&bed, "there", one, 1);
-    shed(&bed, 100, 3 * HOUR_MS);
+    bed_shed(&bed, 100, 3 * HOUR_MS);
     bed_why(&bed, id, "stopping", "at another site");
     other = bed_submit(&bed, on_device(CHECKPOINT_NONE));
     bed_pass(&bed);
@@ -203,7 +167,7 @@ static void test_room_is_taken(void **state)
     bed_started(&bed, other, 1);
     bed_done(&bed, other);
     bed_pass(&bed);
-    assert_string_equal(view_of(&bed, id).allocation.site, "there");
+    assert_string_equal(bed_view(&bed, id).allocation.site, "there");
     bed_destroy(&bed);
 }
 
@@ -215,22 +179,22 @@ static void test_shrinks(void **state)
     uint64_t id = submit_run(&bed, elastic(1));
 
     (void)state;
-    assert_int_equal(width(&bed, id), 8);
-    shed(&bed, 25, 3 * HOUR_MS); /* no narrower than it must be */
+    assert_int_equal(bed_width(&bed, id), 8);
+    bed_shed(&bed, 25, 3 * HOUR_MS); /* no narrower than it must be */
     bed_why(&bed, id, "resizing", "shrinks from 8 to 6 tasks: site here must draw 25.0 % less");
     bed_restart(&bed);
     stopped(&bed, id, 1);
     assert_int_equal(bed_state(&bed, id), JOB_STARTING); /* at once */
-    assert_int_equal(width(&bed, id), 6);
+    assert_int_equal(bed_width(&bed, id), 6);
     check_within_limit(&bed);
     bed_started(&bed, id, 2);
     tick(&bed, 2 * HOUR_MS);
-    assert_int_equal(width(&bed, id), 6);
+    assert_int_equal(bed_width(&bed, id), 6);
     assert_int_equal(bed_state(&bed, id), JOB_RUNNING);
     tick(&bed, HOUR_MS); /* the cut is over */
     bed_why(&bed, id, "resizing", "grows from 6 to 8 tasks");
     stopped(&bed, id, 2);
-    assert_int_equal(width(&bed, id), 8);
+    assert_int_equal(bed_width(&bed, id), 8);
     bed_destroy(&bed);
 }
 
@@ -240,10 +204,10 @@ static void test_shrinks_by_its_step(void **state)
     uint64_t id = submit_run(&bed, elastic(REQUEST_STEP_DOUBLE));
 
     (void)state;
-    shed(&bed, 25, HOUR_MS);
+    bed_shed(&bed, 25, HOUR_MS);
     bed_why(&bed, id, "resizing", "shrinks from 8 to 4 tasks");
     stopped(&bed, id, 1);
-    assert_int_equal(width(&bed, id), 4);
+    assert_int_equal(bed_width(&bed, id), 4);
     check_within_limit(&bed);
     bed_destroy(&bed);
 }
@@ -255,12 +219,12 @@ static void test_shrinks_not(void **state)
     uint64_t id = submit_run(&bed, elastic(1));
 
     (void)state;
-    shed(&bed, 75, HOUR_MS);
+    bed_shed(&bed, 75, HOUR_MS);
     bed_why(&bed, id, "resizing", "shrinks from 8 to 2 tasks");
     stopped(&bed, id, 1);
     check_within_limit(&bed);
     bed_started(&bed, id, 2);
-    shed(&bed, 10, HOUR_MS);
+    bed_shed(&bed, 10, HOUR_MS);
     bed_why(&bed, id, "stopping", "stopped: site here must draw");
     stopped(&bed, id, 2);
     assert_int_equal(bed_state(&bed, id), JOB_HELD);
@@ -268,7 +232,7 @@ static void test_shrinks_not(void **state)
 
     bed = bed_create(nine, 1);
     id = submit_run(&bed, elastic(1));
-    shed(&bed, 90, HOUR_MS); /* its least draws more than that */
+    bed_shed(&bed, 90, HOUR_MS); /* its least draws more than that */
     bed_why(&bed, id, "stopping", "stopped: site here must draw");
     bed_destroy(&bed);
 }
@@ -284,14 +248,14 @@ static void test_next_cut(void **state)
     wide = submit_run(&bed, elastic(1));
     high.job_submitted.request.job_class = CLASS_URGENT;
     small = submit_run(&bed, high);
-    shed(&bed, 33, HOUR_MS); /* of nine, six are left */
+    bed_shed(&bed, 33, HOUR_MS); /* of nine, six are left */
     bed_why(&bed, wide, "resizing", "shrinks from 8 to 5 tasks");
     assert_int_equal(bed_state(&bed, small), JOB_RUNNING);
-    shed(&bed, 40, HOUR_MS); /* five: the wide one still holds all */
+    bed_shed(&bed, 40, HOUR_MS); /* five: the wide one still holds all */
     assert_int_equal(bed_state(&bed, small), JOB_STOPPING);
     stopped(&bed, small, 1);
     stopped(&bed, wide, 1);
-    assert_int_equal(width(&bed, wide), 5);
+    assert_int_equal(bed_width(&bed, wide), 5);
     check_within_limit(&bed);
     bed_destroy(&bed);
 }
@@ -306,7 +270,7 @@ static void test_waits_for_others(void **state)
     (void)state;
     low.job_submitted.request.job_class = CLASS_LOW;
     small = submit_run(&bed, low);
-    shed(&bed, 77, HOUR_MS); /* of nine, two are left */
+    bed_shed(&bed, 77, HOUR_MS); /* of nine, two are left */
     assert_int_equal(bed_state(&bed, small), JOB_STOPPING);
     bed_why(&bed, wide, "resizing", "shrinks from 8 to 2 tasks");
     stopped(&bed, wide, 1);
@@ -315,7 +279,7 @@ static void test_waits_for_others(void **state)
     stopped(&bed, small, 1);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, wide), JOB_STARTING);
-    assert_int_equal(width(&bed, wide), 2);
+    assert_int_equal(bed_width(&bed, wide), 2);
     check_within_limit(&bed);
     bed_destroy(&bed);
 }
@@ -376,8 +340,8 @@ static void do_something(struct chaos *chaos)
         submit_some(chaos);
         break;
     case 2:
-        shed(bed, 1 + (uint32_t)rng_below(&chaos->rng, 100),
-             MINUTE_MS + (int64_t)rng_below(&chaos->rng, 4 * HOUR_MS));
+        bed_shed(bed, 1 + (uint32_t)rng_below(&chaos->rng, 100),
+                 MINUTE_MS + (int64_t)rng_below(&chaos->rng, 4 * HOUR_MS));
         break;
     case 3:
         if (rng_below(&chaos->rng, 8) == 0)

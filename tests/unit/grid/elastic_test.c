@@ -34,25 +34,6 @@ static struct event rigid(uint32_t tasks, int64_t duration_ms)
     return event;
 }
 
-static struct job_view view_of(struct bed *bed, uint64_t id)
-{
-    struct job_view view;
-
-    assert_true(grid_find_job(bed->grid, id, &view));
-    return view;
-}
-
-/* The tasks that its attempt holds; 0 = it has none. */
-static uint32_t width(struct bed *bed, uint64_t id)
-{
-    struct job_view view = view_of(bed, id);
-    uint32_t tasks = 0;
-
-    for (uint32_t i = 0; i < view.allocation.parts_count; i++)
-        tasks += view.allocation.parts[i].tasks;
-    return tasks;
-}
-
 static void after(struct bed *bed, int64_t ms)
 {
     bed->now_ms += ms;
@@ -159,14 +140,14 @@ static void test_starts_wide(void **state)
     (void)state;
     first = submit_run(&bed, rigid(3, 0));
     second = submit_run(&bed, elastic(1, 8, 2)); /* 1, 3, 5, 7: five are free */
-    assert_int_equal(width(&bed, first), 3);
-    assert_int_equal(width(&bed, second), 5);
+    assert_int_equal(bed_width(&bed, first), 3);
+    assert_int_equal(bed_width(&bed, second), 5);
     bed_why(&bed, second, "running", "on 5 of 1 to 8 tasks");
     third = submit_run(&bed, elastic(2, 8, 1));
     assert_int_equal(bed_state(&bed, third), JOB_QUEUED);
     bed_done(&bed, first);
     bed_pass(&bed);
-    assert_int_equal(width(&bed, third), 3);
+    assert_int_equal(bed_width(&bed, third), 3);
     bed_restart(&bed);
     bed_destroy(&bed);
 }
@@ -187,7 +168,7 @@ static void test_starts_within_limits(void **state)
                                                   .budget_micro = -1 };
     bed_step(&bed, &event);
     id = submit_run(&bed, elastic(2, 8, REQUEST_STEP_DOUBLE));
-    assert_int_equal(width(&bed, id), 4);
+    assert_int_equal(bed_width(&bed, id), 4);
     after(&bed, 2 * MINUTE_MS);
     assert_int_equal(bed_state(&bed, id), JOB_RUNNING); /* 8 would be too many */
     bed_destroy(&bed);
@@ -203,14 +184,14 @@ static void test_starts_beside_promise(void **state)
     (void)state;
     runs = submit_run(&bed, rigid(4, 10 * MINUTE_MS));
     waits = submit_run(&bed, rigid(6, 10 * MINUTE_MS));
-    promised_ms = view_of(&bed, waits).promised_start_ms;
+    promised_ms = bed_view(&bed, waits).promised_start_ms;
     assert_true(promised_ms > 0);
     id = submit_run(&bed, elastic(1, 4, 1)); /* for ever: two are over beside the promise */
-    assert_int_equal(width(&bed, id), 2);
-    assert_int_equal(view_of(&bed, waits).promised_start_ms, promised_ms);
+    assert_int_equal(bed_width(&bed, id), 2);
+    assert_int_equal(bed_view(&bed, waits).promised_start_ms, promised_ms);
     bed_done(&bed, runs);
     bed_pass(&bed);
-    assert_int_equal(width(&bed, waits), 6);
+    assert_int_equal(bed_width(&bed, waits), 6);
     bed_destroy(&bed);
 }
 
@@ -221,7 +202,7 @@ static void test_grows(void **state)
     uint32_t runs;
 
     (void)state;
-    assert_int_equal(width(&bed, id), 2);
+    assert_int_equal(bed_width(&bed, id), 2);
     bed_done(&bed, other);
     after(&bed, MINUTE_MS - SECOND_MS);
     assert_int_equal(bed_state(&bed, id), JOB_RUNNING); /* it has not run for its hold */
@@ -232,10 +213,10 @@ static void test_grows(void **state)
     runs = bed.runs;
     stopped(&bed, id, 1);
     assert_int_equal(bed.runs, runs + 1); /* in the same step */
-    assert_int_equal(width(&bed, id), 8);
+    assert_int_equal(bed_width(&bed, id), 8);
     assert_int_equal(bed_state(&bed, id), JOB_STARTING);
-    assert_int_equal(view_of(&bed, id).epoch, 2);
-    assert_int_equal(view_of(&bed, id).attempts_failed + view_of(&bed, id).attempts_lost, 0);
+    assert_int_equal(bed_view(&bed, id).epoch, 2);
+    assert_int_equal(bed_view(&bed, id).attempts_failed + bed_view(&bed, id).attempts_lost, 0);
     bed_started(&bed, id, 2);
     bed_restart(&bed);
     bed_ended(&bed, id, 2, OUTCOME_EXITED, 0);
@@ -331,9 +312,9 @@ static void test_grows_less(void **state)
     after(&bed, 2 * MINUTE_MS);
     assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
     late = submit_run(&bed, rigid(4, 0));
-    assert_int_equal(width(&bed, late), 4);
+    assert_int_equal(bed_width(&bed, late), 4);
     stopped(&bed, id, 1);
-    assert_int_equal(width(&bed, id), 4);
+    assert_int_equal(bed_width(&bed, id), 4);
     bed_destroy(&bed);
 }
 
@@ -343,25 +324,25 @@ static void test_shrinks(void **state)
     uint64_t id = submit_run(&bed, elastic(2, 8, 1)), waits;
 
     (void)state;
-    assert_int_equal(width(&bed, id), 8);
+    assert_int_equal(bed_width(&bed, id), 8);
     waits = submit_run(&bed, rigid(3, 10 * MINUTE_MS));
     assert_int_equal(bed_state(&bed, id), JOB_RUNNING); /* it waits for seconds first */
     after(&bed, 10 * SECOND_MS);
     assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
     bed_why(&bed, id, "resizing", "shrinks from 8 to 5 tasks: job 2 waits for room");
     bed_why(&bed, waits, "preempting", "room is being made for it");
-    assert_true(view_of(&bed, waits).promised_start_ms > 0);
+    assert_true(bed_view(&bed, waits).promised_start_ms > 0);
     bed_restart(&bed);
     stopped(&bed, id, 1);
-    assert_int_equal(width(&bed, id), 5);
+    assert_int_equal(bed_width(&bed, id), 5);
     bed_pass(&bed);
-    assert_int_equal(width(&bed, waits), 3);
+    assert_int_equal(bed_width(&bed, waits), 3);
     bed_started(&bed, id, 2);
     bed_started(&bed, waits, 1);
     bed_done(&bed, waits);
     after(&bed, 2 * MINUTE_MS); /* and grows again */
     stopped(&bed, id, 2);
-    assert_int_equal(width(&bed, id), 8);
+    assert_int_equal(bed_width(&bed, id), 8);
     bed_destroy(&bed);
 }
 
@@ -385,7 +366,7 @@ static void test_shrinks_not(void **state)
     after(&bed, 30 * SECOND_MS);
     assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
     stopped(&bed, id, 1);
-    assert_int_equal(width(&bed, id), 6);
+    assert_int_equal(bed_width(&bed, id), 6);
     bed_destroy(&bed);
 }
 
@@ -402,15 +383,15 @@ static void test_shrinks_before_preemption(void **state)
     urgent.job_submitted.request.job_class = CLASS_URGENT;
     whole = submit_run(&bed, low);
     gives = submit_run(&bed, wide);
-    assert_int_equal(width(&bed, gives), 8);
+    assert_int_equal(bed_width(&bed, gives), 8);
     after(&bed, 5 * MINUTE_MS);
     waits = submit_run(&bed, urgent);
     after(&bed, 40 * SECOND_MS);
     assert_int_equal(bed_state(&bed, whole), JOB_RUNNING);
     stopped(&bed, gives, 1);
-    assert_int_equal(width(&bed, gives), 4);
+    assert_int_equal(bed_width(&bed, gives), 4);
     bed_pass(&bed);
-    assert_int_equal(width(&bed, waits), 4);
+    assert_int_equal(bed_width(&bed, waits), 4);
     assert_int_equal(bed_state(&bed, whole), JOB_RUNNING);
     bed_destroy(&bed);
 }
@@ -442,7 +423,7 @@ static void test_wish(void **state)
     bed_why(&bed, ids[0], "resizing", "shrinks from 8 to 4 tasks: as asked by al");
     bed_restart(&bed);
     stopped(&bed, ids[0], 1);
-    assert_int_equal(width(&bed, ids[0]), 4);
+    assert_int_equal(bed_width(&bed, ids[0]), 4);
     bed_started(&bed, ids[0], 2);
     after(&bed, 10 * MINUTE_MS); /* there is room, and it stays as it is wanted */
     assert_int_equal(bed_state(&bed, ids[0]), JOB_RUNNING);
@@ -450,7 +431,7 @@ static void test_wish(void **state)
     assert_int_equal(try_resize(&bed, ids[0], 8, &err), 0);
     bed_pass(&bed);
     stopped(&bed, ids[0], 2);
-    assert_int_equal(width(&bed, ids[0]), 8);
+    assert_int_equal(bed_width(&bed, ids[0]), 8);
     assert_int_equal(bed_cancel(&bed, ids[0]), 0);
     assert_int_equal(try_resize(&bed, ids[0], 0, &err), -EPROTO);
     bed_ended(&bed, ids[0], 3, OUTCOME_STOPPED, 0);
@@ -478,9 +459,9 @@ static void test_ends_otherwise(void **state)
     assert_int_equal(try_resize(&bed, id, 4, &err), 0);
     bed_ended(&bed, id, 1, OUTCOME_LOST, 0);
     assert_int_equal(bed_state(&bed, id), JOB_QUEUED);
-    assert_int_equal(view_of(&bed, id).request->shape.tasks, 2); /* it waits with its least */
+    assert_int_equal(bed_view(&bed, id).request->shape.tasks, 2); /* it waits with its least */
     bed_pass(&bed);
-    assert_int_equal(width(&bed, id), 4); /* and starts as wide as is wanted */
+    assert_int_equal(bed_width(&bed, id), 4); /* and starts as wide as is wanted */
     bed_destroy(&bed);
 }
 
@@ -501,7 +482,7 @@ static void test_spares(void **state)
 {
     struct bed bed = bed_create(four, 4);
     uint64_t id = submit_run(&bed, spared(2, 1)), other;
-    struct job_view view = view_of(&bed, id);
+    struct job_view view = bed_view(&bed, id);
     struct job_request last;
     uint32_t runs;
 
@@ -512,7 +493,7 @@ static void test_spares(void **state)
     assert_int_equal(view.allocation.spares_count, 1);
     bed_why(&bed, id, "running", "on 2 tasks with 1 spare node");
     other = submit_run(&bed, rigid(8, 0)); /* one node is left for others */
-    assert_int_equal(width(&bed, other), 8);
+    assert_int_equal(bed_width(&bed, other), 8);
     assert_int_equal(bed_state(&bed, submit_run(&bed, rigid(1, 0))), JOB_QUEUED);
     bed_restart(&bed);
     bed.now_ms += MINUTE_MS;
@@ -521,8 +502,8 @@ static void test_spares(void **state)
     runs = bed.runs;
     bed_ended(&bed, id, 1, OUTCOME_LOST, 0);
     assert_int_equal(bed.runs, runs + 1); /* at once, before who waits */
-    assert_int_equal(width(&bed, id), 2);
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 0);  /* no node is left for that */
+    assert_int_equal(bed_width(&bed, id), 2);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 0); /* no node is left for that */
     assert_int_equal(bed.row.device_milli_ms, 3 * 8000 * MINUTE_MS); /* a spare is billed as well */
     bed_restart(&bed);
     bed_destroy(&bed);
@@ -535,12 +516,12 @@ static void test_spares_drain(void **state)
     uint64_t id = submit_run(&bed, spared(2, 2));
 
     (void)state;
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 2);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 2);
     close_node(&bed, "n2");
     stopped(&bed, id, 1);
-    assert_int_equal(width(&bed, id), 2);
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 1);
-    assert_int_equal(view_of(&bed, id).attempts_lost, 0);
+    assert_int_equal(bed_width(&bed, id), 2);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 1);
+    assert_int_equal(bed_view(&bed, id).attempts_lost, 0);
     bed_started(&bed, id, 2);
     close_node(&bed, "n4"); /* the spare one: nothing runs there */
     assert_int_equal(bed_state(&bed, id), JOB_RUNNING);
@@ -567,23 +548,23 @@ static void test_spares_replenished(void **state)
     uint64_t other = submit_run(&bed, rigid(8, 0)), id = submit_run(&bed, spared(2, 2)), waits;
 
     (void)state;
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 1);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 1);
     waits = submit_run(&bed, rigid(4, 0));
     assert_int_equal(bed_state(&bed, waits), JOB_QUEUED);
     bed.now_ms += 10 * MINUTE_MS;
     bed_done(&bed, other);
     bed_pass(&bed);
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 2);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 2);
     assert_int_equal(bed_state(&bed, waits), JOB_QUEUED);
     bed_restart(&bed);
     bed.now_ms += 10 * MINUTE_MS;
     close_node(&bed, "n4"); /* a spare one breaks: it is given back, and comes again */
     bed_pass(&bed);
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 1);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 1);
     bed.now_ms += 10 * MINUTE_MS;
     open_node(&bed, "n4");
     bed_pass(&bed);
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 2);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 2);
     bed_restart(&bed);
     bed.now_ms += 10 * MINUTE_MS;
     bed_ended(&bed, id, 1, OUTCOME_EXITED, 0);
@@ -591,7 +572,7 @@ static void test_spares_replenished(void **state)
                      (3 * 10 + 4 * 10 + 3 * 10 + 4 * 10) * 8000 * MINUTE_MS);
     assert_int_equal(bed.row.cpu_held_ms, (3 * 10 + 4 * 10 + 3 * 10 + 4 * 10) * MINUTE_MS);
     bed_pass(&bed);
-    assert_int_equal(width(&bed, waits), 4);
+    assert_int_equal(bed_width(&bed, waits), 4);
     bed_destroy(&bed);
 }
 
@@ -619,14 +600,14 @@ static void test_spares_by_preemption(void **state)
     stopped(&bed, stopping, 1);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, id), JOB_STARTING);
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 0);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 0);
     bed_restart(&bed);
     for (uint32_t i = 0; i < 4; i++)
         if (ids[i] != stopping)
             bed_done(&bed, ids[i]);
     assert_int_equal(bed_cancel(&bed, stopping), 0);
     bed_pass(&bed);
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 1);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 1);
     bed_destroy(&bed);
 }
 
@@ -637,7 +618,7 @@ static void test_spares_auto(void **state)
     uint64_t id = submit_run(&bed, spared(2, REQUEST_SPARES_AUTO));
 
     (void)state;
-    assert_int_equal(view_of(&bed, id).allocation.spares_count, 0);
+    assert_int_equal(bed_view(&bed, id).allocation.spares_count, 0);
     bed_destroy(&bed);
 }
 
@@ -650,7 +631,7 @@ static void test_moves_to_less(void **state)
     uint64_t id = submit_run(&bed, elastic(2, 8, 1));
 
     (void)state;
-    assert_int_equal(width(&bed, id), 8);
+    assert_int_equal(bed_width(&bed, id), 8);
     bed_join(&bed, "small", two, 1);
     move.job_move.job_id = id;
     move.job_move.to = "small";
@@ -659,8 +640,8 @@ static void test_moves_to_less(void **state)
     bed_restart(&bed);
     stopped(&bed, id, 1);
     bed_pass(&bed);
-    assert_int_equal(width(&bed, id), 2);
-    assert_string_equal(view_of(&bed, id).allocation.site, "small");
+    assert_int_equal(bed_width(&bed, id), 2);
+    assert_string_equal(bed_view(&bed, id).allocation.site, "small");
     bed_destroy(&bed);
 }
 

@@ -43,16 +43,6 @@ static struct bed at_an_hour(void)
     return bed;
 }
 
-static void tick(struct bed *bed, int64_t to_ms)
-{
-    struct event event = { .type = EVENT_TICK };
-
-    bed->now_ms = to_ms;
-    bed_step(bed, &event);
-    if (grid_wants_pass(bed->grid))
-        bed_pass(bed);
-}
-
 /* The state as bytes, read back, is the state. */
 static void check_snapshot(struct bed *bed)
 {
@@ -198,11 +188,11 @@ static void test_waits_for_the_cheap_hour(void **state)
     check_snapshot(&bed);
     for (int h = 1; h < 3; h++) {
         assert_true(grid_next_timer_ms(bed.grid) <= begin_ms + h * HOUR_MS);
-        tick(&bed, begin_ms + h * HOUR_MS);
+        bed_tick(&bed, begin_ms + h * HOUR_MS);
         assert_int_equal(bed_state(&bed, id), JOB_HELD);
     }
     check_snapshot(&bed);
-    tick(&bed, begin_ms + 3 * HOUR_MS);
+    bed_tick(&bed, begin_ms + 3 * HOUR_MS);
     assert_int_equal(bed_state(&bed, id), JOB_STARTING);
     bed_destroy(&bed);
 }
@@ -267,7 +257,7 @@ static void test_pauses_for_the_cheap_hours(void **state)
     progress.attempt_progress.checkpoint_ms = begin_ms + HOUR_MS;
     bed.now_ms = begin_ms + HOUR_MS - 1;
     bed_step(&bed, &progress);
-    tick(&bed, begin_ms + HOUR_MS);
+    bed_tick(&bed, begin_ms + HOUR_MS);
     assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
     assert_int_equal(bed.stops, 1);
     check_snapshot(&bed);
@@ -277,10 +267,10 @@ static void test_pauses_for_the_cheap_hours(void **state)
     assert_int_equal(view.attempts_failed + view.attempts_lost, 0);
     check_snapshot(&bed);
     for (int h = 2; h < 4; h++) {
-        tick(&bed, begin_ms + h * HOUR_MS);
+        bed_tick(&bed, begin_ms + h * HOUR_MS);
         assert_int_equal(bed_state(&bed, id), JOB_HELD);
     }
-    tick(&bed, begin_ms + 4 * HOUR_MS);
+    bed_tick(&bed, begin_ms + 4 * HOUR_MS);
     assert_int_equal(bed_state(&bed, id), JOB_STARTING);
     bed_destroy(&bed);
 }
@@ -296,19 +286,6 @@ static struct event one_device(uint32_t job_class)
     return job;
 }
 
-static void shed(struct bed *bed, uint32_t percent, int64_t lasts_ms)
-{
-    struct event event = { .type = EVENT_SITE_SHED };
-
-    event.site_shed = (struct event_site_shed){ .site = "here",
-                                                .share_ppm = percent * 10000,
-                                                .within_ms = 30000,
-                                                .lasts_ms = lasts_ms,
-                                                .by = "grid operator",
-                                                .reason = "" };
-    bed_step(bed, &event);
-}
-
 static void test_cut(void **state)
 {
     struct bed bed = at_an_hour();
@@ -322,7 +299,7 @@ static void test_cut(void **state)
     for (uint32_t i = 0; i < 4; i++)
         bed_started(&bed, ids[i], 1);
     bed.now_ms += 600000;
-    shed(&bed, 25, 3 * HOUR_MS);
+    bed_shed(&bed, 25, 3 * HOUR_MS);
     for (uint32_t i = 0; i < 4; i++)
         if (bed_state(&bed, ids[i]) == JOB_STOPPING)
             stopped = i;
@@ -338,10 +315,10 @@ static void test_cut(void **state)
     assert_int_equal(bed_state(&bed, late), JOB_QUEUED);
     bed_why(&bed, late, "power", "no power");
     check_snapshot(&bed);
-    tick(&bed, bed.now_ms + 3 * HOUR_MS - 1000);
+    bed_tick(&bed, bed.now_ms + 3 * HOUR_MS - 1000);
     assert_int_equal(bed_state(&bed, ids[2]), JOB_HELD);
     assert_int_equal(bed_cancel(&bed, late), 0);
-    tick(&bed, bed.now_ms + 2000);
+    bed_tick(&bed, bed.now_ms + 2000);
     assert_int_equal(bed_state(&bed, ids[2]), JOB_STARTING);
     bed_destroy(&bed);
 }
@@ -375,12 +352,12 @@ static void test_cut_ends_early(void **state)
     (void)state;
     bed_pass(&bed);
     bed_started(&bed, id, 1);
-    shed(&bed, 100, HOUR_MS);
+    bed_shed(&bed, 100, HOUR_MS);
     assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
     bed_ended(&bed, id, 1, OUTCOME_STOPPED, 0);
     assert_int_equal(bed_state(&bed, id), JOB_HELD);
     bed.now_ms += 1000;
-    shed(&bed, 0, 0);
+    bed_shed(&bed, 0, 0);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, id), JOB_STARTING);
     bed_destroy(&bed);

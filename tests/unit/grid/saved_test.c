@@ -22,14 +22,6 @@ static int stored(struct bed *bed, uint64_t job_id, uint32_t epoch, const char *
     return bed_try(bed, &event, NULL, &err);
 }
 
-static struct job_view view_of(struct bed *bed, uint64_t id)
-{
-    struct job_view view;
-
-    assert_true(grid_find_job(bed->grid, id, &view));
-    return view;
-}
-
 static void test_refused(void **state)
 {
     struct bed bed = bed_create(one, 1);
@@ -48,7 +40,7 @@ static void test_refused(void **state)
     assert_int_equal(stored(&bed, id, 1, "here", NAME_A "a", 5), -EINVAL);
     assert_int_equal(stored(&bed, id, 1, "here", NAME_BAD, 5), -EINVAL);
     assert_int_equal(stored(&bed, id, 1, "here", NAME_A, -1), -EINVAL);
-    assert_string_equal(view_of(&bed, id).checkpoint, "");
+    assert_string_equal(bed_view(&bed, id).checkpoint, "");
     bed_destroy(&bed);
 }
 
@@ -71,15 +63,15 @@ static void test_newest_stays(void **state)
     assert_int_equal(stored(&bed, id, 1, "here", NAME_B, 60), 0);
     bed_join(&bed, "there", one, 1);
     bed_pass(&bed);
-    assert_int_equal(view_of(&bed, id).epoch, 2);
+    assert_int_equal(bed_view(&bed, id).epoch, 2);
     assert_int_equal(stored(&bed, id, 1, "there", NAME_A, 70), -EPROTO);
     assert_int_equal(stored(&bed, id, 1, "here", NAME_A, 70), 0);
     /* A newer epoch's is newer, whatever its site's clock says; then no older one comes back. */
-    assert_int_equal(stored(&bed, id, 2, view_of(&bed, id).allocation.site, NAME_B, 10), 0);
+    assert_int_equal(stored(&bed, id, 2, bed_view(&bed, id).allocation.site, NAME_B, 10), 0);
     assert_int_equal(stored(&bed, id, 1, "here", NAME_A, 80), -EALREADY);
-    assert_string_equal(view_of(&bed, id).checkpoint, NAME_B);
-    assert_int_equal(view_of(&bed, id).checkpoint_epoch, 2);
-    assert_int_equal(view_of(&bed, id).checkpoint_saved_ms, 10);
+    assert_string_equal(bed_view(&bed, id).checkpoint, NAME_B);
+    assert_int_equal(bed_view(&bed, id).checkpoint_epoch, 2);
+    assert_int_equal(bed_view(&bed, id).checkpoint_saved_ms, 10);
     bed_destroy(&bed);
 }
 
@@ -107,7 +99,7 @@ static void test_snapshot(void **state)
     assert_memory_equal(first.data, again.data, first.len);
     grid_destroy(bed.grid);
     bed.grid = copy;
-    assert_string_equal(view_of(&bed, id).checkpoint, NAME_A);
+    assert_string_equal(bed_view(&bed, id).checkpoint, NAME_A);
     assert_int_equal(stored(&bed, id, 1, "here", NAME_B, 61), 0); /* it knows where it ended */
     bed_destroy(&bed);
 }

@@ -46,29 +46,6 @@ static struct stand stand_create(bool suspends)
     return stand_priced(suspends, 0);
 }
 
-static void shed(struct bed *bed, uint32_t percent, int64_t lasts_ms)
-{
-    struct event event = { .type = EVENT_SITE_SHED };
-
-    event.site_shed = (struct event_site_shed){ .site = "here",
-                                                .share_ppm = percent * 10000,
-                                                .within_ms = 30000,
-                                                .lasts_ms = lasts_ms,
-                                                .by = "grid operator",
-                                                .reason = "" };
-    bed_step(bed, &event);
-}
-
-static void tick(struct bed *bed, int64_t to_ms)
-{
-    struct event event = { .type = EVENT_TICK };
-
-    bed->now_ms = to_ms;
-    bed_step(bed, &event);
-    if (grid_wants_pass(bed->grid))
-        bed_pass(bed);
-}
-
 static void stands(struct bed *bed, uint64_t id, uint32_t epoch, const char *why_not)
 {
     struct event event = { .type = EVENT_ATTEMPT_SUSPENDED };
@@ -88,14 +65,6 @@ static int64_t draw_mw(struct bed *bed)
     return view.draw_mw;
 }
 
-static struct job_view view_of(struct bed *bed, uint64_t id)
-{
-    struct job_view view;
-
-    assert_true(grid_find_job(bed->grid, id, &view));
-    return view;
-}
-
 static void test_stands_and_goes_on(void **state)
 {
     struct stand stand = stand_create(true);
@@ -103,34 +72,34 @@ static void test_stands_and_goes_on(void **state)
     int64_t full_mw;
 
     (void)state;
-    shed(bed, 1, 0 + HOUR_MS); /* so that the site has power to speak of */
-    shed(bed, 0, 0);
-    tick(bed, bed->now_ms + 1);
+    bed_shed(bed, 1, 0 + HOUR_MS); /* so that the site has power to speak of */
+    bed_shed(bed, 0, 0);
+    bed_tick(bed, bed->now_ms + 1);
     bed->suspends_heard = bed->resumes = 0;
     full_mw = draw_mw(bed);
-    shed(bed, 20, 3 * HOUR_MS);
+    bed_shed(bed, 20, 3 * HOUR_MS);
     assert_int_equal(bed->stops, 0);
     assert_int_equal(bed->suspends_heard, 1);
-    assert_true(view_of(bed, stand.ids[2]).suspended);
-    assert_false(view_of(bed, stand.ids[2]).stands);
-    assert_int_equal(view_of(bed, stand.ids[2]).state, JOB_RUNNING);
+    assert_true(bed_view(bed, stand.ids[2]).suspended);
+    assert_false(bed_view(bed, stand.ids[2]).stands);
+    assert_int_equal(bed_view(bed, stand.ids[2]).state, JOB_RUNNING);
     bed_why(bed, stand.ids[2], "suspended", "suspended: site here must draw");
     assert_int_equal(draw_mw(bed), full_mw); /* until it is said that it stands */
     bed_pass(bed);
-    assert_true(view_of(bed, stand.ids[2]).suspended);
+    assert_true(bed_view(bed, stand.ids[2]).suspended);
     bed_restart(bed);
     stands(bed, stand.ids[2], 1, "");
-    assert_true(view_of(bed, stand.ids[2]).stands);
+    assert_true(bed_view(bed, stand.ids[2]).stands);
     assert_true(draw_mw(bed) <= full_mw * 80 / 100);
     bed_restart(bed);
-    tick(bed, bed->now_ms + 2 * HOUR_MS); /* far beyond its limit: nobody stops it */
-    assert_int_equal(view_of(bed, stand.ids[2]).suspended_ms, 2 * HOUR_MS);
+    bed_tick(bed, bed->now_ms + 2 * HOUR_MS); /* far beyond its limit: nobody stops it */
+    assert_int_equal(bed_view(bed, stand.ids[2]).suspended_ms, 2 * HOUR_MS);
     assert_int_equal(bed->resumes, 0);
-    tick(bed, bed->now_ms + HOUR_MS);
+    bed_tick(bed, bed->now_ms + HOUR_MS);
     assert_int_equal(bed->resumes, 1);
-    assert_false(view_of(bed, stand.ids[2]).suspended);
-    assert_int_equal(view_of(bed, stand.ids[2]).epoch, 1);
-    assert_int_equal(view_of(bed, stand.ids[2]).suspended_ms, 3 * HOUR_MS);
+    assert_false(bed_view(bed, stand.ids[2]).suspended);
+    assert_int_equal(bed_view(bed, stand.ids[2]).epoch, 1);
+    assert_int_equal(bed_view(bed, stand.ids[2]).suspended_ms, 3 * HOUR_MS);
     assert_int_equal(draw_mw(bed), full_mw);
     bed_restart(bed);
     bed_done(bed, stand.ids[2]);
@@ -151,19 +120,19 @@ static void test_promise_behind(void **state)
     wide.job_submitted.request.shape.devices_milli = 4000;
     waits = bed_submit(bed, wide);
     bed_pass(bed);
-    before_ms = view_of(bed, waits).promised_start_ms;
+    before_ms = bed_view(bed, waits).promised_start_ms;
     assert_true(before_ms > bed->now_ms && before_ms <= bed->now_ms + LIMIT_MS);
-    shed(bed, 20, HOUR_MS);
+    bed_shed(bed, 20, HOUR_MS);
     stands(bed, stand.ids[2], 1, "");
     bed_pass(bed);
-    assert_int_equal(view_of(bed, waits).promised_start_ms, before_ms + HOUR_MS);
+    assert_int_equal(bed_view(bed, waits).promised_start_ms, before_ms + HOUR_MS);
     bed_restart(bed);
     bed->now_ms += HOUR_MS / 4;
-    shed(bed, 0, 0);
+    bed_shed(bed, 0, 0);
     bed_pass(bed);
     assert_int_equal(bed->resumes, 1);
     bed_pass(bed);
-    assert_int_equal(view_of(bed, waits).promised_start_ms, before_ms + HOUR_MS / 4);
+    assert_int_equal(bed_view(bed, waits).promised_start_ms, before_ms + HOUR_MS / 4);
     bed_destroy(bed);
 }
 
@@ -173,12 +142,12 @@ static void test_who_may_not(void **state)
     struct event tenant = { .type = EVENT_TENANT_SET };
 
     (void)state;
-    shed(&stand.bed, 20, HOUR_MS);
+    bed_shed(&stand.bed, 20, HOUR_MS);
     assert_int_equal(stand.bed.suspends_heard, 0);
     assert_int_equal(stand.bed.stops, 1);
     bed_destroy(&stand.bed);
     stand = stand_create(true); /* nor for longer than a day */
-    shed(&stand.bed, 20, 25 * HOUR_MS);
+    bed_shed(&stand.bed, 20, 25 * HOUR_MS);
     assert_int_equal(stand.bed.suspends_heard, 0);
     assert_int_equal(stand.bed.stops, 1);
     bed_destroy(&stand.bed);
@@ -189,17 +158,17 @@ static void test_who_may_not(void **state)
     tenant.tenant_set.weight_milli = 1000;
     tenant.tenant_set.budget_micro = INT64_C(1) << 40;
     bed_step(&stand.bed, &tenant);
-    shed(&stand.bed, 20, HOUR_MS);
+    bed_shed(&stand.bed, 20, HOUR_MS);
     assert_int_equal(stand.bed.suspends_heard, 0);
     assert_int_equal(stand.bed.stops, 1);
     bed_destroy(&stand.bed);
     stand = stand_priced(true, INT64_C(1) << 40); /* nor beyond what it may cost */
-    shed(&stand.bed, 20, HOUR_MS);
+    bed_shed(&stand.bed, 20, HOUR_MS);
     assert_int_equal(stand.bed.suspends_heard, 0);
     assert_int_equal(stand.bed.stops, 1);
     bed_destroy(&stand.bed);
     stand = stand_create(true); /* all of it: idle is too much */
-    shed(&stand.bed, 100, HOUR_MS);
+    bed_shed(&stand.bed, 100, HOUR_MS);
     assert_int_equal(stand.bed.suspends_heard, 0);
     assert_int_equal(stand.bed.stops, 4);
     bed_destroy(&stand.bed);
@@ -212,7 +181,7 @@ static void test_stopped_instead(void **state)
     struct bed *bed = &stand.bed;
 
     (void)state;
-    shed(bed, 20, HOUR_MS);
+    bed_shed(bed, 20, HOUR_MS);
     stands(bed, stand.ids[2], 7, "no such attempt"); /* old news */
     assert_int_equal(bed->stops, 0);
     stands(bed, stand.ids[2], 1, "a process would not");
@@ -222,9 +191,9 @@ static void test_stopped_instead(void **state)
     assert_int_equal(bed_state(bed, stand.ids[2]), JOB_HELD);
     bed_destroy(bed);
     stand = stand_create(true);
-    shed(bed, 20, HOUR_MS);
+    bed_shed(bed, 20, HOUR_MS);
     assert_true(grid_next_timer_ms(bed->grid) <= bed->now_ms + 30000);
-    tick(bed, bed->now_ms + 30000);
+    bed_tick(bed, bed->now_ms + 30000);
     assert_int_equal(bed->stops, 1);
     bed_destroy(bed);
 }
@@ -236,22 +205,22 @@ static void test_ends_meanwhile(void **state)
     int64_t mw;
 
     (void)state;
-    shed(bed, 20, HOUR_MS);
+    bed_shed(bed, 20, HOUR_MS);
     stands(bed, stand.ids[2], 1, "");
     mw = draw_mw(bed);
     assert_int_equal(bed_cancel(bed, stand.ids[2]), 0);
     assert_int_equal(bed->stops, 1);
     assert_true(draw_mw(bed) > mw);   /* it goes on to its end */
     stands(bed, stand.ids[2], 1, ""); /* old news */
-    assert_false(view_of(bed, stand.ids[2]).suspended);
+    assert_false(bed_view(bed, stand.ids[2]).suspended);
     bed_ended(bed, stand.ids[2], 1, OUTCOME_STOPPED, 0);
     assert_int_equal(bed->ended_as, JOB_CANCELLED);
     bed_destroy(bed);
     stand = stand_create(true); /* lost while it stands: queued again, and counted as it is */
-    shed(bed, 20, HOUR_MS);
+    bed_shed(bed, 20, HOUR_MS);
     stands(bed, stand.ids[2], 1, "");
     bed_ended(bed, stand.ids[2], 1, OUTCOME_LOST, 0);
-    assert_false(view_of(bed, stand.ids[2]).suspended);
+    assert_false(bed_view(bed, stand.ids[2]).suspended);
     bed_restart(bed);
     bed_pass(bed);
     bed_destroy(bed);
@@ -264,16 +233,16 @@ static void test_deeper(void **state)
     struct bed *bed = &stand.bed;
 
     (void)state;
-    shed(bed, 20, HOUR_MS);
+    bed_shed(bed, 20, HOUR_MS);
     stands(bed, stand.ids[2], 1, "");
-    shed(bed, 100, HOUR_MS);
+    bed_shed(bed, 100, HOUR_MS);
     assert_int_equal(bed->stops, 4);
     for (uint32_t i = 0; i < 4; i++)
         bed_ended(bed, stand.ids[i], 1, OUTCOME_STOPPED, 0);
     assert_int_equal(bed_state(bed, stand.ids[2]), JOB_HELD);
     bed_pass(bed);
     bed_restart(bed);
-    tick(bed, bed->now_ms + HOUR_MS + 1);
+    bed_tick(bed, bed->now_ms + HOUR_MS + 1);
     assert_int_equal(bed->runs, 8);
     bed_destroy(bed);
 }
@@ -286,11 +255,11 @@ static void test_older_snapshot(void **state)
 
     (void)state;
     bed_why(&bed, 3, "power_cut", "must draw less");
-    assert_false(view_of(&bed, 1).suspended);
+    assert_false(bed_view(&bed, 1).suspended);
     assert_false(grid_policy(bed.grid).defrags);
     bed_restart(&bed);
     assert_int_equal(bed_cancel(&bed, 5), 0);
-    tick(&bed, bed.now_ms + 3 * HOUR_MS + 1);
+    bed_tick(&bed, bed.now_ms + 3 * HOUR_MS + 1);
     assert_int_equal(bed_state(&bed, 3), JOB_STARTING);
     bed_destroy(&bed);
 }
