@@ -1,5 +1,6 @@
 #include "cli/cancel_many.h"
 #include "cli/commands.h"
+#include "cli/each_job.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -15,30 +16,26 @@ static const struct cli_option options[] = {
     { 0 },
 };
 
-static int cancel_one(const struct cli_args *args, struct remote *remote, const char *id,
-                      json_t *answers)
+static const char *say(const json_t *answer)
 {
-    CLEANUP(freep) char *path = NULL;
-    CLEANUP(buf_fini) struct buf whole = buf_init(65536);
-    const char *reason = cli_args_get(args, "reason");
-    json_t *answer = NULL;
-    struct err err;
+    (void)answer;
+    return "cancelled";
+}
 
-    if (remote_job_path(id, "", &path, &err) < 0)
-        return cli_fail(CLI_USAGE, &err);
-    buf_add_text(&whole, path);
+static int cancel_named(const struct cli_args *args, struct remote *remote)
+{
+    CLEANUP(buf_fini) struct buf rest = buf_init(65536);
+    const char *reason = cli_args_get(args, "reason");
+    struct each_job what = { .method = "DELETE",
+                             .rest = "",
+                             .say = cli_args_has(args, "quiet") ? NULL : say };
+
     if (reason) {
-        buf_add_text(&whole, "?reason=");
-        remote_add_encoded(&whole, reason);
+        buf_add_text(&rest, "?reason=");
+        remote_add_encoded(&rest, reason);
+        what.rest = rest.data;
     }
-    if (remote_call(remote, "DELETE", whole.data, NULL, &answer, &err) < 0)
-        return cli_fail(CLI_FAILED, &err);
-    if (answers)
-        json_array_append(answers, answer);
-    else if (!cli_args_has(args, "quiet"))
-        printf("%s: cancelled\n", id);
-    json_decref(answer);
-    return CLI_OK;
+    return each_job(args, remote, &what);
 }
 
 static int cancel_all(const struct cli_args *args, struct remote *remote)
@@ -87,29 +84,15 @@ static const char *find_fault(const struct cli_args *args)
 static int run(const struct cli_args *args)
 {
     const char *fault = find_fault(args);
-    json_t *answers = cli_args_has(args, "json") ? json_array() : NULL;
     struct remote remote;
     struct err err;
-    int code = CLI_OK;
+    int code;
 
-    if (fault) {
-        json_decref(answers);
+    if (fault)
         return cli_fail_text(CLI_USAGE, "%s", fault);
-    }
-    if (remote_open(args, &remote, &err) < 0) {
-        json_decref(answers);
+    if (remote_open(args, &remote, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
-    }
-    if (cli_args_has(args, "all"))
-        code = cancel_all(args, &remote);
-    for (uint32_t i = 0; i < args->rest_count; i++) {
-        int one = cancel_one(args, &remote, args->rest[i], answers);
-
-        code = one ? one : code;
-    }
-    if (answers && !cli_args_has(args, "all"))
-        reply_show(answers);
-    json_decref(answers);
+    code = cli_args_has(args, "all") ? cancel_all(args, &remote) : cancel_named(args, &remote);
     remote_fini(&remote);
     return code;
 }

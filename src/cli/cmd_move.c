@@ -1,5 +1,5 @@
 #include "cli/commands.h"
-#include "cli/remote.h"
+#include "cli/each_job.h"
 
 #include <string.h>
 
@@ -10,55 +10,27 @@ static const struct cli_option options[] = {
     { 0 },
 };
 
-static int move_one(const struct cli_args *args, struct remote *remote, const char *id,
-                    json_t *answers)
+static const char *say(const json_t *answer)
 {
-    CLEANUP(freep) char *path = NULL;
-    const char *to = cli_args_get(args, "to"), *reason = cli_args_get(args, "reason");
-    json_t *body = json_object(), *answer = NULL;
-    struct err err;
-    int code = CLI_OK;
+    const char *state = reply_text(answer, "state");
 
-    if (to)
-        json_object_set_new(body, "to", json_string(to));
-    if (reason)
-        json_object_set_new(body, "reason", json_string(reason));
-    if (cli_args_has(args, "force"))
-        json_object_set_new(body, "force", json_true());
-    if (remote_job_path(id, "/move", &path, &err) < 0)
-        code = cli_fail(CLI_USAGE, &err);
-    else if (remote_call(remote, "POST", path, body, &answer, &err) < 0)
-        code = cli_fail(CLI_FAILED, &err);
-    else if (answers)
-        json_array_append(answers, answer);
-    else
-        printf("%s: %s\n", id,
-               strcmp(reply_text(answer, "state"), "stopping") == 0 ? "is stopped there and goes on"
-                                                                    : reply_text(answer, "state"));
-    json_decref(body);
-    json_decref(answer);
-    return code;
+    return strcmp(state, "stopping") == 0 ? "is stopped there and goes on" : state;
 }
 
 static int run(const struct cli_args *args)
 {
-    json_t *answers = cli_args_has(args, "json") ? json_array() : NULL;
+    struct each_job what = { .method = "POST", .rest = "/move", .say = say };
     struct remote remote;
     struct err err;
-    int code = CLI_OK;
+    int code;
 
-    if (remote_open(args, &remote, &err) < 0) {
-        json_decref(answers);
+    if (remote_open(args, &remote, &err) < 0)
         return cli_fail(CLI_FAILED, &err);
-    }
-    for (uint32_t i = 0; i < args->rest_count; i++) {
-        int one = move_one(args, &remote, args->rest[i], answers);
-
-        code = one ? one : code;
-    }
-    if (answers)
-        reply_show(answers);
-    json_decref(answers);
+    what.body = json_pack("{s:s*, s:s*, s:o*}", "to", cli_args_get(args, "to"), "reason",
+                          cli_args_get(args, "reason"), "force",
+                          cli_args_has(args, "force") ? json_true() : NULL);
+    code = each_job(args, &remote, &what);
+    json_decref(what.body);
     remote_fini(&remote);
     return code;
 }

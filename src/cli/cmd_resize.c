@@ -1,5 +1,5 @@
 #include "cli/commands.h"
-#include "cli/remote.h"
+#include "cli/each_job.h"
 #include "model/request.h"
 
 #include <stdlib.h>
@@ -11,32 +11,11 @@ static const struct cli_option options[] = {
     { 0 },
 };
 
-static int resize_one(const struct cli_args *args, struct remote *remote, const char *id,
-                      const json_t *tasks, json_t *answers)
+static const char *say(const json_t *answer)
 {
-    CLEANUP(freep) char *path = NULL;
-    const char *reason = cli_args_get(args, "reason");
-    json_t *body = json_object(), *answer = NULL;
-    struct err err;
-    int code = CLI_OK;
-
-    json_object_set(body, "tasks", (json_t *)(uintptr_t)tasks);
-    if (reason)
-        json_object_set_new(body, "reason", json_string(reason));
-    if (remote_job_path(id, "/resize", &path, &err) < 0)
-        code = cli_fail(CLI_USAGE, &err);
-    else if (remote_call(remote, "POST", path, body, &answer, &err) < 0)
-        code = cli_fail(CLI_FAILED, &err);
-    else if (answers)
-        json_array_append(answers, answer);
-    else
-        printf("%s: %s\n", id,
-               strcmp(reply_text(answer, "state"), "stopping") == 0
-                   ? "is stopped and goes on at its new width"
-                   : "goes on as it is until there is room or a start");
-    json_decref(body);
-    json_decref(answer);
-    return code;
+    return strcmp(reply_text(answer, "state"), "stopping") == 0
+               ? "is stopped and goes on at its new width"
+               : "goes on as it is until there is room or a start";
 }
 
 /* NULL: neither a number nor auto. */
@@ -56,30 +35,21 @@ static json_t *read_tasks(const char *text)
 static int run(const struct cli_args *args)
 {
     json_t *tasks = read_tasks(cli_args_get(args, "tasks"));
-    json_t *answers = cli_args_has(args, "json") ? json_array() : NULL;
+    struct each_job what = { .method = "POST", .rest = "/resize", .say = say };
     struct remote remote;
     struct err err;
-    int code = CLI_OK;
+    int code;
 
     if (!tasks)
-        code = cli_fail_text(CLI_USAGE, "expected --tasks N, or --tasks auto");
-    else if (remote_open(args, &remote, &err) < 0)
+        return cli_fail_text(CLI_USAGE, "expected --tasks N, or --tasks auto");
+    what.body = json_pack("{s:o, s:s*}", "tasks", tasks, "reason", cli_args_get(args, "reason"));
+    if (remote_open(args, &remote, &err) < 0) {
         code = cli_fail(CLI_FAILED, &err);
-    if (code) {
-        json_decref(tasks);
-        json_decref(answers);
-        return code;
+    } else {
+        code = each_job(args, &remote, &what);
+        remote_fini(&remote);
     }
-    for (uint32_t i = 0; i < args->rest_count; i++) {
-        int one = resize_one(args, &remote, args->rest[i], tasks, answers);
-
-        code = one ? one : code;
-    }
-    if (answers)
-        reply_show(answers);
-    json_decref(tasks);
-    json_decref(answers);
-    remote_fini(&remote);
+    json_decref(what.body);
     return code;
 }
 
