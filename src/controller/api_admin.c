@@ -1,7 +1,6 @@
 /* GET /usage, the tokens, and what the controller says of itself. */
-#include "controller/api_handlers.h"
+#include "controller/history_call.h"
 
-#include "controller/history.h"
 #include "controller/job_json.h"
 #include "controller/metrics.h"
 #include "controller/openapi.h"
@@ -18,12 +17,10 @@
  */
 
 struct usage_call {
-    struct history_wait wait;
-    struct api_call *call;
+    struct history_call base;
     struct usage_filter filter;
     char tenant[MODEL_NAME_BYTES];
     const char *group_name;
-    json_t *rows;
     struct usage_row total;
 };
 
@@ -61,7 +58,7 @@ static int add_usage(void *context, const struct usage_row *row)
     sum->energy_mj += row->usage.energy_mj;
     sum->carbon_ug += row->usage.carbon_ug;
     sum->price_micro += row->usage.price_micro;
-    json_array_append_new(usage->rows, usage_row_to_json(row));
+    json_array_append_new(usage->base.rows, usage_row_to_json(row));
     return 0;
 }
 
@@ -75,59 +72,39 @@ static const char *currency(struct controller *controller)
     return site && site->tariff.currency[0] ? site->tariff.currency : "EUR";
 }
 
-static void on_usage_history(struct history_wait *wait, int rc)
+static int ask_usage(struct history_call *self, struct history_db *db, json_t **json_out,
+                     struct err *err)
 {
-    struct usage_call *usage = CONTAINER_OF(wait, struct usage_call, wait);
-    struct api_call *call = usage->call;
-    struct err err = { 0 };
-    json_t *json = NULL;
+    struct usage_call *usage = CONTAINER_OF(self, struct usage_call, base);
+    int rc;
 
-    call->gone = NULL;
-    if (usage->tenant[0])
-        usage->filter.tenant = usage->tenant;
-    if (rc == 0)
-        rc = history_db_usage(history_reader(call->controller->history), &usage->filter, add_usage,
-                              usage, &err);
+    usage->filter.tenant = usage->tenant[0] ? usage->tenant : NULL;
+    rc = history_db_usage(db, &usage->filter, add_usage, usage, err);
     usage->total.usage.energy_measured =
         usage->total.attempts && usage->total.measured == usage->total.attempts;
     if (rc == 0)
-        json = json_pack("{s:s, s:s, s:O, s:o}", "group_by", usage->group_name, "currency",
-                         currency(call->controller), "rows", usage->rows, "total",
-                         usage_row_to_json(&usage->total));
-    json_decref(usage->rows);
-    free(usage);
-    if (rc < 0)
-        api_error(call, 503, "history_unavailable", NULL, "%s",
-                  err.text[0] ? err.text : "the history cannot be written now");
-    else
-        api_reply_json(call, 200, json);
-}
-
-static void on_usage_gone(struct api_call *call)
-{
-    struct usage_call *usage = call->kept;
-
-    history_wait_cancel(call->controller->history, &usage->wait);
-    json_decref(usage->rows);
-    free(usage);
+        *json_out = json_pack("{s:s, s:s, s:O, s:o}", "group_by", usage->group_name, "currency",
+                              currency(self->call->controller), "rows", self->rows, "total",
+                              usage_row_to_json(&usage->total));
+    return rc;
 }
 
 void api_usage(struct api_call *call)
 {
-    struct usage_call *usage;
-    struct usage_filter filter = { .group = GROUP_TENANT, .limit = USAGE_ROWS_MAX };
+    struct usage_call taken = { .base.ask = ask_usage,
+                                .filter = { .group = GROUP_TENANT, .limit = USAGE_ROWS_MAX } };
     const char *tenant = http_request_query(call->request, "tenant");
     const char *group = http_request_query(call->request, "group_by");
-    const char *group_name = group ? group : "tenant";
     bool known = !group;
 
-    if (!api_query_time(call, "since", &filter.since_ms) ||
-        !api_query_time(call, "until", &filter.until_ms))
+    taken.group_name = group ? group : "tenant";
+    if (!api_query_time(call, "since", &taken.filter.since_ms) ||
+        !api_query_time(call, "until", &taken.filter.until_ms))
         return;
     for (size_t i = 0; i < ARRAY_COUNT(groups) && !known; i++)
         if (!strcmp(groups[i].name, group)) {
-            filter.group = groups[i].group;
-            group_name = groups[i].name;
+            taken.filter.group = groups[i].group;
+            taken.group_name = groups[i].name;
             known = true;
         }
     if (!known) {
@@ -142,20 +119,8 @@ void api_usage(struct api_call *call)
         }
         tenant = call->who.tenant;
     }
-    usage = calloc(1, sizeof(*usage));
-    if (!usage) {
-        api_error(call, 500, "internal", NULL, "out of memory");
-        return;
-    }
-    usage->call = call;
-    usage->filter = filter;
-    usage->group_name = group_name;
-    usage->rows = json_array();
-    snprintf(usage->tenant, sizeof(usage->tenant), "%s", tenant ? tenant : "");
-    usage->wait.run = on_usage_history;
-    call->gone = on_usage_gone;
-    call->kept = usage;
-    history_wait(call->controller->history, &usage->wait);
+    snprintf(taken.tenant, sizeof(taken.tenant), "%s", tenant ? tenant : "");
+    history_call_begin(call, &taken.base, sizeof(taken));
 }
 
 /* --- tokens -------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 /* GET /ledger/disputes: what sites claimed that was not possible, or signed otherwise. */
-#include "controller/api_handlers.h"
-
-#include "controller/history.h"
+#include "controller/history_call.h"
 #include "controller/job_json.h"
 
 #include <stdio.h>
@@ -11,11 +9,9 @@
 #define DISPUTES_MAX 10000u
 
 struct dispute_call {
-    struct history_wait wait;
-    struct api_call *call;
+    struct history_call base;
     struct dispute_filter filter;
     char tenant[MODEL_NAME_BYTES], site[MODEL_NAME_BYTES];
-    json_t *rows;
 };
 
 static const struct {
@@ -36,7 +32,7 @@ static int add_dispute(void *context, const struct history_dispute *row)
     bool known = (uint32_t)row->dispute.what <= USAGE_CLAIM_LAST;
 
     json_array_append_new(
-        disputes->rows,
+        disputes->base.rows,
         json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:s, s:s}", "job", row->job,
                   "epoch", (json_int_t)row->epoch, "tenant", row->tenant, "site", row->site,
                   "owner", row->owner, "what", known ? claims[row->dispute.what].name : "unknown",
@@ -48,45 +44,22 @@ static int add_dispute(void *context, const struct history_dispute *row)
     return 0;
 }
 
-static void on_history(struct history_wait *wait, int rc)
+static int ask(struct history_call *self, struct history_db *db, json_t **json_out, struct err *err)
 {
-    struct dispute_call *disputes = CONTAINER_OF(wait, struct dispute_call, wait);
-    struct api_call *call = disputes->call;
-    struct err err = { 0 };
-    json_t *json = NULL;
+    struct dispute_call *disputes = CONTAINER_OF(self, struct dispute_call, base);
+    int rc;
 
-    call->gone = NULL;
-    if (disputes->tenant[0])
-        disputes->filter.tenant = disputes->tenant;
-    if (disputes->site[0])
-        disputes->filter.site = disputes->site;
+    disputes->filter.tenant = disputes->tenant[0] ? disputes->tenant : NULL;
+    disputes->filter.site = disputes->site[0] ? disputes->site : NULL;
+    rc = history_db_list_disputes(db, &disputes->filter, add_dispute, disputes, err);
     if (rc == 0)
-        rc = history_db_list_disputes(history_reader(call->controller->history), &disputes->filter,
-                                      add_dispute, disputes, &err);
-    if (rc == 0)
-        json = json_pack("{s:O}", "disputes", disputes->rows);
-    json_decref(disputes->rows);
-    free(disputes);
-    if (rc < 0)
-        api_error(call, 503, "history_unavailable", NULL, "%s",
-                  err.text[0] ? err.text : "the history cannot be written now");
-    else
-        api_reply_json(call, 200, json);
-}
-
-static void on_gone(struct api_call *call)
-{
-    struct dispute_call *disputes = call->kept;
-
-    history_wait_cancel(call->controller->history, &disputes->wait);
-    json_decref(disputes->rows);
-    free(disputes);
+        *json_out = json_pack("{s:O}", "disputes", self->rows);
+    return rc;
 }
 
 void api_disputes(struct api_call *call)
 {
-    struct dispute_call taken = { .call = call, .filter = { .limit = DISPUTES_MAX } };
-    struct dispute_call *disputes;
+    struct dispute_call taken = { .base.ask = ask, .filter = { .limit = DISPUTES_MAX } };
     const char *own = api_tenant_only(call);
 
     if (!api_query_time(call, "since", &taken.filter.since_ms) ||
@@ -99,15 +72,5 @@ void api_disputes(struct api_call *call)
     }
     if (own)
         snprintf(taken.tenant, sizeof(taken.tenant), "%s", own);
-    disputes = malloc(sizeof(*disputes));
-    if (!disputes) {
-        api_error(call, 500, "internal", NULL, "out of memory");
-        return;
-    }
-    *disputes = taken;
-    disputes->rows = json_array();
-    disputes->wait.run = on_history;
-    call->gone = on_gone;
-    call->kept = disputes;
-    history_wait(call->controller->history, &disputes->wait);
+    history_call_begin(call, &taken.base, sizeof(taken));
 }

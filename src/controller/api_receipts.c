@@ -1,7 +1,5 @@
 /* GET /ledger/receipts: what sites and the network signed of ended attempts. */
-#include "controller/api_handlers.h"
-
-#include "controller/history.h"
+#include "controller/history_call.h"
 #include "controller/job_json.h"
 
 #include <errno.h>
@@ -12,18 +10,16 @@
 #define RECEIPTS_MAX 1000u
 
 struct receipts_call {
-    struct history_wait wait;
-    struct api_call *call;
+    struct history_call base;
     struct receipt_filter filter;
     char tenant[MODEL_NAME_BYTES], site[MODEL_NAME_BYTES];
-    json_t *rows;
 };
 
 static int add_receipt(void *context, const struct history_receipt *row)
 {
     struct receipts_call *receipts = context;
 
-    json_array_append_new(receipts->rows,
+    json_array_append_new(receipts->base.rows,
                           json_pack("{s:s, s:I, s:s, s:s, s:s, s:o, s:s, s:o*, s:o*}", "job",
                                     row->job, "epoch", (json_int_t)row->epoch, "tenant",
                                     row->tenant, "site", row->site, "owner", row->owner,
@@ -34,37 +30,17 @@ static int add_receipt(void *context, const struct history_receipt *row)
     return 0;
 }
 
-static void on_history(struct history_wait *wait, int rc)
+static int ask(struct history_call *self, struct history_db *db, json_t **json_out, struct err *err)
 {
-    struct receipts_call *receipts = CONTAINER_OF(wait, struct receipts_call, wait);
-    struct api_call *call = receipts->call;
-    struct err err = { 0 };
-    json_t *json = NULL;
+    struct receipts_call *receipts = CONTAINER_OF(self, struct receipts_call, base);
+    int rc;
 
-    call->gone = NULL;
     receipts->filter.tenant = receipts->tenant[0] ? receipts->tenant : NULL;
     receipts->filter.site = receipts->site[0] ? receipts->site : NULL;
+    rc = history_db_list_receipts(db, &receipts->filter, add_receipt, receipts, err);
     if (rc == 0)
-        rc = history_db_list_receipts(history_reader(call->controller->history), &receipts->filter,
-                                      add_receipt, receipts, &err);
-    if (rc == 0)
-        json = json_pack("{s:O}", "receipts", receipts->rows);
-    json_decref(receipts->rows);
-    free(receipts);
-    if (rc < 0)
-        api_error(call, 503, "history_unavailable", NULL, "%s",
-                  err.text[0] ? err.text : "the history cannot be written now");
-    else
-        api_reply_json(call, 200, json);
-}
-
-static void on_gone(struct api_call *call)
-{
-    struct receipts_call *receipts = call->kept;
-
-    history_wait_cancel(call->controller->history, &receipts->wait);
-    json_decref(receipts->rows);
-    free(receipts);
+        *json_out = json_pack("{s:O}", "receipts", self->rows);
+    return rc;
 }
 
 /* "12" or "12.3". false: answered. */
@@ -94,9 +70,8 @@ static bool take_job(struct api_call *call, struct receipt_filter *filter)
 
 void api_receipts(struct api_call *call)
 {
-    struct receipts_call taken = { .call = call };
+    struct receipts_call taken = { .base.ask = ask };
     const char *own = api_tenant_only(call);
-    struct receipts_call *receipts;
     int64_t limit = API_LIST_DEFAULT;
 
     if (!take_job(call, &taken.filter) || !api_query_int(call, "limit", 1, RECEIPTS_MAX, &limit) ||
@@ -104,15 +79,5 @@ void api_receipts(struct api_call *call)
         return;
     taken.filter.limit = (uint32_t)limit;
     snprintf(taken.tenant, sizeof(taken.tenant), "%s", own ? own : "");
-    receipts = malloc(sizeof(*receipts));
-    if (!receipts) {
-        api_error(call, 500, "internal", NULL, "out of memory");
-        return;
-    }
-    *receipts = taken;
-    receipts->rows = json_array();
-    receipts->wait.run = on_history;
-    call->gone = on_gone;
-    call->kept = receipts;
-    history_wait(call->controller->history, &receipts->wait);
+    history_call_begin(call, &taken.base, sizeof(taken));
 }
