@@ -85,24 +85,6 @@ static void write_kept(const struct receipts *receipts, const struct wire_attemp
 
 /* --- the site's ------------------------------------------------------------------------------- */
 
-static struct receipt describe(const struct receipts *receipts, const struct wire_report *report)
-{
-    struct receipt receipt = { .side = RECEIPT_SITE,
-                               .job_id = report->attempt.job_id,
-                               .epoch = report->attempt.epoch,
-                               .outcome = report->outcome,
-                               .exit_code = report->exit_code,
-                               .began_ms = report->started_ms,
-                               .ended_ms = report->ended_ms,
-                               .usage = report->usage };
-
-    /* The network's to fill. */
-    receipt.usage.carbon_ug = receipt.usage.price_micro = 0;
-    snprintf(receipt.network, sizeof(receipt.network), "%s", receipts->membership->pin);
-    snprintf(receipt.site, sizeof(receipt.site), "%s", receipts->membership->site);
-    return receipt;
-}
-
 /* Was this very end signed before? What it was metered at then is what it says again. An attempt of
  * the same number that ended otherwise is another: a network that was set back counts anew. */
 static bool is_kept(const struct kept *kept, const struct receipt *now, struct wire_report *report)
@@ -128,7 +110,7 @@ void receipts_sign(struct receipts *receipts, struct wire_report *report)
 
     if (!receipts || !receipts->key)
         return;
-    receipt = describe(receipts, report);
+    wire_report_receipt(report, receipts->membership->pin, receipts->membership->site, &receipt);
     read_kept(receipts, &report->attempt, &kept);
     if (is_kept(&kept, &receipt, report))
         return;

@@ -18,15 +18,8 @@ void receipts_note(struct controller *controller, const char *site,
 {
     const struct member *member = members_find(controller->members, site);
     const struct receipt_signed *signed_ = &report->receipt;
-    struct receipt expected = { .side = RECEIPT_SITE,
-                                .job_id = report->attempt.job_id,
-                                .epoch = report->attempt.epoch,
-                                .outcome = report->outcome,
-                                .exit_code = report->exit_code,
-                                .began_ms = report->started_ms,
-                                .ended_ms = report->ended_ms,
-                                .usage = report->usage };
     struct event event = { .type = EVENT_RECEIPT };
+    struct receipt expected;
     char pin[CA_PIN_BYTES];
     struct err err, why;
     bool is_signed;
@@ -34,8 +27,7 @@ void receipts_note(struct controller *controller, const char *site,
 
     if (!signed_->text[0] || !member || !member->pin[0])
         return;
-    snprintf(expected.network, sizeof(expected.network), "%s", door_pin(controller->door));
-    snprintf(expected.site, sizeof(expected.site), "%s", site);
+    wire_report_receipt(report, door_pin(controller->door), site, &expected);
     is_signed = sign_check(signed_->key, signed_->text, signed_->signature, pin, NULL) == 0 &&
                 strcmp(pin, member->pin) == 0;
     event.receipt =

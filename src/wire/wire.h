@@ -187,6 +187,12 @@ struct wire_report {
 };
 #define WIRE_NODE_UNHEALTHY "unhealthy: "
 
+/* What a site signs of the attempt whose end it reports, and what its receipt must say when it
+ * comes with that report. Carbon and price are the network's to fill: 0. `network`: the pin of its
+ * CA. */
+void wire_report_receipt(const struct wire_report *report, const char *network, const char *site,
+                         struct receipt *receipt_out);
+
 /* Append one line, '\n' included. Text that is not UTF-8 or holds control characters is printed
  * with
  * '?' in their place. -EINVAL: a number that has no place on the wire (above 2^63-1), too many of

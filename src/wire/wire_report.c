@@ -337,3 +337,19 @@ int wire_report_parse(const char *line, size_t len, struct arena *arena,
     *report_out = report;
     return 0;
 }
+
+void wire_report_receipt(const struct wire_report *report, const char *network, const char *site,
+                         struct receipt *receipt_out)
+{
+    *receipt_out = (struct receipt){ .side = RECEIPT_SITE,
+                                     .job_id = report->attempt.job_id,
+                                     .epoch = report->attempt.epoch,
+                                     .outcome = report->outcome,
+                                     .exit_code = report->exit_code,
+                                     .began_ms = report->started_ms,
+                                     .ended_ms = report->ended_ms,
+                                     .usage = report->usage };
+    receipt_out->usage.carbon_ug = receipt_out->usage.price_micro = 0;
+    snprintf(receipt_out->network, sizeof(receipt_out->network), "%s", network);
+    snprintf(receipt_out->site, sizeof(receipt_out->site), "%s", site);
+}
