@@ -90,6 +90,14 @@ static int take_place(const struct keeper *keeper)
     return rename(keeper->fresh, keeper->folder) < 0 ? -errno : 0;
 }
 
+/* What `complete` vouches for is on disk before it: criu itself syncs nothing. */
+static int sync_images(const struct keeper *keeper)
+{
+    CLEANUP(closep) int folder = open(keeper->fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return folder < 0 || syncfs(folder) < 0 ? -errno : 0;
+}
+
 static void save(const struct keeper *keeper)
 {
     char tree[16], path[PATH_BYTES + 16];
@@ -112,6 +120,8 @@ static void save(const struct keeper *keeper)
     rc = mkdir(keeper->fresh, 0700) < 0 ? -errno : 0;
     if (rc == 0)
         rc = run(keeper, argv) == 0 ? note_pipes(keeper) : -EIO;
+    if (rc == 0)
+        rc = sync_images(keeper);
     snprintf(path, sizeof(path), "%s/complete", keeper->fresh);
     if (rc == 0)
         rc = file_write(path, "", 0, 0600, true, NULL);
