@@ -3,6 +3,7 @@
 #include "cli/job_show.h"
 #include "cli/job_file.h"
 #include "cli/text.h"
+#include "cli/why_show.h"
 #include "model/units.h"
 
 #include <inttypes.h>
@@ -130,6 +131,8 @@ static int show(const json_t *plan)
     printf("\nNothing was started. %s\n",
            timed ? "Energy, CO2 and price are modelled, over the whole time limit."
                  : "Give a time limit (--time) to see energy, CO2 and price.");
+    if (rc == 0)
+        rc = why_show_changes(json_object_get(plan, "changes"));
     return rc < 0 ? CLI_FAILED : CLI_OK;
 }
 

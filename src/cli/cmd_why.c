@@ -2,19 +2,15 @@
 #include "cli/commands.h"
 #include "cli/remote.h"
 #include "cli/text.h"
-
-#include <inttypes.h>
+#include "cli/why_show.h"
 
 static int show(const json_t *why)
 {
     CLEANUP(freep) char *safe = text_safe(reply_text(why, "text"));
     int64_t start = reply_time_ms(why, "start_estimate_at");
-    int64_t ahead = reply_number(why, "ahead");
     char when[32];
 
     printf("%s", safe ? safe : "");
-    if (ahead > 0)
-        printf(" (%" PRId64 " job%s ahead)", ahead, ahead == 1 ? "" : "s");
     if (start) {
         text_print_relative(start, clock_wall_ms(), when, sizeof(when));
         printf("; starts %s, by what is known now", when);
@@ -26,7 +22,7 @@ static int show(const json_t *why)
         printf("Its files: %s.\n", reply_text(why, "freight"));
     if (*reply_text(why, "order"))
         printf("Its place: %s.\n", reply_text(why, "order"));
-    return CLI_OK;
+    return why_show_changes(json_object_get(why, "changes")) < 0 ? CLI_FAILED : CLI_OK;
 }
 
 static int run(const struct cli_args *args)
@@ -45,7 +41,11 @@ const struct cli_command cmd_why = {
     .usage = "[OPTION...] JOB",
     .flags = CLI_TAKES_NETWORK | CLI_TAKES_JSON,
     .arguments = { { "JOB", NULL, false, false } },
-    .text = "",
+    .text =
+        "Of a job that waits it also lists what would start it sooner, each change by itself: when "
+        "and "
+        "where that would be, and what it would cost (modelled, over its duration, or an hour). "
+        "`mains plan` lists the same before a job is submitted.",
     .examples = { { "mains why 12", "What job 12 waits for." } },
     .run = run,
 };

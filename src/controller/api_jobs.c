@@ -4,6 +4,7 @@
 #include "controller/history.h"
 #include "controller/job_filter.h"
 #include "controller/job_lookup.h"
+#include "controller/why_json.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -28,6 +29,7 @@ void api_job_get(struct api_call *call)
 
 static void reply_why(struct api_call *call, const struct job_found *found)
 {
+    struct why_more more = { 0 };
     struct why why = { 0 };
     uint64_t id = found->id;
     struct job_view view;
@@ -45,18 +47,22 @@ static void reply_why(struct api_call *call, const struct job_found *found)
         if (found->kind == JOB_IS_ARRAY && grid_next_job(grid, id, NULL, &view))
             id = view.id;
         rc = grid_why(grid, id, &why);
+        if (rc == 0)
+            rc = grid_why_more(grid, id, &more);
         if (rc < 0) {
             api_fail(call, rc, NULL);
             return;
         }
     }
     api_reply_json(call, 200,
-                   json_pack("{s:s, s:s, s:I, s:o, s:s?, s:s?, s:s?}", "code", why.code, "text",
-                             why.text, "ahead", (json_int_t)why.ahead, "start_estimate_at",
+                   json_pack("{s:s, s:s, s:I, s:o, s:s?, s:s?, s:s?, s:o, s:o}", "code", why.code,
+                             "text", why.text, "ahead", (json_int_t)why.ahead, "start_estimate_at",
                              time_to_json(why.start_estimate_ms), "rate",
                              why.rate[0] ? why.rate : NULL, "order",
                              why.order[0] ? why.order : NULL, "freight",
-                             why.freight[0] ? why.freight : NULL));
+                             why.freight[0] ? why.freight : NULL, "candidates",
+                             why_places_to_json(more.places, more.places_count), "changes",
+                             why_changes_to_json(&more)));
 }
 
 void api_job_why(struct api_call *call)

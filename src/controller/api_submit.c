@@ -6,6 +6,7 @@
 #include "controller/job_lookup.h"
 #include "controller/seal.h"
 #include "controller/sizes.h"
+#include "controller/why_json.h"
 #include "model/spec.h"
 #include "model/spec_source.h"
 
@@ -487,51 +488,29 @@ void api_jobs_batch(struct api_call *call)
 
 /* --- plan ------------------------------------------------------------------------------------- */
 
-static json_t *candidate_to_json(const struct plan_candidate *c)
-{
-    json_t *rate =
-        c->unit_seconds > 0
-            ? json_pack("{s:f, s:f, s:s, s:I}", "seconds_per_unit", c->unit_seconds, "spread",
-                        c->rate_spread, "source", c->rate_source, "runs", (json_int_t)c->rate_runs)
-            : json_null();
-
-    return json_pack(
-        "{s:s, s:s, s:s?, s:I, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:f, s:o, s:s, s:I, "
-        "s:I, s:I, s:I, s:I}",
-        "site", c->site, "node", c->node, "chip", c->chip[0] ? c->chip : NULL, "nodes_count",
-        (json_int_t)c->nodes_count, "fits_now", c->fits_now, "fits_ever", c->fits_ever,
-        "start_estimate_at", time_to_json(c->start_estimate_ms), "duration_ms",
-        (json_int_t)c->duration_ms, "price_micro", (json_int_t)c->price_micro, "energy_mj",
-        (json_int_t)c->energy_mj, "carbon_ug", (json_int_t)c->carbon_ug, "score", c->score, "rate",
-        rate, "reason", c->reason, "move_bytes", (json_int_t)c->move_bytes, "move_ms",
-        (json_int_t)c->move_ms, "move_price_micro", (json_int_t)c->move_price_micro, "wait_ms",
-        (json_int_t)c->wait_ms, "price_most_micro", (json_int_t)c->price_most_micro);
-}
-
 void api_plan(struct api_call *call)
 {
     CLEANUP(submit_fini) struct submit submit = { 0 };
     struct plan_candidate candidates[PLAN_CANDIDATES_MAX];
+    struct why_more more = { 0 };
     struct shell *shell = call->controller->shell;
     uint32_t count = 0;
     struct err err = { 0 };
     size_t len = 0;
     const char *body = http_request_body(call->request, &len);
-    json_t *list;
     int rc = submit_init(call, body ? body : "", len, &submit, &err);
 
     if (rc == 0)
         rc = grid_plan_named(shell_grid(shell), &submit.event.job_submitted.request,
                              call->who.tenant, call->who.user, submit.spec->name,
-                             shell_now_ms(shell), candidates, &count, &err);
+                             shell_now_ms(shell), candidates, &count, &more, &err);
     if (rc < 0) {
         api_fail(call, rc == -ENOENT ? -EINVAL : rc, &err);
         return;
     }
-    list = json_array();
-    for (uint32_t i = 0; i < count; i++)
-        json_array_append_new(list, candidate_to_json(&candidates[i]));
     api_reply_json(call, 200,
-                   json_pack("{s:o, s:o}", "candidates", list, "chosen",
-                             count && candidates[0].fits_ever ? json_integer(0) : json_null()));
+                   json_pack("{s:o, s:o, s:o}", "candidates", why_places_to_json(candidates, count),
+                             "chosen",
+                             count && candidates[0].fits_ever ? json_integer(0) : json_null(),
+                             "changes", why_changes_to_json(&more)));
 }

@@ -374,11 +374,32 @@ struct plan_candidate {
 int grid_plan(struct grid *grid, const struct job_request *request, const char *tenant,
               int64_t now_ms, struct plan_candidate *candidates_out, uint32_t *count_out,
               struct err *err);
-/* The same, of a job that would be called `name`: what such jobs of that user left is known. */
+
+/* One change of what a job asks, or of what holds it back, and what that would do. */
+struct why_change {
+    char code[24];  /* the key of the job file that would change, or "quota", "budget", ... */
+    char text[200]; /* "a duration of 40m" */
+    char site[MODEL_NAME_BYTES], chip[MODEL_NAME_BYTES]; /* where it would go; "" = not told */
+    int64_t start_ms;         /* when it could start then; 0 = not known */
+    int64_t price_micro;      /* there, over its duration, or an hour; modelled; -1 = not told */
+    int64_t price_more_micro; /* than at the place that it waits for; 0 when that is not known */
+};
+#define WHY_CHANGES_MAX 8u
+#define WHY_PLACES_MAX 4u
+/* The rest of the record: the best places as a plan shows them, and what would start it sooner. */
+struct why_more {
+    uint32_t places_count, changes_count;
+    struct plan_candidate places[WHY_PLACES_MAX];
+    struct why_change changes[WHY_CHANGES_MAX]; /* the soonest first, then the cheapest */
+};
+/* The same as grid_plan, of a job that would be called `name`: what such jobs of that user left is
+ * known; with what would start it sooner. */
 int grid_plan_named(struct grid *grid, const struct job_request *request, const char *tenant,
                     const char *user, const char *name, int64_t now_ms,
-                    struct plan_candidate *candidates_out, uint32_t *count_out, struct err *err);
-
+                    struct plan_candidate *candidates_out, uint32_t *count_out,
+                    struct why_more *more_out, struct err *err);
+/* Of a job that waits; nothing of one that holds a grant. Changes nothing. -ENOENT. */
+int grid_why_more(struct grid *grid, uint64_t job_id, struct why_more *more_out);
 /* The whole state as bytes; the same state gives the same bytes. Versioned like events. */
 int grid_snapshot(const struct grid *grid, struct buf *out);
 int grid_restore(const void *data, size_t len, struct grid **grid_out, struct err *err);

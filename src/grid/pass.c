@@ -20,6 +20,15 @@ int64_t job_end_bound(const struct grid *grid, const struct job *job)
     return span_ms < INT64_MAX ? grid->now_ms + span_ms : INT64_MAX;
 }
 
+bool pass_can_start(const void *context, const struct queue_key *key)
+{
+    const struct grid *grid = context;
+    const struct shape *shape = &grid->shapes.list[key->shape];
+
+    return shape->candidates_version != grid->fleet.shape_version || shape->candidates_count > 0 ||
+           shape->sites_max > 1;
+}
+
 uint32_t pass_full_tenant(const struct grid *grid, const struct job *job, enum hold *hold_out)
 {
     const struct shape *shape = job_shape(grid, job);

@@ -1,4 +1,5 @@
 /* What would happen to a request now: the same candidates and the same fit as a pass uses. */
+#include "grid/advice.h"
 #include "grid/rates.h"
 #include "grid/freight.h"
 #include "grid/owners.h"
@@ -29,35 +30,35 @@ static void set_name(char out[MODEL_NAME_BYTES], const char *name)
 
 /* How wide an elastic job could be there now, beside what runs; "" = it is not elastic. */
 static void say_width(struct grid *grid, const struct shape *shape, const struct candidate *at,
-                      const struct job_request *request, char *out, size_t bytes)
+                      const struct terms *terms, char *out, size_t bytes)
 {
     struct shape wide = *shape;
     uint64_t room;
 
     out[0] = '\0';
-    if (!request->tasks_max)
+    if (!terms->tasks_max)
         return;
-    wide.tasks = request->tasks_max;
+    wide.tasks = terms->tasks_max;
     room = fit_count(&wide, &grid->fleet, at->site, at->chip);
     snprintf(out, bytes, " on %u of %u to %u tasks",
-             request_width(shape->tasks, request->tasks_max, request->tasks_step,
-                           (uint32_t)MIN(room, (uint64_t)request->tasks_max)),
-             shape->tasks, request->tasks_max);
+             request_width(shape->tasks, terms->tasks_max, terms->tasks_step,
+                           (uint32_t)MIN(room, (uint64_t)terms->tasks_max)),
+             shape->tasks, terms->tasks_max);
 }
 
 static void fill(struct grid *grid, struct shape *shape, const struct candidate *from,
-                 const struct job_request *request, int64_t now_ms, struct plan_candidate *out)
+                 const struct terms *terms, int64_t now_ms, struct plan_candidate *out)
 {
     const struct fleet_site *site = &grid->fleet.sites[from->site];
-    int64_t billed_ms = request->duration_ms_max ? request->duration_ms_max : HOUR_MS;
+    int64_t billed_ms = terms->duration_ms_max ? terms->duration_ms_max : HOUR_MS;
     struct fit *fit = &grid->fit;
     struct reserve_ask ask = { now_ms, INT64_MAX, -1 };
     bool is_shut = !owner_is_open(&grid->fleet, shape, from->site);
     int64_t start_ms;
     char width[64];
 
-    if (request->duration_ms_max)
-        ask.span_ms = request->duration_ms_max + END_SLACK_MS;
+    if (terms->duration_ms_max)
+        ask.span_ms = terms->duration_ms_max + END_SLACK_MS;
     grid->fleet.window =
         (struct fleet_window){ INT64_MIN,
                                ask.span_ms < INT64_MAX ? now_ms + ask.span_ms : INT64_MAX, false };
@@ -75,7 +76,7 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
         set_name(out->node, site->info.nodes[fit->parts[0].node].name);
         out->nodes_count = fit->parts_count;
     }
-    out->duration_ms = request->duration_ms_max;
+    out->duration_ms = terms->duration_ms_max;
     out->price_micro = over_time(from->price_micro, shape->tasks, billed_ms);
     out->carbon_ug = over_time(from->carbon_ug, shape->tasks, billed_ms);
     out->energy_mj = over_time(from->watts_milli * 3600, shape->tasks, billed_ms);
@@ -84,8 +85,8 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     out->move_ms = from->freight.in_ms + from->freight.out_ms;
     out->move_price_micro = from->freight.money_micro;
     out->wait_ms = from->freight.wait_ms;
-    if (request->duration_ms_max) {
-        struct request_freight none = { .span_ms = request->duration_ms_max };
+    if (terms->duration_ms_max) {
+        struct request_freight none = { .span_ms = terms->duration_ms_max };
 
         out->price_most_micro =
             freight_price_most(&none, from->price_micro, shape->tasks, &from->freight);
@@ -94,14 +95,14 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     out->rate_spread = from->rate.spread;
     out->rate_source = from->rate.seconds > 0 ? rate_source_name(from->rate.source) : "";
     out->rate_runs = from->rate.runs;
-    say_width(grid, shape, from, request, width, sizeof(width));
+    say_width(grid, shape, from, terms, width, sizeof(width));
     snprintf(out->reason, sizeof(out->reason), "%s%s%s",
              out->fits_now                ? "fits now"
              : is_shut                    ? "fits when its owner's hours let it in"
              : out->start_estimate_ms > 0 ? "fits when running work has ended"
                                           : "fits when running work has ended; no limit says when",
              out->fits_now ? width : "",
-             request->duration_ms_max ? "" : "; figures are for one hour: no duration is given");
+             terms->duration_ms_max ? "" : "; figures are for one hour: no duration is given");
 }
 
 static void fill_never(struct grid *grid, const struct shape *shape, uint32_t site,
@@ -134,23 +135,70 @@ static void fill_dear(const struct grid *grid, const struct shape *shape,
              "may cost %s by its duration, more than max_price; nowhere is it less", least);
 }
 
+/* Of two that are full now, the one that has room first; a start that is not known comes last. */
+static bool is_sooner(const struct plan_candidate *a, const struct plan_candidate *b)
+{
+    return a->start_estimate_ms > 0 &&
+           (b->start_estimate_ms <= 0 || a->start_estimate_ms < b->start_estimate_ms);
+}
+
+static void insert_later(struct plan_candidate *list, uint32_t count,
+                         const struct plan_candidate *one)
+{
+    uint32_t at = count;
+
+    for (; at && is_sooner(one, &list[at - 1]); at--)
+        list[at] = list[at - 1];
+    list[at] = *one;
+}
+
+void plan_list(struct grid *grid, struct shape *shape, const struct terms *terms, int64_t now_ms,
+               struct plan_candidate *out, uint32_t *count_out)
+{
+    struct plan_candidate later[PLAN_CANDIDATES_MAX], one;
+    uint32_t count = 0, later_count = 0, found;
+    const struct candidate *candidates =
+        shape_candidates(shape, &grid->fleet, &terms->objective, &found);
+
+    /* As a pass takes them: the first in order that fits now; else where there is room first. */
+    for (uint32_t i = 0; i < found && count + later_count < PLAN_CANDIDATES_MAX; i++) {
+        fill(grid, shape, &candidates[i], terms, now_ms, &one);
+        if (one.fits_now)
+            out[count++] = one;
+        else
+            insert_later(later, later_count++, &one);
+    }
+    if (later_count)
+        memcpy(out + count, later, later_count * sizeof(later[0]));
+    count += later_count;
+    power_plan(grid, terms, shape, out, count);
+    if (!found && shape->dear_count)
+        fill_dear(grid, shape, &out[count++]);
+    for (uint32_t i = 0; i < grid->fleet.sites_count && count < PLAN_CANDIDATES_MAX; i++) {
+        struct verdict is = explain_shape(shape, &grid->fleet, i);
+
+        if (is.code != VERDICT_BUSY && !(is.code == VERDICT_CLOSED && shape->dear_count))
+            fill_never(grid, shape, i, &is, &out[count++]);
+    }
+    *count_out = count;
+}
+
 int grid_plan(struct grid *grid, const struct job_request *request, const char *tenant,
               int64_t now_ms, struct plan_candidate *candidates_out, uint32_t *count_out,
               struct err *err)
 {
-    return grid_plan_named(grid, request, tenant, "", "", now_ms, candidates_out, count_out, err);
+    return grid_plan_named(grid, request, tenant, "", "", now_ms, candidates_out, count_out, NULL,
+                           err);
 }
 
 int grid_plan_named(struct grid *grid, const struct job_request *request, const char *tenant,
                     const char *user, const char *name, int64_t now_ms,
-                    struct plan_candidate *candidates_out, uint32_t *count_out, struct err *err)
+                    struct plan_candidate *candidates_out, uint32_t *count_out,
+                    struct why_more *more_out, struct err *err)
 {
-    struct plan_candidate later[PLAN_CANDIDATES_MAX];
-    uint32_t number, count = 0, later_count = 0, found;
-    const struct candidate *candidates;
+    uint32_t number;
     struct request_shape asked = request->shape;
     struct work_book own = { 0 };
-    struct objective objective;
     struct shape *shape;
     struct terms terms;
     int rc = request_check(request, err);
@@ -160,37 +208,18 @@ int grid_plan_named(struct grid *grid, const struct job_request *request, const 
     if (now_ms < grid->now_ms)
         now_ms = grid->now_ms;
     terms_of_request(request, &terms);
-    objective = terms.objective;
     rates_plan_begin(grid, tenant, request, &own, &asked);
     owners_fill(grid, tenant ? tenant : "", &terms, &asked);
     freight_expect(grid, tenant ? tenant : "", user, name, &terms);
     freight_fill(grid, &terms, NULL, &asked);
     number = shapes_get(&grid->shapes, &asked);
     shape = shapes_at(&grid->shapes, number);
-    candidates = shape_candidates(shape, &grid->fleet, &objective, &found);
-    /* As a pass takes them: the first in order that fits now; else whichever comes free. */
-    for (uint32_t i = 0; i < found && count + later_count < PLAN_CANDIDATES_MAX; i++) {
-        struct plan_candidate one;
-
-        fill(grid, shape, &candidates[i], request, now_ms, &one);
-        if (one.fits_now)
-            candidates_out[count++] = one;
-        else
-            later[later_count++] = one;
+    plan_list(grid, shape, &terms, now_ms, candidates_out, count_out);
+    if (more_out) {
+        memset(more_out, 0, sizeof(*more_out));
+        advice_find(grid, &asked, &terms, candidates_out, *count_out, more_out);
+        shape = shapes_at(&grid->shapes, number);
     }
-    if (later_count)
-        memcpy(candidates_out + count, later, later_count * sizeof(later[0]));
-    count += later_count;
-    power_plan(grid, &terms, shape, candidates_out, count);
-    if (!found && shape->dear_count)
-        fill_dear(grid, shape, &candidates_out[count++]);
-    for (uint32_t i = 0; i < grid->fleet.sites_count && count < PLAN_CANDIDATES_MAX; i++) {
-        struct verdict is = explain_shape(shape, &grid->fleet, i);
-
-        if (is.code != VERDICT_BUSY && !(is.code == VERDICT_CLOSED && shape->dear_count))
-            fill_never(grid, shape, i, &is, &candidates_out[count++]);
-    }
-    *count_out = count;
     rates_plan_end(grid, &own, shape);
     shapes_unref(&grid->shapes, number);
     return 0;

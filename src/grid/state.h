@@ -19,6 +19,8 @@
  * freight.c   what is moved for jobs, and sites' own queues
  * elastic.c   how wide an attempt is, and going on at another width
  * widen.c     who grows, who shrinks                                    standby.c  spare nodes
+ * why.c       why a job is where it is                               advice.c   what would help
+ * plan.c      what would happen to one
  * snapshot.c  to bytes and back                                         invariants.c */
 #pragma once
 
@@ -37,6 +39,7 @@
 #define OUTCOME_PAGE_IDS 4096u /* ids per page of the outcomes: 2 bits each */
 #define RESIZE_SLACK_MS 600000 /* a stop with its checkpoint, and the start that follows it */
 #define END_SLACK_MS 60000     /* a start, a grace and a report may add this to a time limit */
+#define AHEAD_STEPS_MAX 4096u /* beyond, "about" so many jobs are ahead */
 #define TENANTS_MAX 100000u
 #define DURATION_MS_MAX (10LL * 366 * 24 * 3600 * 1000)
 
@@ -605,6 +608,11 @@ void usage_bounds(const struct grid *grid, const struct grant *grant, int64_t *c
                   int64_t *energy_mj_out);
 void usage_add(struct usage *sum, const struct usage *usage, bool first);
 
+/* --- plan.c ------------------------------------------------------------------------------- */
+/* The places of a shape, best first: PLAN_CANDIDATES_MAX. */
+void plan_list(struct grid *grid, struct shape *shape, const struct terms *terms, int64_t now_ms,
+               struct plan_candidate *out, uint32_t *count_out);
+
 /* --- pass.c, place.c ---------------------------------------------------------------------- */
 void pass_run(struct grid *grid);
 /* What keeps this job from starting that is not room: NULL = nothing. */
@@ -623,6 +631,8 @@ uint32_t pass_full_tenant(const struct grid *grid, const struct job *job, enum h
 uint32_t pass_full_for(const struct grid *grid, const struct job *job, uint64_t cpus,
                        uint64_t devices_milli, enum hold *hold_out);
 int64_t job_end_bound(const struct grid *grid, const struct job *job);
+/* Is there a place for those of the bucket when others have ended? By what the last pass saw. */
+bool pass_can_start(const void *context, const struct queue_key *key);
 int place_check(const struct grid *grid, const struct event *event, struct err *err);
 void place_apply(struct grid *grid, const struct event *event);
 

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AHEAD_STEPS_MAX 4096u /* beyond, "about" */
 #define ESTIMATE_GRANTS_MAX 20000u
 
 static void say(struct why *why, const char *code, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -302,7 +301,8 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
         return;
     }
     shares_rank(grid);
-    why->ahead = queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, &is_exact);
+    why->ahead =
+        queue_ahead(&grid->queue, &job->item, AHEAD_STEPS_MAX, pass_can_start, grid, &is_exact);
     if (why->ahead)
         snprintf(line, sizeof(line), "%s%" PRIu64 " job%s ahead of it", is_exact ? "" : "about ",
                  why->ahead, why->ahead == 1 ? " is" : "s are");
@@ -348,7 +348,7 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
     uint32_t full;
     struct shape *shape = job_shape(grid, job);
     struct verdict is = explain_shape(shape, &grid->fleet, EXPLAIN_ALL_SITES);
-    char held[32], most[32];
+    char held[32], more[32], most[32];
 
     if (freight_why_dear(grid, job, why))
         return;
@@ -381,7 +381,9 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
         units_print_milli((int64_t)(tenant->devices_milli_held + tenant->devices_milli_below), held,
                           sizeof(held));
         units_print_milli(tenant->devices_milli_max, most, sizeof(most));
-        say(why, "quota", "tenant %s holds %s devices and its limit is %s", name, held, most);
+        units_print_milli((int64_t)shape->tasks * shape->devices_milli, more, sizeof(more));
+        say(why, "quota", "tenant %s holds %s devices, this needs %s more, its limit is %s", name,
+            held, more, most);
         break;
     case HOLD_BUDGET:
         why_budget(grid, job, why);

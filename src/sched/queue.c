@@ -313,8 +313,22 @@ void queue_walk_again(struct queue *queue, uint32_t number)
     push(queue, &head);
 }
 
+uint64_t queue_count_before(const struct queue *queue, uint32_t rank, queue_counts_fn counts,
+                            const void *context)
+{
+    uint64_t ahead = 0;
+
+    for (uint32_t i = 0; i < queue->used_count; i++) {
+        const struct queue_bucket *bucket = &queue->buckets[queue->used[i].number];
+
+        if (rank_of(queue, bucket) < rank && (!counts || counts(context, &bucket->key)))
+            ahead += bucket->count;
+    }
+    return ahead;
+}
+
 uint64_t queue_ahead(const struct queue *queue, const struct queue_item *item, uint32_t steps_max,
-                     bool *is_exact_out)
+                     queue_counts_fn counts, const void *context, bool *is_exact_out)
 {
     uint32_t rank = rank_of(queue, &queue->buckets[item->bucket]);
     uint64_t ahead = 0;
@@ -325,8 +339,10 @@ uint64_t queue_ahead(const struct queue *queue, const struct queue_item *item, u
         const struct queue_item *other = bucket->first;
         uint32_t count = 0;
 
-        if (rank_of(queue, bucket) != rank) {
-            ahead += rank_of(queue, bucket) < rank ? bucket->count : 0;
+        if (rank_of(queue, bucket) > rank || (counts && !counts(context, &bucket->key)))
+            continue;
+        if (rank_of(queue, bucket) < rank) {
+            ahead += bucket->count;
             continue;
         }
         for (; other && steps_max && item_is_before(other, item); other = other->next, steps_max--)

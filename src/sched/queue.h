@@ -95,6 +95,11 @@ void queue_walk_wake(struct queue *queue);
 struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out);
 void queue_walk_again(struct queue *queue, uint32_t number);
 
+/* Do those of such a bucket count as being before others? NULL = all do. */
+typedef bool (*queue_counts_fn)(const void *context, const struct queue_key *key);
 /* How many are before `item`. Exact up to `steps_max` looked at; `*is_exact_out` tells. */
 uint64_t queue_ahead(const struct queue *queue, const struct queue_item *item, uint32_t steps_max,
-                     bool *is_exact_out);
+                     queue_counts_fn counts, const void *context, bool *is_exact_out);
+/* How many are in buckets that come before this rank. */
+uint64_t queue_count_before(const struct queue *queue, uint32_t rank, queue_counts_fn counts,
+                            const void *context);

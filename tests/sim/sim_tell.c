@@ -26,9 +26,10 @@ void sim_change_inventory(struct sim *sim, struct sim_site *site)
     sim_join(sim, site);
 }
 
-/* Everybody who waits can be told why. */
+/* Everybody who waits can be told why, and what would help. */
 void sim_ask_why(struct sim *sim)
 {
+    struct why_more more = { 0 };
     struct job_view view;
     struct why why;
     uint64_t after = rng_below(&sim->rng, sim->next_id);
@@ -40,6 +41,13 @@ void sim_ask_why(struct sim *sim)
         sim_fail(&sim->truth, "job %" PRIu64 " cannot say why", after);
     else if (sim->verbose)
         printf("# why %" PRIu64 ": %s: %s\n", after, why.code, why.text);
+    if (grid_why_more(sim->grid, after, &more) < 0)
+        sim_fail(&sim->truth, "job %" PRIu64 " cannot say what would help", after);
+    for (uint32_t i = 0; i < more.changes_count; i++)
+        if (!more.changes[i].text[0] || (i && more.changes[i].start_ms &&
+                                         more.changes[i].start_ms < more.changes[i - 1].start_ms))
+            sim_fail(&sim->truth, "job %" PRIu64 " is told nothing, or not the soonest first",
+                     after);
     sim_check_state(sim, "why");
 }
 

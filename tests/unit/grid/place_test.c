@@ -310,7 +310,8 @@ static void test_quotas(void **state)
     assert_int_equal(bed_state(&bed, ids[2]), JOB_STARTING); /* a full quota blocks nobody else */
     bed_why(&bed, ids[1], "quota", "tenant alice holds 4 CPUs, this needs 2 more, its limit is 4");
     bed_done(&bed, ids[0]);
-    bed_why(&bed, ids[3], "quota", "tenant alice holds 1 devices and its limit is 1.5");
+    bed_why(&bed, ids[3], "quota",
+            "tenant alice holds 1 devices, this needs 1 more, its limit is 1.5");
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, ids[1]), JOB_STARTING);
     set.tenant_set.devices_milli_max = -1;

@@ -73,7 +73,7 @@ static void test_walk(void **state)
             if (!list[i].is_in)
                 continue;
             left++;
-            assert_int_equal(queue_ahead(&queue, &list[i].item, UINT32_MAX, &is_exact),
+            assert_int_equal(queue_ahead(&queue, &list[i].item, UINT32_MAX, NULL, NULL, &is_exact),
                              count_before(list, &list[i]));
             assert_true(is_exact);
         }
