@@ -410,9 +410,13 @@ static int take_entry(struct sim_engine *engine)
     return -EINVAL;
 }
 
+/* Without a queue a pass is only worth its time where a timer has asked for it. */
 static bool wants_pass(const struct sim_engine *engine)
 {
-    return grid_wants_pass(engine->grid) && grid_count(engine->grid).queued;
+    int64_t unix_ms = engine->setup->fleet->start_ms + engine->now_ms;
+
+    return grid_wants_pass(engine->grid) &&
+           (grid_count(engine->grid).queued || grid_next_timer_ms(engine->grid) <= unix_ms);
 }
 
 /* Ends before submits, then a pass, as a controller would that hears all of a moment at once. */
@@ -431,6 +435,9 @@ static int do_moment(struct sim_engine *engine)
         struct event event = { .type = EVENT_TICK };
 
         rc = sim_engine_step(engine, &event, NULL);
+        engine->ticked_ms = grid_next_timer_ms(engine->grid);
+        if (engine->ticked_ms > start_ms + engine->now_ms)
+            engine->ticked_ms = 0;
     }
     while (rc == 0 && engine->now_ms >= engine->pass_due_ms && wants_pass(engine)) {
         struct event event = { .type = EVENT_PASS };
@@ -462,7 +469,8 @@ static int64_t next_moment(const struct sim_engine *engine)
     if (more)
         next_ms = MIN(next_ms, load->jobs[engine->next_submit].submit_ms);
     timer_ms = grid_next_timer_ms(engine->grid);
-    if (timer_ms != INT64_MAX)
+    /* One that a tick has left behind waits for the pass that it asked for. */
+    if (timer_ms != INT64_MAX && timer_ms != engine->ticked_ms)
         next_ms = MIN(next_ms, timer_ms - engine->setup->fleet->start_ms);
     if (wants_pass(engine))
         next_ms = MIN(next_ms, engine->pass_due_ms);

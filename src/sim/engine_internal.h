@@ -110,6 +110,7 @@ struct sim_engine {
     struct sim_agenda agenda;
     int64_t now_ms; /* from the start */
     int64_t pass_due_ms;
+    int64_t ticked_ms;     /* Unix ms of a timer that is due and heard already; 0 = none */
     int64_t last_start_ms; /* when an attempt was last started */
     struct sim_run_job *jobs;
     uint32_t *by_id;

@@ -370,6 +370,24 @@ static void what_needs_less_goes_first(void **state)
     bed_fini(&bed);
 }
 
+/* Who was blocked is cancelled: the timer that would have looked at it again is left over, with
+ * nobody in line. */
+static void timers_with_nobody_in_line_pass(void **state)
+{
+    struct bed bed = bed_init("sites: [ { name: s, pools: [ { name: p, nodes: 1, cpus: 8, memory: "
+                              "8Gi, devices: 2, chip: odd } ] } ]",
+                              "jobs", "submit_s,run_s,gpus\n0,7200,2\n60,600,2\n");
+
+    (void)state;
+    bed.load->jobs[1].cancel_ms = 400000;
+    bed_set_policy(&bed, "order: predicted");
+    bed_run(&bed);
+    assert_int_equal(bed.result.done, 1);
+    assert_int_equal(bed.result.cancelled, 1);
+    assert_int_equal(bed.result.end_ms, 7200000);
+    bed_fini(&bed);
+}
+
 /* A fast chip and two that are a quarter as fast: of a gang on all three each does what it can. */
 static void mixed_gangs_share_by_speed(void **state)
 {
@@ -407,6 +425,7 @@ int main(void)
         cmocka_unit_test(users_cancel_and_quotas_hold),
         cmocka_unit_test(owners_take_back),
         cmocka_unit_test(what_needs_less_goes_first),
+        cmocka_unit_test(timers_with_nobody_in_line_pass),
         cmocka_unit_test(mixed_gangs_share_by_speed),
         cmocka_unit_test(the_same_inputs_give_the_same_bytes),
         cmocka_unit_test(a_journal_is_a_trace),
