@@ -93,6 +93,47 @@ int file_write(const char *path, const void *data, size_t len, mode_t mode, bool
     return 0;
 }
 
+static int write_into(const char *path, const void *data, size_t len, struct err *err)
+{
+    CLEANUP(closep) int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    int rc = fd < 0 ? -errno : file_write_all(fd, data, len);
+
+    return rc < 0 ? err_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
+}
+
+int file_put(const char *path, const void *data, size_t len, mode_t mode, struct err *err)
+{
+    CLEANUP(freep) char *meant = realpath(path, NULL);
+    struct stat st;
+
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return write_into(path, data, len, err);
+    return file_write(meant ? meant : path, data, len, mode, false, err);
+}
+
+int file_check_put(const char *path, struct err *err)
+{
+    CLEANUP(freep) char *meant = realpath(path, NULL);
+    CLEANUP(freep) char *temporary = NULL;
+    struct stat st;
+    int fd;
+
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        int rc = S_ISDIR(st.st_mode) ? -EISDIR : access(path, W_OK) < 0 ? -errno : 0;
+
+        return rc < 0 ? err_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
+    }
+    temporary = path_format("%s.%d.tmp", meant ? meant : path, (int)getpid());
+    if (!temporary)
+        return err_set(err, -ENOMEM, "%s: out of memory", path);
+    fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
+    close(fd);
+    unlink(temporary);
+    return 0;
+}
+
 int dir_make(const char *path, mode_t mode, struct err *err)
 {
     CLEANUP(freep) char *part = strdup(path);

@@ -12,6 +12,11 @@ int file_read(const char *path, struct buf *buf, struct err *err);
  * part. With `sync`, both file and folder are fsynced before the answer. */
 int file_write(const char *path, const void *data, size_t len, mode_t mode, bool sync,
                struct err *err);
+/* For what a user names on a command line: the same, but through a symbolic link to what it names,
+ * and straight into what is no plain file (a terminal, a pipe, /dev/null), which stays. */
+int file_put(const char *path, const void *data, size_t len, mode_t mode, struct err *err);
+/* Could file_put begin? Nothing is changed. -EISDIR, or -errno of making a file there. */
+int file_check_put(const char *path, struct err *err);
 /* All of it, through interruptions and short writes. 0 or -errno. */
 int file_write_all(int fd, const char *data, size_t len);
 /* mkdir -p; existing folders are fine. */

@@ -130,7 +130,7 @@ static int show(const struct cli_args *args, const struct plot *plot, struct err
     if (rc == 0 && svg) {
         plot_print_svg(plot, 760, 440, &out);
         rc = out.failed ? err_set(err, -ENOMEM, "out of memory")
-                        : file_write(svg, out.data, out.len, 0644, false, err);
+                        : file_put(svg, out.data, out.len, 0644, err);
         buf_clear(&out);
     }
     if (rc < 0 || cli_args_has(args, "quiet"))

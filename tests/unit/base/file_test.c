@@ -50,6 +50,39 @@ static void test_file_write_replaces_and_reads_back(void **state)
     assert_int_equal(file_read(path, &text, &err), -EFBIG);
 }
 
+static void test_file_put_keeps_what_is_no_plain_file(void **state)
+{
+    CLEANUP(freep) char *target = path_format("%s/target", (char *)*state);
+    CLEANUP(freep) char *link = path_format("%s/link", (char *)*state);
+    CLEANUP(freep) char *pipe = path_format("%s/pipe", (char *)*state);
+    CLEANUP(buf_fini) struct buf text = buf_init(16);
+    struct err err;
+    struct stat st;
+    char got[4];
+    int fd;
+
+    assert_int_equal(file_put(target, "one", 3, 0600, &err), 0);
+    assert_int_equal(symlink(target, link), 0);
+    assert_int_equal(file_check_put(link, &err), 0);
+    assert_int_equal(file_put(link, "two", 3, 0600, &err), 0);
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(file_read(target, &text, &err), 0);
+    assert_string_equal(text.data, "two");
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    fd = open(pipe, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(file_check_put(pipe, &err), 0);
+    assert_int_equal(file_put(pipe, "three", 3, 0600, &err), 0);
+    assert_int_equal(read(fd, got, sizeof(got)), 3);
+    close(fd);
+    assert_int_equal(lstat(pipe, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(file_check_put(*state, &err), -EISDIR);
+    assert_int_equal(file_put(*state, "one", 3, 0600, &err), -EISDIR);
+    assert_int_equal(file_check_put("/none/such/a", &err), -ENOENT);
+}
+
 static void test_file_write_into_no_folder_leaves_nothing(void **state)
 {
     CLEANUP(freep) char *path = path_format("%s/none/a", (char *)*state);
@@ -118,6 +151,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_file_write_replaces_and_reads_back, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_file_put_keeps_what_is_no_plain_file, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_file_put_keeps_what_is_no_plain_file, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_file_write_into_no_folder_leaves_nothing, make_folder,
                                         remove_folder),
