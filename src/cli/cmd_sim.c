@@ -20,7 +20,7 @@
 static const struct cli_option options[] = {
     { "fleet", 'f', "FILE", NULL,
       "The sites: a fleet file, an openb node list (.csv), \"demo\" or \"demo-100k\" (demo)." },
-    { "trace", 't', "FILE", NULL, "The jobs: a published trace, plain or gzip'ed." },
+    { "trace", 't', "FILE", NULL, "The jobs: a published trace, plain, gzip or zstd." },
     { "format", 0, "NAME", NULL, "Format of the trace; told by name and first line otherwise." },
     { "load", 'l', "NAME", NULL,
       "Made-up jobs instead, like a published cluster's: demo, philly, venus, seren." },
@@ -71,11 +71,11 @@ static void plan_fini(struct plan *plan)
     arena_fini(&plan->arena);
 }
 
-static int get_number(const struct cli_args *args, const char *name, int64_t max, int64_t *out,
-                      struct err *err)
+static int get_number(const struct cli_args *args, const char *name, int64_t min, int64_t max,
+                      int64_t *out, struct err *err)
 {
     const char *text = cli_args_get(args, name);
-    int rc = text ? units_parse_int(text, 0, max, out, err) : 0;
+    int rc = text ? units_parse_int(text, min, max, out, err) : 0;
 
     return rc < 0 ? err_prefix(err, rc, "--%s", name) : 0;
 }
@@ -96,6 +96,49 @@ static void warn(void *context, const char *text)
         cli_fail_text(0, "%s", text);
 }
 
+/* What an option is given for must be there: nobody's wish is passed over in silence. */
+static int check_options(const struct plan *plan, struct err *err)
+{
+    static const struct {
+        const char *option;
+        bool trace, load, journal; /* goes with these */
+        const char *with;
+    } rows[] = {
+        { "format", true, false, false, "--trace" },
+        { "strict", true, false, false, "--trace" },
+        { "chip", true, false, false, "--trace" },
+        { "cpus-per-device", true, true, false, "--trace or a made-up --load" },
+        { "jobs", true, true, false, "--trace or a made-up --load" },
+        { "days", false, true, false, "a made-up --load" },
+        { "offered", false, true, false, "a made-up --load" },
+    };
+    bool trace = cli_args_has(plan->args, "trace"), journal = cli_args_has(plan->args, "journal");
+    bool load = !trace && !journal;
+
+    if (trace + journal + cli_args_has(plan->args, "load") > 1)
+        return err_set(err, -EINVAL, "--trace, --load and --journal are loads: give one of them");
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+        if (cli_args_has(plan->args, rows[i].option) && !(rows[i].trace && trace) &&
+            !(rows[i].load && load) && !(rows[i].journal && journal))
+            return err_set(err, -EINVAL, "--%s goes with %s", rows[i].option, rows[i].with);
+    return 0;
+}
+
+/* A kind that neither the catalogue nor the fleet knows has no speed to go by. */
+static int check_chip(const struct plan *plan, const char *chip, struct err *err)
+{
+    if (!chip || catalogue_find(plan->catalogue, chip))
+        return 0;
+    for (uint32_t s = 0; s < plan->fleet->sites_count; s++)
+        for (uint32_t p = 0; p < plan->fleet->sites[s].pools_count; p++)
+            if (strcmp(plan->fleet->sites[s].pools[p].chip, chip) == 0)
+                return 0;
+    return err_set(err, -EINVAL,
+                   "--chip: neither the catalogue nor fleet %s knows \"%.40s\"; the catalogue "
+                   "calls them h100-sxm-80g and the like",
+                   plan->fleet->name, chip);
+}
+
 static int open_load(struct plan *plan, struct err *err)
 {
     const char *name = cli_args_get(plan->args, "load"), *trace = cli_args_get(plan->args, "trace");
@@ -106,20 +149,21 @@ static int open_load(struct plan *plan, struct err *err)
                                  .warn = warn,
                                  .context = plan };
     int64_t jobs = 0, cpus = 0;
-    int rc = get_number(plan->args, "jobs", SIM_JOBS_MAX, &jobs, err);
+    int rc = get_number(plan->args, "jobs", 1, SIM_JOBS_MAX, &jobs, err);
 
     if (rc == 0)
-        rc = get_number(plan->args, "cpus-per-device", 4096, &cpus, err);
+        rc = get_number(plan->args, "cpus-per-device", 1, 4096, &cpus, err);
     if (rc == 0)
         rc = get_milli(plan->args, "days", &demo.days_milli, err);
     if (rc == 0)
         rc = get_milli(plan->args, "offered", &demo.load_milli, err);
     if (rc < 0)
         return rc;
-    if ((trace != NULL) + (name != NULL) + (plan->load != NULL) > 1)
-        return err_set(err, -EINVAL, "--trace, --load and --journal are loads: give one of them");
     if (plan->load)
         return 0;
+    rc = check_chip(plan, how.chip, err);
+    if (rc < 0)
+        return rc;
     how.jobs_max = demo.jobs = (uint32_t)jobs;
     how.cpus_per_device = (uint32_t)cpus;
     if (trace)
@@ -155,12 +199,16 @@ static int open_plan(struct plan *plan, struct err *err)
     const char *journal = cli_args_get(plan->args, "journal");
     const char *until = cli_args_get(plan->args, "until");
     int64_t seed = 1, check = 0;
-    int rc = get_number(plan->args, "seed", INT64_MAX, &seed, err);
+    int rc = get_number(plan->args, "seed", 0, INT64_MAX, &seed, err);
 
     if (rc == 0)
-        rc = get_number(plan->args, "check", INT64_MAX, &check, err);
+        rc = get_number(plan->args, "check", 0, INT64_MAX, &check, err);
     if (rc == 0 && until && units_parse_duration(until, &plan->until_ms, err) < 0)
         rc = err_prefix(err, -EINVAL, "--until");
+    if (rc == 0 && until && !plan->until_ms)
+        rc = err_set(err, -EINVAL, "--until: expected some time, not \"%s\"", until);
+    if (rc == 0)
+        rc = check_options(plan, err);
     if (rc < 0)
         return rc;
     plan->seed = (uint64_t)seed;
@@ -238,7 +286,7 @@ static int show(struct plan *plan, struct err *err)
     if (html) {
         rc = sim_report_html(&report, &out);
         if (rc == 0)
-            rc = file_write(html, out.data, out.len, 0644, false, err);
+            rc = file_put(html, out.data, out.len, 0644, err);
         buf_clear(&out);
     }
     if (rc < 0)
@@ -258,7 +306,7 @@ static int write_fleet(const struct plan *plan, const char *path, struct err *er
     int rc = sim_fleet_write(plan->fleet, &out);
 
     return rc < 0 ? err_set(err, rc, "out of memory")
-                  : file_write(path, out.data, out.len, 0644, false, err);
+                  : file_put(path, out.data, out.len, 0644, err);
 }
 
 static int run(const struct cli_args *args)
@@ -276,7 +324,7 @@ static int run(const struct cli_args *args)
         return rc < 0 ? cli_fail(CLI_FAILED, &err) : CLI_OK;
     }
     if (rc == 0 && html) /* before the hours that a large run may take */
-        rc = file_write(html, "", 0, 0644, false, &err);
+        rc = file_check_put(html, &err);
     if (rc == 0)
         rc = run_policies(&plan, &err);
     if (rc == 0)

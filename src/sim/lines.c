@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #define CHUNK_BYTES 131072u
+#define ZSTD_WINDOW_LOG_MAX 27 /* 128 MiB, what zstd itself allows without --long */
 
 struct sim_lines {
     const char *name;
@@ -20,6 +22,10 @@ struct sim_lines {
     uint64_t total_bytes, number;
     char *chunk;
     size_t chunk_at, chunk_len;
+    ZSTD_DCtx *zstd; /* NULL: not packed by zstd */
+    char *packed;    /* CHUNK_BYTES of it */
+    ZSTD_inBuffer packed_left;
+    bool is_begun, is_frame_open;
     char *line;
     size_t line_cap;
 };
@@ -30,6 +36,8 @@ void sim_lines_close(struct sim_lines *lines)
         return;
     if (lines->file)
         gzclose(lines->file);
+    ZSTD_freeDCtx(lines->zstd);
+    free(lines->packed);
     free(lines->name_owned);
     free(lines->chunk);
     free(lines->line);
@@ -92,9 +100,66 @@ int sim_lines_of_memory(const char *name, const void *data, size_t len,
     return 0;
 }
 
+/* Bytes of the file, gzip undone. */
+static int read_raw(struct sim_lines *lines, char *out, size_t *len_out, struct err *err)
+{
+    int got = gzread(lines->file, out, CHUNK_BYTES);
+
+    *len_out = got > 0 ? (size_t)got : 0;
+    if (got < 0 || (got == 0 && !gzeof(lines->file)))
+        return err_set(err, -EIO, "%s: cannot be read, or is damaged gzip", lines->name);
+    return 0;
+}
+
+/* What is in the chunk proves to be the beginning of zstd. */
+static int begin_zstd(struct sim_lines *lines, struct err *err)
+{
+    static const unsigned char magic[] = { 0x28, 0xb5, 0x2f, 0xfd };
+
+    lines->is_begun = true;
+    if (lines->chunk_len < sizeof(magic) || memcmp(lines->chunk, magic, sizeof(magic)) != 0)
+        return 0;
+    lines->packed = lines->chunk;
+    lines->packed_left = (ZSTD_inBuffer){ lines->packed, lines->chunk_len, 0 };
+    lines->chunk_len = 0;
+    lines->chunk = malloc(CHUNK_BYTES);
+    lines->zstd = ZSTD_createDCtx();
+    if (!lines->chunk || !lines->zstd)
+        return err_set(err, -ENOMEM, "out of memory");
+    ZSTD_DCtx_setParameter(lines->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG_MAX);
+    return 0;
+}
+
+static int fill_zstd(struct sim_lines *lines, struct err *err)
+{
+    ZSTD_outBuffer out = { lines->chunk, CHUNK_BYTES, 0 };
+
+    while (!out.pos) {
+        size_t rc;
+
+        if (lines->packed_left.pos == lines->packed_left.size) {
+            size_t len;
+
+            if (read_raw(lines, lines->packed, &len, err) < 0)
+                return -EIO;
+            lines->packed_left = (ZSTD_inBuffer){ lines->packed, len, 0 };
+            if (!len)
+                break;
+        }
+        rc = ZSTD_decompressStream(lines->zstd, &out, &lines->packed_left);
+        if (ZSTD_isError(rc))
+            return err_set(err, -EIO, "%s: damaged zstd: %s", lines->name, ZSTD_getErrorName(rc));
+        lines->is_frame_open = rc != 0;
+    }
+    lines->chunk_len = out.pos;
+    return !out.pos && lines->is_frame_open
+               ? err_set(err, -EIO, "%s: damaged zstd: it ends early", lines->name)
+               : 0;
+}
+
 static int fill(struct sim_lines *lines, struct err *err)
 {
-    int got;
+    int rc;
 
     lines->chunk_at = 0;
     if (!lines->file) {
@@ -105,10 +170,34 @@ static int fill(struct sim_lines *lines, struct err *err)
         lines->memory_left -= lines->chunk_len;
         return 0;
     }
-    got = gzread(lines->file, lines->chunk, CHUNK_BYTES);
-    lines->chunk_len = got > 0 ? (size_t)got : 0;
-    if (got < 0 || (got == 0 && !gzeof(lines->file)))
-        return err_set(err, -EIO, "%s: cannot be read, or is damaged gzip", lines->name);
+    if (!lines->zstd) {
+        rc = read_raw(lines, lines->chunk, &lines->chunk_len, err);
+        if (rc < 0 || lines->is_begun)
+            return rc;
+        rc = begin_zstd(lines, err);
+        if (rc < 0 || !lines->zstd)
+            return rc;
+    }
+    return fill_zstd(lines, err);
+}
+
+int sim_lines_peek(struct sim_lines *lines, char *out, size_t bytes, struct err *err)
+{
+    const char *at;
+    size_t len;
+    int rc = lines->chunk_at == lines->chunk_len ? fill(lines, err) : 0;
+
+    if (rc < 0)
+        return rc;
+    at = lines->chunk + lines->chunk_at;
+    len = lines->chunk_len - lines->chunk_at;
+    if (len >= 3 && memcmp(at, "\xef\xbb\xbf", 3) == 0) {
+        at += 3;
+        len -= 3;
+    }
+    len = MIN(len, bytes - 1);
+    memcpy(out, at, len);
+    out[len] = '\0';
     return 0;
 }
 
@@ -135,7 +224,7 @@ static int add(struct sim_lines *lines, size_t *used, const char *data, size_t l
 
 int sim_lines_next(struct sim_lines *lines, char **line_out, struct err *err)
 {
-    size_t used = 0;
+    size_t used = 0, passed = 0;
     bool any = false, too_long = false;
 
     for (;;) {
@@ -161,6 +250,10 @@ int sim_lines_next(struct sim_lines *lines, char **line_out, struct err *err)
                 return err_set(err, rc, "out of memory");
             too_long = rc < 0;
         }
+        passed += len;
+        if (passed > SIM_LINE_BYTES_PASSED)
+            return err_set(err, -EFBIG, "%s:%" PRIu64 ": a line with no end in sight: no text",
+                           lines->name, lines->number + 1);
         lines->chunk_at += len + (end != NULL);
         if (end)
             break;

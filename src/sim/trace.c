@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FIRST_BYTES 256u /* of a trace: what tells its format */
+
 struct format {
     const char *name, *about;
     const char *hint;   /* in the file's name */
@@ -223,25 +225,24 @@ int sim_trace_read(struct sim_lines *lines, const struct sim_trace_how *how,
     return 0;
 }
 
-/* By the first line where that is telling, else by the name. */
-static int detect(const char *path, const char **format_out, struct err *err)
+/* By the name where that is telling, else by the first line. */
+static int detect(struct sim_lines *lines, const char **format_out, struct err *err)
 {
-    CLEANUP(sim_lines_closep) struct sim_lines *lines = NULL;
-    const char *base = strrchr(path, '/');
-    char *line = NULL;
-    int rc = sim_lines_open(path, &lines, err);
+    const char *path = sim_lines_name(lines), *base = strrchr(path, '/');
+    char begins[FIRST_BYTES];
+    int rc = sim_lines_peek(lines, begins, sizeof(begins), err);
 
-    if (rc == 0)
-        rc = sim_lines_next(lines, &line, err);
-    if (rc < 0 && rc != -E2BIG) /* JSON in one line is no fault here */
+    if (rc < 0)
         return rc;
+    if (!*begins)
+        return err_set(err, -EINVAL, "%s: is empty", path);
     for (size_t i = 0; i < ARRAY_COUNT(formats); i++)
         if (strstr(base ? base + 1 : path, formats[i].hint)) {
             *format_out = formats[i].name;
             return 0;
         }
-    for (size_t i = 0; rc == 0 && line && i < ARRAY_COUNT(formats); i++)
-        if (strncmp(line, formats[i].header, strlen(formats[i].header)) == 0) {
+    for (size_t i = 0; i < ARRAY_COUNT(formats); i++)
+        if (strncmp(begins, formats[i].header, strlen(formats[i].header)) == 0) {
             *format_out = formats[i].name;
             return 0;
         }
@@ -256,12 +257,10 @@ int sim_trace_open(const char *path, const struct sim_trace_how *how, struct sim
 {
     CLEANUP(sim_lines_closep) struct sim_lines *lines = NULL;
     struct sim_trace_how told = *how;
-    int rc = 0;
+    int rc = sim_lines_open(path, &lines, err);
 
-    if (!told.format || strcmp(told.format, "auto") == 0)
-        rc = detect(path, &told.format, err);
-    if (rc == 0)
-        rc = sim_lines_open(path, &lines, err);
+    if (rc == 0 && (!told.format || strcmp(told.format, "auto") == 0))
+        rc = detect(lines, &told.format, err);
     if (rc < 0)
         return rc;
     return sim_trace_read(lines, &told, load_out, err);

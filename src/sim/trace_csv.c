@@ -129,9 +129,14 @@ static int read_header(struct reader *reader, char *line)
         count = 0;
     reader->header_count = count;
     for (const struct column *column = reader->table->columns; column->name; column++) {
-        for (uint32_t i = 0; i < count && reader->at[column->role] < 0; i++)
-            if (strcmp(reader->fields[i], column->name) == 0)
+        for (uint32_t i = 0; i < count; i++)
+            if (strcmp(reader->fields[i], column->name) == 0) {
+                if (reader->at[column->role] >= 0)
+                    return err_set(reader->trace->err, -EINVAL,
+                                   "%s:1: the column \"%s\" is there twice",
+                                   sim_lines_name(reader->trace->lines), column->name);
                 reader->at[column->role] = (int32_t)i;
+            }
         reader->name[column->role] = column->name;
         if (column->needed && reader->at[column->role] < 0)
             return err_set(reader->trace->err, -EINVAL, "%s:1: no column \"%s\", which %s needs",

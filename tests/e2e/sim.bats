@@ -68,6 +68,64 @@ sim() { "$MAINS" sim --quiet "$@"; }
     [ "$output" = 'mains: t.csv:3: submit_s: expected a time, not "x"' ]
 }
 
+@test "a trace comes plain, packed or through a pipe; one with no end is refused" {
+    printf '\xef\xbb\xbfsubmit_s,run_s,gpus\r\n0,100,1\r\n' >t.csv
+    gzip -k t.csv && zstd -q t.csv
+    sim -t t.csv --json | jq 'del(.load.source)' >plain
+    for file in t.csv.gz t.csv.zst; do
+        sim -t "$file" --json | jq 'del(.load.source)' | cmp - plain
+    done
+    sim -t <(cat t.csv) --json | jq 'del(.load.source)' | cmp - plain
+    head -c 20 t.csv.zst >cut.zst
+    run sim -t cut.zst --format jobs
+    [ "$output" = "mains: cut.zst: damaged zstd: it ends early" ]
+    run sim -t /dev/zero --format jobs
+    [ "$output" = "mains: /dev/zero:1: a line with no end in sight: no text" ]
+}
+
+@test "what an option is given for must be there" {
+    printf 'submit_s,run_s,gpus\n0,100,1\n' >t.csv
+    while IFS='|' read -r options message; do
+        # shellcheck disable=SC2086  # words, on purpose
+        run sim $options
+        [ "$status" -eq 1 ]
+        [ "$output" = "mains: $message" ]
+    done <<'END'
+-n 0|--jobs: expected a whole number from 1 to 20000000, not "0"
+--until 0s|--until: expected some time, not "0s"
+--days 3 -t t.csv|--days goes with a made-up --load
+--strict|--strict goes with --trace
+-l demo -t t.csv|--trace, --load and --journal are loads: give one of them
+--chip nosuch -t t.csv|--chip: neither the catalogue nor fleet demo knows "nosuch"; the catalogue calls them h100-sxm-80g and the like
+END
+}
+
+@test "a page is written whole, where it is said, or not at all" {
+    echo mine >page.html
+    ln -s page.html link.html
+    run sim -n 10 --policy nosuch --html page.html
+    [ "$status" -eq 1 ]
+    run timeout 1 "$MAINS" sim -q -n 1000000 --html page.html
+    [ "$status" -eq 124 ]
+    [ "$(cat page.html)" = mine ]
+    sim -n 10 --html link.html >/dev/null
+    [ -L link.html ]
+    grep -q '</html>' page.html
+    mkfifo pipe
+    cat pipe >got &
+    sim -n 10 --html pipe >/dev/null
+    wait $!
+    [ -p pipe ]
+    cmp got page.html
+    mkdir folder
+    for to in folder nosuch/page.html /dev/full; do
+        run sim -n 10 --html "$to"
+        [ "$status" -eq 1 ]
+        [[ $output = *"mains: $to: "* ]]
+    done
+    [ "$(find . -name '*.tmp')" = "" ]
+}
+
 # One line, on stderr alone, that says what is wrong; and nothing is simulated.
 @test "bad fleets, traces, policies, faults and tariffs get one clear line" {
     local kind rest text part bad=0

@@ -190,6 +190,7 @@ static const struct refusal refusals[] = {
     { "philly", "[\n{},\n{nope}]", "t:3: " },
     { "pai", "a,b\n", "1 lines cannot be read as pai" },
     { "excel", "a", "no trace format \"excel\": there are swf, philly" },
+    { "jobs", "submit_s,run_s,gpus,gpus\n0,1,1,8\n", "t:1: the column \"gpus\" is there twice" },
     { "jobs", "submit_s,run_s\n0,1\n3999999999,1\n", "over 20 years apart" },
 };
 
