@@ -15,6 +15,8 @@ static const struct cli_option options[] = {
       "How many blocked jobs of a class are promised a start (1 to 16)." },
     { "defrag", 0, "on|off", "on|off",
       "Whether running work is moved so that gangs find room together." },
+    { "by-value", 0, "on|off", "on|off",
+      "Whether devices count by what they are worth for what a tenant has borrowed." },
     { 0 },
 };
 
@@ -23,10 +25,11 @@ static int show(const struct cli_args *args, const json_t *policy)
     if (cli_args_has(args, "json"))
         return reply_show(policy);
     printf("order         %s\npreempt       %s\nfill          %s\nreservations  %" PRId64
-           "\ndefrag        %s\n",
+           "\ndefrag        %s\nby-value      %s\n",
            reply_text(policy, "order"), reply_flag(policy, "preempt") ? "on" : "off",
            reply_flag(policy, "fill") ? "on" : "off", reply_number(policy, "reservations"),
-           reply_flag(policy, "defrag") ? "on" : "off");
+           reply_flag(policy, "defrag") ? "on" : "off",
+           reply_flag(policy, "by_value") ? "on" : "off");
     return CLI_OK;
 }
 
@@ -45,6 +48,7 @@ static int run(const struct cli_args *args)
 {
     const char *order = cli_args_get(args, "order"), *preempt = cli_args_get(args, "preempt");
     const char *fill = cli_args_get(args, "fill"), *defrag = cli_args_get(args, "defrag");
+    const char *by_value = cli_args_get(args, "by-value");
     const char *reservations = cli_args_get(args, "reservations");
     json_t *body = json_object(), *answer = NULL;
     struct remote remote;
@@ -59,6 +63,8 @@ static int run(const struct cli_args *args)
         json_object_set_new(body, "fill", json_boolean(strcmp(fill, "on") == 0));
     if (defrag)
         json_object_set_new(body, "defrag", json_boolean(strcmp(defrag, "on") == 0));
+    if (by_value)
+        json_object_set_new(body, "by_value", json_boolean(strcmp(by_value, "on") == 0));
     if (reservations && !add_number(body, "reservations", reservations)) {
         json_decref(body);
         return cli_fail_text(CLI_USAGE, "--reservations: expected a number from 1 to 16, not %s",
@@ -103,7 +109,10 @@ const struct cli_command cmd_policy = {
         "start: "
         "1 backfills as EASY does, more keep more of those that wait from being overtaken. With "
         "`--defrag on`, running work that saves checkpoints is moved within its site when a gang "
-        "that waits for room together gains more than that costs. "
+        "that waits for room together gains more than that costs. With `--by-value on`, what a "
+        "tenant "
+        "borrows counts by the catalogue's speed of its devices, so that ten slow ones are not ten "
+        "fast ones; what is its own (`--guarantee-devices`) stays a number. "
         "Admins and operators "
         "set it.",
     .examples = { { "mains policy", "What holds now." },

@@ -367,6 +367,7 @@ static const struct field policy_list[] = {
     AT("fills", U32, policy_set.fills),
     AT("reservations", U32, policy_set.reservations),
     AT("defrags", U32, policy_set.defrags),
+    AT("by_value", U32, policy_set.by_value),
 };
 static const struct field note_list[] = {
     STRING("text", note.text, EVENT_TEXT_BYTES_MAX),

@@ -145,6 +145,8 @@ static int policy_check(const struct event *event, struct err *err)
                          GRID_RESERVATIONS_MAX, event->policy_set.reservations);
     if (event->policy_set.defrags > 1)
         return err_field(err, -EINVAL, "defrag", "defrag: expected 0 or 1");
+    if (event->policy_set.by_value > 1)
+        return err_field(err, -EINVAL, "by_value", "by_value: expected 0 or 1");
     return 0;
 }
 
@@ -213,6 +215,10 @@ static void policy_apply(struct grid *grid, const struct event *event)
         grid_set_reservations(grid, event->policy_set.reservations);
     grid->defrags = event->policy_set.defrags;
     grid->defrag_next_ms = 0;
+    if (grid->by_value != (event->policy_set.by_value == 1)) {
+        grid->by_value = event->policy_set.by_value;
+        shares_rebuild(grid, false);
+    }
     grid->wants_pass = true;
 }
 

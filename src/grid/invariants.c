@@ -252,13 +252,29 @@ static int check_arrays(const struct grid *grid, struct err *err)
     return rc;
 }
 
+/* What the devices of each tenant count for, with all under it, by the grants that are held. */
+static int sum_values(const struct grid *grid, int64_t *values, struct err *err)
+{
+    for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
+        const struct grant *grant = grid->fleet.grants[i];
+
+        if (grant->value != shares_value(grid, grant))
+            return BROKEN("job %" PRIu64 ": its devices do not count for what they are worth",
+                          grant->job_id);
+        for (uint32_t at = grid_job(grid, grant->job_id)->tenant; at; at = grid->tenants[at].parent)
+            values[at] += grant->value;
+    }
+    return 0;
+}
+
 /* A tenant and all under it: what is held, by the grants and in the accounts; the money set aside.
  */
 static int check_tree(const struct grid *grid, const struct sums *sums, struct err *err)
 {
     const struct intern *names = &grid->tenant_names;
     struct tenant *below = mem_alloc(names->entries_count + 1, sizeof(*below));
-    int rc = 0;
+    int64_t *values = mem_alloc(names->entries_count + 1, sizeof(*values));
+    int rc = sum_values(grid, values, err);
 
     for (uint32_t i = 1; i < names->entries_count; i++)
         for (uint32_t at = names->entries[i].data ? grid->tenants[i].parent : 0; at;
@@ -278,13 +294,17 @@ static int check_tree(const struct grid *grid, const struct sums *sums, struct e
             own->devices_milli_below != below[i].devices_milli_below)
             rc = BROKEN("tenant %s: the sums of those under it are wrong", names->entries[i].data);
         else if (held.of[SHARE_CPUS] != (int64_t)(own->cpus_held + own->cpus_below) ||
-                 held.of[SHARE_VALUE] !=
+                 held.of[SHARE_DEVICES] !=
                      (int64_t)(own->devices_milli_held + own->devices_milli_below))
             rc = BROKEN("tenant %s: its account is not what it holds", names->entries[i].data);
+        else if (held.of[SHARE_VALUE] != values[i])
+            rc = BROKEN("tenant %s: its account is not what its devices are worth",
+                        names->entries[i].data);
         else if (own->reserved_micro != sums->tenants[i].reserved_micro)
             rc = BROKEN("tenant %s: the money set aside is not its jobs'", names->entries[i].data);
     }
     free(below);
+    free(values);
     if (rc == 0 && sums->yielding != grid->yielding_count)
         rc = BROKEN("%u attempts make way, listed are %u", sums->yielding, grid->yielding_count);
     return rc;

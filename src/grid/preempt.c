@@ -297,7 +297,7 @@ static bool choose(struct search *search, struct choice *best)
 
 static bool is_own(const struct grid *grid, const struct job *job)
 {
-    struct share_amount amount = shares_of_shape(job_shape(grid, job));
+    struct share_amount amount = shares_of_shape(grid, job_shape(grid, job));
 
     return share_is_within(grid->share, job_tenant(grid, job)->account, &amount);
 }

@@ -823,6 +823,8 @@ static void read_all(struct reader *reader)
         reader->grid->defrags = take(reader, 1);
         reader->grid->defrag_next_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX * 2);
     }
+    if (!reader->failed && reader->version >= 22)
+        reader->grid->by_value = take(reader, 1);
     if (!reader->failed)
         shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)

@@ -15,6 +15,7 @@
  * is: so a pass that fills a large fleet gives nobody more than that out of turn, and one that
  * fills a small one goes job by job. */
 #define TURN_GROWTH_MAX (1.0 / 256)
+#define VALUE_UNKNOWN 100000 /* milli-TFLOPS, of a chip of which the catalogue has no figure */
 
 void shares_init(struct grid *grid)
 {
@@ -38,7 +39,16 @@ void shares_remove_tenant(struct grid *grid, uint32_t number)
     share_remove(grid->share, grid->tenants[number].account);
 }
 
-void shares_set_total(struct grid *grid)
+/* What a device of the kind counts for, in milli-TFLOPS of the catalogue: the figure that places
+ * are compared by. */
+static int64_t value_of(const struct fleet_site *site, uint16_t chip)
+{
+    int64_t speed = chip < site->chips_count ? shape_chip_speed(&site->chips[chip]) : 0;
+
+    return speed > 0 ? speed : VALUE_UNKNOWN;
+}
+
+static void set_total(struct grid *grid)
 {
     struct share_amount total = { 0 };
 
@@ -50,39 +60,89 @@ void shares_set_total(struct grid *grid)
 
             if (!node->present || grid_site_is_forgotten(grid, s))
                 continue;
-            total.of[SHARE_VALUE] += node->devices_count * 1000LL;
+            total.of[SHARE_DEVICES] += node->devices_count * 1000LL;
+            for (uint32_t d = 0; grid->by_value && d < node->devices_count; d++)
+                total.of[SHARE_VALUE] += value_of(site, node->devices[d].chip);
             total.of[SHARE_CPUS] += node->cpus;
             total.of[SHARE_MEMORY] += node->memory_bytes;
         }
     }
+    if (!grid->by_value)
+        total.of[SHARE_VALUE] = total.of[SHARE_DEVICES];
+    grid->value_mean =
+        total.of[SHARE_DEVICES] ? total.of[SHARE_VALUE] * 1000 / total.of[SHARE_DEVICES] : 0;
+    share_set_by_value(grid->share, grid->by_value);
     share_set_total(grid->share, &total);
 }
 
-struct share_amount shares_of_shape(const struct shape *shape)
+/* What is held, and what a guarantee is worth, follow from what kinds of device there are. */
+void shares_set_total(struct grid *grid)
 {
-    return (struct share_amount){
-        .of = { [SHARE_VALUE] = (int64_t)shape->tasks * shape->devices_milli,
-                [SHARE_CPUS] = (int64_t)shape->tasks * shape->cpus,
-                [SHARE_MEMORY] = (int64_t)shape->tasks * shape->memory_bytes }
-    };
+    if (grid->by_value)
+        shares_rebuild(grid, false);
+    else
+        set_total(grid);
+}
+
+/* Of 1/1000 of devices whose kinds are not known yet. */
+static int64_t value_of_number(const struct grid *grid, int64_t devices_milli)
+{
+    return grid->by_value ? (int64_t)((__int128)devices_milli * grid->value_mean / 1000)
+                          : devices_milli;
+}
+
+int64_t shares_value(const struct grid *grid, const struct grant *grant)
+{
+    const struct fleet_site *site = &grid->fleet.sites[grant->site];
+    int64_t value = 0;
+
+    if (!grid->by_value)
+        return (int64_t)grant->devices_milli;
+    for (uint32_t i = 0; i < grant->parts_count; i++) {
+        const struct grant_part *part = &grant->parts[i];
+        const struct fleet_node *node = &site->nodes[part->node];
+
+        for (uint32_t d = 0; d < part->devices_count; d++) {
+            uint32_t index = part->devices[d].index;
+            uint16_t chip = index < node->devices_count ? node->devices[index].chip : FLEET_NO_CHIP;
+
+            value += value_of(site, chip) * part->devices[d].milli / 1000;
+        }
+    }
+    return value;
+}
+
+struct share_amount shares_of_shape(const struct grid *grid, const struct shape *shape)
+{
+    int64_t devices_milli = (int64_t)shape->tasks * shape->devices_milli;
+
+    return (struct share_amount){ .of = { [SHARE_VALUE] = value_of_number(grid, devices_milli),
+                                          [SHARE_DEVICES] = devices_milli,
+                                          [SHARE_CPUS] = (int64_t)shape->tasks * shape->cpus,
+                                          [SHARE_MEMORY] =
+                                              (int64_t)shape->tasks * shape->memory_bytes } };
 }
 
 struct share_amount shares_of_grant(const struct shape *shape, const struct grant *grant)
 {
-    struct share_amount amount = {
-        .of = { [SHARE_VALUE] = (int64_t)grant->devices_milli, [SHARE_CPUS] = (int64_t)grant->cpus }
-    };
+    struct share_amount amount = { .of = { [SHARE_VALUE] = grant->value,
+                                           [SHARE_DEVICES] = (int64_t)grant->devices_milli,
+                                           [SHARE_CPUS] = (int64_t)grant->cpus } };
 
     for (uint32_t i = 0; i < grant->parts_count; i++)
         amount.of[SHARE_MEMORY] += (int64_t)grant->parts[i].tasks * shape->memory_bytes;
     return amount;
 }
 
-static void hold_in_share(struct grid *grid, const struct job *job, const struct grant *grant,
+static void hold_in_share(struct grid *grid, const struct job *job, struct grant *grant,
                           bool release, int64_t now_ms)
 {
-    struct share_amount amount = shares_of_grant(job_shape(grid, job), grant);
     uint32_t account = job_tenant(grid, job)->account;
+    struct share_amount amount;
+
+    if (!release) /* what it counts for now is what it gives back */
+        grant->value = shares_value(grid, grant);
+    amount = shares_of_grant(job_shape(grid, job), grant);
 
     if (release)
         share_release(grid->share, account, &amount, 0, 0, now_ms);
@@ -119,7 +179,7 @@ static void count_class(struct grid *grid, const struct job *job, uint32_t by)
 
 void shares_hold(struct grid *grid, const struct job *job, bool release)
 {
-    const struct grant *grant = job->grant;
+    struct grant *grant = job->grant;
     struct tenant *tenant = job_tenant(grid, job);
 
     tenant->cpus_held += release ? -grant->cpus : grant->cpus;
@@ -140,7 +200,9 @@ void shares_jobs_live(struct grid *grid, uint32_t tenant, int32_t by)
 static void add_account(struct grid *grid, uint32_t number)
 {
     struct tenant *tenant = &grid->tenants[number];
-    struct share_amount guarantee = { .of = { [SHARE_VALUE] = tenant->guarantee_devices_milli,
+    struct share_amount guarantee = { .of = { [SHARE_VALUE] = value_of_number(
+                                                  grid, tenant->guarantee_devices_milli),
+                                              [SHARE_DEVICES] = tenant->guarantee_devices_milli,
                                               [SHARE_CPUS] = tenant->guarantee_cpus } };
 
     if (tenant->account)
@@ -177,7 +239,7 @@ void shares_rebuild(struct grid *grid, bool keep_memory)
     memset(grid->class_yields, 0, sizeof(grid->class_yields));
     grid->guarantees_count = grid->elastic_grants = grid->standby_grants = 0;
     shares_init(grid);
-    shares_set_total(grid);
+    set_total(grid);
     for (uint32_t i = 1; i < names->entries_count; i++)
         if (names->entries[i].data)
             add_account(grid, i);
@@ -186,7 +248,7 @@ void shares_rebuild(struct grid *grid, bool keep_memory)
             add_above(grid, i, 1, grid->tenants[i].cpus_held, grid->tenants[i].devices_milli_held,
                       grid->tenants[i].jobs_live);
     for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
-        const struct grant *grant = grid->fleet.grants[i];
+        struct grant *grant = grid->fleet.grants[i];
         const struct job *job = grid_job(grid, grant->job_id);
 
         hold_in_share(grid, job, grant, false, 0);
@@ -317,7 +379,7 @@ bool shares_rank(struct grid *grid)
 
 bool shares_have_moved(struct grid *grid, const struct shape *shape)
 {
-    struct share_amount amount = shares_of_shape(shape);
+    struct share_amount amount = shares_of_shape(grid, shape);
 
     grid->turn_growth += share_dominant(grid->share, &amount);
     return grid->turn_growth > TURN_GROWTH_MAX;

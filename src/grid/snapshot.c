@@ -580,6 +580,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     put_i64(out, grid->elastic_next_ms);
     put_u64(out, grid->defrags);
     put_i64(out, grid->defrag_next_ms);
+    put_u64(out, grid->by_value);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

@@ -39,7 +39,7 @@
 #define OUTCOME_PAGE_IDS 4096u /* ids per page of the outcomes: 2 bits each */
 #define RESIZE_SLACK_MS 600000 /* a stop with its checkpoint, and the start that follows it */
 #define END_SLACK_MS 60000     /* a start, a grace and a report may add this to a time limit */
-#define AHEAD_STEPS_MAX 4096u /* beyond, "about" so many jobs are ahead */
+#define AHEAD_STEPS_MAX 4096u  /* beyond, "about" so many jobs are ahead */
 #define TENANTS_MAX 100000u
 #define DURATION_MS_MAX (10LL * 366 * 24 * 3600 * 1000)
 
@@ -237,6 +237,8 @@ struct grid {
     struct share *share;                /* what each holds and has borrowed: shares.c */
     uint32_t order;                     /* enum grid_order */
     bool preempts_not;                  /* nobody makes way for others */
+    bool by_value;                      /* borrowed devices count by what they are worth */
+    int64_t value_mean;                 /* of a device, of all that there are; derived */
     bool defrags;                       /* work is moved so that gangs find room: defrag.c */
     int64_t defrag_next_ms;             /* when it is looked at again; 0 = with the next pass */
     struct ranks *ranks;                /* NULL = not ordered by what work needs */
@@ -478,8 +480,10 @@ void shares_rebuild(struct grid *grid, bool keep_memory);
 void shares_set_total(struct grid *grid);
 /* An attempt holds, or no longer does: at its tenant and all above. */
 void shares_hold(struct grid *grid, const struct job *job, bool release);
-struct share_amount shares_of_shape(const struct shape *shape);
+struct share_amount shares_of_shape(const struct grid *grid, const struct shape *shape);
 struct share_amount shares_of_grant(const struct shape *shape, const struct grant *grant);
+/* What its devices count for: their number, or by_value what they are worth. */
+int64_t shares_value(const struct grid *grid, const struct grant *grant);
 /* Whose turn it is among those with work waiting, into the queue; false: all are alike. */
 bool shares_rank(struct grid *grid);
 /* The same for those who waited at the last shares_rank, which gave true. */

@@ -31,6 +31,7 @@ struct grid_policy grid_policy(const struct grid *grid)
     return (struct grid_policy){ .order = grid->order,
                                  .preempts = !grid->preempts_not,
                                  .fills = grid->fleet.packer != NULL,
+                                 .by_value = grid->by_value,
                                  .defrags = grid->defrags,
                                  .reservations = grid->reservations };
 }

@@ -125,6 +125,7 @@ struct grant {
     int64_t end_ms;               /* it holds no longer than this; INT64_MAX = not known */
     uint64_t cpus, devices_milli; /* sums over parts */
     uint32_t slot, end_slot;      /* places in fleet.grants and in its site's ends */
+    int64_t value;                /* what its devices count for in shares, while held */
     bool is_idle;                 /* what holds it is suspended: it draws little */
     uint32_t parts_count;
     uint32_t spares_count; /* of the parts the last: nothing runs there yet */

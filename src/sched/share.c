@@ -28,6 +28,7 @@ struct share {
     uint32_t count, cap;
     uint32_t *free_list;
     uint32_t free_count, free_cap;
+    bool by_value;
 };
 
 struct share_params share_params_default(void)
@@ -75,6 +76,11 @@ void share_destroy(struct share *share)
     free(share->accounts);
     free(share->free_list);
     free(share);
+}
+
+void share_set_by_value(struct share *share, bool by_value)
+{
+    share->by_value = by_value;
 }
 
 void share_set_total(struct share *share, const struct share_amount *total)
@@ -234,6 +240,30 @@ static double dominant(const struct share *share, const struct share_amount *amo
     return most;
 }
 
+/* How devices count for what is an account's own. */
+static enum share_dimension own_dimension(const struct share *share)
+{
+    return share->by_value ? SHARE_DEVICES : SHARE_VALUE;
+}
+
+/* The dominant share in what guarantees are told in. */
+static double dominant_own(const struct share *share, const struct share_amount *amount)
+{
+    enum share_dimension devices = own_dimension(share);
+    double most = fraction(amount->of[devices], share->total.of[devices]);
+
+    for (uint32_t d = SHARE_CPUS; d <= SHARE_MEMORY; d++)
+        most = MAX(most, fraction(amount->of[d], share->total.of[d]));
+    return most;
+}
+
+/* It holds no more than its own, at this level. */
+static bool holds_its_own(const struct share *share, uint32_t account)
+{
+    return dominant_own(share, &share->accounts[account].held) <=
+           dominant_own(share, &share->accounts[account].guarantee);
+}
+
 static double borrowed(const struct share *share, const struct account *account)
 {
     return MAX(dominant(share, &account->held) - dominant(share, &account->guarantee), 0.0);
@@ -340,7 +370,8 @@ struct standing {
 static struct standing standing_of(const struct share *share, uint32_t account, int64_t now_ms)
 {
     const struct account *own = &share->accounts[account];
-    double held = dominant(share, &own->held), own_share = dominant(share, &own->guarantee);
+    double held = dominant_own(share, &own->held);
+    double own_share = dominant_own(share, &own->guarantee);
 
     if (held < own_share)
         return (struct standing){ false, held / own_share };
@@ -393,21 +424,22 @@ int share_compare_keys(const struct share_key *a, const struct share_key *b)
 
 bool share_is_within(const struct share *share, uint32_t account, const struct share_amount *more)
 {
+    enum share_dimension devices = own_dimension(share);
     bool is_promised = false;
 
     for (uint32_t at = account; at; at = share->accounts[at].parent) {
         const struct account *own = &share->accounts[at];
 
-        if (dominant(share, &own->guarantee) <= 0)
+        if (dominant_own(share, &own->guarantee) <= 0)
             continue; /* nothing is promised at this level: the others decide */
         is_promised = true;
-        for (uint32_t d = SHARE_VALUE; d <= SHARE_MEMORY; d++)
-            if (more->of[d] > 0 && own->guarantee.of[d] > 0 &&
-                more->of[d] > own->guarantee.of[d] - own->held.of[d])
+        for (uint32_t d = SHARE_VALUE; d < SHARE_DIMENSIONS; d++)
+            if ((d == devices || d == SHARE_CPUS || d == SHARE_MEMORY) && more->of[d] > 0 &&
+                own->guarantee.of[d] > 0 && more->of[d] > own->guarantee.of[d] - own->held.of[d])
                 return false;
-        if (more->of[SHARE_VALUE] > 0 && !own->guarantee.of[SHARE_VALUE])
+        if (more->of[devices] > 0 && !own->guarantee.of[devices])
             return false; /* a promise of CPUs is none of devices */
-        if (!more->of[SHARE_VALUE] && !own->guarantee.of[SHARE_CPUS])
+        if (!more->of[devices] && !own->guarantee.of[SHARE_CPUS])
             return false;
     }
     return is_promised;
@@ -456,8 +488,7 @@ uint32_t share_first(const struct share *share, const uint32_t *accounts, uint32
 static bool is_over(const struct share *share, uint32_t account)
 {
     for (uint32_t at = account; at; at = share->accounts[at].parent)
-        if (dominant(share, &share->accounts[at].held) <=
-            dominant(share, &share->accounts[at].guarantee))
+        if (holds_its_own(share, at))
             return false;
     return true;
 }
@@ -472,8 +503,7 @@ static bool is_above(const struct share *share, uint32_t upper, uint32_t account
 bool share_owes(const struct share *share, uint32_t account, uint32_t to)
 {
     for (uint32_t at = account; !is_above(share, at, to); at = share->accounts[at].parent)
-        if (dominant(share, &share->accounts[at].held) <=
-            dominant(share, &share->accounts[at].guarantee))
+        if (holds_its_own(share, at))
             return false;
     return true;
 }

@@ -30,7 +30,7 @@ enum share_dimension {
     SHARE_VALUE, /* devices by rate: share_value */
     SHARE_CPUS,
     SHARE_MEMORY,
-    SHARE_DEVICES, /* by number, 1/1000: for quotas only, no part of the dominant share */
+    SHARE_DEVICES, /* by number, 1/1000: for quotas, and for what is an account's own */
     SHARE_DIMENSIONS
 };
 struct share_amount {
@@ -51,6 +51,10 @@ int share_create(const struct share_params *params, const struct share_amount *t
 void share_destroy(struct share *share);
 /* Of an account without children that holds nothing: its number is used again. */
 void share_remove(struct share *share, uint32_t account);
+/* Off (as it begins): what is an account's own, and what it borrows, both go by SHARE_VALUE. On:
+ * what is its own goes by the number of devices (SHARE_DEVICES, which all amounts then have), what
+ * it borrows by their value. */
+void share_set_by_value(struct share *share, bool by_value);
 /* When devices come or go. Guarantees may then be more than there is: they still order. */
 void share_set_total(struct share *share, const struct share_amount *total);
 

@@ -184,13 +184,15 @@ static int set_policy(struct sim_engine *engine)
     struct event event = { .type = EVENT_POLICY_SET };
 
     grid_set_reservations(engine->grid, policy->reservations);
-    if (!policy->fill && !policy->order && !policy->preempts_not && !policy->defrag)
+    if (!policy->fill && !policy->order && !policy->preempts_not && !policy->defrag &&
+        !policy->by_value)
         return 0;
     event.policy_set.order = policy->order;
     event.policy_set.preempts = !policy->preempts_not;
     event.policy_set.by = "sim";
     event.policy_set.fills = policy->fill;
     event.policy_set.defrags = policy->defrag;
+    event.policy_set.by_value = policy->by_value;
     return sim_engine_step(engine, &event, NULL);
 }
 

@@ -302,6 +302,7 @@ static int copy_policy(const struct replay *replay, struct arena *arena, struct 
     out->preempts_not = !policy.preempts;
     out->fill = policy.fills;
     out->defrag = policy.defrags;
+    out->by_value = policy.by_value;
     out->reservations = policy.reservations;
     for (; grid_tenant_next(replay->grid, name, &view); name = view.name)
         count++;

@@ -264,6 +264,7 @@ void sim_load_policy(struct event *event, struct rng *rng)
     event->policy_set.fills = rng_below(rng, 2) != 0;
     event->policy_set.reservations = (uint32_t)rng_below(rng, 8);
     event->policy_set.defrags = rng_below(rng, 4) != 0;
+    event->policy_set.by_value = rng_below(rng, 2) != 0;
     event->policy_set.by = "op";
 }
 

@@ -71,6 +71,9 @@ static void test_refusals(void **state)
     assert_int_equal(bed_try(&bed, &a, NULL, &err), -EINVAL);
     policy.policy_set.order = 99;
     assert_int_equal(bed_try(&bed, &policy, NULL, &err), -EINVAL);
+    policy.policy_set.order = 0;
+    policy.policy_set.by_value = 2;
+    assert_int_equal(bed_try(&bed, &policy, NULL, &err), -EINVAL);
     bed_destroy(&bed);
 }
 
@@ -421,11 +424,108 @@ static void test_own_does_not_starve(void **state)
     bed_destroy(&bed);
 }
 
+static void set_by_value(struct bed *bed, uint32_t by_value)
+{
+    struct event event = { .type = EVENT_POLICY_SET };
+
+    event.policy_set.preempts = 1;
+    event.policy_set.by_value = by_value;
+    bed_step(bed, &event);
+}
+
+static uint64_t submit_on(struct bed *bed, const char *name, const char *chip, uint32_t tasks)
+{
+    struct event event = job_of(name, 1, CLASS_NORMAL);
+    struct request_shape *shape = &event.job_submitted.request.shape;
+
+    shape->tasks = tasks;
+    shape->devices_milli = 1000;
+    shape->chips_count = chip != NULL;
+    snprintf(shape->chips[0], MODEL_NAME_BYTES, "%s", chip ? chip : "");
+    return bed_submit(bed, event);
+}
+
+/* Alice holds four slow devices, bob one that is nine times as fast: who has borrowed less? */
+static void test_devices_by_value(void **state)
+{
+    static const struct bed_node nodes[] = { { "f1", 8, 2, "fast" }, { "s1", 8, 4, "slow" } };
+
+    (void)state;
+    for (uint32_t by_value = 0; by_value < 2; by_value++) {
+        struct bed bed = bed_create(nodes, 2);
+        struct event other = bed_job(1);
+        uint64_t alice, bob;
+
+        if (by_value == 0) { /* told and taken back: as it was */
+            set_by_value(&bed, 1);
+            bed_restart(&bed);
+        }
+        submit_on(&bed, "alice", "slow", 4);
+        submit_on(&bed, "bob", "fast", 1);
+        bed_pass(&bed);
+        assert_int_equal(bed.runs, 2);
+        set_by_value(&bed, by_value);
+        assert_int_equal(grid_policy(bed.grid).by_value, by_value);
+        bed_restart(&bed);
+        /* One device is left; the one whose turn it is not asked first. */
+        if (by_value) {
+            bob = submit_on(&bed, "bob", NULL, 1);
+            alice = submit_on(&bed, "alice", NULL, 1);
+        } else {
+            alice = submit_on(&bed, "alice", NULL, 1);
+            bob = submit_on(&bed, "bob", NULL, 1);
+        }
+        bed_pass(&bed);
+        assert_int_equal(bed_state(&bed, by_value ? alice : bob), JOB_STARTING);
+        assert_int_equal(bed_state(&bed, by_value ? bob : alice), JOB_QUEUED);
+        /* Devices of another kind come and go under what is held. */
+        bed_join(&bed, "here", (struct bed_node[]){ { "f1", 8, 2, "slow" } }, 1);
+        bed_restart(&bed);
+        bed_join(&bed, "here", nodes, 2);
+        bed_done(&bed, 1);
+        bed_done(&bed, 2);
+        bed_restart(&bed);
+        bed_submit(&bed, other);
+        bed_pass(&bed);
+        bed_destroy(&bed);
+    }
+}
+
+/* What is a tenant's own is a number of devices, however fast they are. */
+static void test_own_by_number(void **state)
+{
+    static const struct bed_node nodes[] = { { "f1", 8, 2, "fast" }, { "s1", 8, 6, "slow" } };
+    struct bed bed = bed_create(nodes, 2);
+    struct event alice = tenant("alice"), lends;
+    uint64_t own;
+
+    (void)state;
+    alice.tenant_set.guarantee_devices_milli = 2000;
+    bed_step(&bed, &alice);
+    set_by_value(&bed, 1);
+    lends = job_of("bob", 1, CLASS_NORMAL);
+    lends.job_submitted.request.shape.tasks = 2;
+    lends.job_submitted.request.shape.devices_milli = 1000;
+    bed_submit(&bed, saving(lends)); /* takes the fast ones */
+    bed_pass(&bed);
+    assert_int_equal(bed.runs, 1);
+    bed.now_ms += 2 * MINUTE;
+    own = submit_on(&bed, "alice", "fast", 2);
+    bed_pass(&bed);
+    bed.now_ms += MINUTE;
+    bed_pass(&bed);
+    assert_int_equal(bed.stops, 1); /* both are within its own, though they are worth far more */
+    bed_why(&bed, own, "preempting", "room is being made");
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_devices_by_value),
+        cmocka_unit_test(test_own_by_number),
         cmocka_unit_test(test_past_counts),
         cmocka_unit_test(test_limits_of_a_parent),
         cmocka_unit_test(test_budget),
