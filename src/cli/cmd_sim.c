@@ -39,6 +39,8 @@ static const struct cli_option options[] = {
     { "chip", 0, "KIND", NULL, "The chip that the trace's run times were measured on." },
     { "cpus-per-device", 0, "N", NULL, "CPUs a job takes with each device, where no trace says." },
     { "strict", 0, NULL, NULL, "Stop at the first line of a trace that cannot be read." },
+    { "why", 0, "JOB", NULL,
+      "Tell what this job waited for, and what would have started it sooner; may be given often." },
     { "check", 0, "N", NULL, "Check the scheduler's invariants after every N steps." },
     { "html", 0, "FILE", NULL, "Write a page with charts." },
     { "quiet", 'q', NULL, NULL, "No progress, no warnings." },
@@ -57,6 +59,8 @@ struct plan { /* what one call works with */
     uint32_t policies_count, results_count;
     struct sim_policy own; /* the journal's */
     uint64_t seed, check_every;
+    uint64_t stories[SIM_STORIES_MAX];
+    uint32_t stories_count;
     int64_t until_ms;
     struct progress progress;
 };
@@ -192,6 +196,21 @@ static int open_policies(struct plan *plan, struct err *err)
     return rc;
 }
 
+static int get_stories(struct plan *plan, struct err *err)
+{
+    const char *text;
+    int64_t id;
+
+    while ((text = cli_args_nth(plan->args, "why", plan->stories_count))) {
+        if (plan->stories_count == SIM_STORIES_MAX)
+            return err_set(err, -E2BIG, "--why: more than %u jobs", SIM_STORIES_MAX);
+        if (units_parse_int(text, 1, INT64_MAX, &id, err) < 0)
+            return err_prefix(err, -EINVAL, "--why");
+        plan->stories[plan->stories_count++] = (uint64_t)id;
+    }
+    return 0;
+}
+
 static int open_plan(struct plan *plan, struct err *err)
 {
     const char *fleet = cli_args_get(plan->args, "fleet");
@@ -209,6 +228,8 @@ static int open_plan(struct plan *plan, struct err *err)
         rc = err_set(err, -EINVAL, "--until: expected some time, not \"%s\"", until);
     if (rc == 0)
         rc = check_options(plan, err);
+    if (rc == 0)
+        rc = get_stories(plan, err);
     if (rc < 0)
         return rc;
     plan->seed = (uint64_t)seed;
@@ -258,7 +279,9 @@ static int run_policies(struct plan *plan, struct err *err)
                                    .until_ms = plan->until_ms,
                                    .check_every = plan->check_every,
                                    .progress = shown ? on_progress : NULL,
-                                   .context = plan };
+                                   .context = plan,
+                                   .stories = plan->stories,
+                                   .stories_count = plan->stories_count };
 
         plan->progress = progress_init(plan->policies[i].name, plan->load->jobs_count);
         rc = sim_run(&setup, &plan->results[i], err);

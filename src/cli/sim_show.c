@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define GROUPS_SHOWN 24u
 
@@ -100,6 +101,84 @@ static int show_waits(const struct sim_report *report)
             add_time(&table, wait->most_ms);
         }
     putchar('\n');
+    rc = table_show(&table);
+    table_fini(&table);
+    return rc;
+}
+
+#define REASONS_SHOWN 4u
+#define REASON_SHARE_SHOWN 0.005
+
+/* What waiting was for, and in what words a job would have been told so. */
+static int show_reasons(const struct sim_report *report)
+{
+    static const struct table_column columns[] = {
+        { "POLICY", false, 8 },
+        { "REASON", false, 0 },
+        { "SHARE", true, 0 },
+        { "JOB", true, 0 },
+        { "AFTER", true, 0 },
+        { "WAS TOLD", false, 20 },
+        { 0 },
+    };
+    struct table table = table_init(columns);
+    bool any = false;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < report->results_count; i++)
+        for (uint32_t r = 0; r < MIN(report->results[i].reasons_count, REASONS_SHOWN); r++) {
+            const struct sim_reason *reason = &report->results[i].reasons[r];
+            double share = sim_result_reason_share(&report->results[i], r);
+
+            if (share < REASON_SHARE_SHOWN)
+                continue;
+            any = true;
+            table_add(&table, report->results[i].policy);
+            table_add(&table, reason->code);
+            add_share(&table, share);
+            table_addf(&table, "%" PRIu64, reason->job);
+            add_time(&table, reason->waited_ms);
+            table_add(&table, reason->text);
+        }
+    if (any) {
+        printf(
+            "\nWhat they waited for, as shares of all waiting, with what `mains why` says to a job "
+            "that does:\n");
+        rc = table_show(&table);
+    }
+    table_fini(&table);
+    return rc;
+}
+
+/* One job through its days. */
+static int show_story(const struct sim_report *report, uint32_t number)
+{
+    static const struct table_column columns[] = {
+        { "POLICY", false, 8 },
+        { "AT", true, 0 },
+        { "WAITED", true, 0 },
+        { "WHY", false, 20 },
+        { 0 },
+    };
+    const struct sim_story *first = &report->results[0].stories[number];
+    int64_t submit_ms = report->load->jobs[first->index].submit_ms;
+    struct table table = table_init(columns);
+    int rc;
+
+    for (uint32_t i = 0; i < report->results_count; i++) {
+        const struct sim_story *story = &report->results[i].stories[number];
+
+        for (uint32_t m = 0; m < story->moments_count; m++) {
+            const struct sim_moment *moment = &story->moments[m];
+
+            table_add(&table, m ? "" : report->results[i].policy);
+            add_time(&table, moment->at_ms);
+            add_time(&table, moment->at_ms - submit_ms);
+            table_addf(&table, "%s%s%s%s%s", moment->code, moment->text[0] ? ": " : "",
+                       moment->text, moment->sooner[0] ? "; sooner with " : "", moment->sooner);
+        }
+    }
+    printf("\nJob %" PRIu64 ":\n", first->job);
     rc = table_show(&table);
     table_fini(&table);
     return rc;
@@ -257,7 +336,9 @@ static void show_notes(const struct sim_report *report)
     if (result->refused)
         printf("%" PRIu64 " jobs were refused at submit.\n", result->refused);
     for (uint32_t i = 0; i < result->whys_count; i++)
-        printf("Never started, for example: %s\n", result->whys[i].text);
+        printf("%s, for example: %s\n",
+               strcmp(result->whys[i].code, "refused") == 0 ? "Refused" : "Never started",
+               result->whys[i].text);
     for (uint32_t i = 0; i < report->results_count; i++)
         if (report->results[i].deadlines)
             printf("%s: %" PRIu64 " of %" PRIu64 " deadlines missed.\n", report->results[i].policy,
@@ -285,6 +366,10 @@ int sim_show(const struct sim_report *report)
     show_arrivals(report);
     if (rc == 0)
         rc = show_waits(report);
+    if (rc == 0)
+        rc = show_reasons(report);
+    for (uint32_t i = 0; rc == 0 && i < report->results[0].stories_count; i++)
+        rc = show_story(report, i);
     if (rc == 0 && report->faults)
         rc = show_faults(report);
     if (rc == 0)

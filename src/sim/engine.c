@@ -55,6 +55,8 @@ static void on_ended(struct sim_engine *engine, const struct effect *effect)
     if (run->end_ms < 0)
         run->end_ms = engine->now_ms;
     engine->ended_count++;
+    sim_why_tell(engine, engine->by_id[effect->job_id], job_state_name(effect->view.state), "%s",
+                 effect->view.reason ? effect->view.reason : "");
     if (!run->deadline_ms || (run->end_state != JOB_DONE && run->end_state != JOB_FAILED))
         return;
     engine->result->deadlines++;
@@ -350,11 +352,13 @@ static int submit_next(struct sim_engine *engine)
         run->state = SIM_JOB_REFUSED;
         engine->result->refused++;
         engine->ended_count++;
+        sim_result_refused(engine, index);
         return 0;
     }
     if (rc < 0)
         return rc;
     engine->result->submitted++;
+    sim_why_waits(engine, index);
     if (job->cancel_ms >= 0)
         sim_engine_expect(engine, MAX(job->cancel_ms, engine->now_ms), SIM_ENTRY_CANCEL, index, 0,
                           0);
@@ -451,7 +455,9 @@ static int do_moment(struct sim_engine *engine)
                    (int64_t)grid_count(engine->grid).queued);
     sim_series_set(&engine->result->series, SIM_SERIES_RUNNING, engine->now_ms,
                    engine->active_count);
-    return rc;
+    if (rc == 0)
+        sim_why_moment(engine);
+    return rc < 0 ? rc : engine->rc;
 }
 
 /* INT64_MAX: nothing more will happen that matters. */
@@ -511,6 +517,7 @@ static int run_all(struct sim_engine *engine)
 static void engine_fini(struct sim_engine *engine)
 {
     grid_destroy(engine->grid);
+    sim_why_fini(engine);
     sim_agenda_fini(&engine->agenda);
     for (uint32_t i = 0; engine->jobs && i < engine->setup->load->jobs_count; i++)
         free(engine->jobs[i].attempt);
@@ -545,6 +552,8 @@ static int begin(struct sim_engine *engine)
     for (uint32_t i = 0; i < jobs_count; i++)
         engine->jobs[i].first_ms = engine->jobs[i].end_ms = -1;
     rc = sim_result_begin(engine);
+    if (rc == 0)
+        rc = sim_why_begin(engine);
     for (uint32_t i = 0; rc == 0 && i < fleet->sites_count; i++)
         rc = join_site(engine, &fleet->sites[i]);
     if (rc == 0)

@@ -25,7 +25,10 @@ struct sim_setup {
     uint64_t check_every; /* all invariants of the grid after every so many steps; 0 = never */
     sim_progress_fn progress;
     void *context;
+    const uint64_t *stories; /* of these jobs (sim_job.id) it is told what they waited for */
+    uint32_t stories_count;  /* up to SIM_STORIES_MAX */
 };
 
-/* -EINVAL: a site the grid refuses, or a broken invariant; -ENOMEM; -ECANCELED. */
+/* -EINVAL: a site the grid refuses, or a broken invariant; -ENOENT: no such job to tell of;
+ * -ENOMEM; -ECANCELED. */
 int sim_run(const struct sim_setup *setup, struct sim_result *result_out, struct err *err);

@@ -318,6 +318,9 @@ void sim_attempt_run(struct sim_engine *engine, const struct effect *effect)
     sim_engine_expect(engine, engine->now_ms, SIM_ENTRY_STARTED, job, attempt->serial, 0);
     attempt->end_ms = engine->now_ms + wall_ms;
     sim_engine_expect(engine, attempt->end_ms, SIM_ENTRY_ENDED, job, attempt->serial, 0);
+    sim_why_tell(engine, job, "running", "starts at %s%s%s",
+                 engine->setup->fleet->sites[attempt->site].name,
+                 attempt->devices_milli ? " on " : "", engine->result->groups[attempt->group].chip);
 }
 
 static void set_watts(struct sim_engine *engine, struct sim_attempt *attempt, int64_t watts_milli)
@@ -438,6 +441,10 @@ void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, en
     if (is_again) {
         engine->jobs[attempt->job].restarts++;
         engine->result->restarts++;
+        sim_why_tell(engine, attempt->job, "stopped", "%s",
+                     end == SIM_END_YIELD   ? "makes way, or moves"
+                     : end == SIM_END_LEASE ? "its site was not heard for too long"
+                                            : "what it ran on broke, or was closed");
     }
     attempt->serial = ++engine->serial; /* its planned end is void */
     sim_engine_expect(engine, engine->now_ms, SIM_ENTRY_ENDED, attempt->job, attempt->serial, 0);
@@ -534,8 +541,11 @@ int sim_attempt_report_end(struct sim_engine *engine, const struct sim_entry *en
     rc = attempt->saved_at_stop ? report_saved(engine, attempt) : 0;
     if (rc == 0)
         rc = sim_attempt_tell_end(engine, attempt);
-    if (engine->jobs[entry->a].attempt == attempt) /* a retry in the same step has its own */
+    if (engine->jobs[entry->a].attempt == attempt) { /* a retry in the same step has its own */
         engine->jobs[entry->a].attempt = NULL;
+        if (engine->jobs[entry->a].state == SIM_JOB_LIVE)
+            sim_why_waits(engine, entry->a);
+    }
     free(attempt);
     return rc;
 }

@@ -3,7 +3,8 @@
  * engine.c  the loop, submits and effects       engine_attempt.c  one run of a job, from its
  * engine_faults.c  what breaks and is mended                      allocation to its end
  * engine_lease.c   sites that are not heard for long
- * engine_result.c  sums at the end */
+ * engine_result.c  sums at the end             engine_why.c      why jobs wait
+ */
 #pragma once
 
 #include "base/rng.h"
@@ -73,6 +74,22 @@ struct sim_run_job {
     uint32_t restarts;
     uint8_t state;     /* enum sim_job_state */
     uint8_t end_state; /* enum job_state */
+    bool is_listed;    /* in the list of those that may wait */
+};
+#define SIM_ASKED_MAX 4u /* jobs a sample */
+struct sim_asking {      /* engine_why.c */
+    uint32_t *list;      /* jobs that may wait, some for no longer */
+    uint32_t count, cap;
+    int64_t every_ms, next_ms, last_ms;
+    uint32_t samples;     /* at this interval */
+    uint64_t waiting;     /* at the last sample */
+    uint32_t asked_count; /* then: the last of `asks` */
+    struct sim_ask {
+        uint32_t job, reason;
+        __int128 wait_ms; /* what it stands for */
+    } * asks;
+    uint32_t asks_count, asks_cap;
+    int64_t story_ms[SIM_STORIES_MAX]; /* when it is asked next */
 };
 struct sim_node_state {
     struct rng node_rng, chip_rng;
@@ -121,6 +138,7 @@ struct sim_engine {
     struct sim_site_state *sites;
     struct sim_engine_window *windows;
     uint32_t windows_count;
+    struct sim_asking asking;
     bool faulty;            /* anything may break */
     uint32_t settling_site; /* whose attempts are being settled late */
     int64_t *speeds;        /* of the load's names, TFLOPS in 1/1000; 0 = not known */
@@ -167,6 +185,18 @@ int sim_lease_take(struct sim_engine *engine, const struct sim_entry *entry);
 /* engine_result.c */
 int sim_result_begin(struct sim_engine *engine);
 int sim_result_end(struct sim_engine *engine);
+/* The grid has refused the job; engine->err says why. */
+void sim_result_refused(struct sim_engine *engine, uint32_t job);
+
+/* engine_why.c: by the record that `mains why` shows. Nothing of the run depends on it. */
+int sim_why_begin(struct sim_engine *engine);
+void sim_why_fini(struct sim_engine *engine);
+void sim_why_waits(struct sim_engine *engine, uint32_t job); /* from now on it may */
+void sim_why_moment(struct sim_engine *engine);              /* a moment is over */
+void sim_why_end(struct sim_engine *engine);
+/* Something became of a job: a line in its story, if anybody asked for one. */
+void sim_why_tell(struct sim_engine *engine, uint32_t job, const char *code, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
 
 /* engine_power.c */
 int sim_power_begin(struct sim_engine *engine);

@@ -52,6 +52,7 @@ static int put_in_the_dark(struct sim_engine *engine, struct sim_site_state *sit
     }
     site->darks[site->darks_count++] = attempt;
     engine->jobs[attempt->job].attempt = NULL;
+    sim_why_waits(engine, attempt->job);
     if (attempt->outcome != OUTCOME_LEASE)
         sim_attempt_void(engine, attempt); /* it had ended by itself, but nobody knew */
     return 0;

@@ -1,6 +1,7 @@
 #include "sim/engine_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@ void sim_result_fini(struct sim_result *result)
     free(result->sites);
     free(result->wait_sums);
     free(result->wait_counts);
+    for (uint32_t i = 0; i < result->stories_count; i++)
+        free(result->stories[i].moments);
     sim_series_fini(&result->series);
     *result = (struct sim_result){ 0 };
 }
@@ -143,25 +146,39 @@ struct sim_spread sim_spread_of(int64_t *times, uint64_t count)
     return spread;
 }
 
-/* Why those that never started did not, by the grid's own record, a few kinds of it. */
-static void ask_why(struct sim_engine *engine, const struct sim_run_job *run)
+static void count_why(struct sim_result *result, const char *code, const char *text)
 {
-    struct sim_result *result = engine->result;
-    struct why why = { 0 };
     uint32_t at = 0;
 
-    if (result->never_started > 1000 || grid_why(engine->grid, run->id, &why) < 0)
-        return; /* more of the same */
-    while (at < result->whys_count && strcmp(result->whys[at].code, why.code) != 0)
+    while (at < result->whys_count && strcmp(result->whys[at].code, code) != 0)
         at++;
     if (at == SIM_WHYS_MAX)
         return;
     if (at == result->whys_count) {
-        memcpy(result->whys[at].code, why.code, sizeof(why.code));
-        memcpy(result->whys[at].text, why.text, sizeof(why.text));
+        snprintf(result->whys[at].code, sizeof(result->whys[at].code), "%s", code);
+        snprintf(result->whys[at].text, sizeof(result->whys[at].text), "%s", text);
         result->whys_count++;
     }
     result->whys[at].jobs++;
+}
+
+/* Why those that never started did not, by the grid's own record, a few kinds of it. */
+static void ask_why(struct sim_engine *engine, const struct sim_run_job *run)
+{
+    struct why why = { 0 };
+
+    if (engine->result->never_started > 1000 || grid_why(engine->grid, run->id, &why) < 0)
+        return; /* more of the same */
+    count_why(engine->result, why.code, why.text);
+}
+
+void sim_result_refused(struct sim_engine *engine, uint32_t job)
+{
+    const char *text = strchr(engine->err->text, ' '); /* behind the event's name */
+
+    text = text ? text + 1 : engine->err->text;
+    count_why(engine->result, "refused", text);
+    sim_why_tell(engine, job, "refused", "%s", text);
 }
 
 static void count_job(struct sim_engine *engine, uint32_t index)
@@ -244,6 +261,7 @@ int sim_result_end(struct sim_engine *engine)
         free(times);
         return err_set(engine->err, -ENOMEM, "out of memory");
     }
+    sim_why_end(engine);
     while (engine->active_count)
         sim_attempt_cut_off(engine, engine->active[engine->active_count - 1]);
     for (uint32_t i = 0; i < jobs_count; i++)

@@ -261,6 +261,7 @@ static int sort_jobs(struct sim_load *load)
 
 int sim_load_finish(struct sim_load *load, bool rebase, struct err *err)
 {
+    bool has_ids = false;
     int64_t first;
 
     if (!load->jobs_count)
@@ -271,9 +272,12 @@ int sim_load_finish(struct sim_load *load, bool rebase, struct err *err)
     if (load->jobs[load->jobs_count - 1].submit_ms - first > SIM_SPAN_MS_MAX)
         return err_set(err, -EINVAL, "%s: the first and the last job are over 20 years apart",
                        load->source);
+    for (uint32_t i = 0; i < load->jobs_count; i++)
+        has_ids |= load->jobs[i].id != 0;
     for (uint32_t i = 0; i < load->jobs_count; i++) {
         struct sim_job *job = &load->jobs[i];
 
+        job->id = has_ids ? job->id : i + 1;
         job->submit_ms -= first;
         if (job->cancel_ms >= 0)
             job->cancel_ms = MAX(job->cancel_ms - first, job->submit_ms);

@@ -17,6 +17,7 @@
 enum sim_outcome { SIM_DONE, SIM_FAILED, SIM_CANCELLED };
 
 struct sim_job {
+    uint64_t id;              /* where it comes from; of a load that has none, its place, from 1 */
     int64_t submit_ms;        /* from the first moment of the simulation */
     int64_t run_ms;           /* what it ran for, on its reference chip */
     int64_t limit_ms;         /* the time limit its user gave; 0 = none known */

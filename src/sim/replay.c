@@ -53,6 +53,7 @@ static int add_job(struct replay *replay, const struct event_job_submitted *subm
         replay->pasts = more;
         replay->pasts_cap = cap;
     }
+    job.id = id;
     job.submit_ms = time_ms;
     job.limit_ms = submit->request.duration_ms_max;
     job.deadline_ms = submit->request.deadline_ms;

@@ -76,6 +76,15 @@ bool sim_report_has_tail(const struct sim_report *report)
     return false;
 }
 
+double sim_result_reason_share(const struct sim_result *result, uint32_t reason)
+{
+    __int128 sum = 0;
+
+    for (uint32_t i = 0; i < result->reasons_count; i++)
+        sum += result->reasons[i].wait_ms;
+    return sum ? (double)result->reasons[reason].wait_ms / (double)sum : 0;
+}
+
 double sim_result_goodput(const struct sim_result *result)
 {
     const struct sim_goodput *sums =

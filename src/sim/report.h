@@ -33,6 +33,8 @@ double sim_group_utilisation_arrivals(const struct sim_report *report,
 bool sim_report_has_tail(const struct sim_report *report);
 int64_t sim_load_span_ms(const struct sim_load *load); /* to the last submit */
 double sim_group_utilisation(const struct sim_result *result, const struct sim_group *group);
+/* Of all waiting that was asked about, the share of one reason; 0 where nothing was. */
+double sim_result_reason_share(const struct sim_result *result, uint32_t reason);
 /* Useful share of held time; -1 where nothing was held. */
 double sim_result_goodput(const struct sim_result *result);
 /* Of jobs that were restarted: useful time over the time from first start to end; -1: none was. */

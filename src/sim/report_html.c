@@ -47,6 +47,12 @@ static void add_stacks(const struct sim_report *report, const struct sim_result 
     snprintf(title, sizeof(title), "Power by site, kW: %s", result->policy);
     chart_add_stack(out, title, result, sim_series_of_site(result, 0), names, result->sites_count,
                     1e6);
+    snprintf(title, sizeof(title), "Cost by site, units of money an hour: %s", result->policy);
+    chart_add_stack(out, title, result, sim_series_of_site_money(result, 0), names,
+                    result->sites_count, 1e6);
+    snprintf(title, sizeof(title), "CO2 by site, kg an hour: %s", result->policy);
+    chart_add_stack(out, title, result, sim_series_of_site_carbon(result, 0), names,
+                    result->sites_count, 1e9);
     free(names);
 }
 
@@ -226,6 +232,39 @@ static void add_groups(const struct sim_report *report, const struct sim_result 
     buf_add_text(out, "</table>\n");
 }
 
+/* The heaviest reasons of each policy, each with the words that a job would have been told. */
+static void add_reasons(const struct sim_report *report, struct buf *out)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < report->results_count; i++)
+        any |= report->results[i].reasons_count > 0;
+    if (!any)
+        return;
+    buf_add_text(out,
+                 "<h2>What they waited for</h2><table class='w'><tr><th>policy<th>reason<th>of "
+                 "all waiting<th>job<th>waited<th>was told</tr>\n");
+    for (uint32_t i = 0; i < report->results_count; i++) {
+        const struct sim_result *result = &report->results[i];
+
+        for (uint32_t r = 0; r < result->reasons_count; r++) {
+            const struct sim_reason *reason = &result->reasons[r];
+
+            add_row(out, r ? "" : result->policy);
+            buf_add_text(out, "<td>");
+            chart_add_text(out, reason->code);
+            buf_add_text(out, "</td>");
+            add_share(out, sim_result_reason_share(result, r));
+            buf_printf(out, "<td>%" PRIu64 "</td>", reason->job);
+            add_time(out, reason->waited_ms);
+            buf_add_text(out, "<td>");
+            chart_add_text(out, reason->text);
+            buf_add_text(out, "</td></tr>\n");
+        }
+    }
+    buf_add_text(out, "</table>\n");
+}
+
 static void add_head(const struct sim_report *report, struct buf *out)
 {
     buf_add_text(out,
@@ -242,7 +281,8 @@ static void add_head(const struct sim_report *report, struct buf *out)
         ".g{stroke:#e3e6ea}.k{margin:0 0 0 64px}.k span{margin-right:1.4em}.k "
         "i{display:inline-block;width:14px;"
         "height:3px;margin-right:6px;vertical-align:middle}.s{width:120px;height:20px}"
-        ".s path{fill:#1f6feb;fill-opacity:.65}.t{overflow-x:auto}\n"
+        ".s path{fill:#1f6feb;fill-opacity:.65}.t{overflow-x:auto}"
+        ".w td:last-child,.w th:last-child{text-align:left;white-space:normal}\n"
         "@media(prefers-color-scheme:dark){body{color:#d9dfe6;background:#14181d}td,th{"
         "border-color:#2c333b}.g{stroke:#2c333b}svg text{fill:#98a2ad}}</style></head><body>\n"
         "<h1>mains sim: ");
@@ -268,6 +308,7 @@ int sim_report_html(const struct sim_report *report, struct buf *out)
     buf_add_text(out, "<div class='t'>");
     add_outcomes(report, out);
     add_wait_table(report, out);
+    add_reasons(report, out);
     add_bill(report, out);
     buf_add_text(out, "</div>");
     add_policies(report, out, devices ? "Devices in use, %" : "CPUs in use, %",

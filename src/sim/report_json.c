@@ -203,6 +203,55 @@ static json_t *whys_json(const struct sim_result *result)
     return list;
 }
 
+/* For what they waited, by the samples taken; `example` is the one asked that had waited longest.
+ */
+static json_t *reasons_json(const struct sim_result *result)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < result->reasons_count; i++) {
+        const struct sim_reason *reason = &result->reasons[i];
+        json_t *row = json_object(), *example = json_object();
+
+        json_object_set_new(row, "code", json_string(reason->code));
+        json_object_set_new(row, "wait_ms", whole(reason->wait_ms));
+        json_object_set_new(row, "share", share(sim_result_reason_share(result, i)));
+        set_number(row, "asked", reason->asked);
+        set_number(example, "job", reason->job);
+        set_number(example, "waited_ms", (uint64_t)reason->waited_ms);
+        json_object_set_new(example, "text", json_string(reason->text));
+        json_object_set_new(row, "example", example);
+        json_array_append_new(list, row);
+    }
+    return list;
+}
+
+static json_t *stories_json(const struct sim_result *result)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < result->stories_count; i++) {
+        const struct sim_story *story = &result->stories[i];
+        json_t *row = json_object(), *moments = json_array();
+
+        for (uint32_t m = 0; m < story->moments_count; m++) {
+            const struct sim_moment *moment = &story->moments[m];
+            json_t *object = json_object();
+
+            set_number(object, "at_ms", (uint64_t)moment->at_ms);
+            json_object_set_new(object, "code", json_string(moment->code));
+            json_object_set_new(object, "text", json_string(moment->text));
+            json_object_set_new(object, "sooner",
+                                moment->sooner[0] ? json_string(moment->sooner) : json_null());
+            json_array_append_new(moments, object);
+        }
+        set_number(row, "job", story->job);
+        json_object_set_new(row, "moments", moments);
+        json_array_append_new(list, row);
+    }
+    return list;
+}
+
 static json_t *result_json(const struct sim_report *report, const struct sim_result *result)
 {
     json_t *object = json_object();
@@ -228,6 +277,9 @@ static json_t *result_json(const struct sim_report *report, const struct sim_res
     set_number(object, "passes", result->passes);
     set_number(object, "steps", result->steps);
     json_object_set_new(object, "why_not_started", whys_json(result));
+    json_object_set_new(object, "waited_for", reasons_json(result));
+    if (result->stories_count)
+        json_object_set_new(object, "stories", stories_json(result));
     json_object_set_new(object, "sites", sites_json(report, result));
     json_object_set_new(object, "series", series_json(result));
     return object;

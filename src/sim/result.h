@@ -6,6 +6,9 @@
 #include "sim/series.h"
 
 #define SIM_WHYS_MAX 8u
+#define SIM_REASONS_MAX 24u
+#define SIM_STORIES_MAX 16u
+#define SIM_MOMENTS_MAX 64u
 
 struct sim_spread { /* of a list of times */
     uint64_t count;
@@ -39,6 +42,26 @@ struct sim_why {
     char code[32], text[256];
     uint64_t jobs;
 };
+struct sim_reason { /* for which jobs waited: by the network's own record, asked now and then */
+    char code[32];
+    uint64_t asked;   /* how often it was the answer */
+    __int128 wait_ms; /* job-ms, by what was asked */
+    /* Of the one asked that had waited longest. */
+    uint64_t job;
+    int64_t waited_ms;
+    char text[256];
+};
+struct sim_moment { /* of a job whose story was asked for */
+    int64_t at_ms;
+    char code[32], text[256];
+    char sooner[256]; /* what would have started it sooner; "" = nothing known */
+};
+struct sim_story {
+    uint64_t job; /* sim_job.id */
+    uint32_t index;
+    uint32_t moments_count;
+    struct sim_moment *moments; /* SIM_MOMENTS_MAX: past it, the last is overwritten */
+};
 struct sim_goodput {                 /* device-ms (1/1000), or CPU-ms where no job held a device */
     __int128 useful, lost, overhead; /* overhead: saving checkpoints and coming back */
 };
@@ -66,6 +89,10 @@ struct sim_result {
         speed_unknown; /* attempts whose chip or reference has no known speed: as in the trace */
     struct sim_why whys[SIM_WHYS_MAX];
     uint32_t whys_count;
+    struct sim_reason reasons[SIM_REASONS_MAX]; /* the heaviest first */
+    uint32_t reasons_count;
+    struct sim_story stories[SIM_STORIES_MAX];
+    uint32_t stories_count;
     struct sim_group *groups;
     uint32_t groups_count;
     struct sim_site_sums *sites; /* fleet->sites_count */

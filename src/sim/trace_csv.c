@@ -28,7 +28,8 @@ enum role {
     ROLE_UNITS,
     ROLE_HARD,  /* 1: the domain it asks for or nowhere */
     ROLE_MIXED, /* 1: its tasks may be on several kinds of chip */
-    ROLE_CHIPS, /* "A|B" */
+    ROLE_CHIPS, /* "A|B"; this and what follows is text */
+    ROLE_ID,    /* where it is a number */
     ROLE_USER,
     ROLE_TENANT,
     ROLE_STATE,
@@ -53,16 +54,17 @@ struct table {
  * Acme (AcmeTrace, README): the same names, with "type" and memory per pod.
  * openb (cluster-trace-gpu-v2023, README): creation, scheduled and deletion in seconds. */
 #define CLUSTER_COLUMNS(tenant_)                                                                   \
-    { "submit_time", ROLE_SUBMIT, true }, { "duration", ROLE_RUN, true },                          \
-        { "gpu_num", ROLE_GPUS, true }, { "cpu_num", ROLE_CPUS, true },                            \
-        { "node_num", ROLE_NODES, false }, { "user", ROLE_USER, false },                           \
-        { tenant_, ROLE_TENANT, false },                                                           \
+    { "job_id", ROLE_ID, false }, { "submit_time", ROLE_SUBMIT, true },                            \
+        { "duration", ROLE_RUN, true }, { "gpu_num", ROLE_GPUS, true },                            \
+        { "cpu_num", ROLE_CPUS, true }, { "node_num", ROLE_NODES, false },                         \
+        { "user", ROLE_USER, false }, { tenant_, ROLE_TENANT, false },                             \
     {                                                                                              \
         "state", ROLE_STATE, false                                                                 \
     }
 /* Lists made of the traces above for studies. */
 #define LIST_COLUMNS                                                                               \
-    { "submit_s", ROLE_SUBMIT, true }, { "duration_s", ROLE_RUN, true },                           \
+    { "job_id", ROLE_ID, false }, { "submit_s", ROLE_SUBMIT, true },                               \
+        { "duration_s", ROLE_RUN, true },                                                          \
     {                                                                                              \
         "gpus", ROLE_GPUS, true                                                                    \
     }
@@ -90,6 +92,7 @@ static const struct table tables[] = {
     { "jobs",
       { { "submit_s", ROLE_SUBMIT, true },
         { "run_s", ROLE_RUN, true },
+        { "id", ROLE_ID, false },
         { "limit_s", ROLE_LIMIT, false },
         { "gpus", ROLE_GPUS, false },
         { "tasks", ROLE_TASKS, false },
@@ -271,6 +274,7 @@ static int take(struct reader *reader)
     struct sim_job job = sim_job_init();
     int64_t value[ROLE_COUNT] = { 0 };
     bool has[ROLE_COUNT] = { false };
+    int64_t id;
     int rc = 0;
 
     for (int role = 0; role < ROLE_CHIPS; role++) {
@@ -286,6 +290,7 @@ static int take(struct reader *reader)
     if (!has[ROLE_SUBMIT])
         return sim_trace_bad(trace, "%s: is missing", reader->name[ROLE_SUBMIT]);
     job.submit_ms = value[ROLE_SUBMIT];
+    job.id = sim_parse_milli(text_of(reader, ROLE_ID), &id) && id > 0 ? (uint64_t)id / 1000 : 0;
     job.run_ms = has[ROLE_RUN] ? value[ROLE_RUN]
                  : has[ROLE_END]
                      ? value[ROLE_END] - (has[ROLE_START] ? value[ROLE_START] : value[ROLE_SUBMIT])

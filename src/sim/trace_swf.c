@@ -67,6 +67,7 @@ static int take(struct sim_trace *trace, const int64_t *milli)
     if (processors / 1000 > REQUEST_TASKS_MAX)
         return sim_trace_bad(trace, "%" PRId64 " processors; at most %u", processors / 1000,
                              REQUEST_TASKS_MAX);
+    job.id = (uint64_t)MAX(milli[SWF_NUMBER] / 1000, 0);
     job.submit_ms = milli[SWF_SUBMIT];
     job.run_ms = milli[SWF_RUN];
     job.limit_ms = milli[SWF_TIME_ASKED] > 0 ? milli[SWF_TIME_ASKED] : 0;

@@ -370,6 +370,43 @@ static void what_needs_less_goes_first(void **state)
     bed_fini(&bed);
 }
 
+/* The second waits for the first, and is told so; the third can never start, and counts elsewhere.
+ */
+static void waiting_has_its_reasons(void **state)
+{
+    struct bed bed = bed_init(ONE_NODE, "jobs",
+                              "submit_s,run_s,devices,id\n0,7200,2,17\n60,600,2,23\n"
+                              "90,5,3,29\n");
+    const struct sim_reason *reason;
+    const struct sim_story *story;
+    CLEANUP(buf_fini) struct buf out = buf_init(1u << 20);
+
+    (void)state;
+    bed.story = 23;
+    bed_run(&bed);
+    reason = bed.result.reasons;
+    assert_int_equal(bed.result.reasons_count, 1);
+    assert_string_equal(reason->code, "busy");
+    assert_non_null(strstr(reason->text, "2 of 2 odd at a are busy"));
+    assert_int_equal(reason->job, 23);
+    assert_true(reason->waited_ms > 0 && reason->waited_ms < 7140000);
+    assert_true(reason->wait_ms > 6000000 && reason->wait_ms < 8000000); /* it waited 7,140 s */
+    assert_string_equal(bed.result.whys[0].code, "devices");
+    assert_int_equal(bed.result.stories_count, 1);
+    story = bed.result.stories;
+    assert_int_equal(story->moments_count, 3);
+    assert_string_equal(story->moments[0].code, "busy");
+    assert_int_equal(story->moments[0].at_ms, 60000);
+    assert_string_equal(story->moments[1].code, "running");
+    assert_string_equal(story->moments[1].text, "starts at a on odd");
+    assert_int_equal(story->moments[1].at_ms, 7200000);
+    assert_string_equal(story->moments[2].code, "done");
+    bed_report(&bed, &out);
+    assert_non_null(strstr(out.data, "\"stories\""));
+    assert_non_null(strstr(out.data, "\"waited_for\""));
+    bed_fini(&bed);
+}
+
 /* Who was blocked is cancelled: the timer that would have looked at it again is left over, with
  * nobody in line. */
 static void timers_with_nobody_in_line_pass(void **state)
@@ -426,6 +463,7 @@ int main(void)
         cmocka_unit_test(owners_take_back),
         cmocka_unit_test(what_needs_less_goes_first),
         cmocka_unit_test(timers_with_nobody_in_line_pass),
+        cmocka_unit_test(waiting_has_its_reasons),
         cmocka_unit_test(mixed_gangs_share_by_speed),
         cmocka_unit_test(the_same_inputs_give_the_same_bytes),
         cmocka_unit_test(a_journal_is_a_trace),

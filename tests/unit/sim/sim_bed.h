@@ -21,6 +21,7 @@ struct bed {
     struct sim_result result;
     uint64_t seed;
     int64_t until_ms;
+    uint64_t story; /* of this job; 0 = none */
 };
 
 static inline struct bed bed_init(const char *fleet, const char *format, const char *trace)
@@ -68,7 +69,9 @@ static inline void bed_run(struct bed *bed)
                                .catalogue = bed->catalogue,
                                .seed = bed->seed,
                                .until_ms = bed->until_ms,
-                               .check_every = 1 };
+                               .check_every = 1,
+                               .stories = &bed->story,
+                               .stories_count = bed->story != 0 };
     struct err err = { 0 };
 
     sim_result_fini(&bed->result);
