@@ -127,8 +127,8 @@ int suspend_check(const struct grid *grid, const struct job *job, struct err *er
 /* --- power_snapshot.c --------------------------------------------------------------------- */
 struct cursor;
 void power_put(const struct grid *grid, struct buf *out);
-int power_take(struct grid *grid,
-               struct cursor *in); /* -EBADMSG. The fleet is there, with grants */
+/* Of a snapshot of that version. -EBADMSG. The fleet is there, with grants. */
+int power_take(struct grid *grid, uint32_t version, struct cursor *in);
 struct reader;
 void power_take_wait(struct reader *reader, struct job *job);
 

@@ -112,7 +112,8 @@ static bool take_word(void *context, uint64_t *word_out)
     return get_u64(context, word_out) == 0;
 }
 
-static bool take_ahead(struct cursor *in, struct site_power *power, enum power_metric metric)
+static bool take_ahead(struct cursor *in, uint32_t version, struct site_power *power,
+                       enum power_metric metric)
 {
     struct power_ahead *ahead = &power->ahead[metric];
     uint64_t has, observed;
@@ -126,7 +127,7 @@ static bool take_ahead(struct cursor *in, struct site_power *power, enum power_m
         tariffs_init_forecast(power, metric) < 0)
         return false;
     ahead->has_observed = observed;
-    return forecast_load(ahead->forecast, take_word, in);
+    return forecast_load(ahead->forecast, version >= 23, take_word, in);
 }
 
 static bool take_row(struct cursor *in, struct tariff_row *row)
@@ -142,7 +143,7 @@ static bool take_row(struct cursor *in, struct tariff_row *row)
     return true;
 }
 
-static bool take_site(struct grid *grid, struct cursor *in)
+static bool take_site(struct grid *grid, uint32_t version, struct cursor *in)
 {
     struct site_power *power;
     struct fleet_power now;
@@ -168,10 +169,11 @@ static bool take_site(struct grid *grid, struct cursor *in)
         tariffs_init_series(power, slot_ms, NULL) < 0)
         return false;
     return take_tariff(in, &power->facts) && take_tariff(in, &power->given) &&
-           take_ahead(in, power, POWER_MONEY) && take_ahead(in, power, POWER_CARBON);
+           take_ahead(in, version, power, POWER_MONEY) &&
+           take_ahead(in, version, power, POWER_CARBON);
 }
 
-int power_take(struct grid *grid, struct cursor *in)
+int power_take(struct grid *grid, uint32_t version, struct cursor *in)
 {
     uint64_t count;
 
@@ -183,7 +185,7 @@ int power_take(struct grid *grid, struct cursor *in)
         !take_i64(in, 0, INT64_MAX, &grid->observe_ms))
         return -EBADMSG;
     for (uint64_t i = 0; i < count; i++)
-        if (!take_site(grid, in))
+        if (!take_site(grid, version, in))
             return -EBADMSG;
     for (uint32_t i = 0; i < grid->powers_cap; i++)
         if (grid->powers[i])

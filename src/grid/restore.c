@@ -801,7 +801,8 @@ static void read_all(struct reader *reader)
             read_shares(reader);
         read_forgotten(reader);
     }
-    if (!reader->failed && reader->version >= 5 && power_take(reader->grid, &reader->in) < 0)
+    if (!reader->failed && reader->version >= 5 &&
+        power_take(reader->grid, reader->version, &reader->in) < 0)
         reader->failed = true;
     if (!reader->failed && reader->version >= 7 && packing_take(reader->grid, &reader->in) < 0)
         reader->failed = true;

@@ -12,6 +12,10 @@
 #define SWING_DAYS 20.0 /* a slot of the day's swing is averaged over */
 #define SWING_LEAST 0.1 /* of the mean swing: a slot that never swung is not taken for still */
 #define MODELS 2u       /* with a given forecast, without */
+/* Of the knots, those up to half a day ahead; what they say is doubted by the hour. */
+#define TRUST_KNOTS 7u
+#define TRUST_PRIOR 3.0  /* lessons that full trust is worth */
+#define TRUST_SIGMAS 3.0 /* an outcome so many times what was said counts as so much */
 
 enum feature {
     FEATURE_GIVEN,
@@ -35,6 +39,12 @@ struct model {
     double weights[N];
     double square; /* of the error, averaged with forgetting */
     double samples;
+};
+
+/* What was said beyond the shape of the day and the deviation of its time, and what came: how much
+ * of it is true at this time of the day. */
+struct trust {
+    double product, square, samples; /* sums of said x came, said x said; with forgetting */
 };
 
 struct knot {
@@ -63,7 +73,8 @@ struct forecast {
     double *gap_sums;     /* [lead]: sum of given - profile up to it, */
     uint32_t *gap_counts; /* and of how many */
     struct knot knots[FORECAST_KNOTS];
-    struct lesson *lessons; /* [slot % ring][knot] */
+    struct trust trust[FORECAST_DAY_SLOTS_MAX][TRUST_KNOTS]; /* by slot of the day */
+    struct lesson *lessons;                                  /* [slot % ring][knot] */
 };
 
 struct forecast_params forecast_params_default(void)
@@ -309,9 +320,11 @@ static void solve(const struct forecast *forecast, struct knot *knot, uint32_t w
     struct model *model = &knot->models[which];
     double l[N][N], y[N], ridge = forecast->params.prior_samples * knot->variance;
 
-    if (!(ridge > 0))
-        return;
     set_prior(forecast, which, knot->lead, y);
+    if (!(ridge > 0)) { /* it has not moved yet */
+        memcpy(model->weights, y, sizeof(y));
+        return;
+    }
     for (uint32_t i = 0; i < N; i++) {
         y[i] = model->xz[i] + ridge * y[i];
         for (uint32_t j = 0; j <= i; j++) {
@@ -352,14 +365,43 @@ static double say(const struct forecast *forecast, const struct knot *knot, uint
     return sum;
 }
 
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The square of the least by which a quarter of the last day's values are off what was their
+ * profile. Some spikes do not move it; a series that has come to life, or has a new level, does. */
+static double quarter_square(const struct forecast *forecast)
+{
+    double squares[FORECAST_DAY_SLOTS_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < forecast->day_slots; i++) {
+        int64_t slot = forecast->last_slot - (int64_t)i;
+        double miss = value_of(forecast, slot) -
+                      profile_of(forecast, slot - (int64_t)forecast->day_slots, slot - 1);
+
+        if (!isnan(miss))
+            squares[count++] = miss * miss;
+    }
+    if (!count)
+        return 0;
+    qsort(squares, count, sizeof(*squares), compare_doubles);
+    return squares[count - 1 - count / 4];
+}
+
 static void learn(const struct forecast *forecast, struct knot *knot, const struct lesson *lesson,
-                  double value)
+                  double value, double quarter)
 {
     double z = value - lesson->profile, limit, weight = 1, keep = forecast->keep;
 
     if (isnan(lesson->profile) || isnan(value))
         return;
-    limit = forecast->params.outlier_sigmas * forecast->params.outlier_sigmas * knot->variance;
+    limit = forecast->params.outlier_sigmas * forecast->params.outlier_sigmas *
+            (knot->variance > quarter ? knot->variance : quarter);
     if (knot->samples > 20 && z * z > limit)
         weight = limit / (z * z); /* one price spike of a thousand times must not set the weights */
     knot->samples = knot->samples * keep + 1;
@@ -406,6 +448,76 @@ static void take_lessons(struct forecast *forecast)
     }
 }
 
+/* --- trust by the time of the day ----------------------------------------------------------------
+ * The weights are of all hours together. Where a forecast is given, what is right by day, when much
+ * happens, may be its noise at night. So what is said with it of the next half day is drawn, by the
+ * slot of the day, towards what needs none: the day's shape, and the present deviation from it. */
+
+static double within(double value, double least, double most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+static double plain(const struct lesson *lesson)
+{
+    return lesson->profile + lesson->x[FEATURE_NOW];
+}
+
+/* Only knots so near. */
+static bool is_doubted(const struct forecast *forecast, uint32_t k)
+{
+    return k < TRUST_KNOTS && 2 * forecast->knots[k].lead <= forecast->day_slots;
+}
+
+static void learn_trust(struct forecast *forecast, int64_t slot, double value)
+{
+    struct trust *trust = forecast->trust[place_in_day(forecast, slot)];
+    double keep = 1 - 1 / (1 + forecast->params.memory_days);
+
+    for (uint32_t k = 0; is_doubted(forecast, k) && forecast->knots[k].lead < forecast->seen; k++) {
+        int64_t then = slot - (int64_t)forecast->knots[k].lead;
+        const struct lesson *lesson =
+            &forecast->lessons[(size_t)place_of(forecast, then) * FORECAST_KNOTS + k];
+        double said = lesson->said[0] - plain(lesson), came = value - plain(lesson);
+
+        if (isnan(lesson->profile) || isnan(said) || isnan(came))
+            continue;
+        came = within(came, -TRUST_SIGMAS * fabs(said), TRUST_SIGMAS * fabs(said));
+        trust[k].product = trust[k].product * keep + said * came;
+        trust[k].square = trust[k].square * keep + said * said;
+        trust[k].samples = trust[k].samples * keep + 1;
+    }
+}
+
+/* 0: as if nothing was said .. 1: as it was said. */
+static double trust_of(const struct forecast *forecast, int64_t slot, uint32_t k)
+{
+    const struct trust *trust;
+    double prior;
+
+    if (!is_doubted(forecast, k))
+        return 1;
+    trust = &forecast->trust[place_in_day(forecast, slot)][k];
+    if (!(trust->square > 0))
+        return 1;
+    prior = TRUST_PRIOR * trust->square / trust->samples;
+    return within((trust->product + prior) / (trust->square + prior), 0, 1);
+}
+
+/* `value` as it is said by the knots k and k + 1, `share` of the second. */
+static double temper(const struct forecast *forecast, const struct lesson *lesson, uint32_t lead,
+                     uint32_t k, double share, double value)
+{
+    int64_t slot = forecast->last_slot + lead;
+    double trust =
+        (1 - share) * trust_of(forecast, slot, k) + share * trust_of(forecast, slot, k + 1);
+    double far =
+        4.0 * lead / forecast->day_slots - 1; /* a quarter of a day to half a day: 0 .. 1 */
+
+    trust += (1 - trust) * within(far, 0, 1);
+    return plain(lesson) + trust * (value - plain(lesson));
+}
+
 static void start_afresh(struct forecast *forecast, int64_t slot)
 {
     forecast->seen = 0;
@@ -417,6 +529,7 @@ static void start_afresh(struct forecast *forecast, int64_t slot)
 static void step(struct forecast *forecast, double value)
 {
     int64_t slot = forecast->last_slot + 1;
+    double quarter;
 
     if (forecast->seen)
         take_lessons(forecast);
@@ -424,6 +537,8 @@ static void step(struct forecast *forecast, double value)
     forecast->values[place_of(forecast, slot)] = value;
     if (forecast->seen < forecast->ring)
         forecast->seen++;
+    quarter = quarter_square(forecast);
+    learn_trust(forecast, slot, value);
     for (uint32_t k = 0; k < FORECAST_KNOTS; k++) {
         struct knot *knot = &forecast->knots[k];
 
@@ -432,7 +547,7 @@ static void step(struct forecast *forecast, double value)
         learn(
             forecast, knot,
             &forecast->lessons[(size_t)place_of(forecast, slot - knot->lead) * FORECAST_KNOTS + k],
-            value);
+            value, quarter);
     }
     memmove(forecast->given, forecast->given + 1, (forecast->leads_max - 1) * sizeof(double));
     forecast->given[forecast->leads_max - 1] = NAN;
@@ -504,6 +619,8 @@ bool forecast_fill(const struct forecast *forecast, uint32_t count, double *mean
             lesson.profile = value_of(forecast, forecast->last_slot);
         mean_out[lead - 1] = (1 - share) * say(forecast, a, which, &lesson) +
                              share * say(forecast, b, which, &lesson);
+        if (which == 0)
+            mean_out[lead - 1] = temper(forecast, &lesson, lead, k, share, mean_out[lead - 1]);
         sd_out[lead - 1] = deviation(&a->models[which], &b->models[which], share);
         if (isnan(mean_out[lead - 1]))
             mean_out[lead - 1] = 0;
@@ -562,7 +679,17 @@ static void pass_doubles(struct words *words, double *list, size_t count)
     }
 }
 
-static void pass_all(struct forecast *forecast, struct words *words)
+static void pass_trust(struct forecast *forecast, struct words *words)
+{
+    for (uint32_t i = 0; i < forecast->day_slots; i++)
+        for (uint32_t k = 0; is_doubted(forecast, k); k++) {
+            pass_doubles(words, &forecast->trust[i][k].product, 1);
+            pass_doubles(words, &forecast->trust[i][k].square, 1);
+            pass_doubles(words, &forecast->trust[i][k].samples, 1);
+        }
+}
+
+static void pass_all(struct forecast *forecast, struct words *words, bool has_trust)
 {
     size_t lessons = (size_t)forecast->ring * FORECAST_KNOTS;
 
@@ -603,6 +730,8 @@ static void pass_all(struct forecast *forecast, struct words *words)
         pass_doubles(words, lesson->said, MODELS);
         pass_doubles(words, &lesson->given, 1);
     }
+    if (has_trust)
+        pass_trust(forecast, words);
     if (forecast->seen > forecast->ring)
         words->failed = true;
 }
@@ -613,15 +742,15 @@ void forecast_save(const struct forecast *forecast, void (*put)(void *context, u
     struct words words = { .put = put, .context = context };
 
     /* Each number is written back as it was. */
-    pass_all((struct forecast *)forecast, &words);
+    pass_all((struct forecast *)forecast, &words, true);
 }
 
-bool forecast_load(struct forecast *forecast, bool (*take)(void *context, uint64_t *word_out),
-                   void *context)
+bool forecast_load(struct forecast *forecast, bool has_trust,
+                   bool (*take)(void *context, uint64_t *word_out), void *context)
 {
     struct words words = { .take = take, .context = context };
 
-    pass_all(forecast, &words);
+    pass_all(forecast, &words, has_trust);
     if (!words.failed)
         sum_gaps(forecast);
     return !words.failed;

@@ -5,7 +5,10 @@
  * value comes it corrects the weights by least squares with forgetting. A given forecast that turns
  * out poor so loses weight against history, by lead, without anybody telling its error; with none
  * given, history alone stands. History is the mean of the same slot of the last days, the deviation
- * from it now and over the last day, and the same slots of yesterday and a week ago.
+ * from it now and over the last day, and the same slots of yesterday and a week ago. Where a
+ * forecast is given, what all this says of the next half day beyond "as far off the day's shape as
+ * now" counts by how much of it has come true at that time of the day: a quiet night is not left to
+ * weights learned by day.
  *
  * Order of calls, for each slot as it begins: forecast_observe with its value (the present is
  * known), forecast_give when a new forecast came, then forecast_fill at will. Slots count upward;
@@ -71,8 +74,9 @@ struct forecast_skill {
 struct forecast_skill forecast_get_skill(const struct forecast *forecast, uint32_t lead_slots);
 
 /* All that it knows and has learned, word by word, and back into one that was created alike; for
- * snapshots. Load: false when `take` is, or a word cannot be: the forecast is then of no use. */
+ * snapshots. Load: false when `take` is, or a word cannot be: the forecast is then of no use. What
+ * was saved before there was trust by the time of the day has none: it is learned anew. */
 void forecast_save(const struct forecast *forecast, void (*put)(void *context, uint64_t word),
                    void *context);
-bool forecast_load(struct forecast *forecast, bool (*take)(void *context, uint64_t *word_out),
-                   void *context);
+bool forecast_load(struct forecast *forecast, bool has_trust,
+                   bool (*take)(void *context, uint64_t *word_out), void *context);

@@ -16,7 +16,7 @@ struct bed {
     struct grid *grid;
     int64_t now_ms;
     uint32_t runs, stops, changes, ends, rows, receipts, suspends_heard, resumes;
-    uint64_t run_jobs[64];     /* in the order of their starts */
+    uint64_t run_jobs[128];    /* in the order of their starts */
     struct across_view across; /* of the newest start */
     bool tunnels;              /* sites that join say so */
     bool suspends;             /* the same */
@@ -35,7 +35,7 @@ static inline void bed_hear(void *context, const struct effect *effect)
 
     switch (effect->type) {
     case EFFECT_RUN:
-        assert_true(bed->runs < 64);
+        assert_true(bed->runs < ARRAY_COUNT(bed->run_jobs));
         bed->run_jobs[bed->runs++] = effect->job_id;
         assert_true(effect->view.allocation.parts_count > 0);
         bed->across = effect->view.across;
@@ -161,7 +161,7 @@ static inline struct bed bed_read(const char *path, int64_t now_ms)
     struct bed bed = { .now_ms = now_ms };
     FILE *file = fopen(path, "r");
     struct err err = { 0 };
-    char data[4096];
+    char data[16384];
     size_t len;
 
     assert_non_null(file);

@@ -420,6 +420,26 @@ static void test_forecast(void **state)
     bed_destroy(&bed);
 }
 
+/* Of before forecasts were trusted by the hour: what it knows of the price still makes work wait,
+ * and it learns on. */
+static void test_older_snapshot(void **state)
+{
+    struct bed bed = bed_read(DOCS_DIR "/../tests/recorded/grid/snapshot-21.bin", 2418 * HOUR_MS);
+    struct tariff_row row = { 300000, UNKNOWN, UNKNOWN, UNKNOWN };
+    struct err err = { 0 };
+
+    (void)state;
+    bed_why(&bed, 1, "tariff", "a kWh at 0.1");
+    check_snapshot(&bed);
+    for (int i = 0; i < 8; i++) {
+        bed_tick(&bed, bed.now_ms + 6 * HOUR_MS);
+        assert_int_equal(try_tariff(&bed, TARIFF_FACTS, bed.now_ms, 6 * HOUR_MS, &row, 1, &err), 0);
+    }
+    check_snapshot(&bed);
+    assert_int_not_equal(bed_state(&bed, 1), JOB_HELD);
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_cut_ends_early),
         cmocka_unit_test(test_cap),
         cmocka_unit_test(test_forecast),
+        cmocka_unit_test(test_older_snapshot),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
