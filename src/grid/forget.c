@@ -2,6 +2,7 @@
  *
  * Its attempts end as lost, its nodes are absent, and its name is refused until it is readmitted,
  * so that no agent reports on, or runs, what was given to others since. */
+#include "grid/freight.h"
 #include "grid/power.h"
 #include "grid/ranks.h"
 #include "grid/state.h"
@@ -99,6 +100,7 @@ void forget_apply(struct grid *grid, const struct event *event)
     bare.nodes_count = 0;
     fleet_set_site(&grid->fleet, &bare, NULL, 0);
     fleet_set_reachable(&grid->fleet, site, false);
+    freight_forget(grid, site);
     power_recount(grid, site);
     ranks_fleet_changed(grid);
     grid->wants_pass = true;

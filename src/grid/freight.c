@@ -85,6 +85,28 @@ void freight_apply(struct grid *grid, const struct event *event)
         grid->wants_pass = true; /* who waits there may go elsewhere */
 }
 
+void freight_forget(struct grid *grid, uint32_t site)
+{
+    struct freight_site *at = &grid->fleet.sites[site].freight;
+
+    grid->fleet.waits_count -= at->waits_count > 0;
+    freight_site_fini(at);
+    grid->fleet.waits_version++;
+    grid->fleet.freight_version++;
+}
+
+int freight_check_sites(const struct grid *grid, struct err *err)
+{
+    uint32_t told = 0;
+
+    for (uint32_t i = 0; i < grid->fleet.sites_count; i++)
+        told += grid->fleet.sites[i].freight.waits_count > 0;
+    return told == grid->fleet.waits_count
+               ? 0
+               : err_set(err, -EINVAL, "invariant: %u sites told of a queue, counted are %u", told,
+                         grid->fleet.waits_count);
+}
+
 bool freight_is_told(const struct grid *grid)
 {
     return grid->freight_told;

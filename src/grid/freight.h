@@ -21,6 +21,7 @@ struct why;
 
 int freight_check(const struct grid *grid, const struct event *event, struct err *err);
 void freight_apply(struct grid *grid, const struct event *event);
+void freight_forget(struct grid *grid, uint32_t site); /* its queue, its link, what it has */
 int freight_check_request(const struct job_request *request, struct err *err);
 /* Into the terms of what is submitted: what it is expected to leave. */
 void freight_expect(const struct grid *grid, const char *tenant, const char *user, const char *name,
@@ -58,5 +59,6 @@ void freight_put_terms(const struct terms *terms, struct buf *out);
 /* Into the request; what it is expected to leave, of which a request says nothing, beside it. */
 int freight_take_terms(struct cursor *in, struct job_request *request, int64_t *out_bytes_out);
 
-/* An invariant, of freight.c. */
+/* Invariants, of freight.c. */
 int freight_check_shapes(const struct grid *grid, const struct job *job, struct err *err);
+int freight_check_sites(const struct grid *grid, struct err *err);

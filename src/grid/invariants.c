@@ -359,6 +359,8 @@ int grid_check_invariants(const struct grid *grid, struct err *err)
     if (rc == 0)
         rc = power_check_draws(grid, err);
     if (rc == 0)
+        rc = freight_check_sites(grid, err);
+    if (rc == 0)
         rc = check_queue(grid, err);
     if (rc == 0)
         rc = promises_check(grid, err);

@@ -10,8 +10,7 @@
 
 #define CAP_LASTS_MS (3600 * 1000LL)
 #define SHED_MS_MAX (31LL * 24 * 3600 * 1000)
-#define RESUME_MOVES_MAX                                                                           \
-    64u /* of those that wait out a cut: looked for a place elsewhere, a pass */
+#define RESUME_MOVES_MAX 64u /* looked for a place elsewhere, a pass */
 
 /* --- what is drawn, what may be -------------------------------------------------------------- */
 
@@ -312,10 +311,38 @@ static void sort_cut_jobs(struct grid *grid)
     grid->cut_jobs_count = kept;
 }
 
+static bool waits_out(const struct job *job)
+{
+    return job && job->wait && job->wait->cut_site;
+}
+
+/* Of those that wait out a cut some have a place looked for elsewhere in a pass, in turns. */
+static void resume_elsewhere(struct grid *grid)
+{
+    uint32_t kept = 0, waiting = 0, at = 0, first;
+
+    for (uint32_t i = 0; i < grid->cut_jobs_count; i++)
+        waiting += waits_out(grid_job(grid, grid->cut_jobs[i]));
+    first = waiting > RESUME_MOVES_MAX
+                ? (uint32_t)(grid->counts.passes_total * RESUME_MOVES_MAX % waiting)
+                : 0;
+    for (uint32_t i = 0; i < grid->cut_jobs_count; i++) {
+        struct job *job = grid_job(grid, grid->cut_jobs[i]);
+
+        if (waits_out(job) && (at++ + waiting - first) % waiting < RESUME_MOVES_MAX &&
+            fit_find(job_shape(grid, job), &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW,
+                     &grid->fit))
+            come_back(grid, job);
+        if (job && (suspend_holds(job) || waits_out(job)))
+            grid->cut_jobs[kept++] = grid->cut_jobs[i];
+    }
+    grid->cut_jobs_count = kept;
+}
+
 void power_resume(struct grid *grid)
 {
     struct shed_held *held;
-    uint32_t *chosen, kept = 0;
+    uint32_t *chosen;
 
     if (!grid->cut_jobs_count)
         return;
@@ -325,23 +352,9 @@ void power_resume(struct grid *grid)
     for (uint32_t i = 0; i < grid->powers_cap; i++)
         if (grid->powers[i])
             resume_site(grid, i, held, chosen);
-    for (uint32_t i = 0; i < grid->cut_jobs_count; i++) {
-        struct job *job = grid_job(grid, grid->cut_jobs[i]);
-
-        if (job && suspend_holds(job))
-            grid->cut_jobs[kept++] = grid->cut_jobs[i];
-        if (!job || !job->wait || !job->wait->cut_site)
-            continue;
-        if (kept < RESUME_MOVES_MAX &&
-            fit_find(job_shape(grid, job), &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW,
-                     &grid->fit))
-            come_back(grid, job);
-        else
-            grid->cut_jobs[kept++] = grid->cut_jobs[i];
-    }
-    grid->cut_jobs_count = kept;
     free(held);
     free(chosen);
+    resume_elsewhere(grid);
 }
 
 bool power_holds(struct grid *grid, const struct job *job)

@@ -239,24 +239,57 @@ static void tell(const struct cut *cut, const struct shed_choice *choice, int64_
     }
 }
 
-static void choose(struct cut *cut, int64_t watts, int64_t within_ms)
+/* Who may be asked: those who stand already, or the others. One that stands draws next to nothing,
+ * and until it has stopped as much as any. */
+static void list_jobs(struct cut *cut, bool stand)
 {
     struct grid *grid = cut->grid;
+
+    for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
+        const struct grant *grant = job_grant_at(job, cut->site);
+
+        if (grant && suspend_holds(job) == stand && job->state != JOB_STOPPING &&
+            cut->jobs_count < SHED_JOBS_MAX &&
+            (yield_is_possible(grid, job) || suspend_is_possible(grid, job, cut->lasts_ms)))
+            cut->jobs[cut->jobs_count++] = describe(cut, job, grant);
+    }
+}
+
+static struct shed_result weigh(const struct cut *cut, int64_t watts, int64_t within_ms,
+                                const struct shed_choice **choices_out)
+{
     struct shed_params params = shed_params_default();
     struct shed_ask ask = { watts, within_ms, cut->lasts_ms, UINT32_MAX };
-    const struct shed_choice *choices;
     struct shed_result result;
-    int64_t over_mw;
 
-    if (!grid->shed)
-        grid->shed = shed_create();
     params.watts_margin_milli = 0; /* the limit is of the same figures, not of a meter */
     params.time_margin_ms = MIN(params.time_margin_ms, within_ms / 4);
-    result = shed_choose(grid->shed, &params, &ask, cut->jobs, cut->jobs_count, &choices);
+    result = shed_choose(cut->grid->shed, &params, &ask, cut->jobs, cut->jobs_count, choices_out);
     if (!result.is_met) { /* too little in time: late is better than not at all */
         ask.within_ms = MAX(within_ms, POWER_CAP_WITHIN_MS);
-        result = shed_choose(grid->shed, &params, &ask, cut->jobs, cut->jobs_count, &choices);
+        result =
+            shed_choose(cut->grid->shed, &params, &ask, cut->jobs, cut->jobs_count, choices_out);
     }
+    return result;
+}
+
+static void choose(struct cut *cut, int64_t watts, int64_t within_ms)
+{
+    const struct shed_choice *choices;
+    struct shed_result result;
+    uint32_t awake_count;
+    int64_t over_mw;
+
+    if (!cut->grid->shed)
+        cut->grid->shed = shed_create();
+    list_jobs(cut, false);
+    find_moves(cut);
+    result = weigh(cut, watts, within_ms, &choices);
+    awake_count = cut->jobs_count;
+    if (!result.is_met)
+        list_jobs(cut, true);
+    if (cut->jobs_count > awake_count)
+        result = weigh(cut, watts, within_ms, &choices);
     over_mw = MAX(result.watts_freed - watts, (int64_t)0) * 1000;
     for (uint32_t i = 0; i < result.count; i++)
         tell(cut, &choices[i], &over_mw);
@@ -272,20 +305,15 @@ void power_enforce(struct grid *grid, uint32_t site, int64_t within_ms, int64_t 
 
     if (limit_mw < 0 || draw_mw <= limit_mw)
         return;
-    cut.jobs = mem_alloc(grid->fleet.grants_count, sizeof(*cut.jobs));
     for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
         const struct grant *grant = job_grant_at(job, site);
 
-        if (!grant)
-            continue;
-        draw_mw -= fleet_grant_mw(&grid->fleet, grant) - settled_mw(grid, job, grant);
-        if (job->state != JOB_STOPPING && cut.jobs_count < SHED_JOBS_MAX &&
-            (yield_is_possible(grid, job) || suspend_is_possible(grid, job, lasts_ms)))
-            cut.jobs[cut.jobs_count++] = describe(&cut, job, grant);
+        if (grant)
+            draw_mw -= fleet_grant_mw(&grid->fleet, grant) - settled_mw(grid, job, grant);
     }
-    if (draw_mw > limit_mw && cut.jobs_count) {
-        find_moves(&cut);
-        choose(&cut, (draw_mw - limit_mw + 999) / 1000, within_ms);
-    }
+    if (draw_mw <= limit_mw)
+        return;
+    cut.jobs = mem_alloc(grid->fleet.grants_count, sizeof(*cut.jobs));
+    choose(&cut, (draw_mw - limit_mw + 999) / 1000, within_ms);
     free(cut.jobs);
 }

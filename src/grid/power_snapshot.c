@@ -210,7 +210,7 @@ void power_take_wait(struct reader *reader, struct job *job)
         return;
     wait->suspended_ms = take_signed(reader, 0, MAX(reader->grid->now_ms, (int64_t)1));
     wait->frozen_ms = take_signed(reader, 0, MAX(reader->grid->now_ms, (int64_t)1));
-    wait->lasts_ms = take_signed(reader, 0, SUSPEND_MS_MAX);
+    wait->lasts_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
     wait->stood_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
     wait->stood_before_ms = take_signed(reader, 0, EVENT_TIME_MS_MAX);
     if (wait->suspended_ms ? job->state != JOB_RUNNING || !job->grant

@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #define ANSWER_MS 30000 /* a site that has not done it by then will not: it is stopped instead */
+#define LONGER_MS (3600 * 1000LL) /* at a time, for one that stands longer than was foreseen */
 
 bool suspend_holds(const struct job *job)
 {
@@ -147,6 +148,22 @@ static bool is_watched(const struct grid *grid, const struct job *job)
     return suspend_holds(job) && (!job->wait->frozen_ms || yield_is_possible(grid, job));
 }
 
+/* The end that others count on comes nearer from then on, though nothing of it runs. */
+static int64_t longer_ms(const struct job *job)
+{
+    const struct job_wait *wait = job->wait;
+
+    return wait->frozen_ms && wait->lasts_ms ? wait->suspended_ms + wait->lasts_ms : INT64_MAX;
+}
+
+static void stand_longer(struct grid *grid, struct job *job)
+{
+    if (job->grant->end_ms >= INT64_MAX - LONGER_MS)
+        return;
+    job->wait->lasts_ms += LONGER_MS;
+    fleet_set_end(&grid->fleet, job->grant, job->grant->end_ms + LONGER_MS);
+}
+
 int64_t suspend_next_ms(const struct grid *grid)
 {
     int64_t next_ms = INT64_MAX;
@@ -156,6 +173,8 @@ int64_t suspend_next_ms(const struct grid *grid)
 
         if (job && is_watched(grid, job))
             next_ms = MIN(next_ms, due_ms(job));
+        if (job && suspend_holds(job))
+            next_ms = MIN(next_ms, longer_ms(job));
     }
     return next_ms;
 }
@@ -169,6 +188,8 @@ void suspend_tick(struct grid *grid)
             give_up(grid, job,
                     job->wait->frozen_ms ? "it has been suspended for a day"
                                          : "the site has not said that it stands");
+        else if (job && suspend_holds(job) && longer_ms(job) <= grid->now_ms)
+            stand_longer(grid, job);
     }
 }
 

@@ -11,6 +11,7 @@
 #define LOOK_MS 5000
 #define PATIENCE_MS 20000 /* beyond what was told, at least */
 #define DOUBLINGS_MAX 10u
+#define TRIES_MAX 32u /* places looked for at a time; whose are more take turns */
 
 int64_t freight_next_ms(const struct grid *grid)
 {
@@ -99,9 +100,55 @@ static bool may_be_withdrawn(const struct grid *grid, const struct job *job)
            yield_is_possible(grid, job) && has_waited_too_long(grid, job);
 }
 
+static uint32_t count_waiting(const struct grid *grid)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
+        const struct grant *grant = grid->fleet.grants[i];
+
+        count += grid->fleet.sites[grant->site].freight.waits_count &&
+                 may_be_withdrawn(grid, grid_job(grid, grant->job_id));
+    }
+    return count;
+}
+
+static bool is_older(const struct job *a, const struct job *b)
+{
+    return a->grant->granted_ms != b->grant->granted_ms
+               ? a->grant->granted_ms < b->grant->granted_ms
+               : a->item.id < b->item.id;
+}
+
+/* Whose turn it is, who has waited for longest there first. */
+static uint32_t list_waiting(const struct grid *grid, uint32_t waiting, struct job *list[TRIES_MAX])
+{
+    uint64_t turns = (waiting + TRIES_MAX - 1) / TRIES_MAX, count = 0;
+    uint64_t turn = (uint64_t)(grid->now_ms / LOOK_MS) % turns;
+
+    for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
+        const struct grant *grant = grid->fleet.grants[i];
+        struct job *job;
+        uint64_t at;
+
+        if (!grid->fleet.sites[grant->site].freight.waits_count || grant->job_id % turns != turn)
+            continue;
+        job = grid_job(grid, grant->job_id);
+        if (!may_be_withdrawn(grid, job) ||
+            (count == TRIES_MAX && !is_older(job, list[TRIES_MAX - 1])))
+            continue;
+        at = count < TRIES_MAX ? count++ : TRIES_MAX - 1;
+        for (; at && is_older(job, list[at - 1]); at--)
+            list[at] = list[at - 1];
+        list[at] = job;
+    }
+    return (uint32_t)count;
+}
+
 void freight_withdraw(struct grid *grid)
 {
-    struct job *first = NULL;
+    struct job *list[TRIES_MAX], *first = NULL;
+    uint32_t waiting, count = 0;
     int better = -1;
 
     if (!grid->fleet.waits_count || !grid->counts.starting) {
@@ -113,24 +160,14 @@ void freight_withdraw(struct grid *grid)
     grid->withdraw_next_ms = grid->now_ms + LOOK_MS;
     if (is_one_on_its_way(grid))
         return;
-    /* Who has waited for longest there; ties go by id. */
-    for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
-        const struct grant *grant = grid->fleet.grants[i];
-        struct job *job = grid_job(grid, grant->job_id);
-        int found;
-
-        if (!may_be_withdrawn(grid, job) ||
-            (first &&
-             (first->grant->granted_ms < grant->granted_ms ||
-              (first->grant->granted_ms == grant->granted_ms && first->item.id < job->item.id))))
-            continue;
-        found = find_better(grid, job);
-        if (found < 0)
-            continue;
-        first = job;
-        better = found;
+    waiting = count_waiting(grid);
+    if (waiting)
+        count = list_waiting(grid, waiting, list);
+    for (uint32_t i = 0; i < count && better < 0; i++) {
+        first = list[i];
+        better = find_better(grid, first);
     }
-    if (!first)
+    if (better < 0)
         return;
     job_past_of(first)->withdrawn_count++;
     yield_ask(grid, first, YIELD_MOVE, first->item.id,

@@ -541,6 +541,70 @@ static void test_not_withdrawn(void **state)
     bed_destroy(&bed);
 }
 
+/* However many wait without hope, each has its turn: one of them has room elsewhere. */
+static void test_withdrawn_in_turns(void **state)
+{
+    static struct bed_node big[] = { { "n1", 64, 0, NULL } };
+    struct bed bed = bed_create(big, 1);
+    struct event filler = bed_job(1);
+    struct err err = { 0 };
+    uint64_t last = 0, taken;
+    int64_t begin_ms;
+
+    (void)state;
+    for (int i = 0; i < 41; i++) {
+        struct event event = bed_job(1);
+
+        event.job_submitted.request.shape.memory_bytes = (int64_t)(i < 40 ? 900 : 400) << 20;
+        last = bed_submit(&bed, event);
+        bed_pass(&bed);
+        say_waiting(&bed, last);
+        bed.now_ms += 10;
+    }
+    bed_join(&bed, "there", one, 1);
+    assert_int_equal(tell_queue(&bed, "here", 1, HOUR_MS, &err), 0);
+    filler.job_submitted.request.shape.memory_bytes = (INT64_C(63) << 30) + (INT64_C(512) << 20);
+    taken = bed_submit(&bed, filler); /* only the smallest has room beside it */
+    bed_pass(&bed);
+    assert_string_equal(site_of(&bed, taken), "there");
+    bed_started(&bed, taken, 1);
+    bed.now_ms += 3 * HOUR_MS;
+    begin_ms = bed.now_ms;
+    while (bed_state(&bed, last) == JOB_STARTING && bed.now_ms < begin_ms + 5 * MINUTE_MS) {
+        bed_pass(&bed);
+        bed.now_ms += 5000;
+    }
+    assert_int_equal(bed_state(&bed, last), JOB_STOPPING);
+    assert_int_equal(bed.stops, 1);
+    bed_destroy(&bed);
+}
+
+/* What is forgotten has no queue, and nothing that was brought there. */
+static void test_forgotten(void **state)
+{
+    struct bed bed = two_sites();
+    struct event session = { .type = EVENT_SITE_SEEN }, forget = { .type = EVENT_SITE_FORGOTTEN };
+    struct err err = { 0 };
+
+    (void)state;
+    assert_int_equal(tell_queue(&bed, "here", 1, 10 * MINUTE_MS, &err), 0);
+    assert_int_equal(tell_rate(&bed, "here", 1000000, 1000000, &err), 0);
+    session.site_seen.site = "here";
+    session.site_seen.session = 1;
+    session.site_seen.lease_ms = 10000;
+    bed_step(&bed, &session);
+    session.type = EVENT_SITE_LOST;
+    bed_step(&bed, &session);
+    forget.site_forgotten.site = "here";
+    forget.site_forgotten.forgotten = true;
+    forget.site_forgotten.by = forget.site_forgotten.reason = "";
+    bed_step(&bed, &forget);
+    assert_int_equal(grid_site_freight(bed.grid, 0).waits_count, 0);
+    assert_int_equal(grid_site_freight(bed.grid, 0).down_bytes_s, 0);
+    bed_restart(&bed);
+    bed_destroy(&bed);
+}
+
 /* --- sched/freight ---------------------------------------------------------------------------- */
 
 static void test_held_is_bounded(void **state)
@@ -597,6 +661,8 @@ int main(void)
         cmocka_unit_test(test_withdrawn),
         cmocka_unit_test(test_withdrawn_too_late),
         cmocka_unit_test(test_not_withdrawn),
+        cmocka_unit_test(test_withdrawn_in_turns),
+        cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_held_is_bounded),
         cmocka_unit_test(test_waits_by_width),
     };

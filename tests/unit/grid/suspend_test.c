@@ -247,6 +247,122 @@ static void test_deeper(void **state)
     bed_destroy(bed);
 }
 
+/* "here" may draw so many watts at most, from now on. */
+static void set_cap(struct bed *bed, int64_t watts)
+{
+    const struct tariff_row row = { TARIFF_UNKNOWN, TARIFF_UNKNOWN, TARIFF_UNKNOWN, watts };
+    struct event event = { .type = EVENT_SITE_TARIFF };
+
+    event.site_tariff = (struct event_site_tariff){
+        .site = "here", .kind = TARIFF_CONSTANT, .rows = &row, .rows_count = 1, .by = "op"
+    };
+    bed_step(bed, &event);
+}
+
+/* Under a cap nobody knows how long they will stand: what is promised behind them, and needs no
+ * power to speak of, is later by the hour and never overdue. */
+static void test_stands_for_hours(void **state)
+{
+    struct stand stand = { .bed = bed_create(NULL, 0) };
+    struct bed *bed = &stand.bed;
+    struct event holder = on_device(CLASS_NORMAL), behind = bed_job(12);
+    uint64_t stood, waits;
+    int64_t now_ms, promised_ms;
+
+    (void)state;
+    bed->now_ms = 1000 * HOUR_MS;
+    bed->suspends = true;
+    bed_join(bed, "here", four_fast, 1);
+    holder.job_submitted.request.shape.cpus = 10;
+    stood = bed_submit(bed, holder);
+    bed_pass(bed);
+    bed_started(bed, stood, 1);
+    waits = bed_submit(bed, behind);
+    bed_pass(bed);
+    assert_true(bed_view(bed, waits).promised_start_ms > bed->now_ms);
+    bed->now_ms += 600000;
+    set_cap(bed, 400);
+    assert_int_equal(bed->suspends_heard, 1);
+    stands(bed, stood, 1, "");
+    bed_pass(bed);
+    for (int quarter = 0; quarter < 40; quarter++) {
+        bed_tick(bed, bed->now_ms + HOUR_MS / 4);
+        promised_ms = bed_view(bed, waits).promised_start_ms;
+        if (promised_ms <= bed->now_ms)
+            fail_msg("after %d min it should have begun %d s ago", quarter * 15 + 15,
+                     (int)((bed->now_ms - promised_ms) / 1000));
+        bed_restart(bed);
+    }
+    assert_int_equal(bed->stops, 0);
+    now_ms = bed->now_ms;
+    set_cap(bed, 10000);
+    bed_pass(bed);
+    assert_int_equal(bed->resumes, 1);
+    bed_tick(bed, bed->now_ms + 1); /* of its hour ten minutes had gone */
+    promised_ms = bed_view(bed, waits).promised_start_ms;
+    if (promised_ms < now_ms + 50 * 60000 || promised_ms > now_ms + 52 * 60000)
+        fail_msg("promised in %d min", (int)((promised_ms - now_ms) / 60000));
+    bed_destroy(bed);
+}
+
+/* What stands draws next to nothing: it is others that draw less. */
+static void test_deeper_spares_them(void **state)
+{
+    struct stand stand = stand_create(true);
+    struct bed *bed = &stand.bed;
+    uint32_t stand_count = 0;
+
+    (void)state;
+    bed_shed(bed, 20, 3 * HOUR_MS);
+    stands(bed, stand.ids[2], 1, "");
+    assert_true(bed_view(bed, stand.ids[2]).stands);
+    bed_shed(bed, 2, HOUR_MS); /* what stands draws more than that */
+    assert_int_equal(bed->stops, 0);
+    assert_true(bed_view(bed, stand.ids[2]).stands);
+    for (uint32_t i = 0; i < 4; i++)
+        stand_count += bed_view(bed, stand.ids[i]).suspended;
+    assert_int_equal(stand_count, 2);
+    bed_destroy(bed);
+}
+
+/* However many stand, one that was stopped and has room elsewhere goes there. */
+static void test_elsewhere_beside_many(void **state)
+{
+    static const struct bed_node many[] = {
+        { "n0", 32, 16, "fast" }, { "n1", 32, 16, "fast" }, { "n2", 32, 16, "fast" },
+        { "n3", 32, 16, "fast" }, { "n4", 32, 16, "fast" },
+    };
+    struct bed bed = bed_create(NULL, 0);
+    struct event priced = on_device(CLASS_LOW);
+    uint64_t ids[79], stopped;
+
+    (void)state;
+    bed.now_ms = 1000 * HOUR_MS;
+    bed.suspends = true;
+    bed_join(&bed, "here", many, 5);
+    for (uint32_t i = 0; i < 79; i++)
+        ids[i] = bed_submit(&bed, on_device(CLASS_NORMAL));
+    priced.job_submitted.request.price_micro_max = INT64_C(1) << 40; /* it may not stand */
+    stopped = bed_submit(&bed, priced);
+    bed_pass(&bed);
+    for (uint32_t i = 0; i < 79; i++)
+        bed_started(&bed, ids[i], 1);
+    bed_started(&bed, stopped, 1);
+    bed_shed(&bed, 85, HOUR_MS);
+    assert_int_equal(bed.stops, 1);
+    assert_true(bed.suspends_heard > 70);
+    for (uint32_t i = 0; i < 79; i++)
+        stands(&bed, ids[i], 1, "");
+    bed_ended(&bed, stopped, 1, OUTCOME_STOPPED, 0);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, stopped), JOB_HELD);
+    bed_join(&bed, "there", four_fast, 1);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, stopped), JOB_STARTING);
+    assert_string_equal(bed_view(&bed, stopped).allocation.site, "there");
+    bed_destroy(&bed);
+}
+
 /* Of before anybody could stand still: one that a cut has stopped waits it out. */
 static void test_older_snapshot(void **state)
 {
@@ -267,10 +383,11 @@ static void test_older_snapshot(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stands_and_goes_on), cmocka_unit_test(test_promise_behind),
-        cmocka_unit_test(test_who_may_not),        cmocka_unit_test(test_stopped_instead),
-        cmocka_unit_test(test_ends_meanwhile),     cmocka_unit_test(test_deeper),
-        cmocka_unit_test(test_older_snapshot),
+        cmocka_unit_test(test_stands_and_goes_on),    cmocka_unit_test(test_promise_behind),
+        cmocka_unit_test(test_who_may_not),           cmocka_unit_test(test_stopped_instead),
+        cmocka_unit_test(test_ends_meanwhile),        cmocka_unit_test(test_deeper),
+        cmocka_unit_test(test_stands_for_hours),      cmocka_unit_test(test_deeper_spares_them),
+        cmocka_unit_test(test_elsewhere_beside_many), cmocka_unit_test(test_older_snapshot),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
