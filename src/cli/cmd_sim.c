@@ -8,6 +8,7 @@
 #include "sim/replay.h"
 #include "sim/report.h"
 #include "sim/trace.h"
+#include "sim/what.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -33,6 +34,9 @@ static const struct cli_option options[] = {
     { "offered", 0, "X", NULL,
       "Made-up work beside what the fleet's devices can do: 0.8 leaves a fifth idle (0.8)." },
     { "policy", 'p', "FILE", NULL, "What to vary; give several to see them side by side." },
+    { "what-if", 'w', "CHANGE", NULL,
+      "Run it with this change, too, beside what is: \"add: 200 at west\", \"lose: west\", "
+      "\"power_price: 0.3 at west\", \"order: predicted\"; may be given often." },
     { "faults", 0, "FILE", NULL, "What breaks, and how jobs save their work." },
     { "seed", 's', "N", NULL, "Of all draws (1)." },
     { "until", 0, "TIME", NULL, "Stop after so much simulated time: \"30d\"." },
@@ -55,8 +59,10 @@ struct plan { /* what one call works with */
     struct sim_load *load;
     struct sim_faults faults;
     struct sim_policy policies[SIM_POLICIES_MAX];
+    struct sim_what runs[SIM_POLICIES_MAX]; /* each policy, then each with one change */
+    struct sim_fleet *changed[SIM_POLICIES_MAX];
     struct sim_result results[SIM_POLICIES_MAX];
-    uint32_t policies_count, results_count;
+    uint32_t policies_count, runs_count, results_count;
     struct sim_policy own; /* the journal's */
     uint64_t seed, check_every;
     uint64_t stories[SIM_STORIES_MAX];
@@ -70,6 +76,8 @@ static void plan_fini(struct plan *plan)
     for (uint32_t i = 0; i < plan->results_count; i++)
         sim_result_fini(&plan->results[i]);
     sim_load_destroy(plan->load);
+    for (uint32_t i = 0; i < SIM_POLICIES_MAX; i++)
+        sim_fleet_destroy(plan->changed[i]);
     sim_fleet_destroy(plan->fleet);
     catalogue_destroy(plan->catalogue);
     arena_fini(&plan->arena);
@@ -196,6 +204,44 @@ static int open_policies(struct plan *plan, struct err *err)
     return rc;
 }
 
+static int add_run(struct plan *plan, const struct sim_what *run, struct err *err)
+{
+    if (plan->runs_count == SIM_POLICIES_MAX)
+        return err_set(err, -E2BIG, "more than %u runs: policies times changes", SIM_POLICIES_MAX);
+    plan->runs[plan->runs_count++] = *run;
+    return 0;
+}
+
+/* Each policy as it is, and with each change by itself. */
+static int open_runs(struct plan *plan, struct err *err)
+{
+    const char *text;
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < plan->policies_count; i++) {
+        struct sim_what base = { plan->fleet, plan->faults, plan->policies[i] };
+
+        rc = add_run(plan, &base, err);
+        for (uint32_t w = 0; rc == 0 && (text = cli_args_nth(plan->args, "what-if", w)); w++) {
+            struct sim_what changed;
+            char name[sizeof(base.policy.name)];
+
+            rc = plan->runs_count < SIM_POLICIES_MAX
+                     ? sim_what_if(text, &base, plan->catalogue, &plan->arena, &changed,
+                                   &plan->changed[plan->runs_count], err)
+                     : 0;
+            if (rc < 0)
+                return err_prefix(err, rc, "--what-if");
+            if (plan->policies_count > 1) {
+                snprintf(name, sizeof(name), "%.30s, %.30s", base.policy.name, text);
+                memcpy(changed.policy.name, name, sizeof(name));
+            }
+            rc = add_run(plan, &changed, err);
+        }
+    }
+    return rc;
+}
+
 static int get_stories(struct plan *plan, struct err *err)
 {
     const char *text;
@@ -248,6 +294,8 @@ static int open_plan(struct plan *plan, struct err *err)
         rc = sim_faults_check(&plan->faults, plan->fleet, err);
     if (rc == 0)
         rc = open_policies(plan, err);
+    if (rc == 0)
+        rc = open_runs(plan, err);
     return rc == 0 && !cli_args_has(plan->args, "write-fleet") ? open_load(plan, err) : rc;
 }
 
@@ -269,11 +317,11 @@ static int run_policies(struct plan *plan, struct err *err)
     bool shown = !cli_args_has(plan->args, "quiet") && isatty(STDERR_FILENO);
     int rc = 0;
 
-    for (uint32_t i = 0; rc == 0 && i < plan->policies_count; i++) {
-        struct sim_setup setup = { .fleet = plan->fleet,
+    for (uint32_t i = 0; rc == 0 && i < plan->runs_count; i++) {
+        struct sim_setup setup = { .fleet = plan->runs[i].fleet,
                                    .load = plan->load,
-                                   .faults = &plan->faults,
-                                   .policy = &plan->policies[i],
+                                   .faults = &plan->runs[i].faults,
+                                   .policy = &plan->runs[i].policy,
                                    .catalogue = plan->catalogue,
                                    .seed = plan->seed,
                                    .until_ms = plan->until_ms,
@@ -283,7 +331,7 @@ static int run_policies(struct plan *plan, struct err *err)
                                    .stories = plan->stories,
                                    .stories_count = plan->stories_count };
 
-        plan->progress = progress_init(plan->policies[i].name, plan->load->jobs_count);
+        plan->progress = progress_init(plan->runs[i].policy.name, plan->load->jobs_count);
         rc = sim_run(&setup, &plan->results[i], err);
         if (shown)
             progress_end(&plan->progress);
@@ -370,11 +418,11 @@ const struct cli_command cmd_sim = {
     .examples = { { "mains sim", "A demo load on a demo fleet." },
                   { "mains sim --fleet fleet.yaml --trace NASA-iPSC-1993-3.1-cln.swf.gz",
                     "A published trace on a fleet of one's own." },
-                  { "mains sim --journal ~/.local/state/mains --faults west-is-lost.yaml",
-                    "Last week once more, without the west site." },
+                  { "mains sim --journal ~/.local/state/mains --what-if 'add: 200 at west' "
+                    "--what-if 'lose: west at 2d'",
+                    "The network's own past as it was; with 200 more cards; without a site." },
                   { "mains sim --journal ~/.local/state/mains --write-fleet now.yaml",
-                    "Its sites as a file: add 200 cards there, or another tariff, and give it as "
-                    "--fleet." },
+                    "Its sites as a file to change and give as --fleet." },
                   { "mains sim -p exact.yaml -p none.yaml --faults faults.yaml --html out.html",
                     "Two policies side by side under faults, with charts." } },
     .run = run,

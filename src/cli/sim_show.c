@@ -220,22 +220,41 @@ static int show_faults(const struct sim_report *report)
     return rc;
 }
 
-static bool is_shown(const struct sim_report *report, uint32_t group)
+/* The result with the most groups: a what-if may have a kind of chip more at a site. */
+static const struct sim_result *widest(const struct sim_report *report)
 {
-    const struct sim_group *first = &report->results[0].groups[group];
-    uint64_t attempts = 0;
+    const struct sim_result *most = &report->results[0];
 
-    for (uint32_t i = 0; i < report->results_count; i++)
-        attempts += report->results[i].groups[group].attempts;
-    return first->capacity && (attempts || first->chip[0]); /* CPUs only where jobs went for them */
+    for (uint32_t i = 1; i < report->results_count; i++)
+        if (report->results[i].groups_count > most->groups_count)
+            most = &report->results[i];
+    return most;
 }
 
-static double group_use(const struct sim_report *report, uint32_t result, uint32_t group)
+/* CPUs only where jobs went for them. */
+static bool is_shown(const struct sim_report *report, const struct sim_group *group)
+{
+    uint64_t attempts = 0;
+
+    for (uint32_t i = 0; i < report->results_count; i++) {
+        const struct sim_result *result = &report->results[i];
+        uint32_t at = sim_result_group(result, group->site, group->chip);
+
+        attempts += at == UINT32_MAX ? 0 : result->groups[at].attempts;
+    }
+    return group->capacity && (attempts || group->chip[0]);
+}
+
+static double group_use(const struct sim_report *report, uint32_t result,
+                        const struct sim_group *group)
 {
     const struct sim_result *of = &report->results[result];
+    uint32_t at = sim_result_group(of, group->site, group->chip);
 
-    return sim_report_has_tail(report) ? sim_group_utilisation_arrivals(report, of, group)
-                                       : sim_group_utilisation(of, &of->groups[group]);
+    if (at == UINT32_MAX)
+        return -1;
+    return sim_report_has_tail(report) ? sim_group_utilisation_arrivals(report, of, at)
+                                       : sim_group_utilisation(of, &of->groups[at]);
 }
 
 /* Of one policy: what it used there, and what the site's part of the bill was. */
@@ -244,7 +263,7 @@ static void fill_bill(const struct sim_report *report, struct table *table, uint
     const struct sim_result *result = &report->results[0];
     const struct sim_site_sums *site = &result->sites[result->groups[g].site];
 
-    add_share(table, group_use(report, 0, g));
+    add_share(table, group_use(report, 0, &result->groups[g]));
     table_addf(table, "%" PRIu64, result->groups[g].attempts);
     if (first) {
         add_scaled(table, (double)site->energy_mj / 3.6e9, energy_units, 1000);
@@ -262,7 +281,7 @@ static int show_groups(const struct sim_report *report)
     struct table_column columns[TABLE_COLUMNS_MAX + 1] = { { "SITE", false, 8 },
                                                            { "CHIP", false, 6 },
                                                            { "THERE", true, 0 } };
-    const struct sim_result *result = &report->results[0];
+    const struct sim_result *result = widest(report);
     uint32_t policies = MIN(report->results_count, TABLE_COLUMNS_MAX - 3), shown = 0, rest = 0;
     uint32_t site = UINT32_MAX;
     struct table table;
@@ -281,7 +300,7 @@ static int show_groups(const struct sim_report *report)
     for (uint32_t g = 0; g < result->groups_count; g++) {
         const struct sim_group *group = &result->groups[g];
 
-        if (!is_shown(report, g))
+        if (!is_shown(report, group))
             continue;
         if (shown == GROUPS_SHOWN) {
             rest++;
@@ -293,7 +312,7 @@ static int show_groups(const struct sim_report *report)
         if (policies == 1)
             fill_bill(report, &table, g, group->site != site);
         for (uint32_t i = 0; policies > 1 && i < policies; i++)
-            add_share(&table, group_use(report, i, g));
+            add_share(&table, group_use(report, i, group));
         site = group->site;
         shown++;
     }

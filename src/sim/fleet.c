@@ -458,6 +458,12 @@ static int load_all_series(struct sim_fleet *fleet, const char *file, struct err
     return rc;
 }
 
+int sim_tariff_change(const char *text, struct arena *arena, struct site_tariff *tariff,
+                      struct err *err)
+{
+    return sim_text_read("tariff", text, strlen(text), &tariff_table, arena, tariff, err);
+}
+
 int sim_fleet_read(const char *file, const char *text, size_t len,
                    const struct catalogue *catalogue, struct sim_fleet **fleet_out, struct err *err)
 {

@@ -85,6 +85,9 @@ void sim_fleet_destroyp(struct sim_fleet **fleet);
 int sim_fleet_read(const char *file, const char *text, size_t len,
                    const struct catalogue *catalogue, struct sim_fleet **fleet_out,
                    struct err *err);
+/* "power_price: 0.3": what is not named stays. */
+int sim_tariff_change(const char *text, struct arena *arena, struct site_tariff *tariff,
+                      struct err *err);
 /* The fleet as a file to change and read again. -ENOMEM. */
 int sim_fleet_write(const struct sim_fleet *fleet, struct buf *out);
 /* For those that build one: an empty fleet, then what is counted and looked up. -EINVAL: names

@@ -196,6 +196,36 @@ struct sim_policy sim_policy_init(void)
                                 .reservations = GRID_RESERVATIONS };
 }
 
+static void count_quotas(struct sim_policy *policy)
+{
+    for (uint32_t i = 0; i < policy->quotas_count; i++) {
+        struct sim_quota *quota = (struct sim_quota *)&policy->quotas[i];
+
+        if (quota->cpus_max > 0)
+            quota->cpus_max /= 1000;
+        if (quota->jobs_max > 0)
+            quota->jobs_max /= 1000;
+        quota->guarantee_cpus /= 1000;
+    }
+}
+
+int sim_policy_change(const char *text, struct arena *arena, struct sim_policy *policy,
+                      struct err *err)
+{
+    struct sim_table table = policy_table;
+    struct sim_policy changed = *policy;
+    int rc;
+
+    table.defaults = NULL;
+    rc = sim_text_read("policy", text, strlen(text), &table, arena, &changed, err);
+    if (rc < 0)
+        return rc;
+    if (changed.quotas != policy->quotas)
+        count_quotas(&changed);
+    *policy = changed;
+    return 0;
+}
+
 int sim_policy_read(const char *file, const char *text, size_t len, struct arena *arena,
                     struct sim_policy *policy_out, struct err *err)
 {
@@ -204,15 +234,7 @@ int sim_policy_read(const char *file, const char *text, size_t len, struct arena
 
     if (rc < 0)
         return rc;
-    for (uint32_t i = 0; i < policy.quotas_count; i++) {
-        struct sim_quota *quota = (struct sim_quota *)&policy.quotas[i];
-
-        if (quota->cpus_max > 0)
-            quota->cpus_max /= 1000;
-        if (quota->jobs_max > 0)
-            quota->jobs_max /= 1000;
-        quota->guarantee_cpus /= 1000;
-    }
+    count_quotas(&policy);
     if (!policy.name[0]) {
         const char *base = strrchr(file, '/') ? strrchr(file, '/') + 1 : file;
         size_t name_len = MIN(strcspn(base, "."), sizeof(policy.name) - 1);

@@ -58,3 +58,6 @@ int sim_policy_open(const char *path, struct arena *arena, struct sim_policy *po
                     struct err *err);
 int sim_policy_read(const char *file, const char *text, size_t len, struct arena *arena,
                     struct sim_policy *policy_out, struct err *err);
+/* "order: fifo": what is not named stays. */
+int sim_policy_change(const char *text, struct arena *arena, struct sim_policy *policy,
+                      struct err *err);

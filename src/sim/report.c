@@ -1,5 +1,7 @@
 #include "sim/report.h"
 
+#include <string.h>
+
 double sim_group_utilisation(const struct sim_result *result, const struct sim_group *group)
 {
     double unit = group->chip[0] ? 1000.0 : 1.0;
@@ -8,11 +10,28 @@ double sim_group_utilisation(const struct sim_result *result, const struct sim_g
     return could > 0 ? (double)group->held_ms / could : 0;
 }
 
+uint64_t sim_result_capacity(const struct sim_result *result, bool devices)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < result->groups_count; i++)
+        if ((result->groups[i].chip[0] != '\0') == devices)
+            sum += result->groups[i].capacity;
+    return sum;
+}
+
+uint32_t sim_result_group(const struct sim_result *result, uint32_t site, const char *chip)
+{
+    for (uint32_t i = 0; i < result->groups_count; i++)
+        if (result->groups[i].site == site && strcmp(result->groups[i].chip, chip) == 0)
+            return i;
+    return UINT32_MAX;
+}
+
 double sim_result_utilisation(const struct sim_report *report, const struct sim_result *result)
 {
     bool devices = report->fleet->devices_count > 0;
-    double could =
-        devices ? (double)report->fleet->devices_count * 1000.0 : (double)report->fleet->cpus_count;
+    double could = (double)sim_result_capacity(result, devices) * (devices ? 1000.0 : 1.0);
     __int128 held = 0;
 
     for (uint32_t i = 0; i < result->groups_count; i++)
@@ -50,10 +69,10 @@ static double arrivals_share(const struct sim_report *report, const struct sim_r
 double sim_result_utilisation_arrivals(const struct sim_report *report,
                                        const struct sim_result *result)
 {
-    if (report->fleet->devices_count)
-        return arrivals_share(report, result, SIM_SERIES_DEVICES,
-                              (double)report->fleet->devices_count * 1000);
-    return arrivals_share(report, result, SIM_SERIES_CPUS, (double)report->fleet->cpus_count);
+    bool devices = report->fleet->devices_count > 0;
+
+    return arrivals_share(report, result, devices ? SIM_SERIES_DEVICES : SIM_SERIES_CPUS,
+                          (double)sim_result_capacity(result, devices) * (devices ? 1000 : 1));
 }
 
 double sim_group_utilisation_arrivals(const struct sim_report *report,

@@ -5,7 +5,7 @@
 #include "sim/engine.h"
 
 struct sim_report {
-    const struct sim_fleet *fleet;
+    const struct sim_fleet *fleet; /* a result's may have more nodes (sim/what.h): the same sites */
     const struct sim_load *load;
     const struct sim_result *results; /* one a policy */
     uint32_t results_count;
@@ -20,6 +20,10 @@ struct sim_report {
 int sim_report_json(const struct sim_report *report, struct buf *out);
 /* One page with its charts inside (SVG), nothing loaded from elsewhere. -ENOMEM. */
 int sim_report_html(const struct sim_report *report, struct buf *out);
+/* What there was: devices, or CPUs. */
+uint64_t sim_result_capacity(const struct sim_result *result, bool devices);
+/* The group of the site with the chip ("" = its CPUs); UINT32_MAX: it has none. */
+uint32_t sim_result_group(const struct sim_result *result, uint32_t site, const char *chip);
 /* Held share of what there was, 0 to 1: devices, or CPUs where it has none. */
 double sim_result_utilisation(const struct sim_report *report, const struct sim_result *result);
 /* The same while jobs came: from the start to the last submit, in whole buckets. -1: they came in

@@ -24,6 +24,25 @@ static void add_policies(const struct sim_report *report, struct buf *out, const
     chart_add_lines(out, title, lines, report->results_count);
 }
 
+/* Of what each has, in percent. */
+static void add_use(const struct sim_report *report, struct buf *out)
+{
+    bool devices = report->fleet->devices_count > 0;
+    struct chart_line lines[SIM_POLICIES_MAX];
+
+    for (uint32_t i = 0; i < report->results_count; i++) {
+        const struct sim_result *result = &report->results[i];
+
+        lines[i] = (struct chart_line){ .name = result->policy,
+                                        .result = result,
+                                        .series = devices ? SIM_SERIES_DEVICES : SIM_SERIES_CPUS,
+                                        .scale = (double)sim_result_capacity(result, devices) *
+                                                 (devices ? 1000 : 1) / 100 };
+    }
+    chart_add_lines(out, devices ? "Devices in use, %" : "CPUs in use, %", lines,
+                    report->results_count);
+}
+
 static const char *const classes[CLASS_COUNT] = { "low", "normal", "high", "urgent" };
 
 /* Who carries it over time: devices by chip, watts by site. */
@@ -300,10 +319,6 @@ static void add_head(const struct sim_report *report, struct buf *out)
 
 int sim_report_html(const struct sim_report *report, struct buf *out)
 {
-    bool devices = report->fleet->devices_count > 0;
-    double could = devices ? (double)report->fleet->devices_count * 10
-                           : (double)report->fleet->cpus_count / 100;
-
     add_head(report, out);
     buf_add_text(out, "<div class='t'>");
     add_outcomes(report, out);
@@ -311,8 +326,7 @@ int sim_report_html(const struct sim_report *report, struct buf *out)
     add_reasons(report, out);
     add_bill(report, out);
     buf_add_text(out, "</div>");
-    add_policies(report, out, devices ? "Devices in use, %" : "CPUs in use, %",
-                 devices ? SIM_SERIES_DEVICES : SIM_SERIES_CPUS, could);
+    add_use(report, out);
     add_policies(report, out, "Jobs in the queue", SIM_SERIES_QUEUED, 1);
     add_waits(report, out);
     add_policies(report, out, "Power of what runs, kW", SIM_SERIES_POWER, 1e6);

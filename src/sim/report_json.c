@@ -257,6 +257,8 @@ static json_t *result_json(const struct sim_report *report, const struct sim_res
     json_t *object = json_object();
 
     json_object_set_new(object, "policy", json_string(result->policy));
+    set_number(object, "devices", sim_result_capacity(result, true));
+    set_number(object, "cpus", sim_result_capacity(result, false));
     set_number(object, "end_ms", (uint64_t)result->end_ms);
     json_object_set_new(object, "jobs", jobs_json(result));
     json_object_set_new(object, "wait", waits_json(result));

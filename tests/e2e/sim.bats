@@ -170,6 +170,15 @@ END
     printf 'windows: [ { site: one, kind: power, at: 0s, for: 1h } ]\n' >out.yaml
     sim --journal "$STATE" --fleet small.yaml --faults out.yaml --json >outage.json
     jq -e '.results[0].wait.all.max_ms >= 3599000' outage.json
+    # One command each: more cards, a lost site, another order; beside what was.
+    sim --journal "$STATE" --fleet small.yaml --what-if 'add: 2 nodes at one' --what-if 'lose: one for 1h' \
+        --what-if 'order: fifo' --json >what.json
+    jq -e '[.results[].policy] == ["as-journaled", "add: 2 nodes at one", "lose: one for 1h", "order: fifo"]' what.json
+    jq -e '[.results[].cpus] == [1, 3, 1, 1]' what.json
+    jq -e '.results[1].wait.all.max_ms == 0 and .results[2].wait.all.max_ms >= 3599000' what.json
+    jq -e '.results[2].waited_for[0].code == "unreachable"' what.json
+    sim --journal "$STATE" --fleet small.yaml --what-if 'lose: one for 1h' >out
+    grep -q '^lose: one for 1h  *unreachable  *[0-9.]* %' out
     sim --journal "$STATE" --fleet small.yaml -p "$EXAMPLES/exact.yaml" --json | jq -e '.results[0].policy == "exact"'
     [ "$(jq -r '.results[0].policy' was.json)" = as-journaled ] # its tenants and their limits
     network_stop

@@ -1,6 +1,8 @@
 /* Fleet, fault and policy files: what is refused, with which line; what is taken. */
 #include "sim_bed.h"
 
+#include "sim/what.h"
+
 #define SITE "sites:\n  - name: a\n    pools:\n"
 #define POOL "      - { name: p, nodes: 2, cpus: 8, memory: 16Gi }\n"
 
@@ -179,6 +181,115 @@ static void good_files_mean_what_they_say(void **state)
     catalogue_destroy(catalogue);
 }
 
+#define WHAT_FLEET                                                                                 \
+    "sites:\n  - name: west\n    tariff: { power_price: 0.1, carbon: 5 }\n    pools:\n"            \
+    "      - { name: a, nodes: 2, cpus: 8, memory: 1Gi, devices: 8, chip: odd }\n"                 \
+    "      - { name: b, nodes: 1, cpus: 8, memory: 1Gi, devices: 4, chip: other }\n"               \
+    "  - name: east\n    pools: [ { name: c, nodes: 3, cpus: 8, memory: 1Gi } ]\n"
+
+static int change(const char *text, struct sim_what *out, struct sim_fleet **fleet_out,
+                  const struct sim_what *base, struct arena *arena, struct err *err)
+{
+    struct catalogue *catalogue;
+    int rc;
+
+    assert_int_equal(catalogue_load(NULL, &catalogue, err), 0);
+    rc = sim_what_if(text, base, catalogue, arena, out, fleet_out, err);
+    catalogue_destroy(catalogue);
+    return rc;
+}
+
+/* Each changes what it names, and nothing of what it was made from. */
+static void what_ifs_change_one_thing(void **state)
+{
+    struct arena arena = arena_init(1u << 20);
+    struct sim_fleet *fleet = NULL, *other = NULL;
+    struct sim_what base = { .faults = sim_faults_init(), .policy = sim_policy_init() }, got;
+    struct catalogue *catalogue;
+    struct err err = { 0 };
+
+    (void)state;
+    assert_int_equal(catalogue_load(NULL, &catalogue, &err), 0);
+    assert_int_equal(sim_fleet_read("f", WHAT_FLEET, strlen(WHAT_FLEET), catalogue, &fleet, &err),
+                     0);
+    catalogue_destroy(catalogue);
+    base.fleet = fleet;
+    assert_int_equal(change("add: 24 at west", &got, &other, &base, &arena, &err), 0);
+    assert_int_equal(got.fleet->devices_count, 20 + 24);
+    assert_int_equal(got.fleet->sites[0].pools[2].nodes, 3);
+    assert_string_equal(got.fleet->sites[0].pools[2].chip, "odd");
+    assert_int_equal(got.fleet->sites[0].pools[2].first_node, 3);
+    assert_string_equal(got.policy.name, "add: 24 at west");
+    sim_fleet_destroy(other);
+    assert_int_equal(change("add: 8 other at east", &got, &other, &base, &arena, &err), 0);
+    assert_int_equal(got.fleet->sites[1].pools[1].nodes, 2);
+    assert_int_equal(got.fleet->devices_count, 28);
+    sim_fleet_destroy(other);
+    assert_int_equal(change("add: 5 nodes at east", &got, &other, &base, &arena, &err), 0);
+    assert_int_equal(got.fleet->nodes_count, 11);
+    sim_fleet_destroy(other);
+    assert_int_equal(change("power_price: 0.3 at west", &got, &other, &base, &arena, &err), 0);
+    assert_int_equal(got.fleet->sites[0].tariff.power_price_micro_per_kwh, 300000);
+    assert_int_equal(got.fleet->sites[0].tariff.carbon_g_per_kwh_milli, 5000);
+    sim_fleet_destroy(other);
+    assert_int_equal(change("lose: west at 3d for 2d", &got, &other, &base, &arena, &err), 0);
+    assert_null(other);
+    assert_int_equal(got.faults.windows_count, 1);
+    assert_int_equal(got.faults.windows[0].window.kind, SIM_WINDOW_POWER);
+    assert_int_equal(got.faults.windows[0].window.at_ms, 3 * 86400000LL);
+    assert_int_equal(got.faults.windows[0].window.length_ms, 2 * 86400000LL);
+    assert_int_equal(change("order: fifo", &got, &other, &base, &arena, &err), 0);
+    assert_int_equal(got.policy.order, 1);
+    assert_int_equal(got.policy.reservations, base.policy.reservations);
+    assert_int_equal(fleet->devices_count, 20);
+    assert_int_equal(fleet->sites[0].tariff.power_price_micro_per_kwh, 100000);
+    assert_int_equal(base.faults.windows_count, 0);
+    sim_fleet_destroy(fleet);
+    arena_fini(&arena);
+}
+
+static void bad_what_ifs_get_one_line(void **state)
+{
+    static const char *const rows[][2] = {
+        { "", "expected \"add: 8 at SITE\"" },
+        { "add", "expected \"add: 8 at SITE\"" },
+        { "add: 3 at west", "nodes like those have 8 devices each: add 8 of them" },
+        { "add: 0 at west", "expected a whole number from 1" },
+        { "add: 8 h200-sxm at west", "has a node with h200-sxm to be like" },
+        { "add: 8 at east", "the nodes there have no devices" },
+        { "add: 8 west", "expected \"add: N [KIND or nodes] at SITE\"" },
+        { "add: 9999999 nodes at west", "more than" },
+        { "lose: north", "has no site north; its first is west" },
+        { "lose: west at", "expected \"lose: SITE [at TIME] [for TIME]\"" },
+        { "lose: west for 0s", "expected a second to ten years" },
+        { "lose: west in 3d", "expected \"at\" or \"for\", not \"in\"" },
+        { "power_price: dear at west", "power_price: expected a number" },
+        { "order: best", "order: expected one of" },
+        { "ordr: fifo", "did you mean \"order\"?" },
+        { "lose: a b c d e f g h", "too many words" },
+    };
+    struct arena arena = arena_init(1u << 20);
+    struct sim_what base = { .faults = sim_faults_init(), .policy = sim_policy_init() }, got;
+    struct sim_fleet *fleet = NULL, *other = NULL;
+    struct catalogue *catalogue;
+    struct err err = { 0 };
+
+    (void)state;
+    assert_int_equal(catalogue_load(NULL, &catalogue, &err), 0);
+    assert_int_equal(sim_fleet_read("f", WHAT_FLEET, strlen(WHAT_FLEET), catalogue, &fleet, &err),
+                     0);
+    catalogue_destroy(catalogue);
+    base.fleet = fleet;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        assert_true(change(rows[i][0], &got, &other, &base, &arena, &err) < 0);
+        assert_null(other);
+        if (!strstr(err.text, rows[i][1]) || strchr(err.text, '\n'))
+            fail_msg("\"%s\": \"%s\" does not say \"%s\"", rows[i][0], err.text, rows[i][1]);
+    }
+    sim_fleet_destroy(fleet);
+    arena_fini(&arena);
+}
+
 /* What is written reads back to the same, whatever the fleet. */
 static void fleets_survive_writing(void **state)
 {
@@ -235,6 +346,8 @@ int main(void)
         cmocka_unit_test(bad_tariffs_get_one_line),
         cmocka_unit_test(bad_plans_and_policies_get_one_line),
         cmocka_unit_test(good_files_mean_what_they_say),
+        cmocka_unit_test(what_ifs_change_one_thing),
+        cmocka_unit_test(bad_what_ifs_get_one_line),
         cmocka_unit_test(fleets_survive_writing),
     };
 
