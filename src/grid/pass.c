@@ -311,11 +311,19 @@ static void list_promised(struct pass *pass)
     }
 }
 
+/* May one of the bucket have been promised a start as the pass began? */
+static bool has_promised(const struct pass *pass, uint32_t bucket)
+{
+    return pass->promised_mask >> bucket % 64 & 1;
+}
+
 /* One of the bucket that was promised a start: it fits where it was promised, or sooner. */
 static struct job *find_promised(struct pass *pass, uint32_t bucket)
 {
     struct grid *grid = pass->grid;
 
+    if (!has_promised(pass, bucket))
+        return NULL;
     for (uint32_t i = 0; i < pass->promised_count; i++) {
         struct job *job = pass->promised[i].job;
 
@@ -344,40 +352,54 @@ static bool fits_within(struct grid *grid, struct job *job, int64_t until_ms)
                     FIT_LIMITED, &grid->fit);
 }
 
-/* Beside all promises that begin while it may run: the first of the bucket, or one of the next
- * that is short enough; NULL = none. */
-static struct job *find_start(struct grid *grid, struct queue_bucket *bucket, enum fit_when *when)
+/* One of the first few of the bucket, but for the first, that is over before `failed_ms`, by which
+ * one that runs longer met a promise. */
+static struct job *find_shorter(struct pass *pass, struct queue_bucket *bucket, uint32_t number,
+                                int64_t failed_ms)
 {
-    struct job *first = (struct job *)bucket->first;
-    struct shape *shape = job_shape(grid, first);
-    struct queue_item *item = first->item.next;
-    int64_t failed_ms, shortest_ms;
+    struct grid *grid = pass->grid;
+    const struct queue_near *near = queue_near(bucket);
 
-    *when = grid->fleet.promises_count ? FIT_LIMITED : FIT_NOW;
-    failed_ms = promise_horizon(&grid->fleet, job_end_bound(grid, first));
-    if (*when == FIT_NOW)
-        return fit_find(shape, &grid->fleet, &job_terms(grid, first)->objective, FIT_NOW,
-                        &grid->fit)
-                   ? first
-                   : NULL;
-    if (!has_place(grid, first) && fits_within(grid, first, failed_ms))
-        return first;
-    shortest_ms = queue_shortest_ms(bucket);
-    if (shortest_ms == INT64_MAX || failed_ms == 0 ||
-        promise_horizon(&grid->fleet, grid->now_ms + shortest_ms) >= failed_ms ||
-        fit_is_nowhere(shape, &grid->fleet, &grid->fit))
-        return NULL;
-    for (uint32_t i = 1; item && i < BACKFILL_DEPTH; i++, item = item->next) {
-        struct job *job = (struct job *)item;
-        int64_t until_ms = promise_horizon(&grid->fleet, job_end_bound(grid, job));
+    for (uint32_t i = 1; i < near->count && failed_ms; i++) {
+        struct job *job = (struct job *)near->items[i];
+        int64_t span_ms = near->spans_ms[i], until_ms;
 
-        if (until_ms >= failed_ms || has_place(grid, job))
+        if (has_promised(pass, number)) /* else the job itself need not be looked at */
+            span_ms = job_end_bound(grid, job) - grid->now_ms;
+        if (span_ms >= failed_ms - grid->now_ms || has_place(grid, job))
             continue;
+        until_ms = promise_horizon(&grid->fleet, grid->now_ms + span_ms);
         if (fits_within(grid, job, until_ms))
             return job;
         failed_ms = until_ms;
     }
     return NULL;
+}
+
+/* Beside all promises that begin while it may run: the first of the bucket, or one of the next
+ * that is short enough; NULL = none. */
+static struct job *find_start(struct pass *pass, struct queue_bucket *bucket, uint32_t number,
+                              enum fit_when *when)
+{
+    struct grid *grid = pass->grid;
+    struct job *first = (struct job *)bucket->first;
+    struct shape *shape = job_shape(grid, first);
+    int64_t failed_ms, shortest_ms;
+
+    *when = grid->fleet.promises_count ? FIT_LIMITED : FIT_NOW;
+    if (*when == FIT_NOW)
+        return fit_find(shape, &grid->fleet, &job_terms(grid, first)->objective, FIT_NOW,
+                        &grid->fit)
+                   ? first
+                   : NULL;
+    failed_ms = promise_horizon(&grid->fleet, job_end_bound(grid, first));
+    if (!has_place(grid, first) && fits_within(grid, first, failed_ms))
+        return first;
+    shortest_ms = queue_shortest_ms(bucket);
+    if (shortest_ms == INT64_MAX || grid->now_ms + shortest_ms >= failed_ms ||
+        fit_is_nowhere(shape, &grid->fleet, &grid->fit))
+        return NULL;
+    return find_shorter(pass, bucket, number, failed_ms);
 }
 
 /* Even the shortest of the first few would run into a promise: told without a look at them. */
@@ -389,9 +411,7 @@ static bool is_too_long(const struct grid *grid, struct queue_bucket *bucket)
     if (!grid->fleet.promises_count || shape->no_fit_limited != grid->fleet.limit_version)
         return false;
     least_ms = queue_shortest_ms(bucket);
-    return promise_horizon(&grid->fleet,
-                           least_ms < INT64_MAX ? grid->now_ms + least_ms : INT64_MAX) >=
-           shape->no_fit_until_ms;
+    return least_ms == INT64_MAX || grid->now_ms + least_ms >= shape->no_fit_until_ms;
 }
 
 /* One of the bucket that starts now, if any does. */
@@ -407,7 +427,7 @@ static struct job *find_one(struct pass *pass, struct queue_bucket *bucket, uint
     found = find_promised(pass, number);
     if (!found && !is_too_long(grid, bucket) &&
         pass_hold(grid, (struct job *)bucket->first) == HOLD_NONE)
-        found = find_start(grid, bucket, when);
+        found = find_start(pass, bucket, number, when);
     return found;
 }
 
@@ -500,7 +520,7 @@ static bool may_still_start(void *context, const struct queue_head *head)
         return true;
     if (!has_room(grid, head->shape))
         return may_go_across(grid, head->shape);
-    return pass->promised_mask >> head->number % 64 & 1 ||
+    return has_promised(pass, head->number) ||
            !is_too_long(grid, &grid->queue.buckets[head->number]) ||
            may_go_across(grid, head->shape);
 }

@@ -159,28 +159,30 @@ struct turn { /* of a tenant with work waiting */
 
 struct job {
     struct queue_item item; /* first; its id is the job's */
-    int64_t submitted_ms, started_ms;
+    /* What a pass asks of those that stand first, beside it. */
+    uint32_t shape, terms, tenant; /* interned */
+    uint8_t state, outcome;
+    bool is_promised; /* has an entry in grid.promises */
+    bool cancel_requested;
     struct array *array;
     struct grant *grant;   /* of several parts, the first that still holds */
     struct across *across; /* NULL: it is at one site */
     struct job_deps *deps;
     struct job_past *past;
-    struct job_wait *wait;                                   /* NULL = never waited for power */
-    struct job_rank *rank;                                   /* NULL: by age alone */
-    uint32_t shape, terms, tenant, user, name, spec, reason; /* interned */
+    struct job_rank *rank; /* NULL: by age alone */
+    struct job_wait *wait; /* NULL = never waited for power */
+    int64_t submitted_ms, started_ms;
+    uint32_t user, name, spec, reason; /* interned */
     uint32_t shape_asked; /* without the place that it is bound to; 0 = `shape` is it */
     uint32_t bound_site;  /* index + 1; 0 = it goes where it likes: move.c */
     uint32_t array_index;
     uint32_t epoch;
     int32_t exit_code;
     uint16_t attempts_failed, attempts_lost;
-    uint8_t state, outcome;
-    uint8_t yield_cause; /* enum yield_cause; while it is stopping for it */
-    bool cancel_requested;
-    bool is_promised;       /* has an entry in grid.promises */
+    uint16_t yields_count;  /* how often it made way */
+    uint8_t yield_cause;    /* enum yield_cause; while it is stopping for it */
     bool bound_away;        /* anywhere but to bound_site */
     bool moves;             /* the attempt that holds now is the one it is to leave */
-    uint16_t yields_count;  /* how often it made way */
     uint64_t yield_for;     /* the job it makes way for; 0 = none in particular */
     int64_t reserved_micro; /* of its tenants' budgets, while it holds */
     uint32_t width_wish;    /* its user wants no more tasks than these; 0 = as many as there are */

@@ -9,6 +9,8 @@
 
 void queue_fini(struct queue *queue)
 {
+    for (uint32_t i = 0; i < queue->used_count; i++)
+        free(queue->buckets[queue->used[i].number].near);
     intern_fini(&queue->keys);
     free(queue->buckets);
     free(queue->used);
@@ -30,59 +32,100 @@ bool queue_is_before(uint32_t class_a, const struct queue_item *a, uint32_t clas
 
 /* --- the first few ---------------------------------------------------------------------------- */
 
-/* Is linked in, and not yet counted. */
-static void near_add(struct queue_bucket *bucket, const struct queue_item *item)
+static uint32_t near_find(const struct queue_near *near, const struct queue_item *item)
 {
-    const struct queue_item *out = NULL;
+    uint32_t at = 0;
 
-    if (bucket->count < QUEUE_NEAR) {
-        bucket->near = bucket->last;
-    } else {
-        if (!item_is_before(item, bucket->near))
-            return;
-        out = bucket->near;
-        bucket->near = bucket->near->prev;
-    }
+    while (at < near->count && near->items[at] != item)
+        at++;
+    return at;
+}
+
+static void near_put(struct queue_near *near, uint32_t at, struct queue_item *item)
+{
+    near->items[at] = item;
+    near->spans_ms[at] = item->span_ms;
+}
+
+/* Move the entries from `from` on, to `to` on. */
+static void near_shift(struct queue_near *near, uint32_t to, uint32_t from, uint32_t count)
+{
+    memmove(near->items + to, near->items + from, count * sizeof(near->items[0]));
+    memmove(near->spans_ms + to, near->spans_ms + from, count * sizeof(near->spans_ms[0]));
+}
+
+/* One has come among them (-1 = none has), one has gone. */
+static void near_count_span(struct queue_bucket *bucket, int64_t come_ms, int64_t gone_ms)
+{
     if (bucket->near_ms < 0)
         return;
-    if (item->span_ms <= bucket->near_ms)
-        bucket->near_ms = item->span_ms;
-    else if (out && out->span_ms == bucket->near_ms)
+    if (come_ms >= 0 && come_ms <= bucket->near_ms)
+        bucket->near_ms = come_ms;
+    else if (gone_ms == bucket->near_ms)
         bucket->near_ms = -1;
 }
 
-/* Is still linked in and counted. */
+/* Is linked in. */
+static void near_add(struct queue_bucket *bucket, struct queue_item *item)
+{
+    struct queue_near *near = bucket->near;
+    int64_t gone_ms = -1;
+    uint32_t at;
+
+    if (!near || (near->count == QUEUE_NEAR && !item->next))
+        return;
+    at = item->prev ? near_find(near, item->prev) + 1 : 0;
+    if (at > near->count || at == QUEUE_NEAR)
+        return;
+    if (near->count == QUEUE_NEAR)
+        gone_ms = near->spans_ms[--near->count];
+    near_shift(near, at + 1, at, near->count - at);
+    near_put(near, at, item);
+    near->count++;
+    near_count_span(bucket, item->span_ms, gone_ms);
+}
+
+/* Is still linked in. */
 static void near_remove(struct queue_bucket *bucket, const struct queue_item *item)
 {
-    const struct queue_item *in = NULL;
+    struct queue_near *near = bucket->near;
+    uint32_t at = near ? near_find(near, item) : 0;
+    struct queue_item *come;
 
-    if (bucket->count <= QUEUE_NEAR) {
-        if (item == bucket->near)
-            bucket->near = bucket->near->prev;
-    } else {
-        if (item != bucket->near && !item_is_before(item, bucket->near))
-            return;
-        bucket->near = bucket->near->next;
-        in = bucket->near;
-    }
-    if (bucket->near_ms < 0)
+    if (!near || at == near->count)
         return;
-    if (in && in->span_ms <= bucket->near_ms)
-        bucket->near_ms = in->span_ms;
-    else if (item->span_ms == bucket->near_ms)
-        bucket->near_ms = -1;
+    come = near->items[near->count - 1]->next;
+    near->count--;
+    near_shift(near, at, at + 1, near->count - at);
+    if (come)
+        near_put(near, near->count++, come);
+    near_count_span(bucket, come ? come->span_ms : -1, item->span_ms);
+}
+
+const struct queue_near *queue_near(struct queue_bucket *bucket)
+{
+    struct queue_item *item = bucket->first;
+
+    if (bucket->near)
+        return bucket->near;
+    bucket->near = mem_alloc(1, sizeof(*bucket->near));
+    for (; item && bucket->near->count < QUEUE_NEAR; item = item->next)
+        near_put(bucket->near, bucket->near->count++, item);
+    return bucket->near;
 }
 
 int64_t queue_shortest_ms(struct queue_bucket *bucket)
 {
-    const struct queue_item *item = bucket->first;
+    const struct queue_near *near;
 
     if (bucket->near_ms >= 0)
         return bucket->near_ms;
+    if (bucket->count == 1) /* mostly: that needs no list */
+        return bucket->first->span_ms;
+    near = queue_near(bucket);
     bucket->near_ms = INT64_MAX;
-    for (uint32_t i = 0; item && i < QUEUE_NEAR; i++, item = item->next)
-        if (item->span_ms < bucket->near_ms)
-            bucket->near_ms = item->span_ms;
+    for (uint32_t i = 0; i < near->count; i++)
+        bucket->near_ms = MIN(bucket->near_ms, near->spans_ms[i]);
     return bucket->near_ms;
 }
 
@@ -106,7 +149,7 @@ void queue_add(struct queue *queue, const struct queue_key *key, struct queue_it
         MEM_GROW(queue->buckets, queue->buckets_cap, number + 1);
         MEM_GROW(queue->used, queue->used_cap, queue->used_count + 1);
         queue->buckets[number] =
-            (struct queue_bucket){ .key = *key, .near_ms = INT64_MAX, .slot = queue->used_count };
+            (struct queue_bucket){ .key = *key, .near_ms = -1, .slot = queue->used_count };
         queue->used[queue->used_count++] = (struct queue_use){ .number = number,
                                                                .job_class = key->job_class,
                                                                .shape = key->shape,
@@ -153,6 +196,8 @@ void queue_remove(struct queue *queue, struct queue_item *item)
         set_first(queue, bucket);
         return;
     }
+    free(bucket->near);
+    bucket->near = NULL;
     queue->used[bucket->slot] = queue->used[--queue->used_count];
     queue->buckets[queue->used[bucket->slot].number].slot = bucket->slot;
     intern_unref(&queue->keys, number);

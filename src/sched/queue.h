@@ -24,11 +24,17 @@ struct queue_key {
     uint32_t level; /* below QUEUE_LEVELS: less goes first, before age */
 };
 
-#define QUEUE_NEAR 16u /* the first few of a bucket, of which the shortest is known */
+/* The first few of a bucket side by side: a look at how long they run touches none of them. */
+#define QUEUE_NEAR 16u
+struct queue_near {
+    uint32_t count; /* all of the bucket's, or QUEUE_NEAR */
+    int64_t spans_ms[QUEUE_NEAR];
+    struct queue_item *items[QUEUE_NEAR];
+};
 struct queue_bucket {
     struct queue_key key;
     struct queue_item *first, *last;
-    struct queue_item *near; /* the last of the first QUEUE_NEAR */
+    struct queue_near *near; /* owned; NULL = nobody has asked yet */
     int64_t near_ms;         /* see queue_shortest_ms; -1 = not known */
     uint32_t count;
     uint32_t slot; /* in `used` */
@@ -70,7 +76,9 @@ void queue_remove(struct queue *queue, struct queue_item *item);
 bool queue_is_before(uint32_t class_a, const struct queue_item *a, uint32_t class_b,
                      const struct queue_item *b);
 
-/* The least span_ms of the first QUEUE_NEAR of the bucket, kept along. */
+/* The first QUEUE_NEAR of the bucket in order, and the least span_ms of these; both are kept along.
+ * The list is good until somebody comes or goes. */
+const struct queue_near *queue_near(struct queue_bucket *bucket);
 int64_t queue_shortest_ms(struct queue_bucket *bucket);
 
 /* A walk over bucket heads in order: begin, then next until NULL. The bucket handed out is put

@@ -1,4 +1,5 @@
 /* The queue's order, and the interned things under it, against plain lists. */
+#include "base/cleanup.h"
 #include "base/rng.h"
 #include "sched/queue.h"
 
@@ -107,7 +108,19 @@ static int64_t least_of_first(const struct queue_bucket *bucket)
     return least_ms;
 }
 
-/* The shortest of a bucket's first few is known however they come and go. */
+static void assert_lists_first(struct queue_bucket *bucket)
+{
+    const struct queue_near *near = queue_near(bucket);
+    const struct queue_item *item = bucket->first;
+
+    assert_int_equal(near->count, MIN(bucket->count, QUEUE_NEAR));
+    for (uint32_t i = 0; i < near->count; i++, item = item->next) {
+        assert_ptr_equal(near->items[i], item);
+        assert_int_equal(near->spans_ms[i], item->span_ms);
+    }
+}
+
+/* A bucket's first few, and the shortest of them, are known however they come and go. */
 static void test_shortest(void **state)
 {
     struct waiting *list = calloc(ITEMS, sizeof(*list));
@@ -138,6 +151,8 @@ static void test_shortest(void **state)
             assert_int_equal(queue.used[i].first_ms, bucket->first->eligible_ms);
             if (rng_below(&rng, 3)) /* it is not asked for at each change */
                 assert_int_equal(queue_shortest_ms(bucket), least_of_first(bucket));
+            if (!rng_below(&rng, 3))
+                assert_lists_first(bucket);
         }
     }
     queue_fini(&queue);
