@@ -161,6 +161,8 @@ static int check_nodes(const struct grid *grid, uint32_t s, struct err *err)
 
     if (!domains_are_sound(&site->domains, site))
         return BROKEN("site %s: unused devices of its domains do not add up", site->info.name);
+    if (!kinds_are_sound(site))
+        rc = BROKEN("site %s: unused devices of its chips do not add up", site->info.name);
     if (!room_is_sound(&site->room, site))
         rc = BROKEN("site %s: the index of its nodes is wrong", site->info.name);
     for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {

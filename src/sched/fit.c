@@ -89,6 +89,24 @@ static inline bool is_full(const struct shape *shape, const struct fleet_node *n
            (uint64_t)node->devices_whole * 1000 < shape->devices_milli;
 }
 
+/* By all but devices. */
+static inline int64_t tasks_beside_devices(const struct shape *shape, int64_t cpus, int64_t memory,
+                                           int64_t disk)
+{
+    int64_t tasks;
+
+    if (cpus < shape->cpus || memory < shape->memory_bytes || disk < shape->disk_bytes)
+        return 0;
+    tasks = cpus / shape->cpus;
+    if (shape->memory_bytes)
+        tasks = least(tasks, memory / shape->memory_bytes);
+    if (shape->disk_bytes)
+        tasks = least(tasks, disk / shape->disk_bytes);
+    if (shape->tasks_per_node)
+        tasks = least(tasks, shape->tasks_per_node);
+    return least(tasks, shape->tasks);
+}
+
 uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
                    const struct fleet_node *node, uint16_t chip, enum fit_when when)
 {
@@ -109,16 +127,7 @@ uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
         memory = least(memory, limit->memory_bytes);
         disk = least(disk, limit->disk_bytes);
     }
-    if (cpus < shape->cpus || memory < shape->memory_bytes || disk < shape->disk_bytes)
-        return 0;
-    tasks = cpus / shape->cpus;
-    if (shape->memory_bytes)
-        tasks = least(tasks, memory / shape->memory_bytes);
-    if (shape->disk_bytes)
-        tasks = least(tasks, disk / shape->disk_bytes);
-    if (shape->tasks_per_node)
-        tasks = least(tasks, shape->tasks_per_node);
-    tasks = least(tasks, shape->tasks);
+    tasks = tasks_beside_devices(shape, cpus, memory, disk);
     if (tasks && shape->devices_milli)
         tasks = least(tasks, device_tasks(shape, site, node, chip, when));
     return (uint32_t)tasks;
@@ -291,6 +300,47 @@ static uint64_t lists_from(const struct room_pool *pool, const struct shape *sha
     return pool->lists_used >> whole << whole;
 }
 
+/* Does a class tell all that matters to the shape, so that none of its nodes is looked at? */
+static inline bool tells_all(const struct shape *shape, const struct room_pool *pool, uint16_t chip)
+{
+    return !shape->devices_milli || (shape->devices_milli >= 1000 && pool->is_uniform &&
+                                     chip != FLEET_MIXED && !shape->needs_count);
+}
+
+/* fit_tasks of each node of a class, and of what tells_all, node_waste of one that holds a task. No
+ * promise is on any of them: those stand apart. */
+static inline uint32_t class_tasks(const struct shape *shape, const struct fleet_site *site,
+                                   const struct room_class *class, uint32_t node, uint16_t chip,
+                                   enum fit_when when)
+{
+    const struct room_pool *pool = &site->room.pools[class->pool];
+    int64_t tasks;
+
+    if (!tells_all(shape, pool, chip))
+        return fit_tasks(shape, site, &site->nodes[node], chip, when);
+    if (shape->devices_milli && pool->device_memory_bytes < shape->device_memory_bytes)
+        return 0;
+    tasks = tasks_beside_devices(shape, (int64_t)pool->cpus - class->cpus_used,
+                                 pool->memory_bytes - class->memory_used,
+                                 pool->disk_bytes - class->disk_used);
+    if (shape->devices_milli)
+        tasks = least(tasks, class->whole / (shape->devices_milli / 1000));
+    return (uint32_t)tasks;
+}
+
+static inline uint64_t class_waste(const struct shape *shape, const struct fleet_site *site,
+                                   const struct room_class *class, uint32_t node, uint16_t chip,
+                                   enum fit_when when)
+{
+    const struct room_pool *pool = &site->room.pools[class->pool];
+    uint64_t cpus_left = (uint64_t)pool->cpus - class->cpus_used - shape->cpus;
+
+    if (!tells_all(shape, pool, chip))
+        return node_waste(shape, &site->nodes[node], chip, when);
+    return (uint64_t)(shape->devices_milli ? class->whole : pool->devices_count) << 32 |
+           (cpus_left & UINT32_MAX);
+}
+
 /* Has the node, without a look at it, too few whole devices for so many tasks, or none to use? */
 static inline bool is_out(const struct shape *shape, const struct room *room,
                           const struct room_apart *apart, uint16_t chip, uint32_t tasks)
@@ -318,12 +368,13 @@ static void find_in_pool(const struct shape *shape, const struct fleet_site *sit
         bool any = false;
 
         for (uint32_t at = pool->lists[list]; at != ROOM_NONE; at = site->room.classes[at].next) {
+            const struct room_class *class = &site->room.classes[at];
             uint32_t node = room_first(&site->room, at);
 
-            if (fit_tasks(shape, site, &site->nodes[node], chip, when) < shape->tasks)
+            if (class_tasks(shape, site, class, node, chip, when) < shape->tasks)
                 continue;
             keep_better(best, node, shape->tasks,
-                        node_waste(shape, &site->nodes[node], chip, when));
+                        class_waste(shape, site, class, node, chip, when));
             any = true;
         }
         if (any && shape->devices_milli >= 1000 && pool->is_uniform && list < ROOM_WHOLE_MAX)
@@ -453,8 +504,10 @@ static uint64_t add_group(const struct shape *shape, const struct fleet_site *si
                           enum fit_when when, uint32_t class, uint32_t node, struct fit *fit,
                           uint32_t *count)
 {
-    uint32_t tasks = fit_tasks(shape, site, &site->nodes[node], chip, when);
-    uint32_t nodes = class == ROOM_NONE ? 1 : site->room.classes[class].nodes_count;
+    const struct room_class *of = class == ROOM_NONE ? NULL : &site->room.classes[class];
+    uint32_t tasks = of ? class_tasks(shape, site, of, node, chip, when)
+                        : fit_tasks(shape, site, &site->nodes[node], chip, when);
+    uint32_t nodes = of ? of->nodes_count : 1;
 
     if (!tasks)
         return 0;
@@ -464,7 +517,8 @@ static uint64_t add_group(const struct shape *shape, const struct fleet_site *si
         .class = class,
         .node = node,
         .nodes_count = nodes,
-        .waste = node_waste(shape, &site->nodes[node], chip, when),
+        .waste = of ? class_waste(shape, site, of, node, chip, when)
+                    : node_waste(shape, &site->nodes[node], chip, when),
     };
     return (uint64_t)tasks * nodes;
 }
@@ -653,10 +707,12 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
 static inline uint64_t visit_count(void *context, uint32_t class, uint32_t node)
 {
     const struct listing *list = context;
-    uint64_t nodes = class == ROOM_NONE ? 1 : list->site->room.classes[class].nodes_count;
+    const struct room_class *of = &list->site->room.classes[class];
 
-    return nodes *
-           fit_tasks(list->shape, list->site, &list->site->nodes[node], list->chip, list->when);
+    if (class == ROOM_NONE)
+        return fit_tasks(list->shape, list->site, &list->site->nodes[node], list->chip, list->when);
+    return (uint64_t)of->nodes_count *
+           class_tasks(list->shape, list->site, of, node, list->chip, list->when);
 }
 
 uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_t site,
@@ -670,9 +726,16 @@ uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_
 
 /* --- over all candidates -------------------------------------------------------------------- */
 
+/* Cheap and often true: there are not that many whole devices of the kind at the site. */
+static inline bool lacks_devices(const struct fleet_kind *kind, uint64_t whole_asked)
+{
+    return kind->whole < whole_asked;
+}
+
 bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
               enum fit_when when, struct fit *fit)
 {
+    uint64_t whole_asked = (uint64_t)shape->tasks * (shape->devices_milli / 1000);
     uint32_t count;
 
     if (fit_is_known_not(shape, fleet, when))
@@ -684,7 +747,7 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
         struct candidate_fit *at = &shape->fits[i];
         const struct fleet_kind *kind = &fleet->kinds[at->kind];
 
-        if (at->no_fit_version == kind->room_version ||
+        if (lacks_devices(kind, whole_asked) || at->no_fit_version == kind->room_version ||
             (when == FIT_LIMITED && at->no_fit_limited == kind->limit_version &&
              fleet->window.until_ms >= at->no_fit_until_ms))
             continue;

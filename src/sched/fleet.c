@@ -449,6 +449,7 @@ void fleet_index_site(struct fleet *fleet, uint32_t site)
     domains_build(&fleet->sites[site].domains, &fleet->sites[site]);
     if (fleet->sites[site].kinds_count != fleet->sites[site].chips_count + 1)
         kinds_lay_out(fleet);
+    kinds_count_whole(&fleet->sites[site]);
     kinds_touch_site(fleet, site);
     fleet->limit_version++;
     fleet->shape_version++;
@@ -511,16 +512,20 @@ void fleet_take_part(struct fleet_site *site, const struct grant_part *part, boo
     node->disk_used += sign * part->disk_bytes;
     for (uint32_t d = 0; d < part->devices_count; d++) {
         struct fleet_device *device;
+        int32_t more;
 
         if (part->devices[d].index == FLEET_DEVICE_GONE)
             continue;
         device = &node->devices[part->devices[d].index];
-        whole -= !device->used_milli;
+        more = -!device->used_milli;
         device->used_milli = (uint16_t)(device->used_milli + sign * part->devices[d].milli);
-        whole += !device->used_milli;
+        more += !device->used_milli;
+        whole += (uint32_t)more;
+        site->kinds[device->chip].whole += (uint64_t)more;
     }
     site->devices_whole += whole;
     site->devices_whole -= node->devices_whole;
+    site->kinds[site->kinds_count - 1].whole = site->devices_whole;
     domains_move(&site->domains, part->node, node->devices_whole, whole);
     node->devices_whole = whole;
 }

@@ -92,6 +92,7 @@ struct fleet_site {
     struct chip_figures *chips;
     uint32_t chips_count;
     uint32_t kinds_first, kinds_count; /* in fleet.kinds, by chip */
+    struct fleet_kind *kinds;          /* the first of these */
     bool reachable;
     uint64_t session;
     struct fleet_lease lease;

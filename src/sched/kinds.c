@@ -26,6 +26,37 @@ void kinds_lay_out(struct fleet *fleet)
     }
     fleet->kinds = mem_alloc(count, sizeof(*fleet->kinds));
     fleet->kinds_count = count;
+    for (uint32_t i = 0; i < fleet->sites_count; i++) {
+        fleet->sites[i].kinds = fleet->kinds + fleet->sites[i].kinds_first;
+        kinds_count_whole(&fleet->sites[i]);
+    }
+}
+
+static uint64_t count_whole(const struct fleet_site *site, uint32_t chip)
+{
+    uint64_t whole = 0;
+
+    for (uint32_t i = 0; i < site->info.nodes_count; i++)
+        for (uint32_t d = 0; d < site->nodes[i].devices_count; d++)
+            whole +=
+                site->nodes[i].devices[d].chip == chip && !site->nodes[i].devices[d].used_milli;
+    return whole;
+}
+
+void kinds_count_whole(struct fleet_site *site)
+{
+    for (uint32_t k = 0; k < site->chips_count; k++)
+        site->kinds[k].whole = count_whole(site, k);
+    site->kinds[site->chips_count].whole = site->devices_whole;
+}
+
+bool kinds_are_sound(const struct fleet_site *site)
+{
+    bool are_sound = site->kinds[site->chips_count].whole == site->devices_whole;
+
+    for (uint32_t k = 0; k < site->chips_count && are_sound; k++)
+        are_sound = site->kinds[k].whole == count_whole(site, k);
+    return are_sound;
 }
 
 /* Those of the node's chips, and the one of work without devices; repeated ones here and there. */

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct fleet;
+struct fleet_site;
 struct grant;
 
 #define KIND_CHANGES 64u
@@ -24,11 +25,14 @@ struct fleet_kind {
     uint64_t room_version;  /* grows when more may fit here than before */
     uint64_t limit_version; /* the same beside what is promised */
     uint64_t changes_count;
+    uint64_t whole; /* devices of which nothing is used, well or not: a bound for quick refusals */
     struct fleet_change *changes; /* the last ones: [number % KIND_CHANGES]; NULL = none yet */
 };
 
 void kinds_fini(struct fleet *fleet);
-void kinds_lay_out(struct fleet *fleet); /* by the sites' chips; all versions are new */
+void kinds_lay_out(struct fleet *fleet);             /* by the sites' chips; all versions are new */
+void kinds_count_whole(struct fleet_site *site);     /* anew; fleet_take_part keeps it along */
+bool kinds_are_sound(const struct fleet_site *site); /* for checks: are these right? */
 /* More may fit beside the promises, or (has_room) at all: on the node, on a grant's, at the site.
  */
 void kinds_touch_node(struct fleet *fleet, uint32_t site, uint32_t node, bool has_room);

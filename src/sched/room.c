@@ -111,12 +111,16 @@ static void set_pool(struct room_pool *pool, const struct fleet_site *site, uint
                                 .nodes_count = count,
                                 .devices_count = first->devices_count,
                                 .words = (count + 63) / 64,
+                                .cpus = first->cpus,
+                                .memory_bytes = first->memory_bytes,
+                                .disk_bytes = first->disk_bytes,
                                 .chip = FLEET_NO_CHIP,
                                 .is_uniform = true };
     for (uint32_t d = 0; d < first->devices_count; d++) {
         pool->is_uniform &= first->devices[d].chip == first->devices[0].chip &&
                             first->devices[d].memory_bytes == first->devices[0].memory_bytes;
         pool->chip = first->devices[0].chip;
+        pool->device_memory_bytes = first->devices[0].memory_bytes;
     }
     for (uint32_t w = 0; w <= ROOM_WHOLE_MAX; w++)
         pool->lists[w] = ROOM_NONE;

@@ -22,11 +22,13 @@ struct fleet_site;
 struct room_pool {
     uint32_t *nodes; /* ascending; a slice of room.order */
     uint32_t nodes_count;
-    uint32_t devices_count; /* of one node */
-    uint32_t words;         /* of a class's bits */
-    uint16_t chip;          /* of all its devices, when is_uniform */
-    bool is_uniform;        /* one kind of device with one size of memory, or none at all */
-    uint64_t whole_free;    /* devices, over the nodes in classes */
+    uint32_t devices_count;                                /* of one node */
+    uint32_t words;                                        /* of a class's bits */
+    int64_t memory_bytes, disk_bytes, device_memory_bytes; /* the last when is_uniform */
+    uint32_t cpus;
+    uint16_t chip;       /* of all its devices, when is_uniform */
+    bool is_uniform;     /* one kind of device with one size of memory, or none at all */
+    uint64_t whole_free; /* devices, over the nodes in classes */
     uint64_t free_milli, total_milli; /* of usable devices, over the nodes in classes */
     uint32_t empty_count;             /* nodes in classes that hold nothing */
     uint64_t lists_used;              /* bit w: lists[w] is not empty */
