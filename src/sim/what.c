@@ -162,7 +162,7 @@ static int set_tariff(const char *key, const struct words *words, const struct s
                       struct arena *arena, struct sim_fleet *fleet, struct err *err)
 {
     char text[SIM_WHAT_BYTES_MAX + 32];
-    uint32_t site;
+    uint32_t site = 0;
     int rc;
 
     if (words->count != 3 || strcmp(words->list[1], "at") != 0)
@@ -182,7 +182,7 @@ static int lose(const struct words *words, const struct sim_what *base, struct a
 {
     struct sim_site_window window = { .window = { .kind = SIM_WINDOW_POWER,
                                                   .length_ms = FOR_GOOD_MS } };
-    uint32_t count = base->faults.windows_count, site;
+    uint32_t count = base->faults.windows_count, site = 0;
     struct sim_site_window *windows;
     int rc;
 
