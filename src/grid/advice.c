@@ -228,6 +228,12 @@ static void try_places(const struct advice *advice)
             advice, &found,
             change_of("topology.hard", "false: not all in one %s", topology_name(asked->within)));
     other = *asked;
+    memset(&other.apart, 0, sizeof(other.apart));
+    if (apart_is_told(&asked->apart) && look(advice, &other, advice->span_ms, false, &found))
+        keep_found(advice, &found,
+                   change_of("topology.not_with", "none: beside what it keeps away from, or what "
+                                                  "keeps away from it"));
+    other = *asked;
     other.tasks_per_node = 0;
     if (asked->tasks_per_node && look(advice, &other, advice->span_ms, false, &found))
         keep_found(advice, &found, change_of("tasks.per_node", "more of its tasks on one node"));

@@ -72,6 +72,14 @@ static const struct field access_list[] = {
 };
 static TABLE(fields_of_access, access_list);
 
+static const struct field apart_list[] = {
+    ARRAY(struct request_apart, labels, labels_count, plain_name),
+    ARRAY(struct request_apart, avoids, avoids_count, plain_name),
+    NUMBER(U32, struct request_apart, level),
+    TEXT(struct request_apart, tenant),
+};
+static TABLE(fields_of_apart, apart_list);
+
 static const struct field shape_list[] = {
     NUMBER(U32, struct request_shape, tasks),
     NUMBER(U32, struct request_shape, tasks_per_node),
@@ -89,6 +97,7 @@ static const struct field shape_list[] = {
     STRUCT(struct request_shape, access, fields_of_access),
     NUMBER(U32, struct request_shape, mixed),
     NUMBER(U32, struct request_shape, sites_max),
+    STRUCT(struct request_shape, apart, fields_of_apart),
 };
 TABLE(fields_of_shape, shape_list);
 

@@ -312,6 +312,33 @@ static int check_tree(const struct grid *grid, const struct sums *sums, struct e
     return rc;
 }
 
+/* Nobody is on a node, or at a site, with whom it is to be apart from; marks are where grants are.
+ * (Racks may be labelled anew under what runs.) */
+static int check_apart(const struct grid *grid, struct err *err)
+{
+    uint64_t parts = 0, marks = 0;
+
+    for (uint32_t i = 0; i < grid->fleet.grants_count; i++)
+        parts += grid->fleet.grants[i]->apart ? grid->fleet.grants[i]->parts_count : 0;
+    for (uint32_t s = 0; s < grid->fleet.sites_count; s++) {
+        const struct apart_marks *at = &grid->fleet.sites[s].marks;
+
+        marks += at->held_count;
+        for (uint32_t i = 0; i < at->held_count; i++)
+            for (uint32_t k = 0; k < i; k++) {
+                const struct apart_mark *a = &at->held[i], *b = &at->held[k];
+                int level = a->of != b->of ? apart_conflict(a->of, b->of) : -1;
+
+                if (level == APART_SITE || (level >= 0 && a->node == b->node))
+                    return BROKEN("site %s: jobs are together that are to be apart",
+                                  grid->fleet.sites[s].info.name);
+            }
+    }
+    if (parts != marks)
+        return BROKEN("%" PRIu64 " parts keep away from others, marked are %" PRIu64, parts, marks);
+    return 0;
+}
+
 static int check_sums(const struct grid *grid, const struct sums *sums, struct err *err)
 {
     const struct grid_counts *counts = &grid->counts;
@@ -355,6 +382,8 @@ int grid_check_invariants(const struct grid *grid, struct err *err)
         rc = check_job(grid, job, &sums, err);
     if (rc == 0)
         rc = check_sums(grid, &sums, err);
+    if (rc == 0)
+        rc = check_apart(grid, err);
     free(sums.tenants);
     for (uint32_t i = 0; i < grid->fleet.sites_count && rc == 0; i++)
         rc = check_nodes(grid, i, err);

@@ -101,6 +101,9 @@ void owners_fill(const struct grid *grid, const char *tenant, const struct terms
 {
     struct request_access *access = &shape->access;
 
+    memset(shape->apart.tenant, 0, sizeof(shape->apart.tenant));
+    if (apart_is_told(&shape->apart))
+        memcpy(shape->apart.tenant, tenant, strnlen(tenant, sizeof(shape->apart.tenant) - 1));
     memset(access->tenant, 0, sizeof(access->tenant));
     if (grid->owners_ask & ASKED_TENANT)
         memcpy(access->tenant, tenant, strnlen(tenant, sizeof(access->tenant) - 1));

@@ -176,19 +176,22 @@ static uint64_t move(struct search *search, const struct candidate *at, struct v
     const struct grant *grant = job_grant_at(victim->job, at->site);
     struct share_amount amount = shares_of_grant(job_shape(grid, victim->job), grant);
     uint32_t account = job_tenant(grid, victim->job)->account;
-    uint64_t tasks = 0;
+    bool is_near = search->shape->apart && grant->apart; /* it matters to nodes around it, too */
+    uint64_t tasks = is_near ? 0 - fit_count(search->shape, &grid->fleet, at->site, at->chip) : 0;
 
     for (uint32_t i = 0; i < grant->parts_count; i++) {
         const struct grant_part *part = &grant->parts[i];
         const struct fleet_node *node = &site->nodes[part->node];
         uint32_t pool = site->room.spots[part->node].pool;
-        bool matters = pool != ROOM_NONE &&
+        bool matters = !is_near && pool != ROOM_NONE &&
                        !fit_never_in_pool(search->shape, &site->room.pools[pool], at->chip);
 
         tasks -= matters ? fit_tasks(search->shape, site, node, at->chip, FIT_NOW) : 0;
         fleet_take_part(site, part, give_back);
         tasks += matters ? fit_tasks(search->shape, site, node, at->chip, FIT_NOW) : 0;
     }
+    if (is_near)
+        tasks += fit_count(search->shape, &grid->fleet, at->site, at->chip);
     if (give_back)
         share_release(grid->share, account, &amount, 0, 0, grid->now_ms);
     else

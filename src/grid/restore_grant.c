@@ -113,5 +113,6 @@ struct grant *reader_take_grant(struct reader *reader, const struct job *job, bo
         grant_destroy(grant);
         return NULL;
     }
+    grant_set_apart(grant, job_shape(grid, job)->apart);
     return grant;
 }

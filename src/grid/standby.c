@@ -169,6 +169,7 @@ static struct grant *changed(const struct grid *grid, const struct grant *old,
     grant->device_milli_ms_more =
         old->device_milli_ms_more +
         ((int64_t)old->devices_milli - (int64_t)grant->devices_milli) * held_ms;
+    grant_set_apart(grant, old->apart);
     return grant;
 }
 

@@ -40,6 +40,27 @@ static int check_across(const struct request_shape *shape, struct err *err)
     return 0;
 }
 
+static bool is_name(const char name[MODEL_NAME_BYTES])
+{
+    return name[0] && memchr(name, '\0', MODEL_NAME_BYTES);
+}
+
+static int check_apart(const struct request_apart *apart, struct err *err)
+{
+    bool good = apart->labels_count <= REQUEST_APART_MAX &&
+                apart->avoids_count <= REQUEST_APART_MAX && apart->level < APART_COUNT &&
+                !apart->reserved && memchr(apart->tenant, '\0', MODEL_NAME_BYTES);
+
+    for (uint32_t i = 0; good && i < apart->labels_count; i++)
+        good = is_name(apart->labels[i]);
+    for (uint32_t i = 0; good && i < apart->avoids_count; i++)
+        good = is_name(apart->avoids[i]);
+    if (!good)
+        return err_field(err, -EINVAL, "topology.not_with",
+                         "labels, not_with: expected at most %u names each", REQUEST_APART_MAX);
+    return 0;
+}
+
 static int check_shape(const struct request_shape *shape, struct err *err)
 {
     if (shape->tasks < 1 || shape->tasks > REQUEST_TASKS_MAX)
@@ -67,6 +88,8 @@ static int check_shape(const struct request_shape *shape, struct err *err)
     if (shape->chips_count > REQUEST_CHIPS_MAX || shape->needs_count > REQUEST_NEEDS_MAX ||
         shape->places_count > REQUEST_PLACES_MAX)
         return err_set(err, -EINVAL, "too many chips, needs or places");
+    if (check_apart(&shape->apart, err) < 0)
+        return -EINVAL;
     for (uint32_t i = 0; i < shape->chips_count; i++)
         if (!memchr(shape->chips[i], '\0', MODEL_NAME_BYTES) || !shape->chips[i][0])
             return err_field(err, -EINVAL, "resources.chips", "chip %u has no good name", i);
@@ -443,7 +466,7 @@ void submit_apply(struct grid *grid, const struct event_job_submitted *submit,
         shapes_unref(&grid->shapes, number);
     }
     shape = rates_told(grid, submit->tenant, &submit->request, &with_work);
-    if (owners_ask(grid)) {
+    if (owners_ask(grid) || apart_is_told(&submit->request.shape.apart)) {
         if (shape != &with_work)
             with_work = *shape;
         owners_fill(grid, submit->tenant, &terms, &with_work);

@@ -282,6 +282,45 @@ static bool why_scattered(struct grid *grid, const struct shape *shape,
     return false;
 }
 
+static uint64_t job_with(const struct grid *grid, const struct request_apart *apart)
+{
+    for (uint32_t i = 0; i < grid->fleet.grants_count; i++)
+        if (grid->fleet.grants[i]->apart == apart)
+            return grid->fleet.grants[i]->job_id;
+    return 0;
+}
+
+/* It would start now, but for what it keeps away from, or what keeps away from it. */
+static bool why_apart(struct grid *grid, const struct shape *shape,
+                      const struct candidate *candidates, uint32_t count,
+                      const struct promise *promise, struct why *why)
+{
+    static const char *const names[] = { "node", "rack", "supernode", "site" };
+    struct shape loose = *shape;
+    char when[40] = "";
+
+    loose.apart = NULL;
+    for (uint32_t i = 0; shape->apart && i < count; i++) {
+        const struct fleet_site *site = &grid->fleet.sites[candidates[i].site];
+        const struct request_apart *other = apart_find(shape, site);
+
+        if (!other || !fit_candidate(&loose, &grid->fleet, candidates[i].site, candidates[i].chip,
+                                     FIT_NOW, &grid->fit))
+            continue;
+        if (promise && promise->plan) {
+            why->start_estimate_ms = promise->start_ms;
+            print_clock(promise->start_ms, grid->now_ms, when, sizeof(when));
+        }
+        say(why, "apart",
+            "there is room at %s, but only beside job %" PRIu64 " or others that are not to be in "
+            "one %s with it (topology.not_with): it waits for them%s%s",
+            site->info.name, job_with(grid, other), names[apart_conflict(shape->apart, other)],
+            when[0] ? "; starts by " : "", when);
+        return true;
+    }
+    return false;
+}
+
 static void why_busy(struct grid *grid, const struct job *job, struct why *why)
 {
     const struct promise *promise = promise_of(grid, job);
@@ -320,6 +359,8 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
         print_busy(grid, shape, &candidates[0], estimate_start(grid, job, &candidates[0]), busy,
                    sizeof(busy));
     }
+    if (why_apart(grid, shape, candidates, count, promise, why))
+        return;
     print_broken(grid, promise, broken, sizeof(broken));
     if (!why->ahead && why_scattered(grid, shape, candidates, count, why))
         return;

@@ -18,6 +18,7 @@
 #define REQUEST_DEPS_MAX 64u
 #define REQUEST_RETRY_CODES_MAX 16u
 #define REQUEST_LABELS_MAX 8u /* of the data that a job works on */
+#define REQUEST_APART_MAX 4u  /* labels of its own, and labels that it keeps away from */
 #define REQUEST_IMAGE_BYTES 128u
 #define REQUEST_STEP_DOUBLE UINT32_MAX /* widths of 1, 2, 4, ... times the least */
 #define REQUEST_SPARES_MAX 1024u
@@ -101,6 +102,18 @@ struct request_access {
 _Static_assert(offsetof(struct request_access, reserved) + 4 == sizeof(struct request_access),
                "what owners ask is compared as bytes");
 
+/* What a job is called, and what work of its tenant it keeps away from (sched/apart.h). Compared as
+ * bytes, so there is no padding. */
+enum apart_level { APART_NODE, APART_RACK, APART_SUPERNODE, APART_SITE, APART_COUNT };
+struct request_apart {
+    uint32_t labels_count, avoids_count;
+    uint32_t level; /* enum apart_level: never together in one of these */
+    uint32_t reserved;
+    char labels[REQUEST_APART_MAX][MODEL_NAME_BYTES];
+    char avoids[REQUEST_APART_MAX][MODEL_NAME_BYTES];
+    char tenant[MODEL_NAME_BYTES]; /* put in by the grid: labels of others mean something else */
+};
+
 /* A tree of files in the network's store that a job needs where it runs. */
 struct request_good {
     uint64_t name; /* the first 64 bits of the tree's name */
@@ -151,6 +164,7 @@ struct request_shape {
     struct request_place places[REQUEST_PLACES_MAX];
     struct request_access access;
     struct request_freight freight;
+    struct request_apart apart;
 };
 
 /* What a job says of its own work, so that the network knows its pace on each kind of chip. */

@@ -88,38 +88,81 @@ void spec_print_chips(const void *source, struct buf *out)
         buf_add_char(out, ']');
 }
 
-int spec_read_labels(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
-                     void *target)
+/* A list of at most `max` names into `out`, which holds nothing yet. */
+static int read_names(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
+                      uint32_t max, char (*out)[MODEL_NAME_BYTES], uint32_t *count_out)
 {
-    struct request_access *access = &((struct job_spec *)target)->request.shape.access;
     size_t count = json_array_size(value);
 
     if (!json_is_array(value) || count == 0)
         return spec_expected(reader, step, value, "a list of labels");
-    if (count > REQUEST_LABELS_MAX)
-        return spec_refuse(reader, step, -E2BIG, "more than %u labels", REQUEST_LABELS_MAX);
+    if (count > max)
+        return spec_refuse(reader, step, -E2BIG, "more than %u labels", max);
     for (size_t i = 0; i < count; i++) {
         struct spec_step item = { .up = step, .index = i };
-        int rc =
-            read_model_name(reader, &item, json_array_get(value, i), "a label", access->labels[i]);
+        int rc = read_model_name(reader, &item, json_array_get(value, i), "a label", out[i]);
 
         if (rc < 0)
             return rc;
     }
-    access->labels_count = (uint32_t)count;
+    *count_out = (uint32_t)count;
     return 0;
+}
+
+static void print_names(const char (*names)[MODEL_NAME_BYTES], uint32_t count, struct buf *out)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        buf_add_char(out, i ? ',' : '[');
+        spec_print_text(names[i], out);
+    }
+    if (count)
+        buf_add_char(out, ']');
+}
+
+int spec_read_labels(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
+                     void *target)
+{
+    struct request_access *access = &((struct job_spec *)target)->request.shape.access;
+
+    return read_names(reader, step, value, REQUEST_LABELS_MAX, access->labels,
+                      &access->labels_count);
 }
 
 void spec_print_labels(const void *source, struct buf *out)
 {
     const struct request_access *access = &((const struct job_spec *)source)->request.shape.access;
 
-    for (uint32_t i = 0; i < access->labels_count; i++) {
-        buf_add_char(out, i ? ',' : '[');
-        spec_print_text(access->labels[i], out);
-    }
-    if (access->labels_count)
-        buf_add_char(out, ']');
+    print_names(access->labels, access->labels_count, out);
+}
+
+int spec_read_own_labels(struct spec_reader *reader, const struct spec_step *step,
+                         const json_t *value, void *target)
+{
+    struct request_apart *apart = &((struct job_spec *)target)->request.shape.apart;
+
+    return read_names(reader, step, value, REQUEST_APART_MAX, apart->labels, &apart->labels_count);
+}
+
+void spec_print_own_labels(const void *source, struct buf *out)
+{
+    const struct request_apart *apart = &((const struct job_spec *)source)->request.shape.apart;
+
+    print_names(apart->labels, apart->labels_count, out);
+}
+
+int spec_read_not_with(struct spec_reader *reader, const struct spec_step *step,
+                       const json_t *value, void *target)
+{
+    struct request_apart *apart = &((struct job_spec *)target)->request.shape.apart;
+
+    return read_names(reader, step, value, REQUEST_APART_MAX, apart->avoids, &apart->avoids_count);
+}
+
+void spec_print_not_with(const void *source, struct buf *out)
+{
+    const struct request_apart *apart = &((const struct job_spec *)source)->request.shape.apart;
+
+    print_names(apart->avoids, apart->avoids_count, out);
 }
 
 int spec_read_needs(struct spec_reader *reader, const struct spec_step *step, const json_t *value,

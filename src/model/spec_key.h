@@ -137,6 +137,12 @@ void spec_print_chips(const void *source, struct buf *out);
 int spec_read_labels(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                      void *target);
 void spec_print_labels(const void *source, struct buf *out);
+int spec_read_own_labels(struct spec_reader *reader, const struct spec_step *step,
+                         const json_t *value, void *target);
+void spec_print_own_labels(const void *source, struct buf *out);
+int spec_read_not_with(struct spec_reader *reader, const struct spec_step *step,
+                       const json_t *value, void *target);
+void spec_print_not_with(const void *source, struct buf *out);
 int spec_read_needs(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     void *target);
 void spec_print_needs(const void *source, struct buf *out);

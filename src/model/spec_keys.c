@@ -21,6 +21,7 @@ static const char *const origin_names[] = { "mains", "sbatch", "skypilot", "comm
 static const char *const launch_names[] = { "each", "once" };
 static const char *const unreachable_names[] = { "wait", "move" };
 static const char *const topology_names[] = { "any", "node", "rack", "supernode", "pool" };
+static const char *const apart_names[] = { "node", "rack", "supernode", "site" };
 static const char *const when_names[] = { "ok", "any", "failed" };
 
 static const struct spec_key tasks_keys[] = {
@@ -241,6 +242,13 @@ static const struct spec_key topology_keys[] = {
       .help = "It waits until one such domain has room; false: it goes elsewhere when none has." },
     { "spread", KEY_FLAG, AT(request.shape.spread),
       .help = "Over as many nodes as it can, instead of as few." },
+    { "not_with", KEY_CUSTOM, .read = spec_read_not_with, .print = spec_print_not_with,
+      .schema = "{\"type\":\"array\",\"minItems\":1,\"maxItems\":4,\"items\":{\"$ref\":\"#/$defs/"
+                "name\"}}",
+      .help = "It is never beside jobs of its tenant with one of these labels." },
+    { "apart", KEY_ENUM, AT(request.shape.apart.level), NAMES(apart_names),
+      .help = "How far from those of not_with: never on one node, in one rack, in one supernode, "
+              "at one site." },
 };
 static const struct spec_table topology_table = { "topology", sizeof(struct job_spec),
                                                   TABLE(topology_keys), NULL };
@@ -311,6 +319,10 @@ static const struct spec_key job_keys[] = {
                 "name\"}}",
       .help = "Labels of the data it works on: owners say which may come to their sites, and which "
               "may leave." },
+    { "labels", KEY_CUSTOM, .read = spec_read_own_labels, .print = spec_print_own_labels,
+      .schema = "{\"type\":\"array\",\"minItems\":1,\"maxItems\":4,\"items\":{\"$ref\":\"#/$defs/"
+                "name\"}}",
+      .help = "What it is called by jobs that keep away from it (topology.not_with)." },
     { "topology", KEY_OBJECT, .table = &topology_table,
       .help = "How the nodes of its gang should lie to each other." },
     { "work", KEY_OBJECT, .table = &work_table,

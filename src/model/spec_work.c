@@ -141,5 +141,7 @@ int spec_check_work(struct job_spec *spec, struct spec_reader *reader)
         work->metric = METRIC_BF16_TFLOPS;
     if (spec->request.shape.within_hard && !spec->request.shape.within)
         return spec_refuse(reader, &root, -EINVAL, "topology: hard goes with within");
+    if (spec->request.shape.apart.level && !spec->request.shape.apart.avoids_count)
+        return spec_refuse(reader, &root, -EINVAL, "topology: apart goes with not_with");
     return 0;
 }

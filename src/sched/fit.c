@@ -114,6 +114,9 @@ uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
 
     if (is_full(shape, node, when) || (when != FIT_EVER && !node_is_open(node)))
         return 0;
+    if (shape->apart && (when == FIT_NOW || when == FIT_LIMITED) &&
+        apart_bars_node(shape, site, (uint32_t)(node - site->nodes), when == FIT_LIMITED))
+        return 0;
     if (when != FIT_EMPTY && when != FIT_EVER) {
         cpus -= node->cpus_used;
         memory -= node->memory_used;
@@ -695,6 +698,8 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
         return false;
     if (shape->within || shape->spread)
         return topology_fit(shape, fleet, site, chip, when, fit);
+    if (shape->apart) /* nodes in one state may differ in what is around them */
+        return fit_among(shape, at, chip, when, NULL, at->info.nodes_count, fit);
     if (fleet->packer && shape->ask.devices && chip != FLEET_MIXED &&
         shape->ask_version == fleet->shape_version &&
         find_packed(shape, fleet, site, chip, when, fit))
@@ -720,7 +725,12 @@ uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_
 {
     const struct fleet_site *at = &fleet->sites[site];
     struct listing list = { shape, at, NULL, NULL, FIT_NOW, chip };
+    uint64_t sum = 0;
 
+    for (uint32_t i = 0; shape->apart && i < at->info.nodes_count; i++)
+        sum += fit_tasks(shape, at, &at->nodes[i], chip, FIT_NOW);
+    if (shape->apart)
+        return sum;
     return sum_over(shape, &at->room, chip, visit_count, &list);
 }
 
@@ -776,8 +786,8 @@ static bool fits_still(const struct shape *shape, const struct fleet *fleet)
 {
     const struct fleet_site *site = &fleet->sites[shape->fits_site];
 
-    return shape->fits_version == fleet->shape_version && !site->power.is_capped && !site->policy &&
-           fleet->kinds[shape->fits_kind].changes_count == shape->fits_changes;
+    return !shape->apart && shape->fits_version == fleet->shape_version && !site->power.is_capped &&
+           !site->policy && fleet->kinds[shape->fits_kind].changes_count == shape->fits_changes;
 }
 
 /* In whatever order they stand: no objective is asked for. */
@@ -890,5 +900,6 @@ struct grant *fit_grant(const struct shape *shape, const struct fleet *fleet, co
                 *devices++ = (struct grant_device){ .index = d, .milli = milli[d] };
         grant->devices_milli += (uint64_t)tasks * shape->devices_milli;
     }
+    grant_set_apart(grant, shape->apart);
     return grant;
 }

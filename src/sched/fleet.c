@@ -23,6 +23,7 @@ void fleet_fini(struct fleet *fleet)
         room_fini(&site->room);
         domains_fini(&site->domains);
         ends_fini(&site->ends);
+        apart_marks_fini(&site->marks);
         freight_site_fini(&site->freight);
         free(site->policy);
         free(site->nodes);
@@ -413,7 +414,7 @@ uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
 
     if (is_new) {
         MEM_GROW(fleet->sites, fleet->sites_cap, index + 1);
-        fleet->sites[index] = (struct fleet_site){ 0 };
+        fleet->sites[index] = (struct fleet_site){ .number = index };
         fleet->sites_count++;
     }
     site = &fleet->sites[index];
@@ -447,6 +448,7 @@ void fleet_index_site(struct fleet *fleet, uint32_t site)
     fleet->sites[site].was_trimmed = fleet->sites[site].has_limits;
     room_build(&fleet->sites[site].room, &fleet->sites[site]);
     domains_build(&fleet->sites[site].domains, &fleet->sites[site]);
+    fleet->sites[site].marks.version++;
     if (fleet->sites[site].kinds_count != fleet->sites[site].chips_count + 1)
         kinds_lay_out(fleet);
     kinds_count_whole(&fleet->sites[site]);
@@ -498,7 +500,16 @@ struct grant *grant_create(uint32_t parts_count, uint32_t devices_count,
 
 void grant_destroy(struct grant *grant)
 {
+    if (grant)
+        free(grant->apart);
     free(grant);
+}
+
+void grant_set_apart(struct grant *grant, const struct request_apart *apart)
+{
+    grant->apart = apart ? mem_copy(apart, sizeof(*apart)) : NULL;
+    for (uint32_t i = 0; i < grant->parts_count; i++)
+        grant->parts[i].apart = grant->apart;
 }
 
 void fleet_take_part(struct fleet_site *site, const struct grant_part *part, bool give_back)
@@ -507,6 +518,12 @@ void fleet_take_part(struct fleet_site *site, const struct grant_part *part, boo
     int64_t sign = give_back ? -1 : 1;
     uint32_t whole = node->devices_whole;
 
+    if (part->apart) {
+        if (give_back)
+            apart_release(&site->marks, part->apart, part->node);
+        else
+            apart_hold(&site->marks, part->apart, part->node);
+    }
     node->cpus_used = (uint32_t)((int64_t)node->cpus_used + sign * part->cpus);
     node->memory_used += sign * part->memory_bytes;
     node->disk_used += sign * part->disk_bytes;
@@ -583,6 +600,8 @@ void fleet_release(struct fleet *fleet, struct grant *grant)
     fleet->grants[grant->slot]->slot = grant->slot;
     ends_remove(&fleet->sites[grant->site].ends, grant);
     kinds_touch_grant(fleet, grant, true);
+    if (grant->apart) /* nodes around may be open to others again */
+        kinds_touch_site(fleet, grant->site);
     fleet->limit_version++; /* beside the promises there is more, too */
     kinds_log(fleet, grant, grant->end_ms, false);
     take_limits(fleet, grant, grant->end_ms, true);

@@ -8,6 +8,7 @@
 
 #include "model/inventory.h"
 #include "model/site_policy.h"
+#include "sched/apart.h"
 #include "sched/ends.h"
 #include "sched/figures.h"
 #include "sched/freight.h"
@@ -82,7 +83,9 @@ struct fleet_lease {
 };
 
 struct fleet_site {
-    struct site_info info; /* nodes as told last; absent ones as they were */
+    uint32_t number;          /* its place in fleet.sites */
+    struct apart_marks marks; /* of work that keeps away from other work */
+    struct site_info info;    /* nodes as told last; absent ones as they were */
     struct fleet_node *nodes;
     uint32_t nodes_cap;
     uint64_t devices_whole; /* sum over nodes */
@@ -115,8 +118,9 @@ struct grant_part {
     uint32_t devices_count;
     int64_t memory_bytes, disk_bytes;
     struct grant_device *devices;
-    struct grant_part *prev, *next; /* on its node, while held */
-    const struct grant *of;         /* while held */
+    const struct request_apart *apart; /* the grant's */
+    struct grant_part *prev, *next;    /* on its node, while held */
+    const struct grant *of;            /* while held */
 };
 struct grant {
     uint64_t job_id;
@@ -135,6 +139,7 @@ struct grant {
      * its whole time do not tell. */
     int64_t cpu_ms_more, device_milli_ms_more;
     struct grant_part *parts;
+    struct request_apart *apart; /* owned; NULL = it may be beside whatever there is */
 };
 
 struct fleet {
@@ -206,6 +211,9 @@ void grant_destroy(struct grant *grant);
  * `devices_out`. One block. */
 struct grant *grant_create(uint32_t parts_count, uint32_t devices_count,
                            struct grant_device **devices_out);
+
+/* What it keeps away from, of all of its parts; before it is held or promised. NULL = nothing. */
+void grant_set_apart(struct grant *grant, const struct request_apart *apart);
 
 /* What a CPU or a device costs for an hour: the tariff, and not below the owner's floor. */
 static inline int64_t fleet_cpu_price(const struct fleet_site *site)

@@ -117,6 +117,8 @@ void promise_set(struct promise *promise, struct fleet *fleet)
         limit->window = &fleet->window;
         set_limit(promise, limit, node);
         link_limit(node, limit);
+        if (plan->apart)
+            apart_promise(&site->marks, plan->apart, plan->parts[i].node, limit);
         room_set_apart(&site->room, site, plan->parts[i].node, true);
     }
     take_running(promise, fleet);
@@ -133,6 +135,8 @@ void promise_touch(const struct promise *promise, struct fleet *fleet)
     if (!promise->plan)
         return;
     kinds_touch_grant(fleet, promise->plan, false);
+    if (promise->plan->apart)
+        kinds_touch_site(fleet, promise->plan->site);
     fleet->limit_version++;
 }
 
@@ -148,6 +152,8 @@ void promise_lift(struct promise *promise, struct fleet *fleet)
         uint32_t node = promise->plan->parts[i].node;
 
         unlink_limit(&site->nodes[node], &promise->limits[i]);
+        if (promise->plan->apart)
+            apart_unpromise(&site->marks, &promise->limits[i]);
         if (!site->nodes[node].limits)
             room_set_apart(&site->room, site, node, false);
     }

@@ -18,24 +18,31 @@ void reserve_fini(struct reserve *reserve)
 
 /* Give back or take what a grant or plan holds, where that may matter to the shape; gives the
  * tasks gained, which may be below zero (mod 2^64). */
-static uint64_t try_out(struct reserve *reserve, const struct shape *shape, struct fleet_site *site,
-                        uint16_t chip, const struct grant *grant, bool give_back)
+static uint64_t try_out(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
+                        struct fleet_site *site, uint16_t chip, const struct grant *grant,
+                        bool give_back)
 {
-    uint64_t gained = 0;
+    bool is_near = shape->apart && grant->apart; /* then it matters to nodes around it, too */
+    uint64_t gained = is_near ? 0 - fit_count(shape, fleet, site->number, chip) : 0;
 
     for (uint32_t i = 0; i < grant->parts_count; i++) {
         const struct grant_part *part = &grant->parts[i];
         struct fleet_node *node = &site->nodes[part->node];
         uint32_t pool = site->room.spots[part->node].pool;
 
-        if (pool == ROOM_NONE || fit_never_in_pool(shape, &site->room.pools[pool], chip))
+        if (!is_near &&
+            (pool == ROOM_NONE || fit_never_in_pool(shape, &site->room.pools[pool], chip)))
             continue;
-        gained -= fit_tasks(shape, site, node, chip, FIT_NOW);
+        if (!is_near)
+            gained -= fit_tasks(shape, site, node, chip, FIT_NOW);
         fleet_take_part(site, part, give_back);
-        gained += fit_tasks(shape, site, node, chip, FIT_NOW);
+        if (!is_near)
+            gained += fit_tasks(shape, site, node, chip, FIT_NOW);
         MEM_GROW(reserve->parts, reserve->parts_cap, reserve->parts_count + 1);
         reserve->parts[reserve->parts_count++] = (struct reserve_part){ part, !give_back };
     }
+    if (is_near)
+        gained += fit_count(shape, fleet, site->number, chip);
     return gained;
 }
 
@@ -80,7 +87,7 @@ static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, str
             *tasks_out = sum;
             return -1;
         }
-        sum += try_out(reserve, shape, at, chip, grant, true);
+        sum += try_out(reserve, shape, fleet, at, chip, grant, true);
         start_ms = end_ms;
     }
 }
@@ -124,7 +131,7 @@ static void list_marks(struct reserve *reserve, const struct fleet *fleet, uint3
     }
 }
 
-static uint64_t pass_marks(struct reserve *reserve, const struct shape *shape,
+static uint64_t pass_marks(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
                            struct fleet_site *site, uint16_t chip, int64_t time_ms)
 {
     uint64_t gained = 0;
@@ -134,7 +141,7 @@ static uint64_t pass_marks(struct reserve *reserve, const struct shape *shape,
 
         if (mark->time_ms > time_ms)
             break;
-        gained += try_out(reserve, shape, site, chip, mark->promise->plan, mark->is_end);
+        gained += try_out(reserve, shape, fleet, site, chip, mark->promise->plan, mark->is_end);
     }
     return gained;
 }
@@ -182,7 +189,7 @@ static int64_t run_beside(struct reserve *reserve, const struct shape *shape, st
     const struct grant *grant;
 
     list_marks(reserve, fleet, site, ask->now_ms);
-    sum += pass_marks(reserve, shape, at, chip, time_ms);
+    sum += pass_marks(reserve, shape, fleet, at, chip, time_ms);
     ends_walk_begin(&reserve->walk, &at->ends, ask->now_ms);
     grant = ends_walk_next(&reserve->walk, &end_ms);
     for (;;) {
@@ -202,8 +209,8 @@ static int64_t run_beside(struct reserve *reserve, const struct shape *shape, st
         if (time_ms == INT64_MAX)
             return INT64_MAX;
         for (; grant && end_ms <= time_ms; grant = ends_walk_next(&reserve->walk, &end_ms))
-            sum += try_out(reserve, shape, at, chip, grant, true);
-        sum += pass_marks(reserve, shape, at, chip, time_ms);
+            sum += try_out(reserve, shape, fleet, at, chip, grant, true);
+        sum += pass_marks(reserve, shape, fleet, at, chip, time_ms);
     }
 }
 
@@ -265,7 +272,7 @@ static bool ahead_holds(struct candidate *at, const struct shape *shape, struct 
     const struct fleet_kind *kind = &fleet->kinds[at->kind];
     uint64_t tasks = ahead->tasks;
 
-    if (ahead->changes_count == UINT64_MAX ||
+    if (ahead->changes_count == UINT64_MAX || shape->apart ||
         kind->changes_count - ahead->changes_count > KIND_CHANGES ||
         ends_next_ms(&site->ends, ahead->now_ms) <= now_ms ||
         (ahead->is_exact && ahead->start_ms >= 0 && ahead->start_ms < now_ms)) /* of the hours */

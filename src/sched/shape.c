@@ -11,18 +11,23 @@
 
 static const struct request_access no_access;
 static const struct request_freight no_freight;
+static const struct request_apart no_apart;
 
 #define HAS_ACCESS 1u /* what follows in a shape's bytes */
 #define HAS_FREIGHT 2u
+#define HAS_APART 4u
 #define SPAN_S 3600.0 /* of work, where nobody knows how much there is */
 
 #define HEAD_BYTES offsetof(struct request_shape, chips)
 
 static void free_found(struct shape *shape)
 {
-    if (shape->one)
+    if (shape->one) {
+        shape->one->bars = NULL; /* the same */
         free_found(shape->one);
+    }
     free(shape->one);
+    apart_bars_destroy(shape->bars);
     free(shape->candidates);
     free(shape->fits);
 }
@@ -47,6 +52,7 @@ static uint32_t pack(const struct request_shape *request, char *out)
     /* Whether what owners ask, and what is moved, follows: most have nothing of it. */
     has |= memcmp(&request->access, &no_access, sizeof(no_access)) != 0 ? HAS_ACCESS : 0;
     has |= memcmp(&request->freight, &no_freight, sizeof(no_freight)) != 0 ? HAS_FREIGHT : 0;
+    has |= apart_is_told(&request->apart) ? HAS_APART : 0;
     memcpy(at + offsetof(struct request_shape, reserved), &has, sizeof(has));
     at += HEAD_BYTES;
     memset(at, 0, (size_t)request->chips_count * MODEL_NAME_BYTES);
@@ -74,6 +80,10 @@ static uint32_t pack(const struct request_shape *request, char *out)
     if (has & HAS_FREIGHT) {
         memcpy(at, &request->freight, sizeof(request->freight));
         at += sizeof(request->freight);
+    }
+    if (has & HAS_APART) {
+        memcpy(at, &request->apart, sizeof(request->apart));
+        at += sizeof(request->apart);
     }
     return (uint32_t)(at - out);
 }
@@ -118,6 +128,11 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
     if (kept->reserved & HAS_FREIGHT)
         shape->freight = (const void *)((const char *)(shape->places + shape->places_count) +
                                         (shape->access ? sizeof(*shape->access) : 0));
+    if (kept->reserved & HAS_APART) {
+        shape->apart =
+            (const void *)(intern_data(&shapes->bytes, number) + len - sizeof(*shape->apart));
+        shape->bars = apart_bars_create();
+    }
     shape->ask_version = shape->fits_version = shape->candidates_version = shape->no_fit_version =
         shape->no_fit_limited = shape->no_across_room = shape->no_across_limited = UINT64_MAX;
     if (shape->sites_max > 1) {
@@ -171,6 +186,7 @@ void shape_to_request(const struct shape *shape, struct request_shape *out)
     memcpy(out->places, shape->places, shape->places_count * sizeof(out->places[0]));
     out->access = shape->access ? *shape->access : no_access;
     out->freight = shape->freight ? *shape->freight : no_freight;
+    out->apart = shape->apart ? *shape->apart : no_apart;
 }
 
 /* --- what a place must meet ----------------------------------------------------------------- */

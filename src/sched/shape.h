@@ -80,6 +80,8 @@ struct shape {
     const struct request_place *places;
     const struct request_access *access;   /* NULL = nothing that an owner might ask */
     const struct request_freight *freight; /* NULL = nothing is moved, nothing bounds its price */
+    const struct request_apart *apart;     /* NULL = it may be beside whatever there is */
+    struct apart_bars *bars;               /* then: of the site looked at last; owned */
     /* What is known, and of which fleet; remade when that has changed. */
     struct candidate *candidates; /* those with room for the whole gang when empty, best first */
     struct candidate_fit *fits;   /* of each of them */

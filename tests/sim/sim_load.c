@@ -29,6 +29,19 @@ static void choose_data(struct request_access *access, struct rng *rng)
         strcpy(access->labels[access->labels_count++], labels[rng_below(rng, 2)]);
 }
 
+/* Copies that keep away from each other, and work that keeps away from them. */
+static void choose_apart(struct request_apart *apart, struct rng *rng)
+{
+    static const char *const names[] = { "web", "db" };
+
+    if (rng_below(rng, 3))
+        strcpy(apart->labels[apart->labels_count++], names[rng_below(rng, 2)]);
+    if (rng_below(rng, 3)) {
+        strcpy(apart->avoids[apart->avoids_count++], names[rng_below(rng, 2)]);
+        apart->level = (uint32_t)rng_below(rng, APART_COUNT);
+    }
+}
+
 static void choose_shape(struct request_shape *shape, struct rng *rng)
 {
     uint64_t kind = rng_below(rng, 10);
@@ -69,6 +82,8 @@ static void choose_shape(struct request_shape *shape, struct rng *rng)
         shape->sites_max = 2 + (uint32_t)rng_below(rng, 3);
     if (rng_below(rng, 8) == 0)
         choose_data(&shape->access, rng);
+    if (rng_below(rng, 8) == 0)
+        choose_apart(&shape->apart, rng);
     if (rng_below(rng, 40) == 0)
         shape->cpus = 64; /* fits nowhere */
 }

@@ -47,7 +47,7 @@ struct world {
     int64_t now_ms;
     struct waiter jobs[JOBS_MAX]; /* in the order of their submits */
     uint32_t jobs_count, started_count, promises;
-    bool has_unlimited, has_tenants, has_elastic;
+    bool has_unlimited, has_tenants, has_elastic, has_apart;
     uint32_t sites_count, resized;
     int64_t wait_most_ms;
     char failure[256];
@@ -209,6 +209,13 @@ static void submit(struct world *world)
         request->tasks_step = rng_below(&world->rng, 2) ? 1 : REQUEST_STEP_DOUBLE;
         request->resize_hold_ms = 1 + (int64_t)rng_below(&world->rng, 20 * MINUTE_MS);
     }
+    if (world->has_apart && rng_below(&world->rng, 2)) { /* copies, none beside another */
+        struct request_apart *apart = &request->shape.apart;
+
+        strcpy(apart->labels[apart->labels_count++], rng_below(&world->rng, 2) ? "web" : "db");
+        strcpy(apart->avoids[apart->avoids_count++], rng_below(&world->rng, 2) ? "web" : "db");
+        apart->level = rng_below(&world->rng, 8) ? APART_NODE : APART_SITE;
+    }
     job->job_class = (uint8_t)request->job_class;
     job->submit_ms = world->now_ms;
     event.job_submitted.tenant = tenants[world->has_tenants ? rng_below(&world->rng, 3) : 0];
@@ -366,6 +373,7 @@ int main(int argc, char **argv)
         world->has_unlimited = seed % 2 == 0;
         world->has_tenants = seed % 4 >= 2;
         world->has_elastic = seed % 3 == 0;
+        world->has_apart = seed % 5 == 1;
         run_world(world);
         promises += world->promises;
         resized += world->resized;

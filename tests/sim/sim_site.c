@@ -347,6 +347,7 @@ void sim_site_wipe(struct sim_site *site, struct sim_truth *truth)
             truth->running[site->attempts[i].job_id] &= ~sim_mark(site->attempts[i].epoch);
     site->attempts_count = 0;
     memset(site->fence, 0, sizeof(site->fence));
+    site->ghosts_count = 0; /* the controller takes no report of a session that is over */
     sim_site_drop_session(site);
 }
 
