@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const struct cli_option options[] = {
-    { "order", 'o', "ORDER", "fair|fifo|predicted",
+    { "order", 'o', "ORDER", "fair|fifo|predicted|deadline",
       "Within a class: by fair shares, by age alone, or by shares and then what work needs." },
     { "preempt", 0, "on|off", "on|off", "Whether those who go first may take back room." },
     { "fill", 0, "on|off", "on|off",
@@ -97,7 +97,10 @@ const struct cli_command cmd_policy = {
         "with one tenant that is age alone, as `fifo` is. `predicted` goes by fair shares, and of "
         "one "
         "tenant the job goes first that has had and is expected to need least device time, by "
-        "what jobs of its user and name took; who waits too long goes first all the same. With "
+        "what jobs of its user and name took; who waits too long goes first all the same. "
+        "`deadline` goes by who must start first to keep "
+        "its deadline, whose ever it is; who has none counts as one that must start within a week. "
+        "With "
         "preemption on, a job that is "
         "blocked may stop others: of a lower class, of tenants that borrow what is its "
         "tenant's own, or, with `predicted`, of its own tenant and class if they save checkpoints "

@@ -36,7 +36,7 @@ static const struct cli_option options[] = {
     { "policy", 'p', "FILE", NULL, "What to vary; give several to see them side by side." },
     { "what-if", 'w', "CHANGE", NULL,
       "Run it with this change, too, beside what is: \"add: 200 at west\", \"lose: west\", "
-      "\"power_price: 0.3 at west\", \"order: predicted\"; may be given often." },
+      "\"power_price: 0.3 at west\", \"order: deadline\"; may be given often." },
     { "faults", 0, "FILE", NULL, "What breaks, and how jobs save their work." },
     { "seed", 's', "N", NULL, "Of all draws (1)." },
     { "until", 0, "TIME", NULL, "Stop after so much simulated time: \"30d\"." },

@@ -263,7 +263,7 @@ void api_policy_set(struct api_call *call)
             event.policy_set.reservations = (uint32_t)json_integer_value(value);
         } else {
             api_error(call, 400, "invalid", key,
-                      "%s: expected order (fair, fifo or predicted), preempt, fill, defrag "
+                      "%s: expected order (fair, fifo, predicted or deadline), preempt, fill, defrag "
                       "and by_value (true or false), reservations (1 to %u)",
                       key, GRID_RESERVATIONS_MAX);
             return;

@@ -207,7 +207,11 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
 
 static void policy_apply(struct grid *grid, const struct event *event)
 {
+    bool is_other = (grid->order == ORDER_DEADLINE) != (event->policy_set.order == ORDER_DEADLINE);
+
     grid->order = event->policy_set.order;
+    if (is_other)
+        jobs_line_up_anew(grid);
     ranks_set(grid, grid->order == ORDER_PREDICTED);
     grid->preempts_not = !event->policy_set.preempts;
     packing_set(grid, event->policy_set.fills);

@@ -45,9 +45,10 @@ struct grid; /* opaque */
 enum grid_order { /* numbers are for ever: they are in journals and snapshots */
                   ORDER_FAIR = 0,
                   ORDER_FIFO = 1,
-                  ORDER_PREDICTED = 2 /* fair, and of one tenant what needs less goes first */
+                  ORDER_PREDICTED = 2, /* fair, and of one tenant what needs less goes first */
+                  ORDER_DEADLINE = 3   /* who must start first to keep its deadline */
 };
-#define ORDER_LAST ORDER_PREDICTED
+#define ORDER_LAST ORDER_DEADLINE
 enum job_state {               /* numbers are for ever */
                  JOB_HELD = 0, /* waits for `after` or `begin` */
                  JOB_QUEUED = 1,

@@ -212,6 +212,8 @@ static int check_queue(const struct grid *grid, struct err *err)
         for (const struct queue_item *item = bucket->first; item; item = item->next, count++) {
             if (grid_job(grid, item->id) != (const struct job *)item)
                 return BROKEN("the queue holds %" PRIu64 ", which is no job", item->id);
+            if (item->order_ms != job_order_ms(grid, (const struct job *)item))
+                return BROKEN("job %" PRIu64 " stands by another time than its own", item->id);
             if (item->next && !queue_is_before(0, item, 0, item->next))
                 return BROKEN("job %" PRIu64 " waits out of order", item->id);
         }

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DUE_MS_WITHOUT (7 * 24 * 3600 * 1000LL) /* by deadline: of a job that has none */
+
 #define SLAB_JOBS 256u
 #define TAG_ARRAY 1
 
@@ -326,10 +328,36 @@ int64_t job_span_ms(const struct grid *grid, const struct job *job)
     return duration_ms ? duration_ms + END_SLACK_MS : INT64_MAX;
 }
 
+int64_t job_order_ms(const struct grid *grid, const struct job *job)
+{
+    const struct terms *terms = job_terms(grid, job);
+    int64_t due_ms = terms->deadline_ms - terms->duration_ms_max;
+
+    if (grid->order != ORDER_DEADLINE)
+        return job->item.eligible_ms;
+    if (!terms->deadline_ms)
+        due_ms = job->item.eligible_ms + DUE_MS_WITHOUT;
+    return MAX(due_ms, job->item.eligible_ms);
+}
+
+void jobs_line_up_anew(struct grid *grid)
+{
+    for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
+        struct queue_key key = job_queue_key(grid, job);
+
+        if (job->state != JOB_QUEUED)
+            continue;
+        queue_remove(&grid->queue, &job->item);
+        job->item.order_ms = job_order_ms(grid, job);
+        queue_add(&grid->queue, &key, &job->item);
+    }
+}
+
 void job_line_up(struct grid *grid, struct job *job)
 {
     struct queue_key key = job_queue_key(grid, job);
 
+    job->item.order_ms = job_order_ms(grid, job);
     job->item.span_ms = job_span_ms(grid, job);
     queue_add(&grid->queue, &key, &job->item);
     if (job->array)

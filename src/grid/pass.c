@@ -88,7 +88,7 @@ enum hold pass_hold(struct grid *grid, const struct job *job)
 
 struct blocked { /* one that has no room, by its place in the order */
     uint32_t rank;
-    int64_t eligible_ms;
+    int64_t order_ms;
     uint64_t id;
     struct job *job;
 };
@@ -123,7 +123,7 @@ static bool is_before(const struct blocked *a, const struct blocked *b)
 {
     if (a->rank != b->rank)
         return a->rank < b->rank;
-    return a->eligible_ms != b->eligible_ms ? a->eligible_ms < b->eligible_ms : a->id < b->id;
+    return a->order_ms != b->order_ms ? a->order_ms < b->order_ms : a->id < b->id;
 }
 
 /* Put into the list of its class, which holds the first few. */
@@ -132,7 +132,7 @@ static void list_blocked(struct pass *pass, struct job *job)
     uint32_t job_class = job_terms(pass->grid, job)->job_class;
     struct blocked one = { queue_rank(&pass->grid->queue, job_class, job->tenant,
                                       job->rank ? job->rank->level : 0),
-                           job->item.eligible_ms, job->item.id, job };
+                           job->item.order_ms, job->item.id, job };
     struct blocked *list = pass->blocked[job_class];
     uint32_t *count = &pass->blocked_count[job_class];
     uint32_t at = *count, first = pass->blocked_next[job_class];
@@ -246,7 +246,7 @@ static void settle_blocked(struct pass *pass, const struct queue_bucket *bucket)
     if (bucket)
         until = (struct blocked){ queue_rank(&pass->grid->queue, bucket->key.job_class,
                                              bucket->key.tenant, bucket->key.level),
-                                  bucket->first->eligible_ms, bucket->first->id, NULL };
+                                  bucket->first->order_ms, bucket->first->id, NULL };
     for (uint32_t c = CLASS_COUNT; c-- > (bucket ? bucket->key.job_class : 0);)
         while (pass->blocked_next[c] < pass->blocked_count[c] &&
                is_before(&pass->blocked[c][pass->blocked_next[c]], &until)) {

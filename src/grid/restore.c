@@ -826,6 +826,8 @@ static void read_all(struct reader *reader)
     }
     if (!reader->failed && reader->version >= 22)
         reader->grid->by_value = take(reader, 1);
+    if (!reader->failed && reader->grid->order == ORDER_DEADLINE)
+        jobs_line_up_anew(reader->grid); /* they came before the policy did */
     if (!reader->failed)
         shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)

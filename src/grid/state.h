@@ -359,6 +359,11 @@ void job_set_reason(struct grid *grid, struct job *job, const char *fmt, ...) PR
 void job_enqueue(struct grid *grid, struct job *job);
 int64_t job_span_ms(const struct grid *grid, const struct job *job); /* INT64_MAX = no limit */
 void job_line_up(struct grid *grid, struct job *job);                /* no more than that */
+/* By what it stands among its like: since when it waits; by deadline, when it must start at the
+ * latest to keep it (a week after it came where it has none), and no sooner than it came. So who
+ * has waited a week is passed by nobody new. */
+int64_t job_order_ms(const struct grid *grid, const struct job *job);
+void jobs_line_up_anew(struct grid *grid); /* the policy has another order */
 void job_dequeue(struct grid *grid, struct job *job);
 struct queue_key job_queue_key(const struct grid *grid, const struct job *job);
 /* Final: tells, remembers the outcome, frees. The job holds nothing and is not queued. */

@@ -36,7 +36,7 @@ struct grid_policy grid_policy(const struct grid *grid)
                                  .reservations = grid->reservations };
 }
 
-static const char *const order_names[] = { "fair", "fifo", "predicted" };
+static const char *const order_names[] = { "fair", "fifo", "predicted", "deadline" };
 
 const char *grid_order_name(uint32_t order)
 {

@@ -21,7 +21,7 @@ void queue_fini(struct queue *queue)
 
 static inline bool item_is_before(const struct queue_item *a, const struct queue_item *b)
 {
-    return a->eligible_ms != b->eligible_ms ? a->eligible_ms < b->eligible_ms : a->id < b->id;
+    return a->order_ms != b->order_ms ? a->order_ms < b->order_ms : a->id < b->id;
 }
 
 bool queue_is_before(uint32_t class_a, const struct queue_item *a, uint32_t class_b,
@@ -133,7 +133,7 @@ int64_t queue_shortest_ms(struct queue_bucket *bucket)
 
 static void set_first(struct queue *queue, const struct queue_bucket *bucket)
 {
-    queue->used[bucket->slot].first_ms = bucket->first->eligible_ms;
+    queue->used[bucket->slot].first_ms = bucket->first->order_ms;
     queue->used[bucket->slot].first_id = bucket->first->id;
 }
 

@@ -1,6 +1,6 @@
 /* queue.h - who waits, in order: class first, then whose tenant's turn it is (the caller's to say;
- * without, all are alike), then by level (of each job, the caller's to say, too), then who became
- * eligible first, ties by id.
+ * without, all are alike), then by level (of each job, the caller's to say, too), then by its
+ * order_ms (when it became eligible, or what else the caller goes by), ties by id.
  *
  * Jobs that nothing distinguishes for placement share a bucket: when its head does not fit, none
  * does. A pass looks at bucket heads, so it costs what differs, not what waits. */
@@ -12,7 +12,8 @@
 
 struct queue_item { /* inside a job */
     uint64_t id;
-    int64_t eligible_ms;
+    int64_t eligible_ms; /* since when it waits: the caller's */
+    int64_t order_ms;    /* by which it stands: of those alike the least goes first */
     int64_t span_ms; /* the caller's: it runs no longer than this; INT64_MAX = not known */
     struct queue_item *prev, *next;
     uint32_t bucket; /* 0 = not queued */

@@ -17,7 +17,7 @@ static const char *const switch_names[] = { "off", "on", NULL };
 static const char *const switch_off_names[] = { "on", "off", NULL }; /* on, when nothing is said */
 static const char *const unreachable_names[] = { "wait", "move", NULL };
 static const char *const saves_names[] = { "trace", "told", NULL };
-static const char *const order_names[] = { "fair", "fifo", "predicted", NULL };
+static const char *const order_names[] = { "fair", "fifo", "predicted", "deadline", NULL };
 
 static void quota_defaults(void *target)
 {

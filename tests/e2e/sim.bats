@@ -172,8 +172,8 @@ END
     jq -e '.results[0].wait.all.max_ms >= 3599000' outage.json
     # One command each: more cards, a lost site, another order; beside what was.
     sim --journal "$STATE" --fleet small.yaml --what-if 'add: 2 nodes at one' --what-if 'lose: one for 1h' \
-        --what-if 'order: fifo' --json >what.json
-    jq -e '[.results[].policy] == ["as-journaled", "add: 2 nodes at one", "lose: one for 1h", "order: fifo"]' what.json
+        --what-if 'order: deadline' --json >what.json
+    jq -e '[.results[].policy] == ["as-journaled", "add: 2 nodes at one", "lose: one for 1h", "order: deadline"]' what.json
     jq -e '[.results[].cpus] == [1, 3, 1, 1]' what.json
     jq -e '.results[1].wait.all.max_ms == 0 and .results[2].wait.all.max_ms >= 3599000' what.json
     jq -e '.results[2].waited_for[0].code == "unreachable"' what.json

@@ -258,6 +258,47 @@ static void test_lower_class_makes_way(void **state)
     bed_destroy(&bed);
 }
 
+static uint64_t submit_due(struct bed *bed, const char *name, int64_t in_ms, int64_t limit_ms)
+{
+    struct event event = job_of(name, 1, CLASS_NORMAL);
+
+    event.job_submitted.request.deadline_ms = in_ms ? bed->now_ms + in_ms : 0;
+    event.job_submitted.request.duration_ms_max = limit_ms;
+    return bed_submit(bed, event);
+}
+
+/* Who must start first to keep its deadline, whoever came first and whosever it is; after a week
+ * who has none. */
+static void test_order_by_deadline(void **state)
+{
+    struct bed bed = bed_create((struct bed_node[]){ { "n1", 1, 0, NULL } }, 1);
+    struct event policy = { .type = EVENT_POLICY_SET };
+    const int64_t hour = 60 * MINUTE;
+    uint64_t want[5];
+
+    (void)state;
+    want[3] = submit_due(&bed, "a", 0, hour);
+    want[4] = submit_due(&bed, "a", 240 * hour, hour);
+    want[2] = submit_due(&bed, "a", 48 * hour, hour);
+    policy.policy_set.order = ORDER_DEADLINE;
+    bed_step(&bed, &policy);
+    want[1] = submit_due(&bed, "a", 5 * hour, hour);
+    want[0] = submit_due(&bed, "b", 6 * hour, 3 * hour);
+    for (int i = 0; i < 5; i++) {
+        bed_restart(&bed);
+        bed_pass(&bed);
+        assert_int_equal(bed_state(&bed, want[i]), JOB_STARTING);
+        bed_done(&bed, want[i]);
+    }
+    want[1] = submit_due(&bed, "a", 5 * hour, hour);
+    want[0] = submit_due(&bed, "b", 0, hour);
+    policy.policy_set.order = ORDER_FIFO;
+    bed_step(&bed, &policy);
+    bed_pass(&bed);
+    assert_int_equal(bed_state(&bed, want[1]), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
 static void test_who_does_not_make_way(void **state)
 {
     struct bed bed = bed_create((struct bed_node[]){ { "n1", 5, 0, NULL } }, 1);
@@ -530,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_limits_of_a_parent),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_lower_class_makes_way),
+        cmocka_unit_test(test_order_by_deadline),
         cmocka_unit_test(test_who_does_not_make_way),
         cmocka_unit_test(test_guarantee_is_taken_back),
         cmocka_unit_test(test_no_ping_pong),

@@ -61,7 +61,7 @@ static void test_walk(void **state)
                 continue;
             }
             one->item.id = (uint64_t)(one - list) + 1;
-            one->item.eligible_ms = (int64_t)rng_below(&rng, 20);
+            one->item.order_ms = (int64_t)rng_below(&rng, 20);
             one->key = (struct queue_key){ .job_class = (uint32_t)rng_below(&rng, 3),
                                            .shape = (uint32_t)rng_below(&rng, 4),
                                            .array_id = rng_below(&rng, 2) };
@@ -138,7 +138,7 @@ static void test_shortest(void **state)
             queue_remove(&queue, &one->item);
         } else {
             one->item.id = (uint64_t)(one - list) + 1;
-            one->item.eligible_ms = (int64_t)rng_below(&rng, 50);
+            one->item.order_ms = (int64_t)rng_below(&rng, 50);
             one->item.span_ms = rng_below(&rng, 9) ? (int64_t)rng_below(&rng, 6) * 100 : INT64_MAX;
             one->key = (struct queue_key){ .shape = (uint32_t)rng_below(&rng, 2) };
             queue_add(&queue, &one->key, &one->item);
@@ -148,7 +148,7 @@ static void test_shortest(void **state)
             struct queue_bucket *bucket = &queue.buckets[queue.used[i].number];
 
             assert_int_equal(queue.used[i].first_id, bucket->first->id);
-            assert_int_equal(queue.used[i].first_ms, bucket->first->eligible_ms);
+            assert_int_equal(queue.used[i].first_ms, bucket->first->order_ms);
             if (rng_below(&rng, 3)) /* it is not asked for at each change */
                 assert_int_equal(queue_shortest_ms(bucket), least_of_first(bucket));
             if (!rng_below(&rng, 3))
