@@ -1,7 +1,7 @@
 #include "openb.h"
 
 #include "base/cleanup.h"
-#include "base/rng.h"
+#include "sim/draw.h"
 #include "sim/lines.h"
 
 #include <errno.h>
@@ -132,25 +132,16 @@ int openb_read_pods(struct openb *openb, const char *folder, const char *list, s
 
 void openb_draw(struct openb *openb, uint64_t seed, uint32_t percent)
 {
-    struct rng rng = { seed * 7919 + 1 };
-    int64_t ceiling = openb->total_milli * percent / 100, sum = 0;
+    uint64_t *milli = calloc(openb->pods_count + 1, sizeof(*milli));
+    uint32_t *drawn = NULL, count = 0;
 
-    memcpy(openb->arrivals, openb->pods, openb->pods_count * sizeof(openb->pods[0]));
-    for (uint32_t i = openb->pods_count; i-- > 1;) {
-        uint32_t j = (uint32_t)rng_below(&rng, i + 1);
-        struct openb_pod swap = openb->arrivals[i];
-
-        openb->arrivals[i] = openb->arrivals[j];
-        openb->arrivals[j] = swap;
-    }
-    for (uint32_t i = 0;; i++) {
-        if (i >= OPENB_PODS_MAX)
-            return;
-        if (i >= openb->pods_count)
-            openb->arrivals[i] = openb->pods[rng_below(&rng, openb->pods_count)];
-        sum += (int64_t)openb->arrivals[i].devices * openb->arrivals[i].milli;
-        if (sum > ceiling)
-            return;
-        openb->arrivals_count = i + 1;
-    }
+    openb->arrivals_count = 0;
+    for (uint32_t i = 0; milli && i < openb->pods_count; i++)
+        milli[i] = (uint64_t)openb->pods[i].devices * openb->pods[i].milli;
+    if (milli && sim_draw(milli, openb->pods_count, (uint64_t)openb->total_milli * percent / 100,
+                          seed, &drawn, &count) == 0)
+        for (uint32_t i = 0; i < MIN(count, OPENB_PODS_MAX); i++)
+            openb->arrivals[openb->arrivals_count++] = openb->pods[drawn[i]];
+    free(drawn);
+    free(milli);
 }

@@ -36,8 +36,7 @@ struct openb {
 
 int openb_read_nodes(struct openb *openb, const char *folder, struct err *err);
 int openb_read_pods(struct openb *openb, const char *folder, const char *list, struct err *err);
-/* All pods shuffled, then more drawn with replacement, until the next would take the devices asked
- * for past `percent` of those there are. */
+/* The arrivals: sim_draw, as `mains sim --asked` does. */
 void openb_draw(struct openb *openb, uint64_t seed, uint32_t percent);
 
 enum openb_peer { OPENB_BESTFIT, OPENB_FGD };

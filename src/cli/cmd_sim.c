@@ -4,6 +4,7 @@
 #include "cli/progress.h"
 #include "cli/sim_show.h"
 #include "model/units.h"
+#include "sim/draw.h"
 #include "sim/load_demo.h"
 #include "sim/replay.h"
 #include "sim/report.h"
@@ -33,6 +34,9 @@ static const struct cli_option options[] = {
     { "days", 0, "N", NULL, "Made-up jobs come for so many days (14)." },
     { "offered", 0, "X", NULL,
       "Made-up work beside what the fleet's devices can do: 0.8 leaves a fifth idle (0.8)." },
+    { "asked", 0, "PERCENT", NULL,
+      "Fill the fleet: jobs drawn from the trace until they ask for so much of its devices, one a "
+      "second; none ends." },
     { "policy", 'p', "FILE", NULL, "What to vary; give several to see them side by side." },
     { "what-if", 'w', "CHANGE", NULL,
       "Run it with this change, too, beside what is: \"add: 200 at west\", \"lose: west\", "
@@ -118,6 +122,7 @@ static int check_options(const struct plan *plan, struct err *err)
     } rows[] = {
         { "format", true, false, false, "--trace" },
         { "strict", true, false, false, "--trace" },
+        { "asked", true, false, false, "--trace" },
         { "chip", true, false, false, "--trace" },
         { "cpus-per-device", true, true, false, "--trace or a made-up --load" },
         { "jobs", true, true, false, "--trace or a made-up --load" },
@@ -151,6 +156,15 @@ static int check_chip(const struct plan *plan, const char *chip, struct err *err
                    plan->fleet->name, chip);
 }
 
+static int draw_load(struct plan *plan, uint32_t percent, struct err *err)
+{
+    int rc = sim_load_draw(plan->load, plan->fleet->devices_count, percent, plan->seed, err);
+
+    if (rc == 0 && !plan->until_ms) /* the last one has arrived, and a pass was made for it */
+        plan->until_ms = (int64_t)plan->load->jobs_count * SIM_DRAW_GAP_MS;
+    return rc;
+}
+
 static int open_load(struct plan *plan, struct err *err)
 {
     const char *name = cli_args_get(plan->args, "load"), *trace = cli_args_get(plan->args, "trace");
@@ -160,11 +174,13 @@ static int open_load(struct plan *plan, struct err *err)
                                  .strict = cli_args_has(plan->args, "strict"),
                                  .warn = warn,
                                  .context = plan };
-    int64_t jobs = 0, cpus = 0;
+    int64_t jobs = 0, cpus = 0, asked = 0;
     int rc = get_number(plan->args, "jobs", 1, SIM_JOBS_MAX, &jobs, err);
 
     if (rc == 0)
         rc = get_number(plan->args, "cpus-per-device", 1, 4096, &cpus, err);
+    if (rc == 0)
+        rc = get_number(plan->args, "asked", 1, SIM_DRAW_PERCENT_MAX, &asked, err);
     if (rc == 0)
         rc = get_milli(plan->args, "days", &demo.days_milli, err);
     if (rc == 0)
@@ -178,8 +194,13 @@ static int open_load(struct plan *plan, struct err *err)
         return rc;
     how.jobs_max = demo.jobs = (uint32_t)jobs;
     how.cpus_per_device = (uint32_t)cpus;
+    how.timeless = asked > 0;
     if (trace)
-        return sim_trace_open(trace, &how, &plan->load, err);
+        rc = sim_trace_open(trace, &how, &plan->load, err);
+    if (rc == 0 && asked)
+        rc = draw_load(plan, (uint32_t)asked, err);
+    if (trace)
+        return rc;
     return sim_load_demo(name ? name : "demo", &demo, plan->fleet, plan->catalogue, &plan->load,
                          err);
 }

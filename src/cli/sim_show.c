@@ -342,6 +342,17 @@ static void show_arrivals(const struct sim_report *report)
     printf(".\n");
 }
 
+static void show_held(const struct sim_report *report)
+{
+    if (!report->results[0].held_milli)
+        return;
+    printf("As it was stopped, of the devices were held:");
+    for (uint32_t i = 0; i < report->results_count; i++)
+        printf("%s %s %.2f %%", i ? "," : "", report->results[i].policy,
+               100 * sim_result_held(report, &report->results[i]));
+    printf(".\n");
+}
+
 static void show_notes(const struct sim_report *report)
 {
     const struct sim_result *result = &report->results[0];
@@ -383,6 +394,7 @@ int sim_show(const struct sim_report *report)
            report->fleet->cpus_count, report->seed);
     rc = show_results(report);
     show_arrivals(report);
+    show_held(report);
     if (rc == 0)
         rc = show_waits(report);
     if (rc == 0)

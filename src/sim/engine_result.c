@@ -262,6 +262,7 @@ int sim_result_end(struct sim_engine *engine)
         return err_set(engine->err, -ENOMEM, "out of memory");
     }
     sim_why_end(engine);
+    result->held_milli = (uint64_t)result->series.list[SIM_SERIES_DEVICES].value;
     while (engine->active_count)
         sim_attempt_cut_off(engine, engine->active[engine->active_count - 1]);
     for (uint32_t i = 0; i < jobs_count; i++)

@@ -41,6 +41,13 @@ double sim_result_utilisation(const struct sim_report *report, const struct sim_
     return could > 0 ? (double)held / could : 0;
 }
 
+double sim_result_held(const struct sim_report *report, const struct sim_result *result)
+{
+    double there = (double)report->fleet->devices_count * 1000;
+
+    return there > 0 ? (double)result->held_milli / there : -1;
+}
+
 int64_t sim_load_span_ms(const struct sim_load *load)
 {
     return load->jobs_count ? load->jobs[load->jobs_count - 1].submit_ms : 0;

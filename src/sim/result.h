@@ -69,6 +69,7 @@ struct sim_goodput {                 /* device-ms (1/1000), or CPU-ms where no j
 struct sim_result {
     char policy[MODEL_NAME_BYTES];
     int64_t end_ms;              /* the last end, from the start */
+    uint64_t held_milli;         /* devices held when it was stopped (--until), in 1/1000 */
     uint64_t submitted, refused; /* refused: by the grid, at submit */
     uint64_t done, failed, cancelled, never_started,
         cut_off; /* cut off: ran at the end (--until) */

@@ -16,6 +16,7 @@ struct sim_trace_how {
     bool strict;
     uint32_t cpus_per_device; /* where the trace does not say; 0 = 1 a task */
     uint32_t jobs_max;        /* 0 = all */
+    bool timeless; /* columns of times are not looked at: jobs as they stand in the file */
     /* Told of the first SIM_BAD_LINES_SHOWN bad lines; may be NULL. */
     void (*warn)(void *context, const char *text);
     void *context;

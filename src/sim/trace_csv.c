@@ -120,6 +120,11 @@ struct reader {
     uint32_t fields_count, header_count;
 };
 
+static bool is_time(enum role role)
+{
+    return role <= ROLE_LIMIT;
+}
+
 static int read_header(struct reader *reader, char *line)
 {
     uint32_t count;
@@ -141,7 +146,9 @@ static int read_header(struct reader *reader, char *line)
                 reader->at[column->role] = (int32_t)i;
             }
         reader->name[column->role] = column->name;
-        if (column->needed && reader->at[column->role] < 0)
+        if (is_time(column->role) && reader->trace->how->timeless)
+            reader->at[column->role] = -1;
+        else if (column->needed && reader->at[column->role] < 0)
             return err_set(reader->trace->err, -EINVAL, "%s:1: no column \"%s\", which %s needs",
                            sim_lines_name(reader->trace->lines), column->name,
                            reader->table->format);
@@ -158,14 +165,14 @@ static const char *text_of(const struct reader *reader, enum role role)
 static int number_of(struct reader *reader, enum role role, int64_t *out, int *rc)
 {
     const char *text = text_of(reader, role);
-    bool is_time = role == ROLE_SUBMIT || role == ROLE_START || role == ROLE_END;
+    bool is_clock = role == ROLE_SUBMIT || role == ROLE_START || role == ROLE_END;
 
     if (!*text || strcmp(text, "None") == 0 || strcmp(text, "nan") == 0)
         return 1;
-    if (is_time ? sim_parse_clock(text, out) : sim_parse_milli(text, out))
+    if (is_clock ? sim_parse_clock(text, out) : sim_parse_milli(text, out))
         return 0;
     *rc = sim_trace_bad(reader->trace, "%s: expected a %s, not \"%.40s\"", reader->name[role],
-                        is_time ? "time" : "number", text);
+                        is_clock ? "time" : "number", text);
     return -1;
 }
 
@@ -287,6 +294,8 @@ static int take(struct reader *reader)
             role != ROLE_END)
             return sim_trace_bad(trace, "%s: below zero", reader->name[role]);
     }
+    if (trace->how->timeless)
+        value[ROLE_RUN] = has[ROLE_RUN] = has[ROLE_SUBMIT] = true;
     if (!has[ROLE_SUBMIT])
         return sim_trace_bad(trace, "%s: is missing", reader->name[ROLE_SUBMIT]);
     job.submit_ms = value[ROLE_SUBMIT];

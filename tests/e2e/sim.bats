@@ -253,3 +253,25 @@ END
         cmp a.html b.html
     done
 }
+
+@test "a fleet is filled by what a trace asks for, and the policy that fills it best is seen" {
+    printf 'sn,cpu_milli,memory_mib,gpu,model\n' >nodes.csv
+    for i in $(seq 20); do
+        printf 'n%s,96000,393216,8,G2\nm%s,32000,262144,2,P100\n' "$i" "$i"
+    done >>nodes.csv
+    printf 'name,cpu_milli,memory_mib,num_gpu,gpu_milli\n' >pods.csv
+    for i in $(seq 9); do
+        printf 'p%s,4000,8192,1,1000\nq%s,6000,8192,1,810\nr%s,1000,4096,1,190\ns%s,2000,4096,1,470\n' "$i" "$i" "$i" "$i"
+    done >>pods.csv
+    printf 't,60000,65536,8,1000\nu,4000,4096,0,0\n' >>pods.csv
+    echo 'fill: on' >on.yaml
+    echo 'fill: off' >off.yaml
+    sim --fleet nodes.csv --trace pods.csv --format openb --asked 100 -p off.yaml -p on.yaml --json >out.json
+    jq -e '.results | map(.held_at_end) | .[0] > 0.5 and .[1] > .[0] and .[1] <= 1' out.json
+    jq -e '.results[0].jobs | .done == 0 and .submitted == .cut_off + .never_started' out.json
+    sim --fleet nodes.csv --trace pods.csv --asked 100 -p on.yaml >out
+    grep -qE '^As it was stopped, of the devices were held: on [0-9.]+ %' out
+    run sim --asked 100
+    [ "$status" -eq 1 ]
+    grep -q -e '--asked goes with --trace' <<<"$output"
+}

@@ -1,6 +1,11 @@
 /* The readers of traces, on short excerpts in the layout of the published files. */
 #include "sim_bed.h"
 
+#include "sim/draw.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
 #define SWF_LINE "1 0 -1 100 4 -1 -1 4 200 -1 1 1 1 1 1 1 -1 -1\n"
 #define HELIOS_HEAD                                                                                \
     "job_id,user,vc,gpu_num,cpu_num,node_num,state,submit_time,start_time,end_time,duration,"      \
@@ -208,6 +213,49 @@ static void bad_traces_get_one_line(void **state)
     }
 }
 
+/* To be drawn from, a list needs no times: every line is a job, in the file's order. */
+static void lists_need_no_times(void **state)
+{
+    static const char text[] = "name,cpu_milli,memory_mib,num_gpu,gpu_milli\n"
+                               "p0,500,16,0,0\np1,6500,12,1,460\np2,1000,12,8,1000\n";
+    struct sim_trace_how how = { .format = "openb", .timeless = true };
+    struct sim_load *load = NULL;
+    struct sim_lines *lines;
+    struct err err = { 0 };
+
+    (void)state;
+    assert_int_equal(sim_lines_of_memory("t", text, strlen(text), &lines, &err), 0);
+    assert_int_equal(sim_trace_read(lines, &how, &load, &err), 0);
+    sim_lines_close(lines);
+    assert_int_equal(load->jobs_count, 3);
+    assert_int_equal(load->lines_skipped, 0);
+    assert_int_equal(load->jobs[0].devices_milli, 0);
+    assert_int_equal(load->jobs[1].devices_milli, 460);
+    assert_int_equal(load->jobs[2].devices_milli, 8000);
+    sim_load_destroy(load);
+}
+
+static void draws_come_to_the_ceiling(void **state)
+{
+    static const uint64_t milli[] = { 500, 1000, 0, 300, 8000 }, none[] = { 0, 0 };
+    uint32_t *drawn, count, seen[5] = { 0 };
+    uint64_t sum = 0;
+
+    (void)state;
+    assert_int_equal(sim_draw(none, 2, 1000, 1, &drawn, &count), -EINVAL);
+    assert_int_equal(sim_draw(milli, 0, 1000, 1, &drawn, &count), -EINVAL);
+    assert_int_equal(sim_draw(milli, 4, UINT64_C(1) << 40, 1, &drawn, &count), -E2BIG);
+    assert_int_equal(sim_draw(milli, 5, 100000, 7, &drawn, &count), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        sum += milli[drawn[i]];
+        seen[drawn[i]] += i < 5;
+    }
+    assert_true(sum <= 100000 && sum > 100000 - 8000);
+    for (uint32_t i = 0; i < 5; i++)
+        assert_int_equal(seen[i], 1); /* all of them first */
+    free(drawn);
+}
+
 static void gangs_fit_the_nodes(void **state)
 {
     static const struct {
@@ -231,8 +279,8 @@ static void gangs_fit_the_nodes(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_traces_get_one_line),
-        cmocka_unit_test(jobs_are_as_published),
+        cmocka_unit_test(bad_traces_get_one_line), cmocka_unit_test(jobs_are_as_published),
+        cmocka_unit_test(lists_need_no_times),     cmocka_unit_test(draws_come_to_the_ceiling),
         cmocka_unit_test(gangs_fit_the_nodes),
     };
 
