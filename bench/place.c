@@ -315,7 +315,7 @@ static void choose_by_fill(struct bench *bench)
 
     event.policy_set.preempts = 1;
     event.policy_set.by = "bench";
-    event.policy_set.fills = 1;
+    event.policy_set.fills = 2; /* among all places at once */
     step(bench, &event);
 }
 

@@ -2,6 +2,8 @@
  * them. GET and PUT /policy: how work is ordered. */
 #include "controller/api_handlers.h"
 
+#include "sched/packer.h"
+
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -215,7 +217,7 @@ static json_t *policy_to_json(const struct grid *grid)
     struct grid_policy policy = grid_policy(grid);
 
     return json_pack("{s:s, s:b, s:b, s:I, s:b, s:b}", "order", grid_order_name(policy.order),
-                     "preempt", policy.preempts, "fill", policy.fills, "reservations",
+                     "preempt", policy.preempts, "fill", policy.fills != PACKER_OFF, "reservations",
                      (json_int_t)policy.reservations, "defrag", policy.defrags, "by_value",
                      policy.by_value);
 }
@@ -252,7 +254,7 @@ void api_policy_set(struct api_call *call)
         } else if (!strcmp(key, "preempt") && json_is_boolean(value)) {
             event.policy_set.preempts = json_is_true(value);
         } else if (!strcmp(key, "fill") && json_is_boolean(value)) {
-            event.policy_set.fills = json_is_true(value);
+            event.policy_set.fills = json_is_true(value) ? PACKER_PLACES : PACKER_OFF;
         } else if (!strcmp(key, "defrag") && json_is_boolean(value)) {
             event.policy_set.defrags = json_is_true(value);
         } else if (!strcmp(key, "by_value") && json_is_boolean(value)) {

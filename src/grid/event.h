@@ -250,7 +250,7 @@ struct event {
             uint32_t order;    /* enum grid_order */
             uint32_t preempts; /* 1: those who go first may take back room */
             const char *by;
-            uint32_t fills;        /* 1: nodes are chosen by expected fill (sched/packer.h) */
+            uint32_t fills;        /* by expected fill: enum packer_reach (sched/packer.h) */
             uint32_t reservations; /* promised starts a class; 0 = as it is */
             uint32_t defrags;      /* 1: work is moved so that gangs find room (grid/defrag.c) */
             uint32_t by_value;     /* 1: borrowed devices count by their value (grid/shares.c) */

@@ -138,8 +138,8 @@ static int policy_check(const struct event *event, struct err *err)
         return err_field(err, -EINVAL, "order", "unknown order %u", event->policy_set.order);
     if (event->policy_set.preempts > 1)
         return err_field(err, -EINVAL, "preempt", "preempt: expected 0 or 1");
-    if (event->policy_set.fills > 1)
-        return err_field(err, -EINVAL, "fill", "fill: expected 0 or 1");
+    if (event->policy_set.fills > PACKER_PLACES)
+        return err_field(err, -EINVAL, "fill", "fill: expected 0 to %d", PACKER_PLACES);
     if (event->policy_set.reservations > GRID_RESERVATIONS_MAX)
         return err_field(err, -EINVAL, "reservations", "reservations: expected 1 to %u, not %u",
                          GRID_RESERVATIONS_MAX, event->policy_set.reservations);
@@ -214,7 +214,7 @@ static void policy_apply(struct grid *grid, const struct event *event)
         jobs_line_up_anew(grid);
     ranks_set(grid, grid->order == ORDER_PREDICTED);
     grid->preempts_not = !event->policy_set.preempts;
-    packing_set(grid, event->policy_set.fills);
+    packing_set(grid, (enum packer_reach)event->policy_set.fills);
     if (event->policy_set.reservations) /* those that are promised already stay so */
         grid_set_reservations(grid, event->policy_set.reservations);
     grid->defrags = event->policy_set.defrags;

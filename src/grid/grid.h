@@ -245,7 +245,7 @@ bool grid_tenant_next(const struct grid *grid, const char *after, struct tenant_
 struct grid_policy {
     uint32_t order;        /* enum grid_order */
     bool preempts;         /* those who go first may take back room */
-    bool fills;            /* nodes are chosen by expected fill */
+    uint32_t fills;        /* by expected fill: enum packer_reach (sched/packer.h) */
     bool by_value;         /* borrowed devices count by what they are worth */
     bool defrags;          /* work is moved so that gangs find room */
     uint32_t reservations; /* blocked jobs of a class that are promised a start */

@@ -7,16 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-void packing_set(struct grid *grid, bool is_on)
+void packing_set(struct grid *grid, enum packer_reach reach)
 {
-    if (is_on == (grid->fleet.packer != NULL))
-        return;
-    if (!is_on) {
-        packer_destroy(grid->fleet.packer);
+    struct packer *packer = grid->fleet.packer;
+
+    if (!reach) {
+        packer_destroy(packer);
         grid->fleet.packer = NULL;
         return;
     }
-    grid->fleet.packer = packer_create();
+    if (packer) {
+        packer->reach = reach;
+        return;
+    }
+    grid->fleet.packer = packer_create(reach);
     for (uint32_t i = 0; i < grid->fleet.sites_count; i++)
         packer_add_site(grid->fleet.packer, &grid->fleet.sites[i]);
 }
@@ -67,7 +71,7 @@ void packing_put(const struct grid *grid, struct buf *out)
     const struct packer *packer = grid->fleet.packer;
     const struct fill_memory *memory;
 
-    put_u64(out, packer != NULL);
+    put_u64(out, packer ? packer->reach : PACKER_OFF);
     if (!packer)
         return;
     put_u64(out, packer->kinds.live_count);
@@ -145,14 +149,14 @@ static bool take_kinds(struct cursor *in, struct intern *kinds)
 int packing_take(struct grid *grid, struct cursor *in)
 {
     struct fill_memory *memory;
-    uint64_t is_on;
+    uint64_t reach;
     int rc = 0;
 
-    if (!get_max(in, 1, &is_on))
+    if (!get_max(in, PACKER_PLACES, &reach))
         return -EBADMSG;
-    if (!is_on)
+    packing_set(grid, (enum packer_reach)reach);
+    if (!reach)
         return 0;
-    packing_set(grid, true);
     memory = calloc(1, sizeof(*memory));
     if (!memory)
         return -ENOMEM;

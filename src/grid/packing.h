@@ -6,7 +6,7 @@
 #include "sched/packer.h"
 
 /* On: it learns from here on. Off: what was learned is gone. */
-void packing_set(struct grid *grid, bool is_on);
+void packing_set(struct grid *grid, enum packer_reach reach);
 void packing_site_joined(struct grid *grid, const char *name);
 void packing_submitted(struct grid *grid, uint32_t shape, uint32_t jobs_count);
 

@@ -152,6 +152,32 @@ static void insert_later(struct plan_candidate *list, uint32_t count,
     list[at] = *one;
 }
 
+/* Where places are chosen by expected fill, the one it chooses stands first. */
+static void put_chosen_first(struct grid *grid, struct shape *shape,
+                             const struct objective *objective, struct plan_candidate *list,
+                             uint32_t count)
+{
+    const struct fleet *fleet = &grid->fleet;
+    const struct fleet_site *site;
+    uint32_t at = 0;
+
+    if (!fleet->packer || count < 2 || !fit_find(shape, fleet, objective, FIT_LIMITED, &grid->fit))
+        return;
+    site = &fleet->sites[grid->fit.site];
+    for (; at < count; at++)
+        if (!strcmp(list[at].site, site->info.name) &&
+            (grid->fit.chip >= site->chips_count ||
+             !strcmp(list[at].chip, site->chips[grid->fit.chip].kind)))
+            break;
+    if (at && at < count) {
+        struct plan_candidate chosen = list[at];
+
+        memmove(list + 1, list, at * sizeof(*list));
+        list[0] = chosen;
+        set_name(list[0].node, site->info.nodes[grid->fit.parts[0].node].name);
+    }
+}
+
 void plan_list(struct grid *grid, struct shape *shape, const struct terms *terms, int64_t now_ms,
                struct plan_candidate *out, uint32_t *count_out)
 {
@@ -168,6 +194,7 @@ void plan_list(struct grid *grid, struct shape *shape, const struct terms *terms
         else
             insert_later(later, later_count++, &one);
     }
+    put_chosen_first(grid, shape, &terms->objective, out, count);
     if (later_count)
         memcpy(out + count, later, later_count * sizeof(later[0]));
     count += later_count;

@@ -2,6 +2,7 @@
 #include "grid/state.h"
 
 #include "base/cleanup.h"
+#include "sched/packer.h"
 
 #include <string.h>
 
@@ -30,7 +31,8 @@ struct grid_policy grid_policy(const struct grid *grid)
 {
     return (struct grid_policy){ .order = grid->order,
                                  .preempts = !grid->preempts_not,
-                                 .fills = grid->fleet.packer != NULL,
+                                 .fills =
+                                     grid->fleet.packer ? grid->fleet.packer->reach : PACKER_OFF,
                                  .by_value = grid->by_value,
                                  .defrags = grid->defrags,
                                  .reservations = grid->reservations };

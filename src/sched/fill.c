@@ -304,11 +304,9 @@ static double scarcity(double share, uint64_t room_milli, uint64_t part_milli, d
     return over > 0 ? MIN(over, 1) : 0;
 }
 
-struct fill_score fill_score(struct fill *fill, const struct fill_node *node,
-                             const struct fill_ask *ask, const struct fill_room *room)
+struct fill_score fill_gain(struct fill *fill, const struct fill_node *node,
+                            const struct fill_ask *ask)
 {
-    const struct fill_params *params = &fill->params;
-    const struct fill_memory *memory = &fill->memory;
     struct gain gain = { 0 };
     struct fill_score score = { 0 };
 
@@ -316,18 +314,43 @@ struct fill_score fill_score(struct fill *fill, const struct fill_node *node,
     if (node->free_total)
         gain = known_gain(fill, node, ask);
     score.score = gain.gain;
-    if (node->is_empty && node->devices_count >= params->big_devices && !ask_is_big(fill, ask))
-        score.score -= params->big_milli + BIG_EXTRA_MAX * node->free_total *
-                                               scarcity(memory->big_share, room->free_all_milli,
-                                                        room->big_empty_milli, params->big_slack);
-    if (ask->devices && ask->chips == UINT64_MAX)
-        score.score -= (double)ask->devices * ask->milli *
-                       scarcity(memory->chip_share[node->chip], room->free_all_milli,
-                                room->free_milli[node->chip], params->chip_slack);
     if (ask->devices && ask->milli < FILL_DEVICE_MILLI)
         while (score.device + 1u < node->devices_count &&
                node->free_milli[score.device] != gain.free_milli)
             score.device++;
+    return score;
+}
+
+bool fill_is_kept(const struct fill *fill, const struct fill_node *node, const struct fill_ask *ask)
+{
+    return node->is_empty && node->devices_count >= fill->params.big_devices &&
+           !ask_is_big(fill, ask);
+}
+
+double fill_less_kept(const struct fill *fill, double gain, uint16_t chip, uint32_t kept_milli,
+                      const struct fill_ask *ask, const struct fill_room *room)
+{
+    const struct fill_params *params = &fill->params;
+    const struct fill_memory *memory = &fill->memory;
+
+    if (kept_milli)
+        gain -= params->big_milli + BIG_EXTRA_MAX * kept_milli *
+                                        scarcity(memory->big_share, room->free_all_milli,
+                                                 room->big_empty_milli, params->big_slack);
+    if (ask->devices && ask->chips == UINT64_MAX)
+        gain -= (double)ask->devices * ask->milli *
+                scarcity(memory->chip_share[chip], room->free_all_milli, room->free_milli[chip],
+                         params->chip_slack);
+    return gain;
+}
+
+struct fill_score fill_score(struct fill *fill, const struct fill_node *node,
+                             const struct fill_ask *ask, const struct fill_room *room)
+{
+    struct fill_score score = fill_gain(fill, node, ask);
+
+    score.score = fill_less_kept(fill, score.score, node->chip,
+                                 fill_is_kept(fill, node, ask) ? node->free_total : 0, ask, room);
     return score;
 }
 

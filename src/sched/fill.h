@@ -122,6 +122,15 @@ bool fill_fits(const struct fill_node *node, const struct fill_ask *ask);
  * last draw, 30 ns for a known one. */
 struct fill_score fill_score(struct fill *fill, const struct fill_node *node,
                              const struct fill_ask *ask, const struct fill_room *room);
+/* The score in two steps, for who keeps the first: it stands until the next draw, whatever else is
+ * placed. Then what is kept back for others is taken off, of `kept_milli`: the node's free_total
+ * where fill_is_kept, else 0. */
+struct fill_score fill_gain(struct fill *fill, const struct fill_node *node,
+                            const struct fill_ask *ask);
+bool fill_is_kept(const struct fill *fill, const struct fill_node *node,
+                  const struct fill_ask *ask);
+double fill_less_kept(const struct fill *fill, double gain, uint16_t chip, uint32_t kept_milli,
+                      const struct fill_ask *ask, const struct fill_room *room);
 /* What is expected to be filled of a sealed node's free devices, in 1/1000. */
 double fill_value(struct fill *fill, const struct fill_node *node);
 

@@ -1,6 +1,7 @@
-#include "sched/fit.h"
+#include "sched/fit_internal.h"
 
 #include "base/cleanup.h"
+#include "sched/fit_packed.h"
 #include "sched/mem.h"
 #include "sched/owner.h"
 #include "sched/packer.h"
@@ -293,16 +294,6 @@ bool fit_never_in_pool(const struct shape *shape, const struct room_pool *pool, 
             (uint64_t)pool->devices_count * 1000 < shape->devices_milli);
 }
 
-/* The lists of a pool whose nodes have that many whole devices free, as bits. */
-static uint64_t lists_from(const struct room_pool *pool, const struct shape *shape, uint32_t tasks)
-{
-    uint64_t whole = (uint64_t)shape->devices_milli / 1000 * tasks;
-
-    if (whole > ROOM_WHOLE_MAX)
-        whole = ROOM_WHOLE_MAX;
-    return pool->lists_used >> whole << whole;
-}
-
 /* Does a class tell all that matters to the shape, so that none of its nodes is looked at? */
 static inline bool tells_all(const struct shape *shape, const struct room_pool *pool, uint16_t chip)
 {
@@ -344,14 +335,6 @@ static inline uint64_t class_waste(const struct shape *shape, const struct fleet
            (cpus_left & UINT32_MAX);
 }
 
-/* Has the node, without a look at it, too few whole devices for so many tasks, or none to use? */
-static inline bool is_out(const struct shape *shape, const struct room *room,
-                          const struct room_apart *apart, uint16_t chip, uint32_t tasks)
-{
-    return (uint64_t)shape->devices_milli / 1000 * tasks > apart->whole ||
-           fit_never_in_pool(shape, &room->pools[apart->pool], chip);
-}
-
 static void keep_better(struct fit_part *best, uint32_t node, uint32_t tasks, uint64_t waste)
 {
     if (!best->tasks || waste < best->waste || (waste == best->waste && node < best->node))
@@ -364,7 +347,7 @@ static void find_in_pool(const struct shape *shape, const struct fleet_site *sit
                          const struct room_pool *pool, uint16_t chip, enum fit_when when,
                          struct fit_part *best)
 {
-    uint64_t lists = lists_from(pool, shape, shape->tasks);
+    uint64_t lists = fit_lists_from(pool, shape, shape->tasks);
 
     for (; lists; lists &= lists - 1) {
         uint32_t list = (uint32_t)__builtin_ctzll(lists);
@@ -385,8 +368,8 @@ static void find_in_pool(const struct shape *shape, const struct fleet_site *sit
     }
 }
 
-static bool find_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
-                        enum fit_when when, struct fit *fit)
+bool fit_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                enum fit_when when, struct fit *fit)
 {
     const struct room *room = &site->room;
     struct fit_part best = { .tasks = 0 };
@@ -397,7 +380,7 @@ static bool find_single(const struct shape *shape, const struct fleet_site *site
     for (uint32_t i = 0; i < room->apart_count; i++) {
         const struct fleet_node *node = &site->nodes[room->apart[i].node];
 
-        if (!is_out(shape, room, &room->apart[i], chip, shape->tasks) &&
+        if (!fit_is_out(shape, room, &room->apart[i], chip, shape->tasks) &&
             fit_tasks(shape, site, node, chip, when) >= shape->tasks)
             keep_better(&best, room->apart[i].node, shape->tasks,
                         node_waste(shape, node, chip, when));
@@ -407,88 +390,6 @@ static bool find_single(const struct shape *shape, const struct fleet_site *site
     MEM_GROW(fit->parts, fit->parts_cap, 1);
     fit->parts[0] = best;
     fit->parts_count = 1;
-    return true;
-}
-
-/* --- by expected fill ----------------------------------------------------------------------- */
-
-struct packing { /* the best state so far */
-    const struct packer *packer;
-    const struct shape *shape;
-    const struct fleet_site *site;
-    uint16_t chip;
-    enum fit_when when;
-    uint32_t states, node, share_room; /* states: scored so far */
-    uint32_t first;                    /* the first that fits: scored once there is a second */
-    uint16_t kind; /* packer's number of the chip's; UINT16_MAX = not looked up */
-    double score;
-};
-
-static void score_state(struct packing *packing, uint32_t node)
-{
-    uint32_t share_room;
-    double score;
-
-    if (packing->kind == UINT16_MAX)
-        packing->kind = packer_kind(packing->packer, packing->site->chips[packing->chip].kind);
-    if (!packer_score(packing->packer, packing->shape, &packing->site->nodes[node], packing->chip,
-                      packing->kind, packing->when, &score, &share_room))
-        return;
-    if (packing->states++ &&
-        (score < packing->score || (score <= packing->score && node > packing->node)))
-        return;
-    packing->score = score;
-    packing->node = node;
-    packing->share_room = share_room;
-}
-
-static void consider_state(struct packing *packing, uint32_t node)
-{
-    if (packing->states > PACKER_STATES_MAX ||
-        fit_tasks(packing->shape, packing->site, &packing->site->nodes[node], packing->chip,
-                  packing->when) < packing->shape->tasks)
-        return;
-    if (packing->first == ROOM_NONE && packing->shape->devices_milli >= 1000) {
-        packing->first = node; /* perhaps there is nothing to choose */
-        return;
-    }
-    if (packing->first != ROOM_NONE && !packing->states)
-        score_state(packing, packing->first);
-    score_state(packing, node);
-}
-
-/* The node for all of it that leaves most to be filled. False: none is scored, or too many are. */
-static bool find_packed(const struct shape *shape, const struct fleet *fleet, uint32_t site,
-                        uint16_t chip, enum fit_when when, struct fit *fit)
-{
-    struct packing packing = { .packer = fleet->packer,
-                               .shape = shape,
-                               .site = &fleet->sites[site],
-                               .chip = chip,
-                               .when = when,
-                               .first = ROOM_NONE,
-                               .kind = UINT16_MAX };
-    const struct room *room = &packing.site->room;
-
-    for (uint32_t p = 0; p < room->pools_count; p++) {
-        uint64_t lists = lists_from(&room->pools[p], shape, shape->tasks);
-
-        if (fit_never_in_pool(shape, &room->pools[p], chip))
-            continue;
-        for (; lists; lists &= lists - 1)
-            for (uint32_t at = room->pools[p].lists[__builtin_ctzll(lists)]; at != ROOM_NONE;
-                 at = room->classes[at].next)
-                consider_state(&packing, room_first(room, at));
-    }
-    for (uint32_t i = 0; i < room->apart_count; i++)
-        if (!is_out(shape, room, &room->apart[i], chip, shape->tasks))
-            consider_state(&packing, room->apart[i].node);
-    if (!packing.states || packing.states > PACKER_STATES_MAX)
-        return false; /* also when there was nothing to choose: find_single is quick then */
-    MEM_GROW(fit->parts, fit->parts_cap, 1);
-    fit->parts[0] = (struct fit_part){ .node = packing.node, .tasks = shape->tasks };
-    fit->parts_count = 1;
-    fit->share_room = packing.share_room;
     return true;
 }
 
@@ -539,7 +440,7 @@ static inline __attribute__((always_inline)) uint64_t sum_over(const struct shap
 
     for (uint32_t p = 0; p < room->pools_count; p++) {
         const struct room_pool *pool = &room->pools[p];
-        uint64_t lists = lists_from(pool, shape, 1);
+        uint64_t lists = fit_lists_from(pool, shape, 1);
 
         if (fit_never_in_pool(shape, pool, chip))
             continue;
@@ -549,7 +450,7 @@ static inline __attribute__((always_inline)) uint64_t sum_over(const struct shap
                 sum += visit(context, at, room_first(room, at));
     }
     for (uint32_t i = 0; i < room->apart_count; i++)
-        if (!is_out(shape, room, &room->apart[i], chip, 1))
+        if (!fit_is_out(shape, room, &room->apart[i], chip, 1))
             sum += visit(context, ROOM_NONE, room->apart[i].node);
     return sum;
 }
@@ -683,6 +584,16 @@ bool fit_has_power(const struct shape *shape, const struct fleet_site *site, uin
     return task_mw * shape->tasks <= site->power.left_mw;
 }
 
+/* Closed to it, whatever its nodes have free? */
+static bool is_barred(const struct shape *shape, const struct fleet *fleet, uint32_t site,
+                      uint16_t chip, enum fit_when when)
+{
+    const struct fleet_site *at = &fleet->sites[site];
+
+    return has_too_few_devices(shape, at, when) || !fit_has_power(shape, at, chip) ||
+           !owner_is_open(fleet, shape, site);
+}
+
 bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_t site,
                    uint16_t chip, enum fit_when when, struct fit *fit)
 {
@@ -693,18 +604,20 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
     fit->site = site;
     fit->chip = chip;
     fit->parts_count = fit->share_room = 0;
-    if (has_too_few_devices(shape, at, when) || !fit_has_power(shape, at, chip) ||
-        !owner_is_open(fleet, shape, site))
+    if (is_barred(shape, fleet, site, chip, when))
         return false;
     if (shape->within || shape->spread)
         return topology_fit(shape, fleet, site, chip, when, fit);
     if (shape->apart) /* nodes in one state may differ in what is around them */
         return fit_among(shape, at, chip, when, NULL, at->info.nodes_count, fit);
-    if (fleet->packer && shape->ask.devices && chip != FLEET_MIXED &&
-        shape->ask_version == fleet->shape_version &&
-        find_packed(shape, fleet, site, chip, when, fit))
-        return true;
-    if (find_single(shape, at, chip, when, fit))
+    if (fleet->packer && chip != FLEET_MIXED && packer_knows(fleet->packer, shape, fleet)) {
+        struct fit_packed packed = fit_packed_begin(shape, fleet, when);
+
+        fit_packed_consider(&packed, site, chip, NULL);
+        if (fit_packed_choose(&packed, fit))
+            return true;
+    }
+    if (fit_single(shape, at, chip, when, fit))
         return true;
     return shape->tasks > 1 && find_gang(shape, at, chip, when, fit);
 }
@@ -736,40 +649,73 @@ uint64_t fit_count(const struct shape *shape, const struct fleet *fleet, uint32_
 
 /* --- over all candidates -------------------------------------------------------------------- */
 
-/* Cheap and often true: there are not that many whole devices of the kind at the site. */
-static inline bool lacks_devices(const struct fleet_kind *kind, uint64_t whole_asked)
+static inline bool is_known_not_at(const struct candidate_fit *at, const struct fleet *fleet,
+                                   uint64_t whole_asked, enum fit_when when)
 {
-    return kind->whole < whole_asked;
+    const struct fleet_kind *kind = &fleet->kinds[at->kind];
+
+    /* Cheap and often true: there are not that many whole devices of the kind at the site. */
+    return kind->whole < whole_asked || at->no_fit_version == kind->room_version ||
+           (when == FIT_LIMITED && at->no_fit_limited == kind->limit_version &&
+            fleet->window.until_ms >= at->no_fit_until_ms);
+}
+
+static void remember_not_at(struct candidate_fit *at, const struct fleet *fleet, enum fit_when when)
+{
+    const struct fleet_kind *kind = &fleet->kinds[at->kind];
+
+    if (when == FIT_NOW) {
+        at->no_fit_version = kind->room_version;
+    } else if (when == FIT_LIMITED) {
+        at->no_fit_limited = kind->limit_version;
+        at->no_fit_until_ms = fleet->window.until_ms;
+    }
+}
+
+/* Among all nodes of all candidates at once, by expected fill. */
+static bool find_anywhere(struct shape *shape, const struct fleet *fleet, enum fit_when when,
+                          uint32_t count, struct fit *fit)
+{
+    uint64_t whole_asked = (uint64_t)shape->tasks * (shape->devices_milli / 1000);
+    struct fit_packed packed = fit_packed_begin(shape, fleet, when);
+
+    if (!shape->picks)
+        shape->picks = mem_alloc(count, sizeof(*shape->picks));
+    for (uint32_t i = 0; i < count; i++) {
+        const struct candidate *at = &shape->candidates[i];
+        bool fits;
+
+        if (is_known_not_at(&shape->fits[i], fleet, whole_asked, when) || at->chip == FLEET_MIXED)
+            continue;
+        fits = !is_barred(shape, fleet, at->site, at->chip, when) &&
+               fit_packed_consider(&packed, at->site, at->chip, &shape->picks[i]);
+        if (!fits && shape->tasks == 1) /* a gang may fit on several nodes */
+            remember_not_at(&shape->fits[i], fleet, when);
+    }
+    return fit_packed_choose(&packed, fit);
 }
 
 bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
               enum fit_when when, struct fit *fit)
 {
     uint64_t whole_asked = (uint64_t)shape->tasks * (shape->devices_milli / 1000);
+    bool is_scored;
     uint32_t count;
 
     if (fit_is_known_not(shape, fleet, when))
         return false;
     shape_candidates(shape, fleet, objective, &count);
-    if (fleet->packer)
-        packer_ask(shape, fleet);
+    is_scored = fleet->packer && packer_ask(shape, fleet);
+    if (is_scored && packer_chooses_place(fleet->packer, shape) &&
+        (when == FIT_NOW || when == FIT_LIMITED) && find_anywhere(shape, fleet, when, count, fit))
+        return true;
     for (uint32_t i = 0; i < count; i++) {
-        struct candidate_fit *at = &shape->fits[i];
-        const struct fleet_kind *kind = &fleet->kinds[at->kind];
-
-        if (lacks_devices(kind, whole_asked) || at->no_fit_version == kind->room_version ||
-            (when == FIT_LIMITED && at->no_fit_limited == kind->limit_version &&
-             fleet->window.until_ms >= at->no_fit_until_ms))
+        if (is_known_not_at(&shape->fits[i], fleet, whole_asked, when))
             continue;
         if (fit_candidate(shape, fleet, shape->candidates[i].site, shape->candidates[i].chip, when,
                           fit))
             return true;
-        if (when == FIT_NOW) {
-            at->no_fit_version = kind->room_version;
-        } else if (when == FIT_LIMITED) {
-            at->no_fit_limited = kind->limit_version;
-            at->no_fit_until_ms = fleet->window.until_ms;
-        }
+        remember_not_at(&shape->fits[i], fleet, when);
     }
     if (when == FIT_NOW) {
         shape->no_fit_version = fleet->room_version;

@@ -7,12 +7,14 @@
 #include <string.h>
 
 #define SEED 1
+#define GAIN_MOST 1e12 /* more than any node has, in 1/1000 of devices or CPUs */
 
-struct packer *packer_create(void)
+struct packer *packer_create(enum packer_reach reach)
 {
     const struct fill_params params = fill_params_default();
     struct packer *packer = mem_alloc(1, sizeof(*packer));
 
+    packer->reach = reach;
     packer->fill = fill_create(&params, SEED);
     if (!packer->fill)
         abort(); /* memory is short: as mem.h */
@@ -72,7 +74,8 @@ void packer_look(struct packer *packer, const struct fleet *fleet)
     }
 }
 
-/* What the node has free for devices of this kind; false: it is not of one kind. */
+/* What the node has free for devices of this kind (FLEET_NO_CHIP: of whichever it has); false: it
+ * is not of one kind. */
 static bool picture(const struct fleet_node *node, uint16_t chip, uint16_t kind, enum fit_when when,
                     struct fill_node *out)
 {
@@ -83,6 +86,8 @@ static bool picture(const struct fleet_node *node, uint16_t chip, uint16_t kind,
          limit = limit->next)
         if (fleet_limit_binds(limit) && limit->cpus < cpus)
             cpus = limit->cpus;
+    if (chip == FLEET_NO_CHIP && node->devices_count)
+        chip = node->devices[0].chip;
     memset(out, 0, offsetof(struct fill_node, free_milli));
     out->cpu_milli = cpus > 0 ? cpus * 1000 : 0;
     out->chip = kind;
@@ -120,7 +125,8 @@ static bool ask_of(const struct shape *shape, struct fill_ask *out)
 {
     uint64_t devices = (uint64_t)shape->tasks * shape->devices_milli / 1000;
 
-    *out = (struct fill_ask){ .cpu_milli = (int64_t)shape->tasks * shape->cpus * 1000 };
+    *out = (struct fill_ask){ .cpu_milli = (int64_t)shape->tasks * shape->cpus * 1000,
+                              .chips = UINT64_MAX };
     if (shape->devices_milli % 1000) {
         out->devices = 1;
         out->milli = (uint16_t)shape->devices_milli;
@@ -134,17 +140,19 @@ static bool ask_of(const struct shape *shape, struct fill_ask *out)
 
 bool packer_ask(struct shape *shape, const struct fleet *fleet)
 {
-    if (!shape->devices_milli)
-        return false;
-    if (shape->ask_version == fleet->shape_version)
-        return shape->ask.devices > 0;
+    const struct packer *packer = fleet->packer;
+
+    if (shape->ask_version == fleet->shape_version && shape->ask_reach == packer->reach)
+        return shape->is_scored;
     shape->ask_version = fleet->shape_version;
-    if (!ask_of(shape, &shape->ask))
-        shape->ask.devices = 0;
-    shape->ask.chips = kinds_mask(fleet->packer, shape, fleet);
-    if (!shape->ask.chips || !fill_ask_is_valid(&shape->ask))
-        shape->ask.devices = 0;
-    return shape->ask.devices > 0;
+    shape->ask_reach = packer->reach;
+    shape->is_scored = ask_of(shape, &shape->ask);
+    if (shape->devices_milli)
+        shape->ask.chips = kinds_mask(packer, shape, fleet);
+    else
+        shape->is_scored &= packer->reach == PACKER_PLACES;
+    shape->is_scored &= shape->ask.chips && fill_ask_is_valid(&shape->ask);
+    return shape->is_scored;
 }
 
 /* All states of all nodes, for a draw. */
@@ -194,19 +202,32 @@ void packer_learn(struct packer *packer, struct shape *shape, const struct fleet
     fill_draw(packer->fill, packer->groups, list_groups(packer, fleet), &packer->room);
 }
 
-bool packer_score(const struct packer *packer, const struct shape *shape,
-                  const struct fleet_node *node, uint16_t chip, uint16_t kind, enum fit_when when,
-                  double *score_out, uint32_t *free_milli_out)
+bool packer_look_at(const struct packer *packer, const struct shape *shape,
+                    const struct fleet_node *node, uint16_t chip, uint16_t kind, enum fit_when when,
+                    struct packer_look *out)
 {
     const struct fill_ask *ask = &shape->ask;
+    struct fill_node room;
     struct fill_score score;
-    struct fill_node free_room;
 
-    if (!picture(node, chip, kind, when, &free_room) || !fill_fits(&free_room, ask))
+    if (!picture(node, chip, kind, when, &room) || !fill_fits(&room, ask))
         return false;
-    score = fill_score(packer->fill, &free_room, ask, &packer->room);
-    *score_out = score.score;
-    *free_milli_out =
-        ask->milli < FILL_DEVICE_MILLI ? free_room.free_milli[score.device] : FILL_DEVICE_MILLI;
+    if (!node->devices_count) { /* as good as any can be, and best where least is left over */
+        *out =
+            (struct packer_look){ .gain = GAIN_MOST - (double)(room.cpu_milli - ask->cpu_milli) };
+        return true;
+    }
+    score = fill_gain(packer->fill, &room, ask);
+    out->gain = score.score;
+    out->kept_milli = fill_is_kept(packer->fill, &room, ask) ? room.free_total : 0;
+    out->share_room =
+        ask->milli < FILL_DEVICE_MILLI ? room.free_milli[score.device] : FILL_DEVICE_MILLI;
     return true;
+}
+
+double packer_score(const struct packer *packer, const struct shape *shape, uint16_t kind,
+                    const struct packer_look *look)
+{
+    return fill_less_kept(packer->fill, look->gain, kind, look->kept_milli, &shape->ask,
+                          &packer->room);
 }

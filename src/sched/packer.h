@@ -16,9 +16,18 @@
 #include "sched/fit.h"
 #include "sched/shape.h"
 
-#define PACKER_STATES_MAX 256u
+#define PACKER_STATES_MAX 4096u
+#define PACKER_STATES_FEW 256u /* of PACKER_NODES */
+
+enum packer_reach {
+    PACKER_OFF,
+    PACKER_NODES, /* as it began, for journals of then: devices alone, nodes of one candidate alone
+                   */
+    PACKER_PLACES
+};
 
 struct packer {
+    uint32_t reach; /* enum packer_reach */
     struct fill *fill;
     struct fill_room room; /* of the fleet, when last looked at */
     struct intern kinds;   /* numbered in the order in which they came */
@@ -26,7 +35,7 @@ struct packer {
     uint32_t groups_cap;
 };
 
-struct packer *packer_create(void);
+struct packer *packer_create(enum packer_reach reach);
 void packer_destroy(struct packer *packer);
 /* The site's kinds of chip get their numbers; known ones have theirs. */
 void packer_add_site(struct packer *packer, const struct fleet_site *site);
@@ -37,10 +46,40 @@ void packer_learn(struct packer *packer, struct shape *shape, const struct fleet
 
 /* What the shape asks of a node, for packer_score; false: its node is not chosen by score. */
 bool packer_ask(struct shape *shape, const struct fleet *fleet);
-/* How good the node is for it; it fits there. `free_milli_out`: of the device to share; 1000.
- * False: this node is not scored (it would be full, or has several kinds of device). */
-bool packer_score(const struct packer *packer, const struct shape *shape,
-                  const struct fleet_node *node, uint16_t chip, uint16_t kind, enum fit_when when,
-                  double *score_out, uint32_t *free_milli_out);
+/* Was it true, and is it as of now? */
+static inline bool packer_knows(const struct packer *packer, const struct shape *shape,
+                                const struct fleet *fleet)
+{
+    return shape->is_scored && shape->ask_version == fleet->shape_version &&
+           shape->ask_reach == packer->reach;
+}
+/* Do scores choose among all candidates of the shape, sorted as they are, and not only among the
+ * nodes of the one that its objective puts first? */
+static inline bool packer_chooses_place(const struct packer *packer, const struct shape *shape)
+{
+    return packer->reach == PACKER_PLACES && shape->is_indifferent && !shape->within &&
+           !shape->spread && !shape->apart;
+}
+static inline uint32_t packer_states_max(const struct packer *packer)
+{
+    return packer->reach == PACKER_PLACES ? PACKER_STATES_MAX : PACKER_STATES_FEW;
+}
+struct packer_look { /* at a node, for an ask */
+    double gain;
+    uint32_t kept_milli; /* of it, held back for others */
+    uint32_t share_room; /* free of the device to share; 1000 for whole ones */
+};
+/* What placing it there gains, until the next draw (fill_gain). False: it does not fit there, or
+ * the node has several kinds of device. */
+bool packer_look_at(const struct packer *packer, const struct shape *shape,
+                    const struct fleet_node *node, uint16_t chip, uint16_t kind, enum fit_when when,
+                    struct packer_look *out);
+/* How good that is, beside what is kept for others as of packer_look. */
+double packer_score(const struct packer *packer, const struct shape *shape, uint16_t kind,
+                    const struct packer_look *look);
+static inline uint64_t packer_draws(const struct packer *packer)
+{
+    return fill_memory(packer->fill)->draws_count;
+}
 /* The number of a kind of chip. */
 uint16_t packer_kind(const struct packer *packer, const char *kind);

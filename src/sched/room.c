@@ -156,7 +156,7 @@ static void make_pools(struct room *room, const struct fleet_site *site)
 
 struct state { /* of a node, to look its class up */
     uint64_t hash;
-    uint32_t whole, free_milli, usable;
+    uint32_t whole, free_milli, usable, most_milli;
     uint32_t uses[NODE_DEVICES_MAX];
 };
 
@@ -172,13 +172,15 @@ static void state_of(const struct fleet_node *node, uint32_t pool, struct state 
         mix(mix(mix(mix(0x9e3779b97f4a7c15u, pool), node->cpus_used), (uint64_t)node->memory_used),
             (uint64_t)node->disk_used);
 
-    state->whole = state->free_milli = state->usable = 0;
+    state->whole = state->free_milli = state->usable = state->most_milli = 0;
     for (uint32_t d = 0; d < node->devices_count; d++) {
         const struct fleet_device *device = &node->devices[d];
         bool is_usable = device_is_usable(device);
+        uint32_t milli = is_usable ? 1000u - device->used_milli : 0;
 
         state->whole += is_usable && !device->used_milli;
-        state->free_milli += is_usable ? 1000u - device->used_milli : 0;
+        state->free_milli += milli;
+        state->most_milli = MAX(state->most_milli, milli);
         state->usable += is_usable;
         state->uses[d] = device->type << USE_BITS | (is_usable ? device->used_milli : 0);
     }
@@ -237,6 +239,7 @@ static uint32_t add_class(struct room *room, const struct fleet_node *node, uint
     class->whole = state->whole;
     class->free_milli = state->free_milli;
     class->usable = state->usable;
+    class->most_milli = state->most_milli;
     class->nodes_count = 0;
     class->chain = *chain;
     *chain = at;
@@ -281,6 +284,7 @@ static void leave(struct room *room, struct room_spot *spot)
     struct room_class *class = &room->classes[spot->class];
     uint32_t was = spot->class;
 
+    room->changes_count++;
     class->bits[spot->position / 64] &= ~((uint64_t)1 << spot->position % 64);
     room->pools[spot->pool].whole_free -= class->whole;
     room->pools[spot->pool].free_milli -= class->free_milli;
@@ -296,6 +300,7 @@ static void join(struct room *room, const struct fleet_node *node, struct room_s
     struct state state;
     struct room_class *class;
 
+    room->changes_count++;
     state_of(node, spot->pool, &state);
     spot->class = find_class(room, node, spot->pool, &state);
     if (spot->class == ROOM_NONE)
@@ -314,9 +319,11 @@ static void join(struct room *room, const struct fleet_node *node, struct room_s
 
 void room_build(struct room *room, struct fleet_site *site)
 {
+    uint64_t changes_count = room->changes_count;
     uint32_t chains = 64;
 
     room_fini(room);
+    room->changes_count = changes_count + 1;
     room->nodes_count = site->info.nodes_count;
     while (chains < room->nodes_count)
         chains *= 2;

@@ -41,6 +41,7 @@ struct room_class {
     uint32_t cpus_used;
     uint32_t pool, whole, nodes_count; /* nodes_count 0: free */
     uint32_t free_milli, usable;       /* of devices, of one node */
+    uint32_t most_milli;               /* free of one of them */
     uint32_t chain, next, prev;        /* hash chain; list of its pool and whole */
     uint32_t words_cap;
     uint64_t *bits; /* of positions in pool.nodes */
@@ -70,6 +71,7 @@ struct room {
     uint32_t nodes_count;
     struct room_apart *apart;
     uint32_t apart_count, apart_cap;
+    uint64_t changes_count; /* grows with each change of any of it, and never falls */
 };
 
 void room_fini(struct room *room);

@@ -30,6 +30,7 @@ static void free_found(struct shape *shape)
     apart_bars_destroy(shape->bars);
     free(shape->candidates);
     free(shape->fits);
+    free(shape->picks);
 }
 
 void shapes_fini(struct shapes *shapes)
@@ -373,6 +374,8 @@ static void find_candidates(struct shape *shape, const struct fleet *fleet)
 
     free(shape->candidates);
     free(shape->fits);
+    free(shape->picks);
+    shape->picks = NULL;
     shape->candidates = NULL;
     shape->fits = NULL;
     shape->candidates_count = 0;
@@ -605,11 +608,21 @@ static uint64_t delays_version(const struct shape *shape, const struct fleet *fl
     return fleet->waits_version + (shape->freight ? fleet->freight_version : 0);
 }
 
+/* Neither pace, nor wait, nor money for what is moved: nothing told of this work in this place. */
+static bool has_no_terms(const struct candidate *candidate)
+{
+    return candidate->rate.seconds <= 0 && candidate->freight.wait_ms == 0 &&
+           candidate->freight.in_ms == 0 && candidate->freight.out_ms == 0 &&
+           candidate->freight.money_micro == 0;
+}
+
 static void sort_candidates(struct shape *shape, const struct fleet *fleet,
                             const struct objective *objective)
 {
     struct scale scales[2];
 
+    free(shape->picks);
+    shape->picks = NULL;
     for (uint32_t i = 0; i < shape->candidates_count && shape->work && fleet->work; i++)
         set_rate(&shape->candidates[i], shape, fleet);
     for (uint32_t i = 0; i < shape->candidates_count; i++) {
@@ -643,6 +656,9 @@ static void sort_candidates(struct shape *shape, const struct fleet *fleet,
         shape->candidates[at] = moved;
         shape->fits[at] = moved_fit;
     }
+    shape->is_indifferent = objective->kind == OBJECTIVE_FASTEST && !shape->chips_count;
+    for (uint32_t i = 0; i < shape->candidates_count; i++)
+        shape->is_indifferent &= has_no_terms(&shape->candidates[i]);
     shape->sorted_by = *objective;
     shape->delays_version = delays_version(shape, fleet);
     if (shape->work && fleet->work)

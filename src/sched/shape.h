@@ -55,6 +55,8 @@ struct objective {
     uint32_t weight_time_milli, weight_money_milli, weight_carbon_milli;
 };
 
+struct fit_picks;
+
 struct shape {
     /* What was found of all candidates together; first, since each bucket of a queue is asked. */
     uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
@@ -93,8 +95,13 @@ struct shape {
     uint32_t dear_count;     /* places that are too dear for it, and the cheapest of them */
     uint32_t dear_site;
     int64_t dear_micro;
-    struct fill_ask ask;  /* packer.h: what it asks of a node; no devices = nothing to score */
-    uint64_t ask_version; /* fleet.shape_version by then */
+    struct fit_picks *picks; /* of each candidate, as sorted (fit_packed.h); NULL = none are kept */
+    bool is_indifferent; /* nothing but the catalogue's figures orders its candidates: see sorted_by
+                          */
+    bool is_scored;      /* packer.h: its node is chosen by score, for this asking */
+    struct fill_ask ask;
+    uint64_t ask_version; /* fleet.shape_version and the packer's reach by then */
+    uint32_t ask_reach;
 };
 
 struct shapes {

@@ -1,5 +1,6 @@
 #include "sim/engine.h"
 
+#include "sched/packer.h"
 #include "sim/engine_internal.h"
 
 #include <errno.h>
@@ -192,7 +193,7 @@ static int set_policy(struct sim_engine *engine)
     event.policy_set.order = policy->order;
     event.policy_set.preempts = !policy->preempts_not;
     event.policy_set.by = "sim";
-    event.policy_set.fills = policy->fill;
+    event.policy_set.fills = policy->fill ? PACKER_PLACES : PACKER_OFF;
     event.policy_set.defrags = policy->defrag;
     event.policy_set.by_value = policy->by_value;
     return sim_engine_step(engine, &event, NULL);

@@ -301,7 +301,7 @@ static int copy_policy(const struct replay *replay, struct arena *arena, struct 
     snprintf(out->name, sizeof(out->name), "as-journaled");
     out->order = policy.order;
     out->preempts_not = !policy.preempts;
-    out->fill = policy.fills;
+    out->fill = policy.fills != 0;
     out->defrag = policy.defrags;
     out->by_value = policy.by_value;
     out->reservations = policy.reservations;

@@ -276,7 +276,7 @@ void sim_load_policy(struct event *event, struct rng *rng)
     if (event->policy_set.order > ORDER_LAST)
         event->policy_set.order = rng_below(rng, 2) ? ORDER_PREDICTED : ORDER_FAIR;
     event->policy_set.preempts = rng_below(rng, 8) != 0;
-    event->policy_set.fills = rng_below(rng, 2) != 0;
+    event->policy_set.fills = (uint32_t)rng_below(rng, 3);
     event->policy_set.reservations = (uint32_t)rng_below(rng, 8);
     event->policy_set.defrags = rng_below(rng, 4) != 0;
     event->policy_set.by_value = rng_below(rng, 2) != 0;

@@ -60,7 +60,7 @@ static void test_refused(void **state)
     assert_string_equal(err.field, "topology");
     event = (struct event){ .type = EVENT_POLICY_SET };
     event.policy_set.by = "op";
-    event.policy_set.fills = 2;
+    event.policy_set.fills = 3;
     assert_int_equal(bed_try(&bed, &event, NULL, &err), -EINVAL);
     bed_destroy(&bed);
 }
@@ -124,13 +124,13 @@ static void test_why_scattered(void **state)
     bed_destroy(&bed);
 }
 
-static void set_fill(struct bed *bed, bool is_on)
+static void set_fill(struct bed *bed, uint32_t reach)
 {
     struct event event = { .type = EVENT_POLICY_SET };
 
     event.policy_set.preempts = 1;
     event.policy_set.by = "op";
-    event.policy_set.fills = is_on;
+    event.policy_set.fills = reach;
     bed_step(bed, &event);
 }
 
@@ -143,7 +143,7 @@ static struct event share(uint32_t milli)
 }
 
 /* What was learned is kept, and goes on alike; off, nothing of it stays. */
-static void test_fill_is_kept(void **state)
+static void check_fill_is_kept(uint32_t reach)
 {
     static const uint32_t asks[] = { 810, 190, 500, 1000, 2000, 300, 700, 250 };
     struct bed bed = bed_create(NULL, 0), copy;
@@ -151,11 +151,10 @@ static void test_fill_is_kept(void **state)
     struct err err = { 0 };
     struct grid *none = NULL;
 
-    (void)state;
     join_racks(&bed, 6, 0);
-    assert_false(grid_policy(bed.grid).fills);
-    set_fill(&bed, true);
-    assert_true(grid_policy(bed.grid).fills);
+    assert_int_equal(grid_policy(bed.grid).fills, 0);
+    set_fill(&bed, reach);
+    assert_int_equal(grid_policy(bed.grid).fills, reach);
     for (uint32_t i = 0; i < 24; i++) {
         uint64_t id = run(&bed, share(asks[i * 5 % 8]));
 
@@ -178,21 +177,69 @@ static void test_fill_is_kept(void **state)
     }
     for (size_t cut = 0; cut < snapshot.len; cut += 7)
         assert_true(grid_restore(snapshot.data, cut, &none, &err) < 0);
-    set_fill(&bed, false);
-    assert_false(grid_policy(bed.grid).fills);
+    set_fill(&bed, 3 - reach); /* what was learned goes on in the other */
+    run(&bed, share(100));
+    set_fill(&bed, 0);
+    assert_int_equal(grid_policy(bed.grid).fills, 0);
     run(&bed, share(100));
     buf_fini(&snapshot);
     bed_destroy(&bed);
     bed_destroy(&copy);
 }
 
+/* As networks of old have it, that choose the nodes of one candidate alone, and now. */
+static void test_fill_is_kept(void **state)
+{
+    (void)state;
+    check_fill_is_kept(1);
+    check_fill_is_kept(2);
+}
+
+/* A hole that it fills is better than a whole device of the faster kind, for who has not said that
+ * it wants that one; a plan says so before. */
+static void test_fill_over_sites(void **state)
+{
+    static const struct bed_node fast[] = { { "f", 8, 2, "fast" } };
+    static const struct bed_node slow[] = { { "s", 8, 2, "slow" } };
+    struct plan_candidate plan[PLAN_CANDIDATES_MAX];
+    struct bed bed = bed_create(NULL, 0);
+    struct event half = share(500), bound = share(500);
+    uint32_t count;
+
+    (void)state;
+    bed_join(&bed, "east", fast, 1);
+    bed_join(&bed, "west", slow, 1);
+    set_fill(&bed, 2);
+    for (uint32_t i = 0; i < 40; i++)
+        bed_done(&bed, run(&bed, share(1000)));
+    bound.job_submitted.request.shape.chips_count = 1;
+    snprintf(bound.job_submitted.request.shape.chips[0], MODEL_NAME_BYTES, "slow");
+    run(&bed, bound);
+    assert_int_equal(
+        grid_plan(bed.grid, &half.job_submitted.request, "alice", bed.now_ms, plan, &count, NULL),
+        0);
+    assert_int_equal(count, 2);
+    assert_string_equal(plan[0].site, "west");
+    assert_true(plan[0].fits_now && plan[1].fits_now);
+    bed_done(&bed, run(&bed, half));
+    assert_string_equal(bed.row_site, "west");
+    bound = share(500);
+    bound.job_submitted.request.shape.chips_count = 1;
+    snprintf(bound.job_submitted.request.shape.chips[0], MODEL_NAME_BYTES, "fast");
+    bed_done(&bed, run(&bed, bound));
+    assert_string_equal(bed.row_site, "east");
+    set_fill(&bed, 1); /* as it was decided of old */
+    bed_done(&bed, run(&bed, half));
+    assert_string_equal(bed.row_site, "east");
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_waits_for_a_rack),
-        cmocka_unit_test(test_why_scattered),
-        cmocka_unit_test(test_fill_is_kept),
+        cmocka_unit_test(test_refused),         cmocka_unit_test(test_waits_for_a_rack),
+        cmocka_unit_test(test_why_scattered),   cmocka_unit_test(test_fill_is_kept),
+        cmocka_unit_test(test_fill_over_sites),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -261,7 +261,7 @@ static void test_packed(void **state)
         struct bed bed = { .rng = { seed } };
 
         join(&bed, false);
-        bed.fleet.packer = packer_create();
+        bed.fleet.packer = packer_create(PACKER_PLACES);
         packer_add_site(bed.fleet.packer, &bed.fleet.sites[0]);
         for (uint32_t i = 0; i < 150; i++) {
             uint32_t milli = draw(&bed, 2) ? 100 * (1 + draw(&bed, 9)) : 1000 * (1 + draw(&bed, 8));
@@ -295,7 +295,7 @@ static void test_packed_again(void **state)
     (void)state;
     for (uint32_t b = 0; b < 2; b++) {
         join(&beds[b], false);
-        beds[b].fleet.packer = packer_create();
+        beds[b].fleet.packer = packer_create(PACKER_PLACES);
         packer_add_site(beds[b].fleet.packer, &beds[b].fleet.sites[0]);
     }
     for (uint32_t i = 0; i < 200; i++) {
@@ -320,7 +320,7 @@ static void test_packed_again(void **state)
             assert_int_equal(x->devices[0].index, y->devices[0].index);
         }
         if (i % 40 == 39) { /* one goes on from what lasts */
-            struct packer *packer = packer_create();
+            struct packer *packer = packer_create(PACKER_PLACES);
 
             packer_add_site(packer, &beds[1].fleet.sites[0]);
             assert_int_equal(fill_restore(packer->fill, fill_memory(beds[1].fleet.packer->fill)),
