@@ -66,7 +66,7 @@ teardown() {
 }
 
 @test "its forged reports fill neither the journal nor the log" {
-    id=$("$MAINS" submit -q --state "$STATE" --site good --scratch -- sleep 8)
+    id=$("$MAINS" submit -q --state "$STATE" --site good --scratch -- sleep 300)
     wait_for 20 is "$id" running
     seq_before=$(api GET /api/v1/journal/status | head -n 1 | jq .last_seq)
     log_before=$(stat -c %s "$STATE/up.log")
@@ -75,6 +75,7 @@ teardown() {
     is "$id" running
     [ $(($(api GET /api/v1/journal/status | head -n 1 | jq .last_seq) - seq_before)) -lt 200 ]
     [ $(($(stat -c %s "$STATE/up.log") - log_before)) -lt 100000 ]
+    "$MAINS" cancel -q --state "$STATE" "$id"
 }
 
 @test "frames that are too large, too deep or no frames" {
