@@ -14,6 +14,9 @@ static const struct cli_option options[] = {
     { "weight", 'w', "N", NULL, "Its part beside its siblings', as 2 or 0.5 (1)." },
     { "guarantee-devices", 0, "N", NULL, "Devices that are its own, as 2 or 0.5." },
     { "guarantee-cpus", 0, "N", NULL, "CPUs that are its own." },
+    { "cells", 0, "CELLS", NULL,
+      "Whole cells that are its own, as SITE/CHIP:rack=2,node=1; SITE/CHIP:none. May be "
+      "repeated." },
     { "budget", 'b', "MONEY", NULL, "What it may spend in all, in the sites' currency; none." },
     { 0 },
 };
@@ -160,6 +163,99 @@ static int add_standing(const struct cli_args *args, json_t *body, struct err *e
     return rc;
 }
 
+static int parse_level(char *text, json_t *cells, struct err *err)
+{
+    static const char *const levels[] = { "node", "rack", "supernode", "pool" };
+    char *number = strchr(text, '=');
+    int64_t count = 0;
+
+    for (size_t i = 0; number && i < ARRAY_COUNT(levels); i++) {
+        size_t len = strlen(levels[i]);
+
+        if ((size_t)(number - text) != len || strncmp(text, levels[i], len) != 0)
+            continue;
+        if (units_parse_int(number + 1, 0, 1000000, &count, err) < 0)
+            return -EINVAL;
+        json_object_set_new(cells, levels[i], json_integer(count));
+        return 0;
+    }
+    return err_set(err, -EINVAL, "%s: expected node=N, rack=N, supernode=N or pool=N", text);
+}
+
+/* "west/h100:rack=2,node=1", or "west/h100:none". */
+static int parse_cells(const char *text, json_t *list, struct err *err)
+{
+    const char *slash = strchr(text, '/'), *colon = slash ? strchr(slash, ':') : NULL;
+    char levels[256], *level = levels, *comma;
+    json_t *cells;
+    int rc = 0;
+
+    if (!colon || slash == text || colon == slash + 1 || strlen(colon + 1) >= sizeof(levels))
+        return err_set(err, -EINVAL, "%s: expected SITE/CHIP:rack=2,node=1 or SITE/CHIP:none",
+                       text);
+    cells = json_pack("{s:s%, s:s%}", "site", text, (size_t)(slash - text), "chip", slash + 1,
+                      (size_t)(colon - slash - 1));
+    json_array_append_new(list, cells);
+    snprintf(levels, sizeof(levels), "%s", colon + 1);
+    if (strcmp(levels, "none") == 0)
+        return 0;
+    do {
+        comma = strchr(level, ',');
+        if (comma)
+            *comma = '\0';
+        rc = parse_level(level, cells, err);
+        level = comma ? comma + 1 : level;
+    } while (rc == 0 && comma);
+    return rc;
+}
+
+static int add_cells(const struct cli_args *args, json_t *body, struct err *err)
+{
+    const char *text;
+    json_t *list;
+    int rc = 0;
+
+    if (!cli_args_has(args, "cells"))
+        return 0;
+    list = json_array();
+    json_object_set_new(body, "cells", list);
+    for (uint32_t i = 0; rc == 0 && (text = cli_args_nth(args, "cells", i)) != NULL; i++)
+        rc = parse_cells(text, list, err);
+    return rc < 0 ? err_prefix(err, rc, "--cells") : 0;
+}
+
+static int show_cells(const json_t *tenant)
+{
+    static const struct table_column columns[] = {
+        { "CELL", false, 8 },   { "SITE", false, 0 }, { "CHIP", false, 0 }, { "NODES", true, 0 },
+        { "DEVICES", true, 0 }, { "OWN", true, 0 },   { "LENT", true, 0 },  { 0 },
+    };
+    static const char *const sums[] = { "devices_milli", "own_milli", "lent_milli" };
+    struct table table;
+    size_t index;
+    json_t *cell;
+    char text[32];
+    int rc;
+
+    if (json_array_size(json_object_get(tenant, "cells")) == 0)
+        return CLI_OK;
+    table = table_init(columns);
+    json_array_foreach (json_object_get(tenant, "cells"), index, cell) {
+        table_addf(&table, "%s %s", reply_text(cell, "level"), reply_text(cell, "place"));
+        table_add(&table, reply_text(cell, "site"));
+        table_add(&table, reply_text(cell, "chip"));
+        table_addf(&table, "%" PRId64, reply_number(cell, "nodes"));
+        for (size_t i = 0; i < ARRAY_COUNT(sums); i++) {
+            units_print_milli(reply_number(cell, sums[i]), text, sizeof(text));
+            table_add(&table, text);
+        }
+    }
+    printf("\n");
+    rc = table_show(&table);
+    table_fini(&table);
+    return rc < 0 ? CLI_FAILED : CLI_OK;
+}
+
 static int call_one(const struct cli_args *args, struct remote *remote, const json_t *body)
 {
     CLEANUP(buf_fini) struct buf path = buf_init(4096);
@@ -176,6 +272,8 @@ static int call_one(const struct cli_args *args, struct remote *remote, const js
     } else {
         rows = json_pack("[O]", answer);
         code = show_tenants(rows);
+        if (code == CLI_OK)
+            code = show_cells(answer);
         json_decref(rows);
     }
     json_decref(answer);
@@ -212,7 +310,7 @@ static int run(const struct cli_args *args)
     else if (add_limit(args, "jobs", "jobs_max", false, body, &err) < 0 ||
              add_limit(args, "cpus", "cpus_max", false, body, &err) < 0 ||
              add_limit(args, "devices", "devices_milli_max", true, body, &err) < 0 ||
-             add_standing(args, body, &err) < 0)
+             add_standing(args, body, &err) < 0 || add_cells(args, body, &err) < 0)
         code = cli_fail(CLI_USAGE, &err);
     else if (is_set != (json_object_size(body) > 0))
         code = cli_fail_text(
@@ -244,11 +342,15 @@ const struct cli_command cmd_tenant = {
         "first that holds least of what is its own (--guarantee-devices, --guarantee-cpus), then "
         "the one that has borrowed least for its --weight; a tenant may be under another "
         "(--parent): what is said of that one holds for all under it together. With a --budget "
-        "jobs need a duration: what they may cost is set aside before they start.",
+        "jobs need a duration: what they may cost is set aside before they start. With --cells "
+        "whole nodes, racks, supernodes or pools of a chip at a site are its own: others' work is "
+        "put there only if it can be made to stop, and goes as soon as its own would fit.",
     .examples = { { "mains tenant set physics --jobs 1000 --cpus 64", "Two limits." },
                   { "mains tenant set physics --cpus none", "One less." },
                   { "mains tenant set optics -p physics -w 2 --guarantee-devices 8",
                     "A part of it, with eight devices of its own." },
+                  { "mains tenant set optics --cells west/h100:rack=2",
+                    "Two whole racks, whenever it asks." },
                   { "mains tenant list", "What is held, and the limits." } },
     .run = run,
 };

@@ -4,12 +4,14 @@
 
 #include "sched/packer.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #define LIMIT_MAX 1000000000000LL /* of any limit: far above any network, far below an overflow */
+#define CELLS_AT_ONCE_MAX 1000u   /* sites and chips of one call */
 #define MONEY_MAX 1000000000000000000LL
 
 static json_t *limit_to_json(int64_t limit)
@@ -17,10 +19,27 @@ static json_t *limit_to_json(int64_t limit)
     return limit < 0 ? json_null() : json_integer(limit);
 }
 
-static json_t *tenant_to_json(const struct tenant_view *view)
+static json_t *cells_to_json(const struct grid *grid, const char *tenant)
+{
+    json_t *list = json_array();
+    struct cell_view cell;
+
+    for (uint32_t i = 0; grid_cell(grid, i, &cell); i++)
+        if (strcmp(cell.tenant, tenant) == 0)
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}",
+                                                  "site", cell.site, "chip", cell.chip, "level",
+                                                  grid_level_name(cell.level), "place", cell.place,
+                                                  "nodes", (json_int_t)cell.nodes, "devices_milli",
+                                                  (json_int_t)cell.devices_milli, "own_milli",
+                                                  (json_int_t)cell.own_milli, "lent_milli",
+                                                  (json_int_t)cell.lent_milli));
+    return list;
+}
+
+static json_t *tenant_to_json(const struct grid *grid, const struct tenant_view *view)
 {
     return json_pack(
-        "{s:s, s:I, s:o, s:I, s:o, s:I, s:o, s:s?, s:I, s:I, s:I, s:o, s:I, s:I}", "name",
+        "{s:s, s:I, s:o, s:I, s:o, s:I, s:o, s:s?, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "name",
         view->name, "jobs", (json_int_t)view->jobs_live, "jobs_max", limit_to_json(view->jobs_max),
         "cpus", (json_int_t)view->cpus_held, "cpus_max", limit_to_json(view->cpus_max),
         "devices_milli", (json_int_t)view->devices_milli_held, "devices_milli_max",
@@ -29,7 +48,8 @@ static json_t *tenant_to_json(const struct tenant_view *view)
         (json_int_t)view->weight_milli, "guarantee_cpus", (json_int_t)view->guarantee_cpus,
         "guarantee_devices_milli", (json_int_t)view->guarantee_devices_milli, "budget_micro",
         limit_to_json(view->budget_micro), "spent_micro", (json_int_t)view->spent_micro,
-        "reserved_micro", (json_int_t)view->reserved_micro);
+        "reserved_micro", (json_int_t)view->reserved_micro, "cells",
+        cells_to_json(grid, view->name));
 }
 
 /* One that has no jobs and no limits is not in the grid: it has none, that is all. */
@@ -60,7 +80,7 @@ void api_tenants_list(struct api_call *call)
     list = json_array();
     if (only) {
         find_tenant(call, only, &view);
-        json_array_append_new(list, tenant_to_json(&view));
+        json_array_append_new(list, tenant_to_json(grid, &view));
     } else {
         for (view.name = after ? after : ""; grid_tenant_next(grid, view.name, &view);) {
             if (json_array_size(list) == (size_t)limit) {
@@ -68,7 +88,7 @@ void api_tenants_list(struct api_call *call)
                     json_object_get(json_array_get(list, (size_t)limit - 1), "name"));
                 break;
             }
-            json_array_append_new(list, tenant_to_json(&view));
+            json_array_append_new(list, tenant_to_json(grid, &view));
         }
     }
     api_reply_json(call, 200, json_pack("{s:s?, s:o}", "next", last, "tenants", list));
@@ -83,7 +103,7 @@ void api_tenant_get(struct api_call *call)
         return;
     }
     find_tenant(call, call->params[0], &view);
-    api_reply_json(call, 200, tenant_to_json(&view));
+    api_reply_json(call, 200, tenant_to_json(shell_grid(call->controller->shell), &view));
 }
 
 /* What a body may say; null is `none`, where there is one. */
@@ -159,13 +179,87 @@ static bool read_limits(struct api_call *call, json_t *body, struct event *event
                 return false;
             }
             event->tenant_set.weight_milli = (uint32_t)json_integer_value(value);
+        } else if (!strcmp(key, "cells")) {
+            continue; /* by themselves: set_cells */
         } else {
             api_error(call, 400, "invalid", key,
                       "%s: unknown key; expected jobs_max, cpus_max, devices_milli_max, parent, "
-                      "weight_milli, guarantee_cpus, guarantee_devices_milli, budget_micro",
+                      "weight_milli, guarantee_cpus, guarantee_devices_milli, budget_micro, cells",
                       key);
             return false;
         }
+    }
+    return true;
+}
+
+/* How many whole ones of a level; false: that is no number. */
+static bool read_count(const json_t *cells, const char *level, uint32_t *out)
+{
+    const json_t *value = json_object_get(cells, level);
+
+    *out = (uint32_t)json_integer_value(value);
+    return !value || (json_is_integer(value) && json_integer_value(value) >= 0 &&
+                      json_integer_value(value) <= SITE_NODES_MAX);
+}
+
+/* false: answered. */
+static bool read_cells(struct api_call *call, const json_t *cells, struct event *event)
+{
+    struct event_tenant_cells *to = &event->tenant_cells;
+    const char *site = json_string_value(json_object_get(cells, "site"));
+    const char *chip = json_string_value(json_object_get(cells, "chip"));
+
+    *event = (struct event){ .type = EVENT_TENANT_CELLS };
+    *to = (struct event_tenant_cells){
+        .tenant = call->params[0], .site = site, .chip = chip, .by = call->who.user
+    };
+    if (site && chip && strlen(site) < MODEL_NAME_BYTES && strlen(chip) < MODEL_NAME_BYTES &&
+        read_count(cells, "node", &to->nodes) && read_count(cells, "rack", &to->racks) &&
+        read_count(cells, "supernode", &to->supernodes) && read_count(cells, "pool", &to->pools))
+        return true;
+    api_error(call, 400, "invalid", "cells",
+              "cells: expected {site, chip, node, rack, supernode, pool}, the last four whole "
+              "numbers, 0 where left out");
+    return false;
+}
+
+/* false: answered. */
+static bool check_cells(struct api_call *call, const json_t *list)
+{
+    struct event event;
+    size_t index;
+    json_t *cells;
+
+    if (list && (!json_is_array(list) || json_array_size(list) > CELLS_AT_ONCE_MAX)) {
+        api_error(call, 400, "invalid", "cells", "cells: expected a list of at most %u",
+                  CELLS_AT_ONCE_MAX);
+        return false;
+    }
+    json_array_foreach (list, index, cells)
+        if (!read_cells(call, cells, &event))
+            return false;
+    return true;
+}
+
+/* One after the other, up to the first that is refused; false: answered. */
+static bool set_cells(struct api_call *call, const json_t *list, uint64_t *seq)
+{
+    struct event event;
+    struct err err = { 0 };
+    size_t index;
+    json_t *cells;
+    int rc;
+
+    json_array_foreach (list, index, cells) {
+        if (!read_cells(call, cells, &event))
+            return false;
+        rc = shell_apply(call->controller->shell, &event, NULL, seq, &err);
+        if (rc == -ENOSPC) /* not what the network is short of, but what is promised */
+            api_error(call, 409, "conflict", "cells", "%s", err.text);
+        else if (rc < 0 && rc != -EALREADY)
+            api_fail(call, rc, &err);
+        if (rc < 0 && rc != -EALREADY)
+            return false;
     }
     return true;
 }
@@ -199,15 +293,17 @@ void api_tenant_set(struct api_call *call)
     event.tenant_set.guarantee_cpus = view.guarantee_cpus;
     event.tenant_set.guarantee_devices_milli = view.guarantee_devices_milli;
     event.tenant_set.budget_micro = view.budget_micro;
-    if (!read_limits(call, body, &event))
+    if (!read_limits(call, body, &event) || !check_cells(call, json_object_get(body, "cells")))
         return;
     rc = shell_apply(shell, &event, NULL, &seq, &err);
     if (rc < 0) {
         api_fail(call, rc, &err);
         return;
     }
+    if (!set_cells(call, json_object_get(body, "cells"), &seq))
+        return;
     find_tenant(call, call->params[0], &view);
-    api_reply_durable(call, seq, 200, tenant_to_json(&view));
+    api_reply_durable(call, seq, 200, tenant_to_json(shell_grid(shell), &view));
 }
 
 /* --- how work is ordered ---------------------------------------------------------------------- */
@@ -264,10 +360,11 @@ void api_policy_set(struct api_call *call)
                    json_integer_value(value) <= (json_int_t)GRID_RESERVATIONS_MAX) {
             event.policy_set.reservations = (uint32_t)json_integer_value(value);
         } else {
-            api_error(call, 400, "invalid", key,
-                      "%s: expected order (fair, fifo, predicted or deadline), preempt, fill, defrag "
-                      "and by_value (true or false), reservations (1 to %u)",
-                      key, GRID_RESERVATIONS_MAX);
+            api_error(
+                call, 400, "invalid", key,
+                "%s: expected order (fair, fifo, predicted or deadline), preempt, fill, defrag "
+                "and by_value (true or false), reservations (1 to %u)",
+                key, GRID_RESERVATIONS_MAX);
             return;
         }
     }

@@ -15,6 +15,7 @@
  * off; others may still take it first, when they come before it in line. What is freed is promised
  * to the gang. Domains are looked into that lack least, at most DEFRAG_GROUPS of them, nodes are
  * emptied where it costs least a task, at most DEFRAG_MOVES jobs. Once a minute, one gang. */
+#include "grid/guards.h"
 #include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -143,7 +144,8 @@ static int64_t node_cost(const struct search *search, uint32_t node, uint32_t *c
          part = part->next) {
         const struct job *job = grid_job(search->grid, part->of->job_id);
 
-        if (!job || is_moved(&search->plan, job) || !may_move(search->grid, job))
+        if (!job || is_moved(&search->plan, job) || !may_move(search->grid, job) ||
+            guards_keeps(search->grid, job, search->job))
             continue;
         cost += cost_of(search->grid, job);
         ++*count_out;
@@ -159,7 +161,8 @@ static void empty_node(struct search *search, uint32_t node)
          part = part->next) {
         struct job *job = grid_job(search->grid, part->of->job_id);
 
-        if (!job || is_moved(plan, job) || !may_move(search->grid, job))
+        if (!job || is_moved(plan, job) || !may_move(search->grid, job) ||
+            guards_keeps(search->grid, job, search->job))
             continue;
         plan->list[plan->count] = (struct moved){ job, cost_of(search->grid, job) };
         plan->cost += plan->list[plan->count++].cost;

@@ -58,12 +58,13 @@ enum event_type { /* numbers are for ever: they are in journals */
                   /* 23, 25: not given yet */
                   EVENT_JOB_RESIZE = 24, /* how wide its user wants an elastic job to be */
                   EVENT_RECEIPT = 26, /* what a site signed of an attempt that ends with the next */
-                  EVENT_SITE_QUEUE = 27,       /* how long work waits in the site's own queue */
-                  EVENT_SITE_LINK = 28,        /* how fast files came and went over its link */
-                  EVENT_ATTEMPT_SUSPENDED = 33 /* reported by the site: it stands, or cannot */
+                  EVENT_SITE_QUEUE = 27,        /* how long work waits in the site's own queue */
+                  EVENT_SITE_LINK = 28,         /* how fast files came and went over its link */
+                  EVENT_ATTEMPT_SUSPENDED = 33, /* reported by the site: it stands, or cannot */
+                  EVENT_TENANT_CELLS = 39       /* whole cells of a site that a tenant has */
 };
 
-#define EVENT_TYPE_LAST EVENT_ATTEMPT_SUSPENDED
+#define EVENT_TYPE_LAST EVENT_TENANT_CELLS
 
 #define OUTCOME_LAST OUTCOME_DEFRAG
 enum attempt_outcome {                        /* numbers are for ever */
@@ -150,6 +151,12 @@ struct event_tenant_set { /* all of it, each time */
     uint32_t weight_milli;                         /* among its siblings; 1000 is one */
     int64_t guarantee_cpus, guarantee_devices_milli;
     int64_t budget_micro; /* of money, from its first setting on; -1 = none */
+};
+struct event_tenant_cells { /* all it has of that chip at that site, each time; see guards.h */
+    const char *tenant, *site;
+    const char *chip;                         /* "cpu": nodes without devices */
+    uint32_t nodes, racks, supernodes, pools; /* so many whole ones; all 0 = none any more */
+    const char *by;
 };
 struct event_attempt_ended {
     uint64_t job_id;
@@ -246,6 +253,7 @@ struct event {
             const char *reason;
         } node_state;
         struct event_tenant_set tenant_set;
+        struct event_tenant_cells tenant_cells;
         struct {
             uint32_t order;    /* enum grid_order */
             uint32_t preempts; /* 1: those who go first may take back room */

@@ -369,6 +369,16 @@ static const struct field tenant_list[] = {
     AT("guarantee_devices_milli", I64, tenant_set.guarantee_devices_milli),
     AT_OR("budget_micro", I64, tenant_set.budget_micro, -1),
 };
+static const struct field cells_list[] = {
+    STRING("tenant", tenant_cells.tenant, NAME_MAX_),
+    STRING("site", tenant_cells.site, NAME_MAX_),
+    STRING("chip", tenant_cells.chip, NAME_MAX_),
+    AT("nodes", U32, tenant_cells.nodes),
+    AT("racks", U32, tenant_cells.racks),
+    AT("supernodes", U32, tenant_cells.supernodes),
+    AT("pools", U32, tenant_cells.pools),
+    STRING("by", tenant_cells.by, EVENT_TEXT_BYTES_MAX),
+};
 static const struct field policy_list[] = {
     AT("order", U32, policy_set.order),
     AT("preempts", U32, policy_set.preempts),
@@ -552,6 +562,7 @@ static const struct {
     TYPE(EVENT_SITE_QUEUE, "site_queue", site_queue_list),
     TYPE(EVENT_SITE_LINK, "site_link", site_link_list),
     TYPE(EVENT_ATTEMPT_SUSPENDED, "attempt_suspended", suspended_list),
+    TYPE(EVENT_TENANT_CELLS, "tenant_cells", cells_list),
 };
 
 const struct fields *event_fields(unsigned type)

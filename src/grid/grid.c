@@ -1,6 +1,7 @@
 #include "grid/grid.h"
 
 #include "grid/freight.h"
+#include "grid/guards.h"
 #include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/packing.h"
@@ -47,6 +48,8 @@ void grid_destroy(struct grid *grid)
     intern_fini(&grid->key_texts);
     intern_fini(&grid->forgotten);
     free(grid->tenants);
+    free(grid->cells);
+    free(grid->guards);
     share_destroy(grid->share);
     free(grid->turn_list);
     free(grid->site_faults);
@@ -176,6 +179,8 @@ int grid_check(const struct grid *grid, const struct event *event, struct err *e
         return power_check_shed(grid, &event->site_shed, err);
     case EVENT_POLICY_SET:
         return policy_check(event, err);
+    case EVENT_TENANT_CELLS:
+        return guards_check_event(grid, &event->tenant_cells, err);
     case EVENT_SITE_POLICY:
         return owners_check(grid, &event->site_policy, err);
     case EVENT_ATTEMPT_ENDED:
@@ -270,6 +275,10 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
     case EVENT_NODE_STATE:
     case EVENT_TENANT_SET:
         place_apply(grid, event);
+        guards_follow(grid, event);
+        break;
+    case EVENT_TENANT_CELLS:
+        guards_apply_event(grid, &event->tenant_cells);
         break;
     case EVENT_SITE_FORGOTTEN:
         forget_apply(grid, event);

@@ -241,6 +241,18 @@ bool grid_tenant_find(const struct grid *grid, const char *name, struct tenant_v
 /* In the order of their names, after `after` ("" = the first). Looks at all tenants. */
 bool grid_tenant_next(const struct grid *grid, const char *after, struct tenant_view *view_out);
 
+/* Whole cells of a site that a tenant is guaranteed (guards.h), one by one from 0 in the order in
+ * which they were bound; false past the last. Texts are good until the next step. */
+struct cell_view {
+    const char *tenant, *site, *chip;
+    uint32_t level;    /* enum topology_level */
+    const char *place; /* the rack, the supernode, the node; "" = all of the chip's pool */
+    uint32_t nodes;    /* that are there */
+    uint64_t devices_milli, own_milli, lent_milli; /* own: held by whose cell it is */
+};
+bool grid_cell(const struct grid *grid, uint32_t index, struct cell_view *view_out);
+const char *grid_level_name(uint32_t level); /* "rack" */
+
 /* How the network orders work, as the operator set it. */
 struct grid_policy {
     uint32_t order;        /* enum grid_order */

@@ -1,4 +1,5 @@
 #include "grid/freight.h"
+#include "grid/guards.h"
 #include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/ranks.h"
@@ -397,6 +398,8 @@ int grid_check_invariants(const struct grid *grid, struct err *err)
         rc = check_queue(grid, err);
     if (rc == 0)
         rc = promises_check(grid, err);
+    if (rc == 0)
+        rc = guards_check(grid, err);
     if (rc == 0)
         rc = ranks_check(grid, err);
     if (rc == 0)

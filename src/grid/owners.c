@@ -5,6 +5,7 @@
 
 #include "grid/fields.h"
 #include "grid/freight.h"
+#include "grid/guards.h"
 #include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -85,7 +86,7 @@ static uint32_t asked_by_all(struct grid *grid)
 
 bool owners_ask(const struct grid *grid)
 {
-    return grid->owners_ask != 0;
+    return grid->owners_ask != 0 || grid->cells_count;
 }
 
 static int64_t span_of(const struct terms *terms)
@@ -109,6 +110,7 @@ void owners_fill(const struct grid *grid, const char *tenant, const struct terms
         memcpy(access->tenant, tenant, strnlen(tenant, sizeof(access->tenant) - 1));
     access->job_class = grid->owners_ask & ASKED_CLASS ? terms->job_class : 0;
     access->span_ms = grid->owners_ask & ASKED_SPAN ? span_of(terms) : 0;
+    access->guard = guards_ask(grid, tenant, terms);
 }
 
 static void forget_refusal(struct request_access *access, uint32_t site)
@@ -137,6 +139,11 @@ static void reshape_all(struct grid *grid, uint32_t site)
         job_set_shape(grid, job, shape);
     }
     grid->request_of = 0;
+}
+
+void owners_ask_again(struct grid *grid)
+{
+    reshape_all(grid, GRID_SITES_MAX);
 }
 
 void owners_apply(struct grid *grid, const struct event_site_policy *event)

@@ -18,6 +18,7 @@ void owners_apply(struct grid *grid, const struct event_site_policy *event);
 void owners_fill(const struct grid *grid, const char *tenant, const struct terms *terms,
                  struct request_shape *shape);
 bool owners_ask(const struct grid *grid); /* does any want to know who asks? */
+void owners_ask_again(struct grid *grid); /* of all live jobs */
 /* The site has refused the job, which is not queued: it is not asked again. */
 void owners_refused(struct grid *grid, struct job *job, uint32_t site);
 /* Windows that have opened or are about to close (grid.owners_next_ms says when that is). */

@@ -2,6 +2,7 @@
 #include "grid/power.h"
 #include "grid/packing.h"
 #include "grid/ranks.h"
+#include "grid/reclaim.h"
 #include "grid/state.h"
 
 #define LIFTED (UINT64_C(1) << 62) /* versions of limits while a promise is lifted */
@@ -102,7 +103,7 @@ struct pass {
     struct promised {
         uint32_t bucket;
         struct job *job;
-    } promised[CLASS_COUNT * GRID_RESERVATIONS_MAX];
+    } promised[PROMISES_MAX + PROMISES_OWN_MAX];
     uint32_t promised_count;
     uint64_t promised_mask;                 /* bit n % 64: bucket n may be of one of them */
     struct grant *grants[ACROSS_SITES_MAX]; /* found over several sites, for who starts next */
@@ -286,8 +287,9 @@ static bool fits_instead(struct grid *grid, struct job *job, struct promise *pro
     promise_unset(promise, &grid->fleet);
     promise_touch(&grid->reserve.hold, &grid->fleet);         /* it does not bind this one */
     grid->fleet.limit_version = LIFTED + ++grid->fleet.lifts; /* what is found now is of now only */
-    fits = fit_find(job_shape(grid, job), &grid->fleet, &job_terms(grid, job)->objective,
-                    FIT_LIMITED, &grid->fit);
+    fits = (promise->is_own ? fit_find_firm : fit_find)(job_shape(grid, job), &grid->fleet,
+                                                        &job_terms(grid, job)->objective,
+                                                        FIT_LIMITED, &grid->fit);
     grid->fleet.limit_version = fits ? version + 1 : version;
     if (fits)
         return true;
@@ -469,7 +471,7 @@ static struct job *find_across(struct pass *pass, struct queue_bucket *bucket)
     return NULL;
 }
 
-static void start(struct grid *grid, struct job *job, enum fit_when when)
+void pass_start(struct grid *grid, struct job *job, enum fit_when when)
 {
     struct grant *grant;
 
@@ -486,7 +488,7 @@ static void start_found(struct pass *pass, struct job *job, enum fit_when when)
     if (pass->grants_count)
         attempt_start(pass->grid, job, pass->grants, pass->grants_count);
     else
-        start(pass->grid, job, when);
+        pass_start(pass->grid, job, when);
     pass->grants_count = 0;
 }
 
@@ -500,7 +502,7 @@ static uint32_t start_due(struct grid *grid)
         struct job *job = grid_job(grid, promise->job_id);
 
         if (promise->start_ms <= grid->now_ms && fits_instead(grid, job, promise)) {
-            start(grid, job, FIT_LIMITED);
+            pass_start(grid, job, FIT_LIMITED);
             starts++;
         } else {
             i++;
@@ -568,8 +570,9 @@ void pass_run(struct grid *grid)
     if (grid->standby_grants)
         standby_replenish(grid);
     starts = start_due(grid);
-    list_promised(&pass);
     has_turns = shares_rank(grid);
+    starts += reclaim_run(grid);
+    list_promised(&pass);
     queue_walk_begin_with(&grid->queue, may_start, &pass);
     pass.limit_version = grid->fleet.limit_version;
     while ((bucket = walk_next(&pass, &number)) != NULL) {

@@ -32,6 +32,7 @@
 #include "grid/state.h"
 
 #include "base/cleanup.h"
+#include "grid/guards.h"
 #include "grid/owners.h"
 #include "grid/power.h"
 #include "grid/ranks.h"
@@ -50,17 +51,13 @@
 #define PREEMPT_RESTART_MS 60000 /* what starting again costs, besides what was lost */
 #define PREEMPT_CANDIDATES 4u    /* places that are tried */
 
-struct victim {
-    struct job *job;
-    int64_t lost; /* device- or CPU-ms */
-    bool is_given_back;
-};
 struct search {
     struct grid *grid;
     struct job *head;
     struct shape *shape;
-    bool is_own;  /* within its tenant's guarantee */
-    bool is_turn; /* only its like may be stopped for it */
+    struct shape firm; /* where it would stay: nobody is stopped for what would be lent room */
+    bool is_own;       /* within its tenant's guarantee */
+    bool is_turn;      /* only its like may be stopped for it */
     struct order_rank rank;
     bool owner_only; /* only where it is the owner's own */
     bool is_owners;  /* at the place that is tried, it is */
@@ -120,7 +117,7 @@ static bool may_stop(const struct search *search, const struct job *job)
     return theirs < ours && (theirs == CLASS_LOW || saves(grid, job));
 }
 
-static int64_t lost_by(const struct grid *grid, const struct job *job)
+int64_t preempt_loss(const struct grid *grid, const struct job *job)
 {
     int64_t width = (int64_t)(job->grant->devices_milli + job->grant->cpus), sum;
 
@@ -139,16 +136,17 @@ static void list_victims(struct search *search, uint32_t site)
         struct job *job = grid_job(grid, grant->job_id);
 
         if (!yield_is_possible(grid, job) || !may_stop(search, job) ||
+            guards_keeps(grid, job, search->head) ||
             (!search->is_turn && !search->is_owners &&
              grid->now_ms - grant->granted_ms < run_ms_least(job)))
             continue;
         MEM_GROW(search->victims, search->cap, search->count + 1);
         search->victims[search->count++] =
-            (struct victim){ .job = job, .lost = lost_by(grid, job) };
+            (struct victim){ .job = job, .lost = preempt_loss(grid, job) };
     }
 }
 
-static int compare_victims(const void *a, const void *b, void *context)
+int victims_compare(const void *a, const void *b, void *context)
 {
     const struct grid *grid = context;
     const struct victim *x = a, *y = b;
@@ -221,7 +219,7 @@ static bool try_candidate(struct search *search, const struct candidate *at, str
     out->is_owners = search->is_owners;
     list_victims(search, at->site);
     if (search->count) /* else there may be no list */
-        qsort_r(search->victims, search->count, sizeof(*search->victims), compare_victims, grid);
+        qsort_r(search->victims, search->count, sizeof(*search->victims), victims_compare, grid);
     for (uint32_t i = 0; i < search->count && sum < search->shape->tasks; i++)
         if (may_stop(search, search->victims[i].job))
             sum += move(search, at, &search->victims[i], true);
@@ -276,6 +274,9 @@ static bool choose(struct search *search, struct choice *best)
         return false;
     candidates = shape_candidates(search->shape, &grid->fleet,
                                   &job_terms(grid, search->head)->objective, &count);
+    search->firm = *search->shape;
+    search->firm.lends = false;
+    search->shape = &search->firm;
     for (uint32_t i = 0; i < count && i < PREEMPT_CANDIDATES; i++) {
         const struct fleet_site *site = &grid->fleet.sites[candidates[i].site];
         struct choice choice = { 0 };
@@ -424,7 +425,8 @@ struct job *preempt_first(struct grid *grid)
 
     if (job && job->state == JOB_QUEUED && pass_hold(grid, job) == HOLD_NONE) {
         shape = job_shape(grid, job);
-        if (fit_find(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW, &grid->fit)) {
+        if (fit_find_firm(shape, &grid->fleet, &job_terms(grid, job)->objective, FIT_NOW,
+                          &grid->fit)) {
             struct grant *grant = fit_grant(shape, &grid->fleet, &grid->fit, FIT_NOW);
 
             if (job_terms(grid, job)->spares) /* those come beside all promises */

@@ -3,6 +3,7 @@
  * running work is bound to and the promises there are; whatever starts afterwards is beside it.
  * So it only ever moves to an earlier start, but when its place is lost or what runs there outlives
  * the end it was bound to. */
+#include "grid/guards.h"
 #include "grid/power.h"
 #include "grid/state.h"
 #include "sched/mem.h"
@@ -12,8 +13,6 @@
 #include <inttypes.h>
 #include <errno.h>
 #include <stdlib.h>
-
-#define PROMISES_MAX (CLASS_COUNT * GRID_RESERVATIONS_MAX)
 
 struct promise *promise_of(const struct grid *grid, const struct job *job)
 {
@@ -63,21 +62,48 @@ void promises_fini(struct grid *grid)
     free(grid->promises);
 }
 
+/* The first start there is for it, into `found`; with own_only, in its own cells, which what is
+ * lent of them may need END_SLACK_MS to leave. */
+static int64_t find_start(struct grid *grid, struct job *job, int64_t before_ms, bool own_only,
+                          struct promise *found)
+{
+    struct reserve_ask ask = { .now_ms = grid->now_ms, .before_ms = before_ms };
+    struct shape *shape = job_shape(grid, job);
+    int64_t lent_ms = own_only ? END_SLACK_MS : 0, start_ms;
+
+    ask.span_ms = job_end_bound(grid, job);
+    if (ask.span_ms < INT64_MAX)
+        ask.span_ms -= grid->now_ms;
+    if (ask.span_ms < INT64_MAX - lent_ms)
+        ask.span_ms += lent_ms;
+    if (before_ms >= lent_ms)
+        ask.before_ms -= lent_ms;
+    shape->own_only = own_only;
+    start_ms = reserve_find(&grid->reserve, shape, &grid->fleet, &job_terms(grid, job)->objective,
+                            &ask, &grid->fit, found);
+    shape->own_only = false;
+    return found->plan && start_ms > grid->now_ms ? start_ms + lent_ms : start_ms;
+}
+
 /* Plan for it, only before `before_ms` (-1: whenever); it has no place that is set. What it had is
  * kept when there is nothing sooner. Who could start now is left to the order of the pass, but for
  * those who were promised that already (may_be_now). */
 static void plan(struct grid *grid, struct promise *promise, int64_t before_ms, bool may_be_now)
 {
     struct job *job = grid_job(grid, promise->job_id);
-    struct reserve_ask ask = { .now_ms = grid->now_ms, .before_ms = before_ms };
-    struct promise found = { .job_id = promise->job_id };
-    int64_t start_ms;
+    struct promise found = { .job_id = promise->job_id }, own = { .job_id = promise->job_id };
+    int64_t start_ms = find_start(grid, job, before_ms, false, &found), own_ms;
 
-    ask.span_ms = job_end_bound(grid, job);
-    if (ask.span_ms < INT64_MAX)
-        ask.span_ms -= grid->now_ms;
-    start_ms = reserve_find(&grid->reserve, job_shape(grid, job), &grid->fleet,
-                            &job_terms(grid, job)->objective, &ask, &grid->fit, &found);
+    if (job_shape(grid, job)->guard) {
+        own_ms = find_start(grid, job, found.plan ? start_ms : before_ms, true, &own);
+        if (own.plan && (!found.plan || own_ms < start_ms)) {
+            promise_clear(&found, &grid->fleet);
+            found = own;
+            start_ms = own_ms;
+        } else {
+            promise_clear(&own, &grid->fleet);
+        }
+    }
     if (found.plan && start_ms <= grid->now_ms && !may_be_now)
         promise_clear(&found, &grid->fleet);
     if (found.plan) {
@@ -92,6 +118,15 @@ static void plan(struct grid *grid, struct promise *promise, int64_t before_ms, 
         promise_set(promise, &grid->fleet);
 }
 
+static uint32_t count_of(const struct grid *grid, bool is_own)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < grid->promises_count; i++)
+        count += grid->promises[i]->is_own == is_own;
+    return count;
+}
+
 /* Where work is not ordered by age, one that never had a start to tell may be behind by now: it
  * leaves its place to the job. Starts for which room is being made are besides. */
 static bool make_place(struct grid *grid, uint32_t job_class)
@@ -101,7 +136,7 @@ static bool make_place(struct grid *grid, uint32_t job_class)
     for (uint32_t i = 0; i < grid->promises_count; i++) {
         const struct promise *promise = grid->promises[i];
 
-        if (promise->job_class != job_class)
+        if (promise->job_class != job_class || promise->is_own)
             continue;
         count +=
             !(grid->ranks && promise->plan && promise->start_ms <= grid->now_ms + END_SLACK_MS);
@@ -109,7 +144,7 @@ static bool make_place(struct grid *grid, uint32_t job_class)
             planless = i;
     }
     if (count < grid->reservations)
-        return grid->promises_count < PROMISES_MAX;
+        return count_of(grid, false) < PROMISES_MAX;
     if (!grid->ranks || planless == UINT32_MAX)
         return false;
     drop_at(grid, planless);
@@ -128,11 +163,44 @@ struct promise *promises_make(struct grid *grid, struct job *job)
     return promise;
 }
 
+void promises_own(struct grid *grid, struct job *job)
+{
+    if (count_of(grid, true) < PROMISES_OWN_MAX && !widen_is_pending(grid)) {
+        struct promise *promise = add(grid, job);
+
+        promise->is_own = true;
+        plan(grid, promise, -1, false);
+    }
+}
+
+bool promises_claim(struct grid *grid, struct job *job, struct grant *plan, uint16_t chip,
+                    int64_t start_ms, int64_t end_ms)
+{
+    struct promise *promise = promise_of(grid, job);
+
+    if (!(promise && promise->is_own) && count_of(grid, true) == PROMISES_OWN_MAX) {
+        grant_destroy(plan);
+        return false;
+    }
+    if (!promise)
+        promise = add(grid, job);
+    promise_touch(promise, &grid->fleet); /* it may have been lifted only */
+    promise_clear(promise, &grid->fleet);
+    promise->is_own = true;
+    promise->start_ms = start_ms;
+    promise->end_ms = end_ms;
+    promise->chip = chip;
+    promise->plan = plan;
+    promise->plan->job_id = job->item.id;
+    promise_set(promise, &grid->fleet);
+    return true;
+}
+
 void promises_renew(struct grid *grid, struct job *job)
 {
     struct promise *promise = promise_of(grid, job);
 
-    if (!promise && grid->promises_count == PROMISES_MAX)
+    if (!promise && count_of(grid, false) == PROMISES_MAX)
         return;
     if (!promise)
         promise = add(grid, job);
@@ -158,7 +226,7 @@ static bool is_together(const struct grid *grid, const struct promise *promise)
     const struct grant *plan = promise->plan;
     const struct shape *shape = job_shape(grid, grid_job(grid, promise->job_id));
 
-    if (!owner_lets(&grid->fleet, shape, plan->site) ||
+    if (!owner_lets(&grid->fleet, shape, plan->site) || !guards_lets(grid, shape, plan) ||
         (promise->start_ms > grid->now_ms &&
          owner_next_start(&grid->fleet, shape, plan->site, promise->start_ms) != promise->start_ms))
         return false;
@@ -171,7 +239,7 @@ static bool is_together(const struct grid *grid, const struct promise *promise)
  * order, so that of those that collide the one that was made last goes. */
 static void look_at_all(struct grid *grid)
 {
-    struct promise *broken[CLASS_COUNT * GRID_RESERVATIONS_MAX];
+    struct promise *broken[PROMISES_MAX + PROMISES_OWN_MAX];
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < grid->promises_count; i++)
@@ -211,7 +279,7 @@ static void look_again(struct grid *grid, struct promise *promise)
  * planned as if anew, in the order in which they were to begin. */
 static void look_at_late(struct grid *grid)
 {
-    struct promise *late[CLASS_COUNT * GRID_RESERVATIONS_MAX];
+    struct promise *late[PROMISES_MAX + PROMISES_OWN_MAX];
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < grid->promises_count; i++) {

@@ -1,6 +1,7 @@
 /* A snapshot read back. It may be damaged or made up: every number is checked before it is used,
  * and what was read must hold the grid's invariants. */
 #include "grid/freight.h"
+#include "grid/guards.h"
 #include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/power.h"
@@ -190,6 +191,8 @@ static void read_access(struct reader *reader, struct request_access *access)
     access->refused_count = (uint32_t)take(reader, REQUEST_REFUSED_MAX);
     for (uint32_t i = 0; i < access->refused_count; i++)
         access->refused[i] = (uint32_t)take(reader, GRID_SITES_MAX - 1);
+    if (reader->version >= 25)
+        access->guard = (uint32_t)take(reader, 2 * GUARDS_MAX - 1);
 }
 
 static uint32_t read_shape(struct reader *reader)
@@ -687,7 +690,7 @@ static void read_promises(struct reader *reader)
     uint64_t count;
 
     grid_set_reservations(grid, (uint32_t)take(reader, GRID_RESERVATIONS_MAX));
-    count = take(reader, (uint64_t)GRID_RESERVATIONS_MAX * CLASS_COUNT);
+    count = take(reader, PROMISES_MAX + PROMISES_OWN_MAX);
     for (uint64_t i = 0; i < count && !reader->failed; i++) {
         struct job *job = grid_job(grid, take(reader, grid->next_id));
         struct promise promise = { .start_ms = INT64_MAX, .end_ms = INT64_MAX };
@@ -698,6 +701,7 @@ static void read_promises(struct reader *reader)
         }
         promise.broken_ms = take_signed(reader, 0, INT64_MAX);
         promise.broken_by = (uint32_t)take(reader, PROMISE_OVERDUE);
+        promise.is_own = reader->version >= 25 && take(reader, 1);
         if (take(reader, 1)) {
             promise.start_ms = take_signed(reader, 0, INT64_MAX - 1);
             promise.end_ms = take_signed(reader, promise.start_ms, INT64_MAX);
@@ -807,6 +811,8 @@ static void read_all(struct reader *reader)
     if (!reader->failed && reader->version >= 7 && packing_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
     if (!reader->failed && reader->version >= 13 && owners_take(reader->grid, &reader->in) < 0)
+        reader->failed = true;
+    if (!reader->failed && reader->version >= 25 && guards_take(reader->grid, &reader->in) < 0)
         reader->failed = true;
     if (!reader->failed && reader->version == 9)
         take(reader, reader->grid->next_id); /* the one that had a promise: it has another */

@@ -2,6 +2,7 @@
 
 #include "grid/fields.h"
 #include "grid/freight.h"
+#include "grid/guards.h"
 #include "grid/owners.h"
 #include "grid/packing.h"
 #include "grid/power.h"
@@ -224,6 +225,7 @@ static void put_promises(const struct grid *grid, struct buf *out)
         put_u64(out, promise->job_id);
         put_i64(out, promise->broken_ms);
         put_u64(out, promise->broken_by);
+        put_u64(out, promise->is_own);
         put_u64(out, promise->plan != NULL);
         if (!promise->plan)
             continue;
@@ -242,6 +244,7 @@ static void put_access(struct buf *out, const struct request_access *access)
     put_u64(out, access->refused_count);
     for (uint32_t i = 0; i < access->refused_count; i++)
         put_u64(out, access->refused[i]);
+    put_u64(out, access->guard);
 }
 
 static void put_shape(struct writer *writer, uint32_t number)
@@ -573,6 +576,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     power_put(grid, out);
     packing_put(grid, out);
     owners_put(grid, out);
+    guards_put(grid, out);
     put_promises(grid, out);
     rhythm_put(grid, out);
     ranks_put(grid, out);

@@ -158,6 +158,8 @@ static struct grant *changed(const struct grid *grid, const struct grant *old,
         grant_create(old->parts_count + (more ? more->parts_count : 0), devices_count, &devices);
     grant->parts_count = 0;
     grant->site = old->site;
+    grant->guard = old->guard;
+    grant->lends = old->lends;
     for (uint32_t i = 0; i < old->parts_count; i++)
         if (i < gang || node_is_open(&site->nodes[old->parts[i].node]))
             add_part(grant, &devices, &old->parts[i]);

@@ -17,6 +17,7 @@
  * ranks.c     whose work goes first by what it needs
  * lease.c     sites that are not heard                                  move.c     to another site
  * freight.c   what is moved for jobs, and sites' own queues
+ * guards.c    whole cells that tenants are guaranteed                   reclaim.c  taking them back
  * elastic.c   how wide an attempt is, and going on at another width
  * widen.c     who grows, who shrinks                                    standby.c  spare nodes
  * why.c       why a job is where it is                               advice.c   what would help
@@ -38,8 +39,10 @@
 #define JOB_PAGE_IDS 1024u     /* ids per page of the job table */
 #define OUTCOME_PAGE_IDS 4096u /* ids per page of the outcomes: 2 bits each */
 #define RESIZE_SLACK_MS 600000 /* a stop with its checkpoint, and the start that follows it */
-#define END_SLACK_MS 60000     /* a start, a grace and a report may add this to a time limit */
-#define AHEAD_STEPS_MAX 4096u  /* beyond, "about" so many jobs are ahead */
+#define PROMISES_MAX (CLASS_COUNT * GRID_RESERVATIONS_MAX)
+#define PROMISES_OWN_MAX 64u  /* besides, for who has cells */
+#define END_SLACK_MS 60000    /* a start, a grace and a report may add this to a time limit */
+#define AHEAD_STEPS_MAX 4096u /* beyond, "about" so many jobs are ahead */
 #define TENANTS_MAX 100000u
 #define DURATION_MS_MAX (10LL * 366 * 24 * 3600 * 1000)
 
@@ -236,14 +239,18 @@ struct grid {
     struct intern tenant_names;
     struct tenant *tenants;
     uint32_t tenants_cap;
-    struct share *share;                /* what each holds and has borrowed: shares.c */
-    uint32_t order;                     /* enum grid_order */
-    bool preempts_not;                  /* nobody makes way for others */
-    bool by_value;                      /* borrowed devices count by what they are worth */
-    int64_t value_mean;                 /* of a device, of all that there are; derived */
-    bool defrags;                       /* work is moved so that gangs find room: defrag.c */
-    int64_t defrag_next_ms;             /* when it is looked at again; 0 = with the next pass */
-    struct ranks *ranks;                /* NULL = not ordered by what work needs */
+    struct share *share;      /* what each holds and has borrowed: shares.c */
+    uint32_t order;           /* enum grid_order */
+    bool preempts_not;        /* nobody makes way for others */
+    bool by_value;            /* borrowed devices count by what they are worth */
+    int64_t value_mean;       /* of a device, of all that there are; derived */
+    bool defrags;             /* work is moved so that gangs find room: defrag.c */
+    int64_t defrag_next_ms;   /* when it is looked at again; 0 = with the next pass */
+    struct guard_cell *cells; /* whole cells that tenants are guaranteed: guards.h */
+    uint32_t cells_count, cells_cap;
+    uint32_t *guards;          /* by guard: the tenant; 0 = nobody. The first is nobody's */
+    uint32_t guards_count_max; /* how many that are, with the first */
+    struct ranks *ranks;       /* NULL = not ordered by what work needs */
     uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
     uint32_t class_yields[CLASS_COUNT]; /* of these, how many a higher class may stop */
     uint32_t guarantees_count;          /* tenants that have one */
@@ -515,6 +522,15 @@ void budget_spend(struct grid *grid, uint32_t tenant, int64_t price_micro);
 void budget_restore(struct grid *grid, const struct job *job);
 
 /* --- preempt.c ---------------------------------------------------------------------------- */
+struct victim { /* who may be stopped */
+    struct job *job;
+    int64_t lost; /* device- or CPU-ms */
+    bool is_given_back;
+};
+int64_t preempt_loss(const struct grid *grid, const struct job *job);
+/* For qsort_r, the context is the grid: lower classes first, then who saves checkpoints, then who
+ * loses least. */
+int victims_compare(const void *a, const void *b, void *context);
 /* The end of a pass: `head` is the first that is blocked by lack of room, NULL = none. */
 void preempt_run(struct grid *grid, struct job *head);
 /* The begin of a pass: who has had room made for it starts; still waiting for it, it is the head
@@ -626,6 +642,7 @@ void plan_list(struct grid *grid, struct shape *shape, const struct terms *terms
 
 /* --- pass.c, place.c ---------------------------------------------------------------------- */
 void pass_run(struct grid *grid);
+void pass_start(struct grid *grid, struct job *job, enum fit_when when); /* found: grid.fit */
 /* What keeps this job from starting that is not room: NULL = nothing. */
 enum hold {
     HOLD_NONE,
@@ -654,6 +671,12 @@ void promises_begin(struct grid *grid);
 /* The job is among the first blocked: plan its start. NULL: its class has as many as it may. */
 struct promise *promises_make(struct grid *grid, struct job *job);
 void promises_drop(struct grid *grid, struct job *job); /* it starts, or waits no longer */
+/* The same of one that its own work keeps out of its cells (reclaim.h): besides. */
+void promises_own(struct grid *grid, struct job *job);
+/* What is lent in this place, now the promise's, leaves by `start_ms`. False: too many are promised
+ * that already; the plan is destroyed. */
+bool promises_claim(struct grid *grid, struct job *job, struct grant *plan, uint16_t chip,
+                    int64_t start_ms, int64_t end_ms);
 /* Room is being made for it: promise it a start there, sooner than what it has been told. */
 void promises_renew(struct grid *grid, struct job *job);
 /* What is promised to others of the tenant and all below it, and of the job's array, that would

@@ -321,6 +321,32 @@ static bool why_apart(struct grid *grid, const struct shape *shape,
     return false;
 }
 
+/* It would start now, were the cells of others lent to it. */
+static bool why_guaranteed(struct grid *grid, const struct job *job, struct why *why)
+{
+    struct shape *shape = job_shape(grid, job);
+    const struct candidate *candidates;
+    struct shape lent;
+    uint32_t count;
+
+    if (!grid->cells_count || shape->lends)
+        return false;
+    candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
+    lent = *shape;
+    lent.lends = true;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!fit_candidate(&lent, &grid->fleet, candidates[i].site, candidates[i].chip, FIT_NOW,
+                           &grid->fit))
+            continue;
+        say(why, "guaranteed",
+            "what is idle at %s is guaranteed to others: it is lent to work that can be stopped "
+            "(class low or checkpoint, with requeue_on_loss), which this is not",
+            grid->fleet.sites[candidates[i].site].info.name);
+        return true;
+    }
+    return false;
+}
+
 static void why_busy(struct grid *grid, const struct job *job, struct why *why)
 {
     const struct promise *promise = promise_of(grid, job);
@@ -362,6 +388,8 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
     if (why_apart(grid, shape, candidates, count, promise, why))
         return;
     print_broken(grid, promise, broken, sizeof(broken));
+    if (!why->ahead && why_guaranteed(grid, job, why))
+        return;
     if (!why->ahead && why_scattered(grid, shape, candidates, count, why))
         return;
     say(why, why->ahead ? "priority" : "busy", "%s; %s%s%s%s", line, busy,

@@ -11,6 +11,7 @@
  * the rest. What is freed is promised to it. So it comes before anybody is preempted whole, and
  * nobody is stopped for good: who shrank grows again when it has run for its hold. */
 #include "grid/owners.h"
+#include "grid/guards.h"
 #include "grid/power.h"
 #include "grid/rates.h"
 #include "grid/state.h"
@@ -467,6 +468,7 @@ static bool make_room_for(struct grid *grid, struct job *head, struct job **jobs
         crowd->count = 0;
         for (uint32_t k = 0; k < count; k++)
             if (may_shrink(grid, head, jobs[k], places[i].site) &&
+                !guards_keeps(grid, jobs[k], head) &&
                 is_paid(grid, jobs[k], job_shape(grid, jobs[k])->tasks))
                 crowd_add(grid, crowd, jobs[k], &params);
         for (uint32_t k = 0; k < crowd->count; k++) /* shrink_at goes down to a width it may be */

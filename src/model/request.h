@@ -97,9 +97,11 @@ struct request_access {
     int64_t span_ms; /* it must be open for so long; 0 = nobody asks, -1 = nobody knows how long */
     uint32_t refused_count;
     uint32_t refused[REQUEST_REFUSED_MAX]; /* the grid's numbers of sites */
-    uint32_t reserved;                     /* 0; compared as bytes, so there is no padding */
+    /* 2 x whose cells are its own (grid/guards.h) + may it be stopped; 0 where nobody has cells.
+     * Compared as bytes, so there is no padding. */
+    uint32_t guard;
 };
-_Static_assert(offsetof(struct request_access, reserved) + 4 == sizeof(struct request_access),
+_Static_assert(offsetof(struct request_access, guard) + 4 == sizeof(struct request_access),
                "what owners ask is compared as bytes");
 
 /* What a job is called, and what work of its tenant it keeps away from (sched/apart.h). Compared as

@@ -108,12 +108,22 @@ static inline int64_t tasks_beside_devices(const struct shape *shape, int64_t cp
     return least(tasks, shape->tasks);
 }
 
+/* In a cell of somebody else (or outside its own, where it is to be there) for whom it could not be
+ * made to stop. Where it could ever run is another question: cells come and go. */
+static inline bool is_guarded(const struct shape *shape, uint32_t guard, enum fit_when when)
+{
+    if (guard == shape->guard)
+        return !guard && shape->own_only;
+    return shape->own_only || (guard && !shape->lends && (when == FIT_NOW || when == FIT_LIMITED));
+}
+
 uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
                    const struct fleet_node *node, uint16_t chip, enum fit_when when)
 {
     int64_t cpus = node->cpus, memory = node->memory_bytes, disk = node->disk_bytes, tasks;
 
-    if (is_full(shape, node, when) || (when != FIT_EVER && !node_is_open(node)))
+    if (is_full(shape, node, when) || (when != FIT_EVER && !node_is_open(node)) ||
+        is_guarded(shape, node->guard, when))
         return 0;
     if (shape->apart && (when == FIT_NOW || when == FIT_LIMITED) &&
         apart_bars_node(shape, site, (uint32_t)(node - site->nodes), when == FIT_LIMITED))
@@ -312,7 +322,8 @@ static inline uint32_t class_tasks(const struct shape *shape, const struct fleet
 
     if (!tells_all(shape, pool, chip))
         return fit_tasks(shape, site, &site->nodes[node], chip, when);
-    if (shape->devices_milli && pool->device_memory_bytes < shape->device_memory_bytes)
+    if ((shape->devices_milli && pool->device_memory_bytes < shape->device_memory_bytes) ||
+        is_guarded(shape, class->guard, when))
         return 0;
     tasks = tasks_beside_devices(shape, (int64_t)pool->cpus - class->cpus_used,
                                  pool->memory_bytes - class->memory_used,
@@ -695,6 +706,38 @@ static bool find_anywhere(struct shape *shape, const struct fleet *fleet, enum f
     return fit_packed_choose(&packed, fit);
 }
 
+/* Lent only where nothing else will do. */
+static bool fit_at(const struct shape *shape, const struct fleet *fleet,
+                   const struct candidate *candidate, enum fit_when when, struct fit *fit)
+{
+    if (shape->lends && fleet->guarded_nodes) {
+        struct shape firm = *shape;
+
+        firm.lends = false;
+        if (fit_candidate(&firm, fleet, candidate->site, candidate->chip, when, fit))
+            return true;
+    }
+    return fit_candidate(shape, fleet, candidate->site, candidate->chip, when, fit);
+}
+
+bool fit_find_firm(struct shape *shape, const struct fleet *fleet,
+                   const struct objective *objective, enum fit_when when, struct fit *fit)
+{
+    const struct candidate *candidates;
+    struct shape firm;
+    uint32_t count;
+
+    if (!shape->lends || !fleet->guarded_nodes)
+        return fit_find(shape, fleet, objective, when, fit);
+    candidates = shape_candidates(shape, fleet, objective, &count);
+    firm = *shape;
+    firm.lends = false;
+    for (uint32_t i = 0; i < count; i++)
+        if (fit_candidate(&firm, fleet, candidates[i].site, candidates[i].chip, when, fit))
+            return true;
+    return false;
+}
+
 bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
               enum fit_when when, struct fit *fit)
 {
@@ -712,8 +755,7 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
     for (uint32_t i = 0; i < count; i++) {
         if (is_known_not_at(&shape->fits[i], fleet, whole_asked, when))
             continue;
-        if (fit_candidate(shape, fleet, shape->candidates[i].site, shape->candidates[i].chip, when,
-                          fit))
+        if (fit_at(shape, fleet, &shape->candidates[i], when, fit))
             return true;
         remember_not_at(&shape->fits[i], fleet, when);
     }
@@ -825,6 +867,8 @@ struct grant *fit_grant(const struct shape *shape, const struct fleet *fleet, co
     }
     grant = grant_create(fit->parts_count, devices_count, &devices);
     grant->site = fit->site;
+    grant->guard = shape->guard;
+    grant->lends = shape->lends;
     for (uint32_t i = 0; i < fit->parts_count; i++) {
         const struct fleet_node *node = &site->nodes[fit->parts[i].node];
         struct grant_part *part = &grant->parts[i];

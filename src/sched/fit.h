@@ -72,6 +72,9 @@ bool fit_never_in_pool(const struct shape *shape, const struct room_pool *pool, 
  * room appears there. */
 bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objective *objective,
               enum fit_when when, struct fit *fit);
+/* As fit_find, but never on others' cells; what is not found is not remembered. */
+bool fit_find_firm(struct shape *shape, const struct fleet *fleet,
+                   const struct objective *objective, enum fit_when when, struct fit *fit);
 /* Was it found not to fit, and has nothing changed since? */
 static inline bool fit_is_known_not(const struct shape *shape, const struct fleet *fleet,
                                     enum fit_when when)

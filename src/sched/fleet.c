@@ -34,6 +34,7 @@ void fleet_fini(struct fleet *fleet)
     free(fleet->sites);
     free(fleet->promises);
     free(fleet->grants);
+    free(fleet->own_rooms);
     *fleet = (struct fleet){ 0 };
 }
 
@@ -310,7 +311,8 @@ static void take_limits(struct fleet *fleet, const struct grant *grant, int64_t 
         struct fleet_limit *limit = site->nodes[grant->parts[i].node].limits;
 
         for (; limit; limit = limit->next) {
-            if (!limit->is_always && limit->start_ms >= end_ms)
+            if (!limit->is_always && (limit->start_ms >= end_ms ||
+                                      fleet_is_lent(&site->nodes[grant->parts[i].node], grant)))
                 continue;
             if (fleet_limit_take(limit, &grant->parts[i], give_back))
                 fleet->is_overpromised = true;
@@ -468,6 +470,23 @@ void fleet_set_reachable(struct fleet *fleet, uint32_t site, bool reachable)
     fleet->room_version++;
 }
 
+void fleet_set_guard(struct fleet *fleet, uint32_t site, uint32_t node, uint32_t guard)
+{
+    struct fleet_site *at = &fleet->sites[site];
+
+    fleet->guarded_nodes += (guard != 0) - (at->nodes[node].guard != 0);
+    at->nodes[node].guard = guard;
+    room_move(&at->room, at, node);
+}
+
+void fleet_guards_changed(struct fleet *fleet, uint32_t site)
+{
+    kinds_touch_site(fleet, site);
+    fleet->limit_version++;
+    fleet->shape_version++;
+    fleet->room_version++;
+}
+
 void fleet_set_cordon(struct fleet *fleet, uint32_t site, uint32_t index, int32_t device,
                       bool cordoned, const char *reason)
 {
@@ -602,6 +621,7 @@ void fleet_release(struct fleet *fleet, struct grant *grant)
     kinds_touch_grant(fleet, grant, true);
     if (grant->apart) /* nodes around may be open to others again */
         kinds_touch_site(fleet, grant->site);
+    fleet_own_room(fleet, grant);
     fleet->limit_version++; /* beside the promises there is more, too */
     kinds_log(fleet, grant, grant->end_ms, false);
     take_limits(fleet, grant, grant->end_ms, true);
@@ -632,5 +652,6 @@ void fleet_set_end(struct fleet *fleet, struct grant *grant, int64_t end_ms)
     ends_add(&site->ends, grant);
     kinds_log(fleet, grant, INT64_MAX, false); /* what was planned with the other end is void */
     kinds_touch_grant(fleet, grant, false);
+    fleet_own_room(fleet, grant);
     fleet->limit_version++;
 }

@@ -64,6 +64,7 @@ struct fleet_node {
     struct fleet_limit *limits;   /* of promises on it */
     struct grant_part *parts;     /* of grants that are held; in no order that means anything */
     char *cordon_reason;          /* owned; NULL = "" */
+    uint32_t guard;               /* whose guaranteed cell it is in (grid/guards.h); 0 = nobody's */
     bool present, cordoned;
 };
 
@@ -131,6 +132,8 @@ struct grant {
     uint64_t cpus, devices_milli; /* sums over parts */
     uint32_t slot, end_slot;      /* places in fleet.grants and in its site's ends */
     int64_t value;                /* what its devices count for in shares, while held */
+    uint32_t guard;               /* as its shape's: whose cells are its own */
+    bool lends;                   /* it may be stopped for whose cell it is on */
     bool is_idle;                 /* what holds it is suspended: it draws little */
     uint32_t parts_count;
     uint32_t spares_count; /* of the parts the last: nothing runs there yet */
@@ -162,8 +165,11 @@ struct fleet {
     bool is_overpromised;  /* a limit went below zero: somebody should look */
     struct packer *packer; /* chooses among nodes by expected fill; NULL = the least left over */
     const struct work_book *work; /* how fast what is known to run runs; NULL = nobody asks */
-    int64_t now_ms;               /* the grid's clock: for what hours let in */
-    uint32_t policies_count;      /* sites with one */
+    uint32_t guarded_nodes;       /* in somebody's cell */
+    uint64_t *own_rooms; /* by guard: grows when more of its own work may fit in its cells */
+    uint32_t own_rooms_count;
+    int64_t now_ms;          /* the grid's clock: for what hours let in */
+    uint32_t policies_count; /* sites with one */
 };
 
 void fleet_fini(struct fleet *fleet);
@@ -244,6 +250,21 @@ static inline bool device_is_usable(const struct fleet_device *device)
 {
     return device->healthy && !device->cordoned && !device->over;
 }
+/* Lent on the node: whose cell that is may have it stopped at once, so plans for that one do not
+ * count it. */
+static inline bool fleet_is_lent(const struct fleet_node *node, const struct grant *grant)
+{
+    return node->guard && grant->lends && grant->guard != node->guard;
+}
+/* So much less of its cells is taken by its own work. */
+static inline void fleet_own_room(struct fleet *fleet, const struct grant *grant)
+{
+    if (grant->guard < fleet->own_rooms_count)
+        fleet->own_rooms[grant->guard]++;
+}
+/* The node is in that one's cell from now on; 0 = in nobody's. Say fleet_guards_changed after. */
+void fleet_set_guard(struct fleet *fleet, uint32_t site, uint32_t node, uint32_t guard);
+void fleet_guards_changed(struct fleet *fleet, uint32_t site);
 static inline bool node_is_open(const struct fleet_node *node)
 {
     return node->present && !node->cordoned;

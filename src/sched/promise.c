@@ -50,7 +50,7 @@ static void take_running(struct promise *promise, const struct fleet *fleet)
 
         for (const struct grant_part *part = node->parts; part && !promise->is_hold;
              part = part->next)
-            if (part->of->end_ms > promise->start_ms)
+            if (part->of->end_ms > promise->start_ms && !fleet_is_lent(node, part->of))
                 fleet_limit_take(limit, part, false);
         if (!promise->is_hold)
             continue;
@@ -137,6 +137,7 @@ void promise_touch(const struct promise *promise, struct fleet *fleet)
     kinds_touch_grant(fleet, promise->plan, false);
     if (promise->plan->apart)
         kinds_touch_site(fleet, promise->plan->site);
+    fleet_own_room(fleet, promise->plan);
     fleet->limit_version++;
 }
 
@@ -228,6 +229,7 @@ bool promise_limits_are_sound(const struct promise *promise, const struct fleet 
         for (uint32_t g = 0; g < site->ends.count; g++)
             for (uint32_t k = 0; k < site->ends.heap[g]->parts_count; k++)
                 if (site->ends.heap[g]->end_ms > promise->start_ms &&
+                    !fleet_is_lent(&site->nodes[plan->parts[i].node], site->ends.heap[g]) &&
                     site->ends.heap[g]->parts[k].node == plan->parts[i].node)
                     fleet_limit_take(&anew, &site->ends.heap[g]->parts[k], false);
         is_sound =

@@ -16,11 +16,22 @@ void reserve_fini(struct reserve *reserve)
 
 /* --- trying out what comes -------------------------------------------------------------------- */
 
-/* Give back or take what a grant or plan holds, where that may matter to the shape; gives the
+/* Where only its own cells are looked at, what is lent of them leaves when it is told to. */
+static bool is_lent_of(const struct shape *shape, const struct fleet_site *site,
+                       const struct grant_part *part)
+{
+    const struct fleet_node *node = &site->nodes[part->node];
+
+    return shape->own_only && node->guard == shape->guard && part->of &&
+           fleet_is_lent(node, part->of);
+}
+
+/* Give back or take what a grant or plan holds (lent: only what is lent of the shape's own cells;
+ * else but for that, which is given back already), where that may matter to the shape; gives the
  * tasks gained, which may be below zero (mod 2^64). */
 static uint64_t try_out(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
                         struct fleet_site *site, uint16_t chip, const struct grant *grant,
-                        bool give_back)
+                        bool give_back, bool lent)
 {
     bool is_near = shape->apart && grant->apart; /* then it matters to nodes around it, too */
     uint64_t gained = is_near ? 0 - fit_count(shape, fleet, site->number, chip) : 0;
@@ -30,6 +41,8 @@ static uint64_t try_out(struct reserve *reserve, const struct shape *shape, stru
         struct fleet_node *node = &site->nodes[part->node];
         uint32_t pool = site->room.spots[part->node].pool;
 
+        if (is_lent_of(shape, site, part) != lent)
+            continue;
         if (!is_near &&
             (pool == ROOM_NONE || fit_never_in_pool(shape, &site->room.pools[pool], chip)))
             continue;
@@ -43,6 +56,16 @@ static uint64_t try_out(struct reserve *reserve, const struct shape *shape, stru
     }
     if (is_near)
         gained += fit_count(shape, fleet, site->number, chip);
+    return gained;
+}
+
+static uint64_t give_back_lent(struct reserve *reserve, const struct shape *shape,
+                               struct fleet *fleet, struct fleet_site *site, uint16_t chip)
+{
+    uint64_t gained = 0;
+
+    for (uint32_t i = 0; shape->own_only && i < site->ends.count; i++)
+        gained += try_out(reserve, shape, fleet, site, chip, site->ends.heap[i], true, true);
     return gained;
 }
 
@@ -69,6 +92,7 @@ static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, str
     int64_t start_ms = now_ms, end_ms, open_ms;
     const struct grant *grant;
 
+    sum += give_back_lent(reserve, shape, fleet, at, chip);
     ends_walk_begin(&reserve->walk, &at->ends, now_ms);
     for (;;) {
         if (sum >= shape->tasks &&
@@ -87,7 +111,7 @@ static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, str
             *tasks_out = sum;
             return -1;
         }
-        sum += try_out(reserve, shape, fleet, at, chip, grant, true);
+        sum += try_out(reserve, shape, fleet, at, chip, grant, true, false);
         start_ms = end_ms;
     }
 }
@@ -141,7 +165,8 @@ static uint64_t pass_marks(struct reserve *reserve, const struct shape *shape, s
 
         if (mark->time_ms > time_ms)
             break;
-        gained += try_out(reserve, shape, fleet, site, chip, mark->promise->plan, mark->is_end);
+        gained +=
+            try_out(reserve, shape, fleet, site, chip, mark->promise->plan, mark->is_end, false);
     }
     return gained;
 }
@@ -189,6 +214,7 @@ static int64_t run_beside(struct reserve *reserve, const struct shape *shape, st
     const struct grant *grant;
 
     list_marks(reserve, fleet, site, ask->now_ms);
+    sum += give_back_lent(reserve, shape, fleet, at, chip);
     sum += pass_marks(reserve, shape, fleet, at, chip, time_ms);
     ends_walk_begin(&reserve->walk, &at->ends, ask->now_ms);
     grant = ends_walk_next(&reserve->walk, &end_ms);
@@ -209,7 +235,7 @@ static int64_t run_beside(struct reserve *reserve, const struct shape *shape, st
         if (time_ms == INT64_MAX)
             return INT64_MAX;
         for (; grant && end_ms <= time_ms; grant = ends_walk_next(&reserve->walk, &end_ms))
-            sum += try_out(reserve, shape, fleet, at, chip, grant, true);
+            sum += try_out(reserve, shape, fleet, at, chip, grant, true, false);
         sum += pass_marks(reserve, shape, fleet, at, chip, time_ms);
     }
 }
@@ -222,12 +248,22 @@ static bool has_promises(const struct fleet *fleet, uint32_t site)
     return false;
 }
 
+/* Nobody is promised what is lent: whose cell it is would make that start later. */
+static bool be_firm(struct shape *shape)
+{
+    bool lends = shape->lends;
+
+    shape->lends = false;
+    return lends;
+}
+
 static const struct fleet_window all_time = { INT64_MIN, INT64_MAX, false };
 
 int64_t reserve_estimate(struct reserve *reserve, struct shape *shape, struct fleet *fleet,
                          uint32_t site, uint16_t chip, const struct reserve_ask *ask,
                          struct fit *fit)
 {
+    bool lends = be_firm(shape);
     int64_t start_ms = run_beside(reserve, shape, fleet, site, chip, ask, fit);
     uint64_t tasks;
 
@@ -238,6 +274,7 @@ int64_t reserve_estimate(struct reserve *reserve, struct shape *shape, struct fl
     }
     undo(reserve, &fleet->sites[site]);
     fleet->window = all_time;
+    shape->lends = lends;
     return start_ms;
 }
 
@@ -272,7 +309,7 @@ static bool ahead_holds(struct candidate *at, const struct shape *shape, struct 
     const struct fleet_kind *kind = &fleet->kinds[at->kind];
     uint64_t tasks = ahead->tasks;
 
-    if (ahead->changes_count == UINT64_MAX || shape->apart ||
+    if (ahead->changes_count == UINT64_MAX || shape->apart || shape->guard ||
         kind->changes_count - ahead->changes_count > KIND_CHANGES ||
         ends_next_ms(&site->ends, ahead->now_ms) <= now_ms ||
         (ahead->is_exact && ahead->start_ms >= 0 && ahead->start_ms < now_ms)) /* of the hours */
@@ -360,6 +397,7 @@ int64_t reserve_find(struct reserve *reserve, struct shape *shape, struct fleet 
     struct reserve_ask next = *ask;
     int64_t best_ms = -1, start_ms;
     uint32_t count, best = 0;
+    bool lends = be_firm(shape);
 
     shape_candidates(shape, fleet, objective, &count);
     for (uint32_t i = 0; i < count; i++) {
@@ -372,6 +410,7 @@ int64_t reserve_find(struct reserve *reserve, struct shape *shape, struct fleet 
     if (best_ms >= 0 && best_ms < INT64_MAX)
         make_plan(reserve, shape, fleet, &shape->candidates[best], ask, fit, promise);
     fleet->window = all_time;
+    shape->lends = lends;
     return best_ms;
 }
 
@@ -407,6 +446,7 @@ bool reserve_hold(struct reserve *reserve, struct shape *shape, struct fleet *fl
 {
     int64_t best_ms = -1, start_ms;
     uint32_t count, best = 0;
+    bool lends = be_firm(shape), held;
 
     reserve_release_hold(reserve, fleet);
     shape_candidates(shape, fleet, objective, &count);
@@ -417,7 +457,9 @@ bool reserve_hold(struct reserve *reserve, struct shape *shape, struct fleet *fl
             best = i;
         }
     }
-    return best_ms >= 0 && hold_at(reserve, shape, fleet, &shape->candidates[best], fit, now_ms);
+    held = best_ms >= 0 && hold_at(reserve, shape, fleet, &shape->candidates[best], fit, now_ms);
+    shape->lends = lends;
+    return held;
 }
 
 void reserve_release_hold(struct reserve *reserve, struct fleet *fleet)

@@ -172,6 +172,7 @@ static void state_of(const struct fleet_node *node, uint32_t pool, struct state 
         mix(mix(mix(mix(0x9e3779b97f4a7c15u, pool), node->cpus_used), (uint64_t)node->memory_used),
             (uint64_t)node->disk_used);
 
+    hash = node->guard ? mix(hash, node->guard) : hash;
     state->whole = state->free_milli = state->usable = state->most_milli = 0;
     for (uint32_t d = 0; d < node->devices_count; d++) {
         const struct fleet_device *device = &node->devices[d];
@@ -200,7 +201,7 @@ static uint32_t find_class(const struct room *room, const struct fleet_node *nod
 
         if (class->hash == state->hash && class->pool == pool &&
             class->cpus_used == node->cpus_used && class->memory_used == node->memory_used &&
-            class->disk_used == node->disk_used &&
+            class->disk_used == node->disk_used && class->guard == node->guard &&
             (!node->devices_count ||
              memcmp(class->uses, state->uses, node->devices_count * sizeof(*class->uses)) == 0))
             return at;
@@ -235,6 +236,7 @@ static uint32_t add_class(struct room *room, const struct fleet_node *node, uint
     class->cpus_used = node->cpus_used;
     class->memory_used = node->memory_used;
     class->disk_used = node->disk_used;
+    class->guard = node->guard;
     class->pool = pool_index;
     class->whole = state->whole;
     class->free_milli = state->free_milli;

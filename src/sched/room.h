@@ -2,7 +2,8 @@
  * states there are and not among all nodes.
  *
  * Nodes that are the same when empty make a pool; those of a pool that have the same free make a
- * class: same CPUs, memory and disk used, and the same use of devices but for their order. What
+ * class: same CPUs, memory and disk used, the same use of devices but for their order, and in the
+ * cells of the same owner, if in any. What
  * holds of one node of a class holds of all: how many tasks fit, and what would be left over. A
  * class knows its nodes as bits, so the lowest index is at hand and ties stay ties by index.
  *
@@ -42,6 +43,7 @@ struct room_class {
     uint32_t pool, whole, nodes_count; /* nodes_count 0: free */
     uint32_t free_milli, usable;       /* of devices, of one node */
     uint32_t most_milli;               /* free of one of them */
+    uint32_t guard;                    /* of its nodes */
     uint32_t chain, next, prev;        /* hash chain; list of its pool and whole */
     uint32_t words_cap;
     uint64_t *bits; /* of positions in pool.nodes */

@@ -117,6 +117,8 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
         .mixed = request->mixed,
         .work = request->work,
         .sites_max = request->sites_max,
+        .guard = request->access.guard >> 1,
+        .lends = request->access.guard & 1,
         .chips_count = request->chips_count,
         .needs_count = request->needs_count,
         .places_count = request->places_count,
@@ -135,7 +137,8 @@ uint32_t shapes_get(struct shapes *shapes, const struct request_shape *request)
         shape->bars = apart_bars_create();
     }
     shape->ask_version = shape->fits_version = shape->candidates_version = shape->no_fit_version =
-        shape->no_fit_limited = shape->no_across_room = shape->no_across_limited = UINT64_MAX;
+        shape->no_own_shape = shape->no_fit_limited = shape->no_across_room =
+            shape->no_across_limited = UINT64_MAX;
     if (shape->sites_max > 1) {
         shape->one = mem_alloc(1, sizeof(*shape->one));
         *shape->one = *shape;

@@ -73,7 +73,14 @@ struct shape {
     uint32_t mixed;                       /* its tasks may be on several kinds of chip */
     uint32_t work;                        /* number in fleet.work; 0 = nothing is known of it */
     uint32_t sites_max;                   /* its tasks may be over so many sites (across.h) */
-    struct shape *one;                    /* then: a single task of it; owned */
+    uint32_t guard;                       /* whose cells are its own; 0 = nobody's */
+    bool lends;                           /* it may be on others' cells: it can be stopped */
+    /* The versions (grid/reclaim.c) at which it did not fit in its own cells even without what is
+     * lent there, beside promises that begin before this. */
+    uint64_t no_own_room, no_own_shape;
+    int64_t no_own_until_ms;
+    bool own_only;     /* of a copy: on its own cells and nowhere else */
+    struct shape *one; /* then: a single task of it; owned */
     /* The fleet's versions at which it did not fit over several sites either. */
     uint64_t no_across_room, no_across_limited;
     uint32_t chips_count, needs_count, places_count;

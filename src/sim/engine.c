@@ -221,6 +221,42 @@ static int set_quotas(struct sim_engine *engine)
     return rc;
 }
 
+static bool has_quota(const struct sim_policy *policy, const char *tenant)
+{
+    for (uint32_t i = 0; i < policy->quotas_count; i++)
+        if (strcmp(policy->quotas[i].tenant, tenant) == 0)
+            return true;
+    return false;
+}
+
+static int set_cells(struct sim_engine *engine)
+{
+    const struct sim_policy *policy = engine->setup->policy;
+    int rc = 0;
+
+    for (uint32_t i = 0; rc == 0 && i < policy->cells_count; i++) {
+        const struct sim_cells *cells = &policy->cells[i];
+        struct event event = { .type = EVENT_TENANT_SET };
+
+        event.tenant_set = (struct event_tenant_set){ .tenant = cells->tenant,
+                                                      .cpus_max = -1,
+                                                      .devices_milli_max = -1,
+                                                      .jobs_max = -1,
+                                                      .weight_milli = 1000,
+                                                      .budget_micro = -1 };
+        if (!has_quota(policy, cells->tenant)) /* it is not there yet */
+            rc = sim_engine_step(engine, &event, NULL);
+        event = (struct event){ .type = EVENT_TENANT_CELLS };
+        event.tenant_cells =
+            (struct event_tenant_cells){ cells->tenant, cells->site,  cells->chip,
+                                         cells->nodes,  cells->racks, cells->supernodes,
+                                         cells->pools,  "sim" };
+        if (rc == 0)
+            rc = sim_engine_step(engine, &event, NULL);
+    }
+    return rc;
+}
+
 /* --- submits ---------------------------------------------------------------------------------- */
 
 static int64_t limit_of(const struct sim_engine *engine, const struct sim_job *job)
@@ -561,6 +597,8 @@ static int begin(struct sim_engine *engine)
         rc = set_policy(engine);
     if (rc == 0)
         rc = set_quotas(engine);
+    if (rc == 0)
+        rc = set_cells(engine);
     if (rc == 0)
         rc = sim_lease_begin(engine);
     if (rc == 0)

@@ -73,6 +73,36 @@ static const struct sim_table quota_table = {
     .defaults = quota_defaults,
 };
 
+#define CELLS_KEY(name_, member_)                                                                  \
+    {                                                                                              \
+        .name = (name_), .kind = SIM_KEY_COUNT, .offset = offsetof(struct sim_cells, member_),     \
+        .max = SITE_NODES_MAX                                                                      \
+    }
+static const struct sim_key cells_keys[] = {
+    { .name = "tenant",
+      .kind = SIM_KEY_NAME,
+      .needed = true,
+      .offset = offsetof(struct sim_cells, tenant) },
+    { .name = "site",
+      .kind = SIM_KEY_NAME,
+      .needed = true,
+      .offset = offsetof(struct sim_cells, site) },
+    { .name = "chip",
+      .kind = SIM_KEY_NAME,
+      .needed = true,
+      .offset = offsetof(struct sim_cells, chip) },
+    CELLS_KEY("nodes", nodes),
+    CELLS_KEY("racks", racks),
+    CELLS_KEY("supernodes", supernodes),
+    CELLS_KEY("pools", pools),
+};
+static const struct sim_table cells_table = {
+    .what = "cells",
+    .size = sizeof(struct sim_cells),
+    .keys = cells_keys,
+    .keys_count = ARRAY_COUNT(cells_keys),
+};
+
 static void policy_defaults(void *target)
 {
     *(struct sim_policy *)target = sim_policy_init();
@@ -178,6 +208,11 @@ static const struct sim_key policy_keys[] = {
       .offset = offsetof(struct sim_policy, quotas),
       .count_offset = offsetof(struct sim_policy, quotas_count),
       .table = &quota_table },
+    { .name = "cells",
+      .kind = SIM_KEY_LIST,
+      .offset = offsetof(struct sim_policy, cells),
+      .count_offset = offsetof(struct sim_policy, cells_count),
+      .table = &cells_table },
 };
 static const struct sim_table policy_table = {
     .what = "a policy",

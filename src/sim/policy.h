@@ -27,6 +27,11 @@ struct sim_quota {
     int64_t weight_milli, guarantee_cpus, guarantee_devices_milli;
     int64_t budget_micro; /* -1 = none */
 };
+struct sim_cells { /* whole ones that a tenant is guaranteed */
+    char tenant[MODEL_NAME_BYTES];
+    char site[MODEL_NAME_BYTES], chip[MODEL_NAME_BYTES];
+    uint32_t nodes, racks, supernodes, pools;
+};
 struct sim_policy {
     char name[MODEL_NAME_BYTES];
     uint32_t limits;       /* enum sim_limits */
@@ -50,6 +55,8 @@ struct sim_policy {
     int64_t lease_ms;               /* how long a site may be unheard before that */
     const struct sim_quota *quotas; /* parents before those under them */
     uint32_t quotas_count;
+    const struct sim_cells *cells;
+    uint32_t cells_count;
 };
 
 struct sim_policy sim_policy_init(void); /* "default" */

@@ -287,6 +287,53 @@ static bool has_quota(const struct sim_quota *quotas, uint32_t count, const char
     return false;
 }
 
+static uint32_t *count_of(struct sim_cells *cells, uint32_t level)
+{
+    switch (level) {
+    case TOPOLOGY_NODE:
+        return &cells->nodes;
+    case TOPOLOGY_RACK:
+        return &cells->racks;
+    case TOPOLOGY_SUPERNODE:
+        return &cells->supernodes;
+    }
+    return &cells->pools;
+}
+
+/* Cells, of each tenant, site and chip together. */
+static int copy_cells(const struct replay *replay, struct arena *arena, struct sim_policy *out,
+                      struct err *err)
+{
+    uint32_t count = 0, added = 0;
+    struct sim_cells *list;
+    struct cell_view view;
+
+    while (grid_cell(replay->grid, count, &view))
+        count++;
+    list = arena_alloc(arena, count + 1, sizeof(*list));
+    if (!list)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < count && grid_cell(replay->grid, i, &view); i++) {
+        uint32_t at = 0;
+
+        while (at < added &&
+               (strcmp(list[at].tenant, view.tenant) != 0 ||
+                strcmp(list[at].site, view.site) != 0 || strcmp(list[at].chip, view.chip) != 0))
+            at++;
+        if (at == added) {
+            list[added] = (struct sim_cells){ 0 };
+            snprintf(list[added].tenant, sizeof(list[added].tenant), "%s", view.tenant);
+            snprintf(list[added].site, sizeof(list[added].site), "%s", view.site);
+            snprintf(list[added].chip, sizeof(list[added].chip), "%s", view.chip);
+            added++;
+        }
+        ++*count_of(&list[at], view.level);
+    }
+    out->cells = list;
+    out->cells_count = added;
+    return 0;
+}
+
 /* Tenants, those above before those under them: level by level. */
 static int copy_policy(const struct replay *replay, struct arena *arena, struct sim_policy *out,
                        struct err *err)
@@ -324,7 +371,7 @@ static int copy_policy(const struct replay *replay, struct arena *arena, struct 
     } while (added < count && added > before);
     out->quotas = quotas;
     out->quotas_count = added;
-    return 0;
+    return copy_cells(replay, arena, out, err);
 }
 
 int sim_replay_read(struct journal *journal, const struct catalogue *catalogue, struct arena *arena,

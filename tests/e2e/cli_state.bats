@@ -179,6 +179,29 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     [[ $output == *--cpus* ]]
 }
 
+@test "tenant set --cells: refused, set, shown, lent to nobody who cannot be stopped" {
+    site=$(mains nodes --json | jq -r '.[0].site')
+    run mains tenant set physics --cells "$site/cpu:nod=1"
+    [ "$status" -eq 2 ]
+    [[ $output == *"expected node=N"* ]]
+    run mains tenant set physics --cells "$site/cpu:node=2"
+    [ "$status" -eq 1 ]
+    [[ $output == *"can keep 1 whole node of cpu"* ]]
+    run mains tenant set physics --cells "$site/cpu:node=1"
+    [ "$status" -eq 0 ]
+    [[ $output == *"CELL"*"node "* ]]
+    [ "$(mains tenant show physics --json | jq -c '.cells | map([.site, .chip, .level, .nodes])')" = \
+        "[[\"$site\",\"cpu\",\"node\",1]]" ]
+    run mains tenant set chemistry --cells "$site/cpu:node=1"
+    [ "$status" -eq 1 ]
+    job=$(mains submit -q -- true)
+    mains why "$job" | grep -q "guaranteed to others"
+    mains down -q
+    mains up --detach --listen 127.0.0.1:0
+    mains tenant set physics --cells "$site/cpu:none" >/dev/null
+    mains wait -q "$job"
+}
+
 @test "up: a child that cannot start is told of at once" {
     mkdir -m 700 other
     echo '{"nmae": "x"}' >other/site.json

@@ -704,7 +704,9 @@ static void random_step(struct sim *sim)
     } else if (draw < 945) {
         sim_cordon(sim, site, rng_below(&sim->rng, 2));
     } else if (draw < 955) {
-        if (rng_below(&sim->rng, 4))
+        if (rng_below(&sim->rng, 4) == 0)
+            sim_load_cells(&event, &sim->rng, site->name);
+        else if (rng_below(&sim->rng, 4))
             sim_load_tenant(&event, &sim->rng);
         else
             sim_load_policy(&event, &sim->rng);
@@ -733,6 +735,25 @@ static void random_step(struct sim *sim)
 /* --- the end: no more faults, and all that can run has run ---------------------------------------
  */
 
+/* What cannot be stopped would wait for ever where all is guaranteed to others. */
+static void calm_cells(struct sim *sim)
+{
+    struct cell_view cell;
+
+    while (grid_cell(sim->grid, 0, &cell) && !sim->truth.failure[0]) {
+        struct event event = { .type = EVENT_TENANT_CELLS, .time_ms = sim->now_ms };
+        char tenant[MODEL_NAME_BYTES], chip[MODEL_NAME_BYTES];
+
+        snprintf(tenant, sizeof(tenant), "%s", cell.tenant);
+        snprintf(chip, sizeof(chip), "%s", cell.chip);
+        event.tenant_cells.tenant = tenant;
+        event.tenant_cells.site = cell.site;
+        event.tenant_cells.chip = chip;
+        event.tenant_cells.by = "op";
+        sim_apply(sim, &event);
+    }
+}
+
 static void heal(struct sim *sim)
 {
     static const char *const tenants[] = { "alice", "bob", "carol" };
@@ -746,6 +767,7 @@ static void heal(struct sim *sim)
         event.tenant_set.weight_milli = 1000;
         sim_apply(sim, &event);
     }
+    calm_cells(sim);
     for (uint32_t i = 0; i < sim->sites_count; i++) {
         struct sim_site *site = &sim->sites[i];
 

@@ -269,6 +269,21 @@ void sim_load_owner(struct event *event, struct rng *rng, uint32_t index)
     };
 }
 
+void sim_load_cells(struct event *event, struct rng *rng, const char *site)
+{
+    static const char *const kinds[] = { "chip-a", "chip-b", "cpu" };
+    struct event_tenant_cells *cells = &event->tenant_cells;
+
+    event->type = EVENT_TENANT_CELLS;
+    cells->tenant = tenants[rng_below(rng, 3)];
+    cells->site = site;
+    cells->chip = kinds[rng_below(rng, 3)];
+    cells->nodes = (uint32_t)rng_below(rng, 3);
+    cells->racks = rng_below(rng, 3) == 0;
+    cells->pools = rng_below(rng, 8) == 0;
+    cells->by = "op";
+}
+
 void sim_load_policy(struct event *event, struct rng *rng)
 {
     event->type = EVENT_POLICY_SET;

@@ -14,6 +14,8 @@ void sim_load_tariff(struct event *event, struct rng *rng, const char *site, int
 void sim_load_shed(struct event *event, struct rng *rng, const char *site);
 void sim_load_owner(struct event *event, struct rng *rng, uint32_t index); /* 0 .. 2 */
 void sim_load_policy(struct event *event, struct rng *rng);
+/* Whole nodes of a site that a tenant is guaranteed, or none any more; often refused. */
+void sim_load_cells(struct event *event, struct rng *rng, const char *site);
 /* What the owner of the site lets in from now on, or an operator limits it to; `policy` is pointed
  * to. */
 /* How long work waits in the site's own queue (`waits` is what the event points to), or how fast
