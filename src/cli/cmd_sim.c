@@ -254,7 +254,7 @@ static int open_runs(struct plan *plan, struct err *err)
             if (rc < 0)
                 return err_prefix(err, rc, "--what-if");
             if (plan->policies_count > 1) {
-                snprintf(name, sizeof(name), "%.30s, %.30s", base.policy.name, text);
+                snprintf(name, sizeof(name), "%.20s, %.40s", base.policy.name, text);
                 memcpy(changed.policy.name, name, sizeof(name));
             }
             rc = add_run(plan, &changed, err);

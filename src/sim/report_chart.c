@@ -44,16 +44,17 @@ static double round_up(double most)
     return steps[i] * power;
 }
 
-/* Whole hours or days, up to eight of them. */
+/* Whole minutes, hours or days, so that there are at most nine. */
 static double tick_ms(double end_ms)
 {
-    static const double hours[] = { 1. / 60, 1. / 12, .25, 1,       2,        6,        12,
-                                    24,      48,      120, 7 * 24., 14 * 24., 30 * 24., 90 * 24. };
+    static const double hours[] = { 1. / 60,  1. / 12,  .25,       1,        2,       6,
+                                    12,       24,       48,        120,      7 * 24., 14 * 24.,
+                                    30 * 24., 90 * 24., 180 * 24., 360 * 24. };
     uint32_t i = 0;
 
     while (i + 1 < ARRAY_COUNT(hours) && hours[i] * HOUR_MS * 8 < end_ms)
         i++;
-    return hours[i] * HOUR_MS < end_ms / 100 ? end_ms / 8 : hours[i] * HOUR_MS;
+    return fmax(ceil(end_ms / 8 / (hours[i] * HOUR_MS)), 1) * hours[i] * HOUR_MS;
 }
 
 static void begin(struct buf *out, const char *title, double most, double end_ms)
@@ -113,9 +114,9 @@ static void add_line(struct buf *out, const struct chart_line *line, uint32_t nu
                      double end_ms)
 {
     const struct sim_series_set *series = &line->result->series;
-    bool pen = false;
+    uint32_t points = 0;
 
-    buf_printf(out, "<path fill='none' stroke='%s' stroke-width='1.5'%s d='",
+    buf_printf(out, "<path fill='none' stroke='%s' stroke-width='1.5' stroke-linecap='round'%s d='",
                chart_colors[number % CHART_COLORS],
                number >= CHART_COLORS ? " stroke-dasharray='5 3'" : "");
     for (uint32_t b = 0; b < series->buckets; b++) {
@@ -123,10 +124,10 @@ static void add_line(struct buf *out, const struct chart_line *line, uint32_t nu
 
         if (isnan(value) || x > LEFT + WIDTH)
             continue;
-        buf_printf(out, "%s%.1f %.1f", pen ? "L" : "M", x, HEIGHT - HEIGHT * value / most);
-        pen = true;
+        buf_printf(out, "%s%.1f %.1f", points ? "L" : "M", x, HEIGHT - HEIGHT * value / most);
+        points++;
     }
-    buf_add_text(out, "'/>\n");
+    buf_add_text(out, points == 1 ? "h1'/>\n" : "'/>\n"); /* one alone is a dot */
 }
 
 void chart_add_lines(struct buf *out, const char *title, const struct chart_line *lines,

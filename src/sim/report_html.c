@@ -269,6 +269,8 @@ static void add_reasons(const struct sim_report *report, struct buf *out)
         for (uint32_t r = 0; r < result->reasons_count; r++) {
             const struct sim_reason *reason = &result->reasons[r];
 
+            if (r && sim_result_reason_share(result, r) < 0.005)
+                continue;
             add_row(out, r ? "" : result->policy);
             buf_add_text(out, "<td>");
             chart_add_text(out, reason->code);
@@ -296,8 +298,9 @@ static void add_head(const struct sim_report *report, struct buf *out)
         "color:#1c2128;background:#fff}h1{font-size:1.4em}h2{font-size:1.05em;margin:1.8em 0 .4em}"
         "table{border-collapse:collapse;font-size:12.5px}td,th{padding:3px 8px;text-align:right;"
         "border-bottom:1px solid #e3e6ea;white-space:nowrap}td:first-child,th:first-child"
-        "{text-align:left}svg{width:100%;height:auto}svg text{font:11px sans-serif;fill:#59636e}"
-        ".g{stroke:#e3e6ea}.k{margin:0 0 0 64px}.k span{margin-right:1.4em}.k "
+        "{text-align:left}td:first-child{white-space:normal;max-width:17em}svg{width:100%;height:"
+        "auto}svg text{font:11px sans-serif;fill:#59636e}"
+        ".g{stroke:#e3e6ea}.k{margin:0 0 0 64px}.k span{margin-right:1.4em;display:inline-block}.k "
         "i{display:inline-block;width:14px;"
         "height:3px;margin-right:6px;vertical-align:middle}.s{width:120px;height:20px}"
         ".s path{fill:#1f6feb;fill-opacity:.65}.t{overflow-x:auto}"

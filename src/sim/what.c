@@ -209,6 +209,8 @@ static int lose(const struct words *words, const struct sim_what *base, struct a
         memcpy(windows, base->faults.windows, count * sizeof(*windows));
     memcpy(window.site, base->fleet->sites[site].name, sizeof(window.site));
     windows[count] = window;
+    if (window.window.length_ms == FOR_GOOD_MS)
+        out->policy.moves = 1; /* it will not be heard again: nobody waits for that */
     out->faults.windows = windows;
     out->faults.windows_count = count + 1;
     return 0;

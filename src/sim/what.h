@@ -1,11 +1,12 @@
 /* what.h - "what if": one change in words of what a run is made from.
  *
- *     add: 200 at west               so many devices more, in nodes like most of that site's
- *     add: 200 h200-sxm at west      of this kind, in nodes like those that have it, there or
- * elsewhere add: 10 nodes at west          nodes like most of that site's lose: west [at 3d] [for
- * 2d]    its power fails; from the beginning, and for good power_price: 0.30 at west      a key of
- * its tariff, as in the fleet's file order: deadline                a key of the policy, as in its
- * file */
+ *     add: 200 at west            so many devices more, in nodes like most of that site's
+ *     add: 200 h200-sxm at west   of this kind, in nodes like those that have it, there or not
+ *     add: 10 nodes at west       nodes like most of that site's
+ *     lose: west [at 3d] [for 2d] its power fails; from the beginning and for good: then what ran
+ *                                 there goes on elsewhere
+ *     power_price: 0.30 at west   a key of its tariff, as in the fleet's file
+ *     order: deadline             a key of the policy, as in its file */
 #pragma once
 
 #include "sim/faults.h"

@@ -238,6 +238,9 @@ static void what_ifs_change_one_thing(void **state)
     assert_int_equal(got.faults.windows[0].window.kind, SIM_WINDOW_POWER);
     assert_int_equal(got.faults.windows[0].window.at_ms, 3 * 86400000LL);
     assert_int_equal(got.faults.windows[0].window.length_ms, 2 * 86400000LL);
+    assert_int_equal(got.policy.moves, 0);
+    assert_int_equal(change("lose: west", &got, &other, &base, &arena, &err), 0);
+    assert_int_equal(got.policy.moves, 1); /* nobody waits for what will not come back */
     assert_int_equal(change("order: fifo", &got, &other, &base, &arena, &err), 0);
     assert_int_equal(got.policy.order, 1);
     assert_int_equal(got.policy.reservations, base.policy.reservations);
