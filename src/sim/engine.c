@@ -316,6 +316,7 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
     const struct sim_load *load = engine->setup->load;
     const struct sim_chip_set *chips = &load->chip_sets[job->chips];
     const struct sim_policy *policy = engine->setup->policy;
+    uint32_t index = (uint32_t)(job - load->jobs);
 
     if (job->request) {
         *request = load->requests[job->request];
@@ -324,6 +325,7 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
         request->retries_max = 0;                     /* its last attempt is what is known */
         request->tasks_max = request->tasks_step = 0; /* and how long it ran, at whatever width */
         request->resize_hold_ms = 0;
+        request->shape.sites_max = 0; /* over several sites: not simulated */
         if (!sim_saves(engine, job))
             request->spares = 0; /* it would begin anew */
         memset(request->deps, 0, sizeof(request->deps));
@@ -336,6 +338,10 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
         request->shape.within_hard = job->within_hard;
         request->shape.mixed =
             job->mixed && request->shape.tasks > 1 && request->shape.devices_milli >= 1000;
+        if (job->tasks_most > request->shape.tasks && sim_saves_when_told(engine, index)) {
+            request->tasks_max = job->tasks_most;
+            request->tasks_step = 1;
+        }
         memcpy(request->work.class, load->names[job->work], MODEL_NAME_BYTES);
         request->work.units_milli = job->units_milli;
     }
@@ -350,7 +356,7 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
     if (sim_saves(engine, job))
         request->checkpoint = CHECKPOINT_OWN;
     be_patient(engine, job, request);
-    if (sim_saves_when_told(engine, (uint32_t)(job - load->jobs)))
+    if (sim_saves_when_told(engine, index))
         request->checkpoint = CHECKPOINT_ASKED;
     if (request->checkpoint != CHECKPOINT_NONE && request->shape.tasks > 1 &&
         request->shape.sites_max < 2 && job->run_ms >= SPARES_RUN_MS_MIN && !job->request)
@@ -459,7 +465,8 @@ static bool wants_pass(const struct sim_engine *engine)
     int64_t unix_ms = engine->setup->fleet->start_ms + engine->now_ms;
 
     return grid_wants_pass(engine->grid) &&
-           (grid_count(engine->grid).queued || grid_next_timer_ms(engine->grid) <= unix_ms);
+           (grid_count(engine->grid).queued || engine->setup->load->has_elastic ||
+            grid_next_timer_ms(engine->grid) <= unix_ms);
 }
 
 /* Ends before submits, then a pass, as a controller would that hears all of a moment at once. */

@@ -106,6 +106,15 @@ static int64_t speed_of(const struct sim_engine *engine, const struct sim_attemp
     return milli ? (int64_t)(sum / milli) : 0;
 }
 
+/* Devices in 1/1000 (CPUs where it asks for none) of its least width, which its run time is of. */
+static int64_t least_of(const struct sim_engine *engine, const struct sim_job *job)
+{
+    struct request_shape shape = { 0 };
+
+    sim_job_shape(job, engine->setup->fleet->node_devices_most, &shape);
+    return (int64_t)shape.tasks * (shape.devices_milli ? shape.devices_milli : shape.cpus);
+}
+
 /* Ms of wall time per 1,000,000 ms of work: the chip's speed beside the reference chip's, and the
  * slowest node of the gang sets the pace of all. */
 static int64_t pace_of(struct sim_engine *engine, const struct sim_attempt *attempt)
@@ -120,6 +129,9 @@ static int64_t pace_of(struct sim_engine *engine, const struct sim_attempt *atte
         else
             engine->result->speed_unknown++;
     }
+    if (job->tasks_most && !job->request) /* linear: so much wider, so much faster */
+        pace = (int64_t)((__int128)pace * least_of(engine, job) /
+                         MAX(attempt->devices_milli ? attempt->devices_milli : attempt->cpus, 1));
     for (uint32_t i = 0; engine->faulty && i < attempt->shares_count; i++)
         if (engine->sites[attempt->site].nodes[attempt->shares[i].node].slow)
             return pace * 1000 / MAX(engine->setup->faults->slow_speed_milli, 1);

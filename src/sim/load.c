@@ -278,6 +278,7 @@ int sim_load_finish(struct sim_load *load, bool rebase, struct err *err)
         struct sim_job *job = &load->jobs[i];
 
         job->id = has_ids ? job->id : i + 1;
+        load->has_elastic |= job->tasks_most > 0;
         job->submit_ms -= first;
         if (job->cancel_ms >= 0)
             job->cancel_ms = MAX(job->cancel_ms - first, job->submit_ms);

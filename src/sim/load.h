@@ -17,15 +17,16 @@
 enum sim_outcome { SIM_DONE, SIM_FAILED, SIM_CANCELLED };
 
 struct sim_job {
-    uint64_t id;              /* where it comes from; of a load that has none, its place, from 1 */
-    int64_t submit_ms;        /* from the first moment of the simulation */
-    int64_t run_ms;           /* what it ran for, on its reference chip */
-    int64_t limit_ms;         /* the time limit its user gave; 0 = none known */
-    int64_t cancel_ms;        /* when its user cancelled it, as submit_ms; -1 = never */
-    int64_t memory_bytes;     /* per task */
-    uint32_t tasks;           /* 0: shaped for the fleet, from `gpus` (see sim_job_shape) */
-    uint32_t gpus;            /* of the whole job, when tasks is 0 */
-    uint32_t cpus_per_device; /* the same; 0 = one CPU a task */
+    uint64_t id;          /* where it comes from; of a load that has none, its place, from 1 */
+    int64_t submit_ms;    /* from the first moment of the simulation */
+    int64_t run_ms;       /* what it ran for, on its reference chip */
+    int64_t limit_ms;     /* the time limit its user gave; 0 = none known */
+    int64_t cancel_ms;    /* when its user cancelled it, as submit_ms; -1 = never */
+    int64_t memory_bytes; /* per task */
+    uint32_t tasks;       /* 0: shaped for the fleet, from `gpus` (see sim_job_shape) */
+    uint32_t tasks_most;  /* an elastic one may be so wide, and is then as much faster; else 0 */
+    uint32_t gpus;        /* of the whole job, when tasks is 0 */
+    uint32_t cpus_per_device;                     /* the same; 0 = one CPU a task */
     uint32_t cpus, devices_milli, tasks_per_node; /* per task */
     uint32_t tenant, user;                        /* sim_load_name */
     uint32_t chips;                               /* sim_load_chips: kinds that will do; 0 = any */
@@ -60,6 +61,7 @@ struct sim_load {
     uint32_t chip_sets_count, chip_sets_cap;
     struct job_request *requests; /* [0] is not used */
     uint32_t requests_count, requests_cap;
+    bool has_elastic;
     char source[128]; /* "swf nasa.swf" */
     /* What reading it met. */
     uint64_t lines_bad;     /* not readable */

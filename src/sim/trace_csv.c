@@ -12,12 +12,14 @@ enum role {
     ROLE_SUBMIT, /* seconds, or a date and time */
     ROLE_START,
     ROLE_END,
+    ROLE_DEADLINE,
     ROLE_RUN,   /* seconds */
     ROLE_LIMIT, /* seconds */
     ROLE_GPUS,  /* of the whole job */
     ROLE_CPUS,  /* of the whole job */
     ROLE_NODES,
     ROLE_TASKS,
+    ROLE_TASKS_MOST,      /* it may be as wide as that */
     ROLE_TASK_CPUS,       /* per task */
     ROLE_TASK_CPU_MILLI,  /* per task, 1/1000 */
     ROLE_TASK_MEMORY_MIB, /* per task */
@@ -47,7 +49,7 @@ struct column {
 };
 struct table {
     const char *format;
-    struct column columns[20]; /* a NULL name ends */
+    struct column columns[24]; /* a NULL name ends */
 };
 
 /* Helios (HeliosData, README): duration and queue are seconds; the node count is what it ran on.
@@ -94,6 +96,8 @@ static const struct table tables[] = {
         { "run_s", ROLE_RUN, true },
         { "id", ROLE_ID, false },
         { "limit_s", ROLE_LIMIT, false },
+        { "deadline_s", ROLE_DEADLINE, false },
+        { "tasks_most", ROLE_TASKS_MOST, false },
         { "gpus", ROLE_GPUS, false },
         { "tasks", ROLE_TASKS, false },
         { "cpus", ROLE_TASK_CPUS, false },
@@ -165,7 +169,7 @@ static const char *text_of(const struct reader *reader, enum role role)
 static int number_of(struct reader *reader, enum role role, int64_t *out, int *rc)
 {
     const char *text = text_of(reader, role);
-    bool is_clock = role == ROLE_SUBMIT || role == ROLE_START || role == ROLE_END;
+    bool is_clock = role <= ROLE_DEADLINE;
 
     if (!*text || strcmp(text, "None") == 0 || strcmp(text, "nan") == 0)
         return 1;
@@ -291,7 +295,7 @@ static int take(struct reader *reader)
             return rc;
         has[role] = got == 0;
         if (has[role] && value[role] < 0 && role != ROLE_SUBMIT && role != ROLE_START &&
-            role != ROLE_END)
+            role != ROLE_END && role != ROLE_DEADLINE)
             return sim_trace_bad(trace, "%s: below zero", reader->name[role]);
     }
     if (trace->how->timeless)
@@ -305,6 +309,10 @@ static int take(struct reader *reader)
                      ? value[ROLE_END] - (has[ROLE_START] ? value[ROLE_START] : value[ROLE_SUBMIT])
                      : 0;
     job.limit_ms = value[ROLE_LIMIT];
+    if (has[ROLE_DEADLINE] && value[ROLE_DEADLINE] <= job.submit_ms)
+        return sim_trace_bad(trace, "deadline_s: is not after submit_s");
+    job.deadline_ms = value[ROLE_DEADLINE];
+    job.tasks_most = (uint32_t)MIN(value[ROLE_TASKS_MOST] / 1000, REQUEST_TASKS_MAX);
     set_size(reader, &job, value, has);
     if (!set_devices(&job, value, has) || is_lost_share(reader, value))
         return sim_trace_bad(trace, "devices: expected whole ones, or a share of one");

@@ -407,6 +407,49 @@ static void waiting_has_its_reasons(void **state)
     bed_fini(&bed);
 }
 
+/* Eight wide it is eight times as fast; it makes room for another, and grows again. */
+static void elastic_jobs_use_what_is_idle(void **state)
+{
+    struct bed bed = bed_init("sites: [ { name: s, pools: [ { name: p, nodes: 8, cpus: 1, memory: "
+                              "8Gi, devices: 1, chip: odd } ] } ]",
+                              "jobs",
+                              "submit_s,run_s,tasks,tasks_most,devices\n0,80000,1,8,1\n"
+                              "2000,600,2,,1\n");
+
+    (void)state;
+    bed_run(&bed);
+    assert_int_equal(bed.result.end_ms, 80000000); /* nothing saves: its least width */
+    bed_set_policy(&bed, "saves: told");
+    bed_run(&bed);
+    assert_int_equal(bed.result.done, 2);
+    assert_true(bed.result.yields >= 2);               /* narrower, and wide again */
+    assert_true(bed.result.wait_all.most_ms < 900000); /* the other need not wait it out */
+    assert_in_range(bed.result.end_ms, 10000000 + 150000, 11500000); /* 10,000 s alone */
+    assert_int_equal(bed.result.devices.lost, 0);
+    bed_fini(&bed);
+}
+
+/* By deadline, whoever came first; but for the one that had its start promised. */
+static void deadlines_order(void **state)
+{
+    struct bed bed =
+        bed_init(ONE_NODE, "jobs",
+                 "submit_s,run_s,limit_s,deadline_s,devices\n0,600,600,,2\n10,600,600,,2\n"
+                 "15,600,600,,2\n20,600,600,2000,2\n30,600,600,30,2\n");
+
+    (void)state;
+    assert_int_equal(bed.load->lines_bad, 1); /* a deadline before it came */
+    bed_set_policy(&bed, "reservations: 1");
+    bed_run(&bed);
+    assert_int_equal(bed.result.deadlines, 1);
+    assert_int_equal(bed.result.deadlines_missed, 1);
+    bed_set_policy(&bed, "reservations: 1\norder: deadline");
+    bed_run(&bed);
+    assert_int_equal(bed.result.done, 4);
+    assert_int_equal(bed.result.deadlines_missed, 0);
+    bed_fini(&bed);
+}
+
 /* Who was blocked is cancelled: the timer that would have looked at it again is left over, with
  * nobody in line. */
 static void timers_with_nobody_in_line_pass(void **state)
@@ -463,6 +506,8 @@ int main(void)
         cmocka_unit_test(owners_take_back),
         cmocka_unit_test(what_needs_less_goes_first),
         cmocka_unit_test(timers_with_nobody_in_line_pass),
+        cmocka_unit_test(elastic_jobs_use_what_is_idle),
+        cmocka_unit_test(deadlines_order),
         cmocka_unit_test(waiting_has_its_reasons),
         cmocka_unit_test(mixed_gangs_share_by_speed),
         cmocka_unit_test(the_same_inputs_give_the_same_bytes),
