@@ -1,8 +1,9 @@
-/* trace_fuzz.c - hostile traces and sim files: the first byte chooses the reader. What is taken
+/* trace_fuzz.c - hostile traces, sim files and changes in words: the first byte chooses the reader. What is taken
  * must be in order and within its bounds. */
 #include "sim/engine.h"
 #include "sim/keys.h"
 #include "sim/trace.h"
+#include "sim/what.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -84,6 +85,34 @@ static void read_files(uint32_t which, const uint8_t *data, size_t size)
     arena_fini(&arena);
 }
 
+/* A change in words, tried on a fleet of two sites. */
+static void read_change(const uint8_t *data, size_t size)
+{
+    static const char sites[] =
+        "sites: [ { name: a, pools: [ { name: p, nodes: 2, cpus: 8, memory: 1Gi, devices: 4, chip: "
+        "odd } ] }, { name: b, pools: [ { name: q, nodes: 1, cpus: 8, memory: 1Gi } ] } ]";
+    struct sim_what base = { .faults = sim_faults_init(), .policy = sim_policy_init() }, out;
+    struct arena arena = arena_init(64u << 20);
+    struct sim_fleet *fleet = NULL, *changed = NULL;
+    struct catalogue *catalogue;
+    char text[SIM_WHAT_BYTES_MAX + 64] = "";
+
+    memcpy(text, data, MIN(size, sizeof(text) - 1));
+    if (catalogue_load(NULL, &catalogue, NULL) < 0)
+        return;
+    if (sim_fleet_read("f", sites, strlen(sites), catalogue, &fleet, NULL) < 0)
+        abort();
+    base.fleet = fleet;
+    if (sim_what_if(text, &base, catalogue, &arena, &out, &changed, NULL) == 0 &&
+        (out.fleet->sites_count != 2 || out.fleet->nodes_count < 3 ||
+         (changed != NULL) != (out.fleet != fleet)))
+        abort();
+    sim_fleet_destroy(changed);
+    sim_fleet_destroy(fleet);
+    catalogue_destroy(catalogue);
+    arena_fini(&arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *format;
@@ -93,6 +122,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     format = data[0] >= '0' ? sim_trace_format(data[0] - '0', NULL) : NULL;
     if (format)
         read_trace(format, data + 1, size - 1);
+    else if (data[0] == '$')
+        read_change(data + 1, size - 1);
     else
         read_files(data[0] % 3, data + 1, size - 1);
     return 0;
