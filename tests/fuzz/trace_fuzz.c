@@ -1,5 +1,5 @@
-/* trace_fuzz.c - hostile traces, sim files and changes in words: the first byte chooses the reader. What is taken
- * must be in order and within its bounds. */
+/* trace_fuzz.c - hostile traces, sim files and changes in words: the first byte chooses the reader.
+ * What is taken must be in order and within its bounds. */
 #include "sim/engine.h"
 #include "sim/keys.h"
 #include "sim/trace.h"
