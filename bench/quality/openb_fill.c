@@ -11,6 +11,7 @@
 
 #define SEED_FIRST 42u
 #define BOUND_SEEDS 3u
+#define SMALL_MILLI 220u /* what a pod of 810 leaves, and a little */
 
 static const struct row {
     const char *list;
@@ -39,6 +40,8 @@ static const struct row {
 
 struct outcome {
     double fill, fgd, bestfit, bound, fill_worst; /* percent; worst of fill - fgd over seeds */
+    double cpus_out; /* devices asked for before more CPUs were than there are, percent */
+    double holes;    /* what large shares leave of their devices, less all small ones; percent */
     double decision_us, decisions;
 };
 
@@ -110,6 +113,35 @@ static double run_fill(const struct openb *openb, uint64_t seed, struct outcome 
     return 100.0 * (double)used / (double)openb->total_milli;
 }
 
+/* What no placement that refuses nothing can help: see docs/quality/openb_fill.md. */
+static void look_at_asks(const struct openb *openb, uint32_t seeds, struct outcome *outcome)
+{
+    int64_t cpus = 0, cpus_there = 0, asked = 0, holes = 0;
+    double scale = 100.0 / (double)openb->total_milli / seeds;
+    bool is_out = false;
+
+    for (uint32_t i = 0; i < openb->nodes_count; i++)
+        cpus_there += openb->nodes[i].cpu_milli;
+    for (uint32_t i = 0; i < openb->arrivals_count; i++) {
+        const struct openb_pod *pod = &openb->arrivals[i];
+        bool is_share = pod->devices == 1 && pod->milli < 1000;
+
+        cpus += pod->cpu_milli;
+        if (cpus > cpus_there && !is_out) {
+            is_out = true;
+            outcome->cpus_out += (double)asked * scale;
+        }
+        asked += (int64_t)pod->devices * pod->milli;
+        if (is_share && pod->milli > 1000 - SMALL_MILLI)
+            holes += 1000 - pod->milli;
+        else if (is_share && pod->milli <= SMALL_MILLI)
+            holes -= pod->milli;
+    }
+    if (!is_out)
+        outcome->cpus_out += (double)asked * scale;
+    outcome->holes += (double)holes * scale;
+}
+
 static void run_list(struct openb *openb, uint32_t seeds, uint32_t percent, struct outcome *outcome)
 {
     *outcome = (struct outcome){ .fill_worst = 100 };
@@ -117,6 +149,7 @@ static void run_list(struct openb *openb, uint32_t seeds, uint32_t percent, stru
         double fill, fgd;
 
         openb_draw(openb, SEED_FIRST + i, percent);
+        look_at_asks(openb, seeds, outcome);
         fill = run_fill(openb, SEED_FIRST + i, outcome);
         fgd = openb_peer_run(openb, OPENB_FGD);
         outcome->fill += fill / seeds;
@@ -136,18 +169,21 @@ static void show_list(const struct row *row, const struct outcome *outcome, uint
     bool is_known = row->bound > 0 && percent == 100;
     double bound = is_known ? MIN(row->bound, outcome->bound) : outcome->bound;
     double half = (outcome->fgd + bound) / 2;
-    char name[64], goal[32], note[512], published[32] = "none";
+    char name[64], goal[32], note[768], published[32] = "none";
 
     if (row->published > 0 && percent == 100)
         snprintf(published, sizeof(published), "%.2f", row->published);
     snprintf(name, sizeof(name), "openb_fill_%s", row->list);
     snprintf(goal, sizeof(goal), ">=%.3f", half);
-    snprintf(note, sizeof(note),
-             "mean of seeds; goal is half way from FGD to the bound %.2f (own bound %.2f); gap "
-             "closed %.0f %%; worst seed %+.2f to FGD; BestFit %.2f; published FGD %s; %.0f us a "
-             "decision",
-             bound, outcome->bound, 100 * (outcome->fill - outcome->fgd) / (bound - outcome->fgd),
-             outcome->fill_worst, outcome->bestfit, published, outcome->decision_us);
+    snprintf(
+        note, sizeof(note),
+        "mean of seeds; goal is half way from FGD to the bound %.2f (own bound %.2f); gap "
+        "closed %.0f %%; worst seed %+.2f to FGD; BestFit %.2f; published FGD %s; %.0f us a "
+        "decision; CPUs asked for are more than there are at %.2f %% of devices asked for; shares "
+        "over %u leave %.2f %% more than those up to %u fill",
+        bound, outcome->bound, 100 * (outcome->fill - outcome->fgd) / (bound - outcome->fgd),
+        outcome->fill_worst, outcome->bestfit, published, outcome->decision_us, outcome->cpus_out,
+        1000 - SMALL_MILLI, outcome->holes, SMALL_MILLI);
     shown_print(&(struct shown){ name, outcome->fill, "%", goal, "FGD", outcome->fgd, note });
 }
 
