@@ -46,6 +46,7 @@ static void add_row(struct table *table, const json_t *job, int64_t now_ms)
     const char *state = reply_text(job, "state");
     const json_t *code = json_object_get(job, "exit_code");
     int64_t ended = reply_time_ms(job, "ended_at");
+    int64_t promised = reply_time_ms(job, "promised_start_at");
     char age[32];
 
     table_add_color(table, reply_text(job, "id"), TERM_CYAN);
@@ -62,7 +63,12 @@ static void add_row(struct table *table, const json_t *job, int64_t now_ms)
     text_print_relative(ended ? ended : reply_time_ms(job, "submitted_at"), now_ms, age,
                         sizeof(age));
     table_add(table, age);
-    table_add(table, reply_text(job, "reason"));
+    if (!*reply_text(job, "reason") && promised && strcmp(state, "queued") == 0) {
+        text_print_relative(promised, now_ms, age, sizeof(age));
+        table_addf(table, "starts %s, as promised", age);
+    } else {
+        table_add(table, reply_text(job, "reason"));
+    }
 }
 
 static int show_rows(const struct cli_args *args, const json_t *rows, int64_t limit)

@@ -22,6 +22,9 @@ static int show(const json_t *why)
         printf("Its files: %s.\n", reply_text(why, "freight"));
     if (*reply_text(why, "order"))
         printf("Its place: %s.\n", reply_text(why, "order"));
+    if (*reply_text(json_object_get(why, "choice"), "text"))
+        printf("Its place was chosen so: %s.\n",
+               reply_text(json_object_get(why, "choice"), "text"));
     return why_show_changes(json_object_get(why, "changes")) < 0 ? CLI_FAILED : CLI_OK;
 }
 

@@ -32,6 +32,16 @@ json_t *why_places_to_json(const struct plan_candidate *places, uint32_t count)
     return list;
 }
 
+json_t *why_choice_to_json(const struct why_choice *choice)
+{
+    if (!choice->how[0])
+        return json_null();
+    return json_pack("{s:s, s:I, s:I, s:s?, s:s?, s:s}", "how", choice->how, "rank",
+                     (json_int_t)choice->rank, "places", (json_int_t)choice->places, "other_site",
+                     choice->other_site[0] ? choice->other_site : NULL, "other_chip",
+                     choice->other_chip[0] ? choice->other_chip : NULL, "text", choice->text);
+}
+
 static json_t *change_to_json(const struct why_change *change)
 {
     bool has_price = change->price_micro >= 0;

@@ -632,6 +632,42 @@ static void try_class(struct grid *grid, const struct job *job, struct why_more 
     keep(out, &change);
 }
 
+static void say_choice(const struct grid *grid, const struct grant *grant, struct why_choice *out)
+{
+    static const char *const names[] = { "", "turn", "around", "promised", "across" };
+    static const char *const texts[] = { "", "there was room when its turn came",
+                                         "it went around others that wait for room, in "
+                                         "nobody's way",
+                                         "it was promised a start and is there by then",
+                                         "over several sites, as no one had room for all of it" };
+    const struct grant_choice *choice = &grant->choice;
+    const struct fleet_site *other =
+        choice->other_site ? &grid->fleet.sites[choice->other_site - 1] : NULL;
+    char place[2 * MODEL_NAME_BYTES] = "";
+    int len;
+
+    if (!choice->how)
+        return;
+    snprintf(out->how, sizeof(out->how), "%s", names[choice->how]);
+    out->places = choice->places;
+    out->rank = choice->places ? choice->rank + 1 : 0;
+    if (other) {
+        snprintf(out->other_site, sizeof(out->other_site), "%s", other->info.name);
+        if (choice->other_chip < other->chips_count)
+            snprintf(out->other_chip, sizeof(out->other_chip), "%s",
+                     other->chips[choice->other_chip].kind);
+        snprintf(place, sizeof(place), "%s%s%s", out->other_chip, out->other_chip[0] ? " at " : "",
+                 out->other_site);
+    }
+    len = snprintf(out->text, sizeof(out->text), "%s", texts[choice->how]);
+    if (choice->places && choice->rank)
+        snprintf(out->text + len, sizeof(out->text) - (size_t)len,
+                 "; place %u of %u, as the best (%s) had no room", out->rank, out->places, place);
+    else if (choice->places)
+        snprintf(out->text + len, sizeof(out->text) - (size_t)len, "; the best of %u place%s%s%s",
+                 out->places, out->places > 1 ? "s" : "", other ? ", before " : "", place);
+}
+
 int grid_why_more(struct grid *grid, uint64_t job_id, struct why_more *more_out)
 {
     const struct job *job = grid_job(grid, job_id);
@@ -644,6 +680,8 @@ int grid_why_more(struct grid *grid, uint64_t job_id, struct why_more *more_out)
     memset(more_out, 0, sizeof(*more_out));
     if (!job)
         return -ENOENT;
+    if (job->grant)
+        say_choice(grid, job->grant, &more_out->choice);
     if (job->grant || (job->state != JOB_QUEUED && job->state != JOB_HELD))
         return 0;
     promise = promise_of(grid, job);

@@ -64,6 +64,7 @@ void attempt_swap(struct grid *grid, struct job *job, struct grant *grant)
     grant->epoch = old->epoch;
     grant->granted_ms = old->granted_ms;
     grant->end_ms = old->end_ms;
+    grant->choice = old->choice;
     job->grant = grant;
     fleet_hold(&grid->fleet, grant);
     shares_hold(grid, job, false);

@@ -400,8 +400,17 @@ struct why_change {
 };
 #define WHY_CHANGES_MAX 8u
 #define WHY_PLACES_MAX 4u
+/* How a job that holds something came to be where it is. */
+struct why_choice {
+    char how[16]; /* "turn", "around", "promised", "across"; "" = not told: it went on there */
+    uint32_t rank, places; /* which of how many places, from 1, best first; 0 = not told */
+    char other_site[MODEL_NAME_BYTES], other_chip[MODEL_NAME_BYTES]; /* of the best, where it got
+                                                                        another, else the second */
+    char text[240];
+};
 /* The rest of the record: the best places as a plan shows them, and what would start it sooner. */
 struct why_more {
+    struct why_choice choice;
     uint32_t places_count, changes_count;
     struct plan_candidate places[WHY_PLACES_MAX];
     struct why_change changes[WHY_CHANGES_MAX]; /* the soonest first, then the cheapest */
@@ -412,7 +421,7 @@ int grid_plan_named(struct grid *grid, const struct job_request *request, const 
                     const char *user, const char *name, int64_t now_ms,
                     struct plan_candidate *candidates_out, uint32_t *count_out,
                     struct why_more *more_out, struct err *err);
-/* Of a job that waits; nothing of one that holds a grant. Changes nothing. -ENOENT. */
+/* Of a job that waits; of one that holds a grant, how it came to it. Changes nothing. -ENOENT. */
 int grid_why_more(struct grid *grid, uint64_t job_id, struct why_more *more_out);
 /* The whole state as bytes; the same state gives the same bytes. Versioned like events. */
 int grid_snapshot(const struct grid *grid, struct buf *out);

@@ -471,6 +471,26 @@ static struct job *find_across(struct pass *pass, struct queue_bucket *bucket)
     return NULL;
 }
 
+/* Of what is found, in grid.fit. */
+static struct grant_choice choice_of(const struct grid *grid, const struct job *job,
+                                     enum choice_how how)
+{
+    const struct shape *shape = &grid->shapes.list[job->shape];
+    struct grant_choice choice = { how, grid->fit.rank, shape->candidates_count, 0, 0 };
+    const struct candidate *other = NULL;
+
+    if (choice.rank >= choice.places || shape->candidates[choice.rank].site != grid->fit.site ||
+        shape->candidates[choice.rank].chip != grid->fit.chip)
+        return (struct grant_choice){ .how = how };
+    if (choice.places > 1)
+        other = &shape->candidates[choice.rank ? 0 : 1];
+    if (other) {
+        choice.other_site = other->site + 1;
+        choice.other_chip = other->chip;
+    }
+    return choice;
+}
+
 void pass_start(struct grid *grid, struct job *job, enum fit_when when)
 {
     struct grant *grant;
@@ -485,10 +505,18 @@ void pass_start(struct grid *grid, struct job *job, enum fit_when when)
 
 static void start_found(struct pass *pass, struct job *job, enum fit_when when)
 {
-    if (pass->grants_count)
+    bool has_promise = has_place(pass->grid, job);
+    enum choice_how how = has_promise ? CHOICE_PROMISED : pass->head ? CHOICE_AROUND : CHOICE_TURN;
+    struct grant_choice choice = { .how = CHOICE_ACROSS };
+
+    if (pass->grants_count) {
         attempt_start(pass->grid, job, pass->grants, pass->grants_count);
-    else
+    } else {
+        choice = choice_of(pass->grid, job, how);
         pass_start(pass->grid, job, when);
+    }
+    if (job->grant)
+        job->grant->choice = choice;
     pass->grants_count = 0;
 }
 
@@ -502,7 +530,11 @@ static uint32_t start_due(struct grid *grid)
         struct job *job = grid_job(grid, promise->job_id);
 
         if (promise->start_ms <= grid->now_ms && fits_instead(grid, job, promise)) {
+            struct grant_choice choice = choice_of(grid, job, CHOICE_PROMISED);
+
             pass_start(grid, job, FIT_LIMITED);
+            if (job->grant)
+                job->grant->choice = choice;
             starts++;
         } else {
             i++;

@@ -78,6 +78,19 @@ static void read_parts(struct reader *reader, struct grant *grant, struct grant_
         reader->failed = true;
 }
 
+static struct grant_choice read_choice(struct reader *reader)
+{
+    struct grant_choice choice = { .how = (uint32_t)take(reader, CHOICE_LAST) };
+
+    if (!choice.how)
+        return choice;
+    choice.places = (uint32_t)take(reader, UINT32_MAX);
+    choice.rank = (uint32_t)take(reader, choice.places);
+    choice.other_site = (uint32_t)take(reader, reader->grid->fleet.sites_count);
+    choice.other_chip = (uint32_t)take(reader, UINT16_MAX);
+    return choice;
+}
+
 struct grant *reader_take_grant(struct reader *reader, const struct job *job, bool is_plan)
 {
     struct grid *grid = reader->grid;
@@ -90,6 +103,8 @@ struct grant *reader_take_grant(struct reader *reader, const struct job *job, bo
     bool has_more = wanted && reader->version >= 21;
     int64_t cpu_more = has_more ? take_signed(reader, INT64_MIN, INT64_MAX) : 0;
     int64_t device_more = has_more ? take_signed(reader, INT64_MIN, INT64_MAX) : 0;
+    struct grant_choice choice =
+        reader->version >= 26 ? read_choice(reader) : (struct grant_choice){ 0 };
     uint64_t devices_count = take(reader, parts * NODE_DEVICES_MAX);
     struct grant_device *devices;
     struct grant *grant;
@@ -104,6 +119,7 @@ struct grant *reader_take_grant(struct reader *reader, const struct job *job, bo
     grant->site = (uint32_t)site;
     grant->granted_ms = granted_ms;
     grant->end_ms = end_ms;
+    grant->choice = choice;
     grant->spares_count = (uint32_t)spares;
     grant->spares_wanted = (uint32_t)wanted;
     grant->cpu_ms_more = cpu_more;

@@ -197,6 +197,13 @@ static void put_grant(struct buf *out, const struct grant *grant)
         put_i64(out, grant->cpu_ms_more);
         put_i64(out, grant->device_milli_ms_more);
     }
+    put_u64(out, grant->choice.how);
+    if (grant->choice.how) {
+        put_u64(out, grant->choice.places);
+        put_u64(out, grant->choice.rank);
+        put_u64(out, grant->choice.other_site);
+        put_u64(out, grant->choice.other_chip);
+    }
     put_u64(out, devices);
     for (uint32_t i = 0; i < grant->parts_count; i++) {
         const struct grant_part *part = &grant->parts[i];

@@ -703,7 +703,13 @@ static bool find_anywhere(struct shape *shape, const struct fleet *fleet, enum f
         if (!fits && shape->tasks == 1) /* a gang may fit on several nodes */
             remember_not_at(&shape->fits[i], fleet, when);
     }
-    return fit_packed_choose(&packed, fit);
+    if (!fit_packed_choose(&packed, fit))
+        return false;
+    fit->rank = 0;
+    while (shape->candidates[fit->rank].site != fit->site ||
+           shape->candidates[fit->rank].chip != fit->chip)
+        fit->rank++;
+    return true;
 }
 
 /* Lent only where nothing else will do. */
@@ -733,8 +739,10 @@ bool fit_find_firm(struct shape *shape, const struct fleet *fleet,
     firm = *shape;
     firm.lends = false;
     for (uint32_t i = 0; i < count; i++)
-        if (fit_candidate(&firm, fleet, candidates[i].site, candidates[i].chip, when, fit))
+        if (fit_candidate(&firm, fleet, candidates[i].site, candidates[i].chip, when, fit)) {
+            fit->rank = i;
             return true;
+        }
     return false;
 }
 
@@ -749,14 +757,16 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
         return false;
     shape_candidates(shape, fleet, objective, &count);
     is_scored = fleet->packer && packer_ask(shape, fleet);
-    if (is_scored && packer_chooses_place(fleet->packer, shape) &&
+    if (is_scored && !shape->apart && packer_chooses_place(fleet->packer, shape) &&
         (when == FIT_NOW || when == FIT_LIMITED) && find_anywhere(shape, fleet, when, count, fit))
         return true;
     for (uint32_t i = 0; i < count; i++) {
         if (is_known_not_at(&shape->fits[i], fleet, whole_asked, when))
             continue;
-        if (fit_at(shape, fleet, &shape->candidates[i], when, fit))
+        if (fit_at(shape, fleet, &shape->candidates[i], when, fit)) {
+            fit->rank = i;
             return true;
+        }
         remember_not_at(&shape->fits[i], fleet, when);
     }
     if (when == FIT_NOW) {

@@ -41,6 +41,7 @@ struct fit {
     uint32_t groups_cap;
     uint32_t *nodes;
     uint32_t nodes_cap;
+    uint32_t rank;       /* of the candidate, as fit_find found it */
     uint32_t share_room; /* of the device to share, as its node was chosen for it; 0 = any */
 };
 void fit_fini(struct fit *fit);

@@ -123,6 +123,21 @@ struct grant_part {
     struct grant_part *prev, *next;    /* on its node, while held */
     const struct grant *of;            /* while held */
 };
+/* How it came to its place, for who asks later. */
+enum choice_how { /* numbers are for ever: they are in snapshots */
+                  CHOICE_UNTOLD = 0,
+                  CHOICE_TURN = 1,     /* it was its turn, and there was room */
+                  CHOICE_AROUND = 2,   /* others before it wait for room; it is in no one's way */
+                  CHOICE_PROMISED = 3, /* it was promised a start, and is there by then */
+                  CHOICE_ACROSS = 4    /* over several sites, as no one had room */
+};
+#define CHOICE_LAST CHOICE_ACROSS
+struct grant_choice {
+    uint32_t how;
+    uint32_t rank, places; /* which of how many places for it, best first; places 0 = not told */
+    uint32_t other_site;   /* number + 1 of the best, where it got another, else of the second */
+    uint32_t other_chip;
+};
 struct grant {
     uint64_t job_id;
     uint32_t epoch;
@@ -142,6 +157,7 @@ struct grant {
      * its whole time do not tell. */
     int64_t cpu_ms_more, device_milli_ms_more;
     struct grant_part *parts;
+    struct grant_choice choice;
     struct request_apart *apart; /* owned; NULL = it may be beside whatever there is */
 };
 

@@ -297,6 +297,46 @@ static void test_asking_changes_nothing(void **state)
     bed_destroy(&twin);
 }
 
+static void check_choice(struct bed *bed, uint64_t id, const char *how, uint32_t rank,
+                         const char *part)
+{
+    struct why_more more;
+
+    assert_int_equal(grid_why_more(bed->grid, id, &more), 0);
+    if (strcmp(more.choice.how, how) != 0 || more.choice.rank != rank ||
+        !strstr(more.choice.text, part))
+        fail_msg("%s, rank %u: \"%s\"", more.choice.how, more.choice.rank, more.choice.text);
+}
+
+/* Who runs is told how it came there, after a restart too. */
+static void test_choice(void **state)
+{
+    struct bed bed = bed_create(two_fast, 2);
+    uint64_t best, second, wide, around;
+
+    (void)state;
+    bed_join(&bed, "there", two_slow, 1);
+    best = bed_submit(&bed, device_job(2, 4, HOUR));
+    bed_pass(&bed);
+    second = bed_submit(&bed, device_job(1, 2, HOUR));
+    bed_pass(&bed);
+    wide = bed_submit(&bed, device_job(2, 4, HOUR));
+    bed_pass(&bed);
+    around = bed_submit(&bed, device_job(1, 2, HOUR));
+    bed_pass(&bed);
+    bed_restart(&bed);
+    assert_int_equal(bed.runs, 3);
+    check_choice(&bed, best, "turn", 1, "turn came; the best of 1 place");
+    check_choice(&bed, second, "turn", 2, "place 2 of 2, as the best (fast at here) had no room");
+    check_choice(&bed, around, "around", 2, "in nobody's way");
+    check_choice(&bed, wide, "", 0, "");
+    bed.now_ms += HOUR / 2;
+    bed_done(&bed, best);
+    bed_pass(&bed);
+    check_choice(&bed, wide, "promised", 1, "is there by then");
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_duration_and_across),
         cmocka_unit_test(test_holds),
         cmocka_unit_test(test_ahead),
+        cmocka_unit_test(test_choice),
         cmocka_unit_test(test_asking_changes_nothing),
     };
 
