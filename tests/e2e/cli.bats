@@ -173,17 +173,23 @@ mains() { "$MAINS" "$@"; }
     [ "$(cat fetched/rest/x)" = x ]
 }
 
-@test "why and plan: nothing is started; the reason is one line, and what would help stands below" {
-    id=$(mains submit -q --cpus 4000 -- true)
+@test "why and plan: nothing is started, the reason is one line, and what would help is listed" {
+    run mains submit --cpus 4000 -- true
+    [[ ${lines[1]} == "It waits: needs 4000 CPUs"* ]]
+    id=${lines[0]%%:*}
     run mains why "$id"
     [ "$status" -eq 0 ]
     [[ ${lines[0]} == *4000* ]]
-    grep -q 'resources.cpus' <<<"$output"
+    [[ ${lines[1]} == "What would start it sooner"* ]]
+    [[ $output == *"resources.cpus: "*" instead of 4000"* ]]
+    mains why "$id" --json | jq -e '.changes[0].change == "resources.cpus" and .changes[0].site != null and
+        .changes[0].price_micro > 0 and .candidates[0].fits_ever == false and .choice == null'
     mains show "$id" | grep -q '^why'
     mains cancel -q "$id"
     before=$(mains ps -a -q | wc -l)
     mains plan --time 1h -- true | grep -q '^\*'
-    mains plan --json -- true | jq -e '.chosen == 0'
+    mains plan --json -- true | jq -e '.chosen == 0 and .changes == []'
+    mains plan --json --cpus 4000 -- true | jq -e '.changes[0].change == "resources.cpus"'
     [ "$(mains ps -a -q | wc -l)" -eq "$before" ]
 }
 
