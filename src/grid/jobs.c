@@ -229,21 +229,6 @@ void grid_jobs_fini(struct grid *grid)
 
 /* --- what a job refers to ------------------------------------------------------------------ */
 
-const struct terms *job_terms(const struct grid *grid, const struct job *job)
-{
-    return (const struct terms *)intern_data(&grid->terms, job->terms);
-}
-
-struct shape *job_shape(const struct grid *grid, const struct job *job)
-{
-    return &grid->shapes.list[job->shape];
-}
-
-struct tenant *job_tenant(const struct grid *grid, const struct job *job)
-{
-    return &grid->tenants[job->tenant];
-}
-
 uint32_t grid_tenant(struct grid *grid, const char *name)
 {
     bool is_new;

@@ -355,9 +355,18 @@ void array_end(struct grid *grid, struct array *array); /* no element lives: tel
 /* Of a fresh grid: no id below this one will be added. */
 void grid_begin_ids(struct grid *grid, uint64_t first_id);
 void grid_jobs_fini(struct grid *grid);
-const struct terms *job_terms(const struct grid *grid, const struct job *job);
-struct shape *job_shape(const struct grid *grid, const struct job *job);
-struct tenant *job_tenant(const struct grid *grid, const struct job *job);
+static inline const struct terms *job_terms(const struct grid *grid, const struct job *job)
+{
+    return (const struct terms *)grid->terms.entries[job->terms].data;
+}
+static inline struct shape *job_shape(const struct grid *grid, const struct job *job)
+{
+    return &grid->shapes.list[job->shape];
+}
+static inline struct tenant *job_tenant(const struct grid *grid, const struct job *job)
+{
+    return &grid->tenants[job->tenant];
+}
 uint32_t grid_tenant(struct grid *grid, const char *name); /* one user more */
 void grid_tenant_unref(struct grid *grid, uint32_t number);
 void job_set_state(struct grid *grid, struct job *job, enum job_state state);

@@ -804,18 +804,6 @@ bool fit_is_nowhere(struct shape *shape, const struct fleet *fleet, struct fit *
     return false;
 }
 
-bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass, struct fit *fit)
-{
-    if (shape->no_fit_version == fleet->room_version)
-        return false;
-    if (shape->fits_in_pass == pass)
-        return true;
-    if (fit_is_nowhere(shape, fleet, fit))
-        return false;
-    shape->fits_in_pass = pass;
-    return true;
-}
-
 /* --- devices ------------------------------------------------------------------------------ */
 
 /* Choose one part's devices into `room`-like `milli` per device: 0 = not taken. */

@@ -84,11 +84,22 @@ static inline bool fit_is_known_not(const struct shape *shape, const struct flee
            (when == FIT_LIMITED && shape->no_fit_limited == fleet->limit_version &&
             fleet->window.until_ms >= shape->no_fit_until_ms);
 }
-/* Is there a candidate at all in which it fits now? Remembered until room appears, or `pass` (not
- * 0) is another: a yes is as of the first asking in that pass. */
-bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass, struct fit *fit);
 /* Does it fit at none of them now? As it is, not as of some earlier asking. */
 bool fit_is_nowhere(struct shape *shape, const struct fleet *fleet, struct fit *fit);
+/* Is there a candidate at all in which it fits now? Remembered until room appears, or `pass` (not
+ * 0) is another: a yes is as of the first asking in that pass. */
+static inline bool fit_exists(struct shape *shape, const struct fleet *fleet, uint64_t pass,
+                              struct fit *fit)
+{
+    if (shape->no_fit_version == fleet->room_version)
+        return false;
+    if (shape->fits_in_pass == pass)
+        return true;
+    if (fit_is_nowhere(shape, fleet, fit))
+        return false;
+    shape->fits_in_pass = pass;
+    return true;
+}
 /* The grant for what was found, with its devices chosen; not yet held. */
 struct grant *fit_grant(const struct shape *shape, const struct fleet *fleet, const struct fit *fit,
                         enum fit_when when);

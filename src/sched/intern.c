@@ -139,11 +139,6 @@ bool intern_unref(struct intern *intern, uint32_t number)
     return true;
 }
 
-const char *intern_data(const struct intern *intern, uint32_t number)
-{
-    return number ? intern->entries[number].data : "";
-}
-
 uint32_t intern_len(const struct intern *intern, uint32_t number)
 {
     return number ? intern->entries[number].len : 0;

@@ -32,7 +32,10 @@ uint32_t intern_find(const struct intern *intern, const void *data, uint32_t len
 void intern_ref(struct intern *intern, uint32_t number);
 /* True when that was the last user and the number is free again. */
 bool intern_unref(struct intern *intern, uint32_t number);
-const char *intern_data(const struct intern *intern, uint32_t number);
+static inline const char *intern_data(const struct intern *intern, uint32_t number)
+{
+    return number ? intern->entries[number].data : "";
+}
 uint32_t intern_len(const struct intern *intern, uint32_t number);
 /* Of its bytes, the same on every machine; 0 for nothing. */
 uint64_t intern_hash(const struct intern *intern, uint32_t number);

@@ -151,10 +151,10 @@ void queue_add(struct queue *queue, const struct queue_key *key, struct queue_it
         queue->buckets[number] =
             (struct queue_bucket){ .key = *key, .near_ms = -1, .slot = queue->used_count };
         queue->used[queue->used_count++] = (struct queue_use){ .number = number,
-                                                               .job_class = key->job_class,
+                                                               .job_class = (uint8_t)key->job_class,
                                                                .shape = key->shape,
                                                                .tenant = key->tenant,
-                                                               .level = key->level };
+                                                               .level = (uint8_t)key->level };
     }
     bucket = &queue->buckets[number];
     /* New ones go to the end and those that come back to the front: look from both. */
@@ -204,13 +204,6 @@ void queue_remove(struct queue *queue, struct queue_item *item)
 }
 
 /* --- walking the heads ---------------------------------------------------------------------- */
-
-uint32_t queue_rank(const struct queue *queue, uint32_t job_class, uint32_t tenant, uint32_t level)
-{
-    uint32_t turn = queue->turns ? queue->turns[tenant] : 0;
-
-    return (15u - MIN(job_class, 15u)) << 28 | turn * QUEUE_LEVELS | level;
-}
 
 static uint32_t rank_of(const struct queue *queue, const struct queue_bucket *bucket)
 {

@@ -44,7 +44,8 @@ struct queue_bucket {
 struct queue_use { /* a bucket with somebody in it, beside its likes: a pass looks at all of them */
     int64_t first_ms; /* of its first */
     uint64_t first_id;
-    uint32_t number, job_class, shape, tenant, level;
+    uint32_t number, shape, tenant;
+    uint8_t job_class, level;
 };
 struct queue_head { /* of the walk under way */
     int64_t first_ms;
@@ -91,7 +92,13 @@ void queue_walk_begin_with(struct queue *queue,
                            void *context);
 /* Of its class, its tenant's turn and its level; less goes first, and alike who became eligible
  * first. */
-uint32_t queue_rank(const struct queue *queue, uint32_t job_class, uint32_t tenant, uint32_t level);
+static inline uint32_t queue_rank(const struct queue *queue, uint32_t job_class, uint32_t tenant,
+                                  uint32_t level)
+{
+    uint32_t turn = queue->turns ? queue->turns[tenant] : 0;
+
+    return (15u - (job_class < 15u ? job_class : 15u)) << 28 | turn * QUEUE_LEVELS | level;
+}
 /* Is the head of `a` before that of `b`? */
 bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,
                             const struct queue_bucket *b);

@@ -61,18 +61,19 @@ struct shape {
     /* What was found of all candidates together; first, since each bucket of a queue is asked. */
     uint64_t no_fit_version; /* fleet.room_version at which it did not fit */
     uint64_t fits_in_pass;   /* see fit_exists */
+    uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
+    int64_t no_fit_until_ms; /* that begin before this */
+    uint32_t candidates_count;
+    uint32_t sites_max; /* its tasks may be over so many sites (across.h) */
     uint64_t
         fits_version; /* fleet.shape_version at which it fitted, there, after so many changes */
     uint64_t fits_changes;
     uint32_t fits_site, fits_kind;
-    uint64_t no_fit_limited; /* fleet.limit_version at which it did not fit beside the promises */
-    int64_t no_fit_until_ms; /* that begin before this */
     uint32_t tasks, tasks_per_node, cpus, devices_milli;
     int64_t memory_bytes, disk_bytes, device_memory_bytes;
     uint32_t within, within_hard, spread; /* topology.h */
     uint32_t mixed;                       /* its tasks may be on several kinds of chip */
     uint32_t work;                        /* number in fleet.work; 0 = nothing is known of it */
-    uint32_t sites_max;                   /* its tasks may be over so many sites (across.h) */
     uint32_t guard;                       /* whose cells are its own; 0 = nobody's */
     bool lends;                           /* it may be on others' cells: it can be stopped */
     /* The versions (grid/reclaim.c) at which it did not fit in its own cells even without what is
@@ -94,7 +95,6 @@ struct shape {
     /* What is known, and of which fleet; remade when that has changed. */
     struct candidate *candidates; /* those with room for the whole gang when empty, best first */
     struct candidate_fit *fits;   /* of each of them */
-    uint32_t candidates_count;
     uint64_t candidates_version;
     struct objective sorted_by;
     uint64_t rates_version;  /* of the work's class, by then */
