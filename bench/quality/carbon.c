@@ -1,9 +1,13 @@
 /* carbon.c - grams saved by letting flexible work wait, as a share of what an oracle saves.
  *
- *   carbon FOLDER [--jobs N] [--seeds N] [--zone ZONE,ZONE]
+ *   carbon FOLDER [--jobs N] [--seeds N] [--zone ZONE,ZONE] [--write FOLDER]
  *
- * FOLDER has carbon_2021.csv and carbon_2022.csv unpacked. Recipe: docs/quality/carbon.md. */
+ * --write: the interruptible semi-weekly jobs of seed 1 and what a kWh emits, each zone and year,
+ * as `mains sim` reads them, and one line of what their fleet needs to know; nothing is run. FOLDER
+ * has carbon_2021.csv and carbon_2022.csv unpacked. Recipe: docs/quality/carbon.md. */
 #include "shift_run.h"
+
+#include "model/units.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -44,7 +48,7 @@ static const struct {
 };
 
 struct options {
-    const char *folder, *zone;
+    const char *folder, *zone, *write;
     uint32_t jobs, seeds;
 };
 
@@ -95,6 +99,59 @@ static int run_zone(const struct grid_series *series, const struct options *opti
     free(ml);
     free(workday);
     return rc;
+}
+
+/* The jobs begin at the first submit, to the second. */
+static int write_jobs(const struct options *options, const char *stem,
+                      const struct grid_series *series, int64_t *first_ms_out)
+{
+    struct grid_job *jobs = calloc(options->jobs, sizeof(*jobs));
+    char path[512];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/%s.jobs.csv", options->write, stem);
+    file = fopen(path, "w");
+    if (!file || !jobs) {
+        if (file)
+            fclose(file);
+        free(jobs);
+        return -1;
+    }
+    grid_draw_ml(jobs, options->jobs, GRID_SEMI_WEEKLY, series->first_ms,
+                 series->first_ms + (int64_t)series->count * GRID_HOUR_MS,
+                 grid_zone_offset_ms(series->zone), 1);
+    *first_ms_out = jobs[0].submit_ms;
+    fprintf(file, "submit_s,run_s,deadline_s,tasks,cpus,devices\n");
+    for (uint32_t i = 0; i < options->jobs; i++)
+        fprintf(file, "%lld,%lld,%lld,1,1,1\n", (long long)jobs[i].submit_ms / 1000,
+                (long long)jobs[i].work_ms / 1000, (long long)jobs[i].deadline_ms / 1000);
+    free(jobs);
+    return fclose(file);
+}
+
+static int write_zone(const struct options *options, const struct grid_series *series, int year)
+{
+    char path[512], stem[64], time[40];
+    int64_t first_ms = 0;
+    FILE *file;
+
+    snprintf(stem, sizeof(stem), "%s_%d", series->zone, year);
+    snprintf(path, sizeof(path), "%s/%s.csv", options->write, stem);
+    file = fopen(path, "w");
+    if (!file || write_jobs(options, stem, series, &first_ms) < 0) {
+        if (file)
+            fclose(file);
+        fprintf(stderr, "carbon: %s cannot be written\n", path);
+        return -1;
+    }
+    fprintf(file, "time,carbon\n");
+    for (uint32_t i = 0; i < series->count; i++) {
+        units_print_time(series->first_ms + (int64_t)i * GRID_HOUR_MS, time, sizeof(time));
+        fprintf(file, "%s,%.3f\n", time, series->values[i]);
+    }
+    units_print_time(first_ms, time, sizeof(time));
+    printf("%s %s\n", stem, time);
+    return fclose(file);
 }
 
 static double goal_of(const char *zone, uint32_t e)
@@ -165,6 +222,8 @@ static int read_options(int argc, char **argv, struct options *options)
             options->seeds = (uint32_t)strtoul(argv[i + 1], NULL, 10);
         else if (!strcmp(argv[i], "--zone"))
             options->zone = argv[i + 1];
+        else if (!strcmp(argv[i], "--write"))
+            options->write = argv[i + 1];
         else
             return -1;
     }
@@ -173,7 +232,7 @@ static int read_options(int argc, char **argv, struct options *options)
 
 int main(int argc, char **argv)
 {
-    struct options options = { argc > 1 ? argv[1] : NULL, NULL, 1200, 1 };
+    struct options options = { argc > 1 ? argv[1] : NULL, NULL, NULL, 1200, 1 };
     struct zone_result *results = calloc(GRID_COLUMNS_MAX, sizeof(*results));
     struct grid_table tables[YEARS];
     uint32_t missed = 0;
@@ -193,15 +252,23 @@ int main(int argc, char **argv)
 
         if (options.zone && !strstr(options.zone, zone))
             continue;
+        if (options.write) {
+            for (uint32_t y = 0; y < YEARS; y++)
+                if (write_zone(&options, &tables[y].columns[z], years[y]) < 0)
+                    return 1;
+            continue;
+        }
         fprintf(stderr, "carbon: %s\n", zone);
         for (uint32_t y = 0; y < YEARS; y++)
             if (run_zone(&tables[y].columns[z], &options, y, &results[z], &missed) < 0)
                 return 1;
         print_zone(zone, &results[z]);
     }
-    print_worst(results, &tables[0], options.zone);
-    grid_print_figure("carbon_missed", missed, "deadlines", "<=0", missed == 0, NULL, 0,
-                      "over all zones, years, errors and sets");
+    if (!options.write) {
+        print_worst(results, &tables[0], options.zone);
+        grid_print_figure("carbon_missed", missed, "deadlines", "<=0", missed == 0, NULL, 0,
+                          "over all zones, years, errors and sets");
+    }
     for (uint32_t y = 0; y < YEARS; y++)
         grid_table_fini(&tables[y]);
     free(results);

@@ -16,6 +16,7 @@
 struct sums { /* recomputed from the jobs */
     uint64_t states[JOB_STOPPING + 1];
     uint64_t cpus, devices_milli, cpu_ms, device_milli_ms, grants, waiting_units[2];
+    uint64_t waiting_width[2];
     uint32_t yielding;
     struct tenant *tenants;
 };
@@ -106,7 +107,7 @@ static int check_job(const struct grid *grid, const struct job *job, struct sums
         if (memcmp(&grid->queue.buckets[job->item.bucket].key, &key, sizeof(key)) != 0)
             return BROKEN("job %" PRIu64 " waits in a wrong place", job->item.id);
     }
-    rc = waits_check(grid, job, sums->waiting_units, err);
+    rc = waits_check(grid, job, sums->waiting_units, sums->waiting_width, err);
     if (rc == 0)
         rc = elastic_check_job(grid, job, err);
     if (rc == 0)
@@ -355,7 +356,8 @@ static int check_sums(const struct grid *grid, const struct sums *sums, struct e
                                        counts->running + counts->stopping + counts->done_total +
                                        counts->failed_total + counts->cancelled_total)
         return BROKEN("jobs submitted, live and ended do not add up");
-    if (memcmp(sums->waiting_units, grid->waiting_units, sizeof(sums->waiting_units)) != 0)
+    if (memcmp(sums->waiting_units, grid->waiting_units, sizeof(sums->waiting_units)) != 0 ||
+        memcmp(sums->waiting_width, grid->waiting_width, sizeof(sums->waiting_width)) != 0)
         return BROKEN("work that waits for power does not add up");
     if (sums->grants != grid->fleet.grants_count || sums->cpus != grid->cpus_held ||
         sums->devices_milli != grid->devices_milli_held)

@@ -40,7 +40,8 @@ struct job_wait {
     int64_t stopped_ms; /* when a cut stopped it last */
     uint32_t cut_site;  /* index + 1 of the site whose cut it waits out, held; 0 = none */
     uint32_t cuts_count;
-    uint64_t units; /* of work, in grid.waiting_units while it is held */
+    uint64_t units; /* of work, in grid.waiting_units while it is held, */
+    uint64_t width; /* and in waiting_width */
     /* suspend.c: asked for, and done as its site says; 0 = not. */
     int64_t suspended_ms, frozen_ms;
     int64_t lasts_ms;                  /* so much later its attempt is bound to end since then */
@@ -163,10 +164,11 @@ void waits_leave(struct grid *grid, struct job *job);    /* held no longer, for 
 void waits_watch(struct grid *grid, struct job *job);    /* it was started: ask when a pause pays */
 void waits_restored(struct grid *grid, struct job *job); /* its timers and sums */
 int waits_check(const struct grid *grid, const struct job *job, uint64_t units[2],
-                struct err *err); /* an invariant; adds up what waits */
+                uint64_t width[2], struct err *err); /* an invariant; adds up what waits */
 bool waits_is_held(const struct job *job);
 bool waits_has_timer(const struct job *job, int64_t time_ms);
 void waits_fire(struct grid *grid, struct job *job);  /* its timer is due */
+void waits_ask_again(struct grid *grid); /* all that are held for a better hour, at the next tick */
 void waits_count(struct grid *grid, struct job *job); /* it is held, and its work waits */
 /* It was stopped at `site`, by a cut or for a better hour. True: it is held, else to be queued. */
 bool waits_stopped(struct grid *grid, struct job *job, bool by_cut, uint32_t site);

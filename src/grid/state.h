@@ -307,6 +307,7 @@ struct grid {
     uint32_t powers_cap, powers_count, powers_capped;
     int64_t power_next_ms, observe_ms; /* when something of it changes; a forecast may learn */
     uint64_t waiting_units[2];         /* of work that is held for a better hour: CPUs, devices */
+    uint64_t waiting_width[2];         /* what it takes at once */
     uint64_t *cut_jobs;                /* held by a cut, in no order that means anything */
     uint32_t cut_jobs_count, cut_jobs_cap;
 

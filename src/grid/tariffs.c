@@ -178,6 +178,7 @@ void tariffs_apply(struct grid *grid, const struct event_site_tariff *tariff)
         clear_series(power);
         power->constant =
             (struct tariff_row){ TARIFF_UNKNOWN, TARIFF_UNKNOWN, TARIFF_UNKNOWN, TARIFF_UNKNOWN };
+        waits_ask_again(grid);
         break;
     default:
         if (!power->has_series)

@@ -16,7 +16,9 @@
 #define RESTART_MS 120000LL           /* lost by a pause, besides what no checkpoint holds */
 #define RUN_MS_MIN (15 * 60 * 1000LL) /* once started */
 #define MARGIN_MS (5 * 60 * 1000LL)
-#define MARGIN_SHARE 10 /* a tenth of the work */
+#define MARGIN_SHARE 10       /* a tenth of the work, */
+#define ROOM_TASKS_MAX 65536u /* of one job */
+#define MARGIN_MOST_MS (3600 * 1000LL)
 
 struct outlooks { /* room for one */
     double *cost, *sd;
@@ -68,36 +70,44 @@ int64_t waits_left_ms(const struct grid *grid, const struct job *job)
     return left_after(job_terms(grid, job), job->wait ? job->wait->saved_ms : 0);
 }
 
+/* Before its deadline, besides what is known to take time. */
+static int64_t margin_ms(int64_t work_ms)
+{
+    return MARGIN_MS + MIN(work_ms / MARGIN_SHARE, MARGIN_MOST_MS);
+}
+
+static uint64_t width_of(const struct shape *shape)
+{
+    return (uint64_t)(shape->devices_milli ? shape->devices_milli : shape->cpus) * shape->tasks;
+}
+
 uint64_t waits_units(const struct grid *grid, const struct job *job)
 {
-    const struct shape *shape = job_shape(grid, job);
-    uint64_t each = shape->devices_milli ? shape->devices_milli : shape->cpus;
-
-    return (uint64_t)waits_left_ms(grid, job) / 1000 * each * shape->tasks;
+    return (uint64_t)waits_left_ms(grid, job) / 1000 * width_of(job_shape(grid, job));
 }
 
 /* --- should it ---------------------------------------------------------------------------------
  */
 
-/* How long all who wait, and this, would take on what is free now, beyond this one's own time. */
+/* How long all who wait, and this, would take on what is free now, beyond this one's own time.
+ * Where all of them have room at once nobody is behind another. */
 static int64_t behind_ms(struct grid *grid, struct shape *shape, int64_t left_ms)
 {
     bool on_devices = shape->devices_milli > 0;
-    uint64_t each = on_devices ? shape->devices_milli : shape->cpus, room = 0;
-    uint64_t work =
-        grid->waiting_units[on_devices] + (uint64_t)left_ms / 1000 * each * shape->tasks;
+    struct shape wide = *shape;
+    uint64_t work = grid->waiting_units[on_devices] + (uint64_t)left_ms / 1000 * width_of(shape);
+    uint64_t room = 0;
 
+    wide.tasks = ROOM_TASKS_MAX; /* of a node, too, as many as there is room for */
     for (uint32_t i = 0; i < shape->candidates_count; i++) {
         const struct candidate *at = &shape->candidates[i];
 
-        if (on_devices)
-            room += MIN(grid->fleet.sites[at->site].devices_whole * 1000,
-                        at->tasks_empty * shape->devices_milli);
-        else
-            room += fit_count(shape, &grid->fleet, at->site, at->chip) * shape->cpus;
+        room += fit_count(&wide, &grid->fleet, at->site, at->chip) * width_of(shape) / shape->tasks;
     }
     if (!room)
         return INT64_MAX / 4;
+    if (grid->waiting_width[on_devices] + width_of(shape) <= room)
+        return 0;
     return MAX((int64_t)MIN(work / room * 1500, (uint64_t)INT64_MAX / 4) - left_ms, (int64_t)0);
 }
 
@@ -172,7 +182,7 @@ void waits_decide(struct grid *grid, const struct terms *terms, struct shape *sh
         !fit_find(shape, &grid->fleet, &terms->objective, FIT_NOW, &grid->fit))
         return;
     shape_candidates(shape, &grid->fleet, &terms->objective, &count);
-    job.deadline_ms -= MARGIN_MS + left_ms / MARGIN_SHARE + behind_ms(grid, shape, left_ms);
+    job.deadline_ms -= margin_ms(left_ms) + behind_ms(grid, shape, left_ms);
     if (job.deadline_ms - left_ms <= grid->now_ms)
         return;
     for (uint32_t i = 0; i < count && i < POWER_NAME_SITES; i++) {
@@ -195,7 +205,8 @@ void waits_leave(struct grid *grid, struct job *job)
     if (!job->wait)
         return;
     grid->waiting_units[on_devices(grid, job)] -= job->wait->units;
-    job->wait->units = 0;
+    grid->waiting_width[on_devices(grid, job)] -= job->wait->width;
+    job->wait->units = job->wait->width = 0;
     job->wait->until_ms = 0;
     job->wait->cut_site = 0;
 }
@@ -212,7 +223,8 @@ void waits_restored(struct grid *grid, struct job *job)
         power_list(grid, job);
 }
 
-int waits_check(const struct grid *grid, const struct job *job, uint64_t units[2], struct err *err)
+int waits_check(const struct grid *grid, const struct job *job, uint64_t units[2],
+                uint64_t width[2], struct err *err)
 {
     const struct job_wait *wait = job->wait;
     bool is_held = waits_is_held(job);
@@ -221,7 +233,9 @@ int waits_check(const struct grid *grid, const struct job *job, uint64_t units[2
     if (rc < 0 || !wait)
         return rc;
     units[on_devices(grid, job)] += wait->units;
-    if (wait->units != (is_held && wait->until_ms ? waits_units(grid, job) : 0))
+    width[on_devices(grid, job)] += wait->width;
+    if (wait->units != (is_held && wait->until_ms ? waits_units(grid, job) : 0) ||
+        wait->width != (is_held && wait->until_ms ? width_of(job_shape(grid, job)) : 0))
         return err_set(err, -EINVAL, "job %" PRIu64 ": its waiting work is counted wrongly",
                        job->item.id);
     if (is_held && job->deps && job->deps->waiting)
@@ -236,7 +250,9 @@ int waits_check(const struct grid *grid, const struct job *job, uint64_t units[2
 void waits_count(struct grid *grid, struct job *job)
 {
     job->wait->units = waits_units(grid, job);
+    job->wait->width = width_of(job_shape(grid, job));
     grid->waiting_units[on_devices(grid, job)] += job->wait->units;
+    grid->waiting_width[on_devices(grid, job)] += job->wait->width;
 }
 
 bool waits_hold(struct grid *grid, struct job *job)
@@ -267,11 +283,14 @@ bool waits_is_held(const struct job *job)
 void waits_weigh(struct grid *grid, const struct job *job, struct wait_verdict *verdict_out)
 {
     uint64_t *units = &grid->waiting_units[on_devices(grid, job)];
+    uint64_t *width = &grid->waiting_width[on_devices(grid, job)];
 
     *units -= job->wait->units; /* it is not behind itself */
+    *width -= job->wait->width;
     waits_decide(grid, job_terms(grid, job), job_shape(grid, job), waits_left_ms(grid, job),
                  verdict_out);
     *units += job->wait->units;
+    *width += job->wait->width;
 }
 
 /* --- running
@@ -313,8 +332,8 @@ static bool should_pause(struct grid *grid, const struct job *job, struct shift_
                                .is_running = true };
 
     /* It must find a place again: as if all of it were still to be done, and the line before it. */
-    asked.deadline_ms = terms->deadline_ms - MARGIN_MS - terms->duration_ms_max / MARGIN_SHARE -
-                        asked.restart_ms - behind_ms(grid, job_shape(grid, job), left_ms);
+    asked.deadline_ms = terms->deadline_ms - margin_ms(terms->duration_ms_max) - asked.restart_ms -
+                        behind_ms(grid, job_shape(grid, job), left_ms);
     if (asked.deadline_ms - left_ms <= grid->now_ms ||
         !tariffs_outlook(grid, job->grant->site, &terms->objective, grid->now_ms, asked.deadline_ms,
                          room.cost, room.sd, &outlook))
@@ -352,16 +371,28 @@ void waits_fire(struct grid *grid, struct job *job)
         waits_watch(grid, job);
 }
 
+void waits_ask_again(struct grid *grid)
+{
+    for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
+        if (!waits_is_held(job) || job->wait->until_ms <= grid->now_ms)
+            continue;
+        job->wait->until_ms = grid->now_ms;
+        timers_add(grid, grid->now_ms, job->item.id);
+    }
+}
+
 /* Where it was stopped, by a cut or for a better hour, is told by `site`. True: it is held. */
 bool waits_stopped(struct grid *grid, struct job *job, bool by_cut, uint32_t site)
 {
     struct job_wait *wait = job_wait_of(job);
 
+    int64_t restart_ms = wait->saved_ms ? RESTART_MS : 0; /* of the time that it ran no work */
+
     wait->until_ms = 0;
     if (job->past && job->started_ms && job->past->checkpoint_ms > job->started_ms)
-        wait->saved_ms +=
-            MAX(MIN(job->past->checkpoint_ms, grid->now_ms) - job->started_ms - wait->stood_ms,
-                (int64_t)0);
+        wait->saved_ms += MAX(MIN(job->past->checkpoint_ms, grid->now_ms) - job->started_ms -
+                                  wait->stood_ms - restart_ms,
+                              (int64_t)0);
     job->started_ms = 0;
     if (waits_hold(grid, job))
         return true;

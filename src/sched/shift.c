@@ -14,7 +14,7 @@
 struct shift_params shift_params_default(void)
 {
     return (struct shift_params){
-        .move_sigmas = 1,
+        .move_sigmas = 1.5,
         .move_share = 0.02,
     };
 }

@@ -69,10 +69,14 @@ static int publish(struct sim_engine *engine, uint32_t site)
 {
     const struct sim_tariff_series *series = &engine->setup->fleet->sites[site].series;
     int64_t now_ms = engine->setup->fleet->start_ms + engine->now_ms;
-    int64_t to_ms = now_ms + series->ahead_ms + PUBLISH_MS;
+    int64_t slot_ms = series->slot_ms, to_ms = (now_ms / slot_ms + 1) * slot_ms;
+    int64_t next_ms = to_ms - now_ms; /* with nothing known ahead, each slot as it begins */
 
-    sim_engine_expect(engine, engine->now_ms + PUBLISH_MS, SIM_ENTRY_TARIFF, site, 0, 0);
-    to_ms = (to_ms / series->slot_ms + 1) * series->slot_ms;
+    if (series->ahead_ms) {
+        next_ms = PUBLISH_MS;
+        to_ms = ((now_ms + series->ahead_ms + PUBLISH_MS) / slot_ms + 1) * slot_ms;
+    }
+    sim_engine_expect(engine, engine->now_ms + next_ms, SIM_ENTRY_TARIFF, site, 0, 0);
     return tell(engine, site, &engine->sites[site].told_ms, to_ms);
 }
 

@@ -234,6 +234,53 @@ static void test_a_crowd_keeps_its_deadline(void **state)
     bed_destroy(&bed);
 }
 
+/* Where all of those who wait have room at once, each waits to its own deadline. */
+static void test_no_crowd(void **state)
+{
+    static const int64_t prices[] = { 300, 300, 300, 300, 100, 100, 300, 300 };
+    struct bed bed = at_an_hour();
+    int64_t begin_ms = bed.now_ms;
+    uint64_t ids[4];
+
+    (void)state;
+    set_prices(&bed, prices, ARRAY_COUNT(prices));
+    for (int i = 0; i < 4; i++)
+        ids[i] = bed_submit(&bed, flexible(&bed, 2 * HOUR_MS, 6 * HOUR_MS + HOUR_MS / 2));
+    for (int h = 1; h <= 4; h++) {
+        for (int i = 0; i < 4; i++)
+            if (bed_state(&bed, ids[i]) != JOB_HELD)
+                fail_msg("job %d waits no longer after %d h", i, h - 1);
+        bed_tick(&bed, begin_ms + h * HOUR_MS);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(bed_state(&bed, ids[i]), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
+/* A tariff that is cleared is waited for by nobody: all that it held starts at once. */
+static void test_cleared(void **state)
+{
+    static const int64_t prices[] = { 300, 300, 300, 100, 100, 300, 300, 300, 300, 300, 300, 300 };
+    const struct tariff_row flat = { 200000, UNKNOWN, UNKNOWN, UNKNOWN };
+    struct bed bed = at_an_hour();
+    struct err err = { 0 };
+    uint64_t id;
+
+    (void)state;
+    set_prices(&bed, prices, ARRAY_COUNT(prices));
+    id = bed_submit(&bed, flexible(&bed, HOUR_MS, 11 * HOUR_MS));
+    assert_int_equal(bed_state(&bed, id), JOB_HELD);
+    bed.now_ms += 60000;
+    assert_int_equal(try_tariff(&bed, TARIFF_CONSTANT, 0, HOUR_MS, &flat, 1, &err), 0);
+    bed_tick(&bed, bed.now_ms + 1);
+    assert_int_equal(bed_state(&bed, id), JOB_HELD); /* its hours are known all the same */
+    assert_int_equal(try_tariff(&bed, TARIFF_CLEAR, 0, HOUR_MS, NULL, 0, &err), 0);
+    check_snapshot(&bed);
+    bed_tick(&bed, bed.now_ms + 1);
+    assert_int_equal(bed_state(&bed, id), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
 static void test_pauses_for_the_cheap_hours(void **state)
 {
     static const int64_t prices[] = { 100, 900, 900, 900, 100, 100, 100, 100, 300, 300,
@@ -449,6 +496,8 @@ int main(void)
         cmocka_unit_test(test_waits_for_the_cheap_hour),
         cmocka_unit_test(test_who_does_not_wait),
         cmocka_unit_test(test_a_crowd_keeps_its_deadline),
+        cmocka_unit_test(test_no_crowd),
+        cmocka_unit_test(test_cleared),
         cmocka_unit_test(test_pauses_for_the_cheap_hours),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_cut_at_once),
