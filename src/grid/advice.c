@@ -635,11 +635,13 @@ static void try_class(struct grid *grid, const struct job *job, struct why_more 
 static void say_choice(const struct grid *grid, const struct grant *grant, struct why_choice *out)
 {
     static const char *const names[] = { "", "turn", "around", "promised", "across" };
-    static const char *const texts[] = { "", "there was room when its turn came",
-                                         "it went around others that wait for room, in "
-                                         "nobody's way",
-                                         "it was promised a start and is there by then",
-                                         "over several sites, as no one had room for all of it" };
+    static const char *const texts[] = {
+        "",
+        "there was room when its turn came",
+        "it went around others that wait for room",
+        "it was promised a start and is there by then",
+        "over several sites, as no one had room for all of it",
+    };
     const struct grant_choice *choice = &grant->choice;
     const struct fleet_site *other =
         choice->other_site ? &grid->fleet.sites[choice->other_site - 1] : NULL;

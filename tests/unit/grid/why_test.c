@@ -328,7 +328,7 @@ static void test_choice(void **state)
     assert_int_equal(bed.runs, 3);
     check_choice(&bed, best, "turn", 1, "turn came; the best of 1 place");
     check_choice(&bed, second, "turn", 2, "place 2 of 2, as the best (fast at here) had no room");
-    check_choice(&bed, around, "around", 2, "in nobody's way");
+    check_choice(&bed, around, "around", 2, "went around others");
     check_choice(&bed, wide, "", 0, "");
     bed.now_ms += HOUR / 2;
     bed_done(&bed, best);
