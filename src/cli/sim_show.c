@@ -353,6 +353,24 @@ static void show_held(const struct sim_report *report)
     printf(".\n");
 }
 
+/* What the scheduler did to work that ran. */
+static void show_yields(const struct sim_report *report)
+{
+    for (uint32_t i = 0; i < report->results_count; i++) {
+        const struct sim_result *result = &report->results[i];
+
+        if (!result->yields && !result->suspends && !result->sheds)
+            continue;
+        printf("%s: %" PRIu64 " times work made way, moved or changed its width", result->policy,
+               result->yields);
+        if (result->suspends)
+            printf(", %" PRIu64 " times it was held still in place", result->suspends);
+        if (result->sheds)
+            printf("; %" PRIu64 " grid event%s", result->sheds, result->sheds == 1 ? "" : "s");
+        printf(".\n");
+    }
+}
+
 static void show_notes(const struct sim_report *report)
 {
     const struct sim_result *result = &report->results[0];
@@ -369,6 +387,7 @@ static void show_notes(const struct sim_report *report)
         printf("%s, for example: %s\n",
                strcmp(result->whys[i].code, "refused") == 0 ? "Refused" : "Never started",
                result->whys[i].text);
+    show_yields(report);
     for (uint32_t i = 0; i < report->results_count; i++)
         if (report->results[i].deadlines)
             printf("%s: %" PRIu64 " of %" PRIu64 " deadlines missed.\n", report->results[i].policy,

@@ -121,12 +121,32 @@ static int read_number(struct sim_reader *reader, const struct spec_step *step,
     uint32_t places = key->kind == SIM_KEY_COUNT ? 0 : decimals[key->kind];
     int64_t scale = places == 3 ? 1000 : places == 6 ? 1000000 : 1;
 
-    if (!parse_scaled(text, places, out) || *out < key->min || *out > key->max)
+    if (parse_scaled(text, places, out) && *out >= key->min && *out <= key->max)
+        return 0;
+    if (!places)
         return sim_refuse(reader, step,
-                          "%s: expected a number from %" PRId64 " to %" PRId64
-                          " with up to %u decimals, not \"%.40s\"",
-                          key->name, key->min / scale, key->max / scale, places, text);
-    return 0;
+                          "%s: expected a whole number from %" PRId64 " to %" PRId64
+                          ", not \"%.40s\"",
+                          key->name, key->min, key->max, text);
+    return sim_refuse(reader, step,
+                      "%s: expected a number from %" PRId64 " to %" PRId64
+                      " with up to %u decimals, not \"%.40s\"",
+                      key->name, key->min / scale, key->max / scale, places, text);
+}
+
+static int refuse_range(struct sim_reader *reader, const struct spec_step *step,
+                        const struct sim_key *key, const char *text)
+{
+    void (*print)(int64_t value, char *out, size_t bytes) =
+        key->kind == SIM_KEY_BYTES ? units_print_bytes : units_print_duration;
+    char least[32], most[32];
+
+    if (key->kind != SIM_KEY_BYTES && key->kind != SIM_KEY_DURATION)
+        return sim_refuse(reader, step, "%s: \"%.40s\" is out of range", key->name, text);
+    print(key->min, least, sizeof(least));
+    print(key->max, most, sizeof(most));
+    return sim_refuse(reader, step, "%s: expected %s to %s, not \"%.40s\"", key->name, least, most,
+                      text);
 }
 
 static int read_choice(struct sim_reader *reader, const struct spec_step *step,
@@ -191,7 +211,7 @@ static int read_scalar(struct sim_reader *reader, const struct spec_step *step,
     if (rc < 0)
         return sim_refuse(reader, step, "%s: %s", key->name, why.text);
     if ((key->min || key->max) && (number < key->min || number > key->max))
-        return sim_refuse(reader, step, "%s: \"%.40s\" is out of range", key->name, text);
+        return refuse_range(reader, step, key, text);
     *(int64_t *)at = number;
     return 0;
 }

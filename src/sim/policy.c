@@ -214,12 +214,36 @@ static const struct sim_key policy_keys[] = {
       .count_offset = offsetof(struct sim_policy, cells_count),
       .table = &cells_table },
 };
+/* Each tenant once, and those above it before it. */
+static int check_quotas(struct sim_reader *reader, const struct spec_step *step, const void *target)
+{
+    const struct sim_policy *policy = target;
+    struct spec_step list = { .up = step, .key = "quotas" };
+
+    for (uint32_t i = 0; i < policy->quotas_count; i++) {
+        const struct sim_quota *quota = &policy->quotas[i];
+        struct spec_step at = { .up = &list, .index = i };
+        bool has_parent = !quota->parent[0];
+
+        for (uint32_t k = 0; k < i; k++) {
+            if (strcmp(policy->quotas[k].tenant, quota->tenant) == 0)
+                return sim_refuse(reader, &at, "tenant %s is there twice", quota->tenant);
+            has_parent |= strcmp(policy->quotas[k].tenant, quota->parent) == 0;
+        }
+        if (!has_parent)
+            return sim_refuse(reader, &at, "tenant %s: its parent %s must come before it",
+                              quota->tenant, quota->parent);
+    }
+    return 0;
+}
+
 static const struct sim_table policy_table = {
     .what = "a policy",
     .size = sizeof(struct sim_policy),
     .keys = policy_keys,
     .keys_count = ARRAY_COUNT(policy_keys),
     .defaults = policy_defaults,
+    .check = check_quotas,
 };
 
 struct sim_policy sim_policy_init(void)

@@ -126,7 +126,8 @@ static void add_row(struct buf *out, const char *name)
 static void add_outcomes(const struct sim_report *report, struct buf *out)
 {
     buf_add_text(out, "<h2>What came of the jobs</h2><table><tr><th>policy<th>done<th>failed"
-                      "<th>cancelled<th>refused<th>left<th>restarts<th>slowdown<th>lasted<th>used"
+                      "<th>cancelled<th>refused<th>left<th>restarts<th>made way<th>held "
+                      "still<th>slowdown<th>lasted<th>used"
                       "<th>used while jobs came</tr>\n");
     for (uint32_t i = 0; i < report->results_count; i++) {
         const struct sim_result *result = &report->results[i];
@@ -135,7 +136,9 @@ static void add_outcomes(const struct sim_report *report, struct buf *out)
                                     result->cancelled,
                                     result->refused,
                                     result->never_started + result->cut_off,
-                                    result->restarts };
+                                    result->restarts,
+                                    result->yields,
+                                    result->suspends };
 
         add_row(out, result->policy);
         for (uint32_t c = 0; c < ARRAY_COUNT(counts); c++)
