@@ -167,7 +167,7 @@ int waits_check(const struct grid *grid, const struct job *job, uint64_t units[2
                 uint64_t width[2], struct err *err); /* an invariant; adds up what waits */
 bool waits_is_held(const struct job *job);
 bool waits_has_timer(const struct job *job, int64_t time_ms);
-void waits_fire(struct grid *grid, struct job *job);  /* its timer is due */
+void waits_fire(struct grid *grid, struct job *job); /* its timer is due */
 void waits_ask_again(struct grid *grid); /* all that are held for a better hour, at the next tick */
 void waits_count(struct grid *grid, struct job *job); /* it is held, and its work waits */
 /* It was stopped at `site`, by a cut or for a better hour. True: it is held, else to be queued. */

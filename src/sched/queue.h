@@ -14,7 +14,7 @@ struct queue_item { /* inside a job */
     uint64_t id;
     int64_t eligible_ms; /* since when it waits: the caller's */
     int64_t order_ms;    /* by which it stands: of those alike the least goes first */
-    int64_t span_ms; /* the caller's: it runs no longer than this; INT64_MAX = not known */
+    int64_t span_ms;     /* the caller's: it runs no longer than this; INT64_MAX = not known */
     struct queue_item *prev, *next;
     uint32_t bucket; /* 0 = not queued */
 };
