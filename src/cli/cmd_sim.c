@@ -6,6 +6,7 @@
 #include "model/units.h"
 #include "sim/draw.h"
 #include "sim/load_demo.h"
+#include "sim/rates.h"
 #include "sim/replay.h"
 #include "sim/report.h"
 #include "sim/trace.h"
@@ -24,6 +25,8 @@ static const struct cli_option options[] = {
       "The sites: a fleet file, an openb node list (.csv), \"demo\" or \"demo-100k\" (demo)." },
     { "trace", 't', "FILE", NULL, "The jobs: a published trace, plain, gzip or zstd." },
     { "format", 0, "NAME", NULL, "Format of the trace; told by name and first line otherwise." },
+    { "rates", 0, "FILE", NULL,
+      "Seconds a unit of the trace's classes of work on each kind of chip: work,chip,seconds." },
     { "load", 'l', "NAME", NULL,
       "Made-up jobs instead, like a published cluster's: demo, philly, venus, seren." },
     { "journal", 'j', "DIR", NULL,
@@ -44,6 +47,8 @@ static const struct cli_option options[] = {
     { "faults", 0, "FILE", NULL, "What breaks, and how jobs save their work." },
     { "seed", 's', "N", NULL, "Of all draws (1)." },
     { "until", 0, "TIME", NULL, "Stop after so much simulated time: \"30d\"." },
+    { "measure", 0, "FROM-TO", NULL,
+      "Count the waits and times of these jobs alone, by their place in the load, from 0." },
     { "chip", 0, "KIND", NULL, "The chip that the trace's run times were measured on." },
     { "cpus-per-device", 0, "N", NULL, "CPUs a job takes with each device, where no trace says." },
     { "strict", 0, NULL, NULL, "Stop at the first line of a trace that cannot be read." },
@@ -72,6 +77,7 @@ struct plan { /* what one call works with */
     uint64_t stories[SIM_STORIES_MAX];
     uint32_t stories_count;
     int64_t until_ms;
+    uint32_t measure_from, measure_to;
     struct progress progress;
 };
 
@@ -123,6 +129,7 @@ static int check_options(const struct plan *plan, struct err *err)
         { "format", true, false, false, "--trace" },
         { "strict", true, false, false, "--trace" },
         { "asked", true, false, false, "--trace" },
+        { "rates", true, false, false, "--trace" },
         { "chip", true, false, false, "--trace" },
         { "cpus-per-device", true, true, false, "--trace or a made-up --load" },
         { "jobs", true, true, false, "--trace or a made-up --load" },
@@ -168,6 +175,7 @@ static int draw_load(struct plan *plan, uint32_t percent, struct err *err)
 static int open_load(struct plan *plan, struct err *err)
 {
     const char *name = cli_args_get(plan->args, "load"), *trace = cli_args_get(plan->args, "trace");
+    const char *rates = cli_args_get(plan->args, "rates");
     struct sim_demo demo = { .load_milli = 800, .seed = plan->seed };
     struct sim_trace_how how = { .format = cli_args_get(plan->args, "format"),
                                  .chip = cli_args_get(plan->args, "chip"),
@@ -197,6 +205,8 @@ static int open_load(struct plan *plan, struct err *err)
     how.timeless = asked > 0;
     if (trace)
         rc = sim_trace_open(trace, &how, &plan->load, err);
+    if (trace && rc == 0 && rates)
+        rc = sim_rates_open(rates, plan->load, err);
     if (rc == 0 && asked)
         rc = draw_load(plan, (uint32_t)asked, err);
     if (trace)
@@ -278,6 +288,23 @@ static int get_stories(struct plan *plan, struct err *err)
     return 0;
 }
 
+static int get_measure(struct plan *plan, struct err *err)
+{
+    const char *text = cli_args_get(plan->args, "measure"), *dash = text ? strchr(text, '-') : NULL;
+    int64_t from = 0, to = 0;
+    char first[16];
+
+    if (!text)
+        return 0;
+    snprintf(first, sizeof(first), "%.*s", dash ? (int)MIN(dash - text, 15) : 0, text);
+    if (!dash || units_parse_int(first, 0, SIM_JOBS_MAX, &from, NULL) < 0 ||
+        units_parse_int(dash + 1, MAX(from, (int64_t)1), SIM_JOBS_MAX, &to, NULL) < 0)
+        return err_set(err, -EINVAL, "--measure: expected two places in the load, as 4000-4999");
+    plan->measure_from = (uint32_t)from;
+    plan->measure_to = (uint32_t)to;
+    return 0;
+}
+
 static int open_plan(struct plan *plan, struct err *err)
 {
     const char *fleet = cli_args_get(plan->args, "fleet");
@@ -297,6 +324,8 @@ static int open_plan(struct plan *plan, struct err *err)
         rc = check_options(plan, err);
     if (rc == 0)
         rc = get_stories(plan, err);
+    if (rc == 0)
+        rc = get_measure(plan, err);
     if (rc < 0)
         return rc;
     plan->seed = (uint64_t)seed;
@@ -346,6 +375,8 @@ static int run_policies(struct plan *plan, struct err *err)
                                    .catalogue = plan->catalogue,
                                    .seed = plan->seed,
                                    .until_ms = plan->until_ms,
+                                   .measure_from = plan->measure_from,
+                                   .measure_to = plan->measure_to,
                                    .check_every = plan->check_every,
                                    .progress = shown ? on_progress : NULL,
                                    .context = plan,

@@ -2,6 +2,7 @@
 
 #include "sched/packer.h"
 #include "sim/engine_internal.h"
+#include "sim/rates.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -310,6 +311,20 @@ static void be_patient(const struct sim_engine *engine, const struct sim_job *jo
                            (request->duration_ms_max ? request->duration_ms_max : job->run_ms);
 }
 
+static void tell_rates(const struct sim_load *load, const struct sim_job *job,
+                       struct request_work *work)
+{
+    uint32_t count;
+    const struct sim_pace *rates = sim_rates_of(load, job->work, &count);
+
+    for (uint32_t i = 0; rates && i < count; i++) {
+        struct request_pace *pace = &work->paces[work->paces_count++];
+
+        memcpy(pace->chip, load->names[rates[i].chip], MODEL_NAME_BYTES);
+        pace->seconds_milli = rates[i].seconds_milli;
+    }
+}
+
 static void fill_request(const struct sim_engine *engine, const struct sim_job *job,
                          struct job_request *request)
 {
@@ -344,6 +359,7 @@ static void fill_request(const struct sim_engine *engine, const struct sim_job *
         }
         memcpy(request->work.class, load->names[job->work], MODEL_NAME_BYTES);
         request->work.units_milli = job->units_milli;
+        tell_rates(load, job, &request->work);
     }
     request->job_class = job->job_class;
     request->objective = job->objective_given || policy->objective == SIM_OBJECTIVE_JOB

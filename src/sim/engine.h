@@ -21,7 +21,10 @@ struct sim_setup {
     const struct sim_policy *policy;
     const struct catalogue *catalogue;
     uint64_t seed;
-    int64_t until_ms;     /* stop there; 0 = when all is done */
+    int64_t until_ms; /* stop there; 0 = when all is done */
+    /* Waits and times from submit to end are of these jobs alone, in the order of their submits,
+     * from 0 and both counted in; measure_to 0 = of all. */
+    uint32_t measure_from, measure_to;
     uint64_t check_every; /* all invariants of the grid after every so many steps; 0 = never */
     sim_progress_fn progress;
     void *context;

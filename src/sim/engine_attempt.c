@@ -1,5 +1,6 @@
 /* One run of a job: how long it takes where it was put, what it draws, what a fault costs it. */
 #include "sim/engine_internal.h"
+#include "sim/rates.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -121,9 +122,17 @@ static int64_t pace_of(struct sim_engine *engine, const struct sim_attempt *atte
 {
     const struct sim_job *job = &engine->setup->load->jobs[attempt->job];
     int64_t reference = engine->speeds[job->reference];
-    int64_t speed = speed_of(engine, attempt), pace = PPM;
+    int64_t speed = speed_of(engine, attempt), pace = PPM, told, best;
+    bool is_told = sim_rates_find(engine->setup->load, job->work,
+                                  attempt->devices_milli ? pool_of(engine, attempt)->chip : "",
+                                  &told, &best) &&
+                   !job->request && !is_mixed(engine, attempt);
 
-    if (attempt->devices_milli && job->reference) {
+    if (is_told && told) {
+        pace = (int64_t)((__int128)PPM * told / best);
+    } else if (is_told) {
+        engine->result->speed_unknown++;
+    } else if (attempt->devices_milli && job->reference) {
         if (reference > 0 && speed > 0)
             pace = (int64_t)((__int128)PPM * reference / speed);
         else

@@ -203,6 +203,13 @@ static void count_job(struct sim_engine *engine, uint32_t index)
     }
 }
 
+static bool is_measured(const struct sim_engine *engine, uint32_t job)
+{
+    const struct sim_setup *setup = engine->setup;
+
+    return !setup->measure_to || (job >= setup->measure_from && job <= setup->measure_to);
+}
+
 static void count_waits(struct sim_engine *engine, int64_t *times)
 {
     const struct sim_load *load = engine->setup->load;
@@ -214,7 +221,7 @@ static void count_waits(struct sim_engine *engine, int64_t *times)
 
         count = 0;
         for (uint32_t i = 0; i < load->jobs_count; i++)
-            if (engine->jobs[i].first_ms >= 0 &&
+            if (engine->jobs[i].first_ms >= 0 && is_measured(engine, i) &&
                 (class == CLASS_COUNT || load->jobs[i].job_class == class))
                 times[count++] = engine->jobs[i].first_ms - load->jobs[i].submit_ms;
         *spread = sim_spread_of(times, count);
@@ -240,7 +247,8 @@ static void count_turnaround(struct sim_engine *engine, int64_t *times)
         const struct sim_run_job *run = &engine->jobs[i];
         int64_t time_ms = run->end_ms - load->jobs[i].submit_ms;
 
-        if (run->state != SIM_JOB_ENDED || run->first_ms < 0 || run->end_state == JOB_CANCELLED)
+        if (run->state != SIM_JOB_ENDED || run->first_ms < 0 || run->end_state == JOB_CANCELLED ||
+            !is_measured(engine, i))
             continue;
         times[count++] = time_ms;
         slowdowns += MAX((__int128)time_ms * 1000 / MAX(load->jobs[i].run_ms, SHORT_MS), 1000);

@@ -19,6 +19,7 @@ void sim_load_destroy(struct sim_load *load)
     free(load->name_next);
     free(load->chip_sets);
     free(load->requests);
+    free(load->rates);
     free(load);
 }
 

@@ -49,6 +49,7 @@ struct sim_chip_set {
     uint32_t names[REQUEST_CHIPS_MAX]; /* sim_load_name */
 };
 
+struct sim_pace;
 struct sim_load {
     struct sim_job *jobs;
     uint32_t jobs_count, jobs_cap;
@@ -62,6 +63,8 @@ struct sim_load {
     struct job_request *requests; /* [0] is not used */
     uint32_t requests_count, requests_cap;
     bool has_elastic;
+    struct sim_pace *rates; /* by class of work, then chip: rates.h */
+    uint32_t rates_count;
     char source[128]; /* "swf nasa.swf" */
     /* What reading it met. */
     uint64_t lines_bad;     /* not readable */

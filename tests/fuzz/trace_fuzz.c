@@ -2,6 +2,7 @@
  * What is taken must be in order and within its bounds. */
 #include "sim/engine.h"
 #include "sim/keys.h"
+#include "sim/rates.h"
 #include "sim/trace.h"
 #include "sim/what.h"
 
@@ -63,6 +64,27 @@ static void write_fleet(const struct sim_fleet *fleet, const struct catalogue *c
     buf_fini(&second);
 }
 
+/* Beside a job of the class "w". */
+static void read_rates(const uint8_t *data, size_t size)
+{
+    static const char trace[] = "submit_s,run_s,gpus,work,units\n0,10,1,w,5\n";
+    struct sim_trace_how how = { .format = "jobs" };
+    struct sim_lines *lines;
+    struct sim_load *load = NULL;
+
+    if (sim_lines_of_memory("jobs", trace, sizeof(trace) - 1, &lines, NULL) < 0)
+        return;
+    if (sim_trace_read(lines, &how, &load, NULL) < 0)
+        abort();
+    sim_lines_close(lines);
+    if (sim_lines_of_memory("rates", data, size, &lines, NULL) == 0) {
+        if (sim_rates_read(lines, load, NULL) == 0)
+            check_load(load);
+        sim_lines_close(lines);
+    }
+    sim_load_destroy(load);
+}
+
 static void read_files(uint32_t which, const uint8_t *data, size_t size)
 {
     struct arena arena = arena_init(64u << 20);
@@ -79,6 +101,8 @@ static void read_files(uint32_t which, const uint8_t *data, size_t size)
         catalogue_destroy(catalogue);
     } else if (which == 1) {
         (void)sim_faults_read("f", (const char *)data, size, &arena, &faults, NULL);
+    } else if (which == 3) {
+        read_rates(data, size);
     } else {
         (void)sim_policy_read("f", (const char *)data, size, &arena, &policy, NULL);
     }
@@ -125,6 +149,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else if (data[0] == '$')
         read_change(data + 1, size - 1);
     else
-        read_files(data[0] % 3, data + 1, size - 1);
+        read_files(data[0] == '$' ? 3 : data[0] % 3, data + 1, size - 1);
     return 0;
 }
