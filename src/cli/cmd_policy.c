@@ -17,6 +17,8 @@ static const struct cli_option options[] = {
       "Whether running work is moved so that gangs find room together." },
     { "by-value", 0, "on|off", "on|off",
       "Whether devices count by what they are worth for what a tenant has borrowed." },
+    { "assign", 0, "on|off", "on|off",
+      "Whether jobs go to the kinds of chip that all of them together gain most by." },
     { 0 },
 };
 
@@ -25,11 +27,12 @@ static int show(const struct cli_args *args, const json_t *policy)
     if (cli_args_has(args, "json"))
         return reply_show(policy);
     printf("order         %s\npreempt       %s\nfill          %s\nreservations  %" PRId64
-           "\ndefrag        %s\nby-value      %s\n",
+           "\ndefrag        %s\nby-value      %s\nassign        %s\n",
            reply_text(policy, "order"), reply_flag(policy, "preempt") ? "on" : "off",
            reply_flag(policy, "fill") ? "on" : "off", reply_number(policy, "reservations"),
            reply_flag(policy, "defrag") ? "on" : "off",
-           reply_flag(policy, "by_value") ? "on" : "off");
+           reply_flag(policy, "by_value") ? "on" : "off",
+           reply_flag(policy, "assign") ? "on" : "off");
     return CLI_OK;
 }
 
@@ -48,7 +51,7 @@ static int run(const struct cli_args *args)
 {
     const char *order = cli_args_get(args, "order"), *preempt = cli_args_get(args, "preempt");
     const char *fill = cli_args_get(args, "fill"), *defrag = cli_args_get(args, "defrag");
-    const char *by_value = cli_args_get(args, "by-value");
+    const char *by_value = cli_args_get(args, "by-value"), *assign = cli_args_get(args, "assign");
     const char *reservations = cli_args_get(args, "reservations");
     json_t *body = json_object(), *answer = NULL;
     struct remote remote;
@@ -65,6 +68,8 @@ static int run(const struct cli_args *args)
         json_object_set_new(body, "defrag", json_boolean(strcmp(defrag, "on") == 0));
     if (by_value)
         json_object_set_new(body, "by_value", json_boolean(strcmp(by_value, "on") == 0));
+    if (assign)
+        json_object_set_new(body, "assign", json_boolean(strcmp(assign, "on") == 0));
     if (reservations && !add_number(body, "reservations", reservations)) {
         json_decref(body);
         return cli_fail_text(CLI_USAGE, "--reservations: expected a number from 1 to 16, not %s",
@@ -117,6 +122,8 @@ const struct cli_command cmd_policy = {
         "tenant "
         "borrows counts by the catalogue's speed of its devices, so that ten slow ones are not ten "
         "fast ones; what is its own (`--guarantee-devices`) stays a number. "
+        "With `--assign on`, jobs whose work's rates are known go to the kinds of chip that all of "
+        "them together gain most by, and those that save checkpoints are moved there. "
         "Admins and operators "
         "set it.",
     .examples = { { "mains policy", "What holds now." },

@@ -22,6 +22,8 @@ static int show(const json_t *why)
         printf("Its files: %s.\n", reply_text(why, "freight"));
     if (*reply_text(why, "order"))
         printf("Its place: %s.\n", reply_text(why, "order"));
+    if (*reply_text(why, "assign"))
+        printf("Its chips: %s.\n", reply_text(why, "assign"));
     if (*reply_text(json_object_get(why, "choice"), "text"))
         printf("Its place was chosen so: %s.\n",
                reply_text(json_object_get(why, "choice"), "text"));

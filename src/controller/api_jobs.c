@@ -56,12 +56,12 @@ static void reply_why(struct api_call *call, const struct job_found *found)
     }
     api_reply_json(
         call, 200,
-        json_pack("{s:s, s:s, s:I, s:o, s:s?, s:s?, s:s?, s:o, s:o, s:o}", "code", why.code, "text",
-                  why.text, "ahead", (json_int_t)why.ahead, "start_estimate_at",
+        json_pack("{s:s, s:s, s:I, s:o, s:s?, s:s?, s:s?, s:s?, s:o, s:o, s:o}", "code", why.code,
+                  "text", why.text, "ahead", (json_int_t)why.ahead, "start_estimate_at",
                   time_to_json(why.start_estimate_ms), "rate", why.rate[0] ? why.rate : NULL,
                   "order", why.order[0] ? why.order : NULL, "freight",
-                  why.freight[0] ? why.freight : NULL, "candidates",
-                  why_places_to_json(more.places, more.places_count), "changes",
+                  why.freight[0] ? why.freight : NULL, "assign", why.assign[0] ? why.assign : NULL,
+                  "candidates", why_places_to_json(more.places, more.places_count), "changes",
                   why_changes_to_json(&more), "choice", why_choice_to_json(&more.choice)));
 }
 

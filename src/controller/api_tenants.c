@@ -312,10 +312,10 @@ static json_t *policy_to_json(const struct grid *grid)
 {
     struct grid_policy policy = grid_policy(grid);
 
-    return json_pack("{s:s, s:b, s:b, s:I, s:b, s:b}", "order", grid_order_name(policy.order),
+    return json_pack("{s:s, s:b, s:b, s:I, s:b, s:b, s:b}", "order", grid_order_name(policy.order),
                      "preempt", policy.preempts, "fill", policy.fills != PACKER_OFF, "reservations",
                      (json_int_t)policy.reservations, "defrag", policy.defrags, "by_value",
-                     policy.by_value);
+                     policy.by_value, "assign", policy.assigns);
 }
 
 void api_policy_get(struct api_call *call)
@@ -342,6 +342,7 @@ void api_policy_set(struct api_call *call)
     event.policy_set.fills = policy.fills;
     event.policy_set.defrags = policy.defrags;
     event.policy_set.by_value = policy.by_value;
+    event.policy_set.assigns = policy.assigns;
     event.policy_set.by = call->who.user;
     json_object_foreach (body, key, value) {
         if (!strcmp(key, "order") && json_is_string(value) &&
@@ -355,16 +356,17 @@ void api_policy_set(struct api_call *call)
             event.policy_set.defrags = json_is_true(value);
         } else if (!strcmp(key, "by_value") && json_is_boolean(value)) {
             event.policy_set.by_value = json_is_true(value);
+        } else if (!strcmp(key, "assign") && json_is_boolean(value)) {
+            event.policy_set.assigns = json_is_true(value);
         } else if (!strcmp(key, "reservations") && json_is_integer(value) &&
                    json_integer_value(value) >= 1 &&
                    json_integer_value(value) <= (json_int_t)GRID_RESERVATIONS_MAX) {
             event.policy_set.reservations = (uint32_t)json_integer_value(value);
         } else {
-            api_error(
-                call, 400, "invalid", key,
-                "%s: expected order (fair, fifo, predicted or deadline), preempt, fill, defrag "
-                "and by_value (true or false), reservations (1 to %u)",
-                key, GRID_RESERVATIONS_MAX);
+            api_error(call, 400, "invalid", key,
+                      "%s: expected order (fair, fifo, predicted or deadline), preempt, fill, "
+                      "defrag, by_value and assign (true or false), reservations (1 to %u)",
+                      key, GRID_RESERVATIONS_MAX);
             return;
         }
     }

@@ -1,3 +1,4 @@
+#include "grid/assigns.h"
 #include "grid/freight.h"
 #include "grid/owners.h"
 #include "grid/power.h"
@@ -214,6 +215,7 @@ static void settle(struct grid *grid, struct job *job, const struct usage *repor
         job_fill_view(grid, job, &effect.view);
         grid->perform(grid->perform_context, &effect);
     }
+    assigns_settled(grid, job);
     ranks_settled(grid, job);
     release(grid, job);
     if (job->grant) /* other parts still hold what is set aside */

@@ -262,6 +262,7 @@ struct event {
             uint32_t reservations; /* promised starts a class; 0 = as it is */
             uint32_t defrags;      /* 1: work is moved so that gangs find room (grid/defrag.c) */
             uint32_t by_value;     /* 1: borrowed devices count by their value (grid/shares.c) */
+            uint32_t assigns;      /* 1: jobs are assigned to kinds of chip (grid/assigns.h) */
         } policy_set;
         struct {
             const char *text;

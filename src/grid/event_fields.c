@@ -387,6 +387,7 @@ static const struct field policy_list[] = {
     AT("reservations", U32, policy_set.reservations),
     AT("defrags", U32, policy_set.defrags),
     AT("by_value", U32, policy_set.by_value),
+    AT("assigns", U32, policy_set.assigns),
 };
 static const struct field note_list[] = {
     STRING("text", note.text, EVENT_TEXT_BYTES_MAX),

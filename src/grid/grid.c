@@ -4,6 +4,7 @@
 #include "grid/guards.h"
 #include "grid/owners.h"
 #include "grid/power.h"
+#include "grid/assigns.h"
 #include "grid/packing.h"
 #include "grid/ranks.h"
 #include "grid/state.h"
@@ -63,6 +64,7 @@ void grid_destroy(struct grid *grid)
     reserve_fini(&grid->reserve);
     power_free(grid);
     ranks_free(grid);
+    assigns_free(grid);
     shed_destroy(grid->shed);
     free(grid->outs);
     free(grid->cut_jobs);
@@ -150,6 +152,8 @@ static int policy_check(const struct event *event, struct err *err)
         return err_field(err, -EINVAL, "defrag", "defrag: expected 0 or 1");
     if (event->policy_set.by_value > 1)
         return err_field(err, -EINVAL, "by_value", "by_value: expected 0 or 1");
+    if (event->policy_set.assigns > 1)
+        return err_field(err, -EINVAL, "assign", "assign: expected 0 or 1");
     return 0;
 }
 
@@ -228,6 +232,7 @@ static void policy_apply(struct grid *grid, const struct event *event)
         grid->by_value = event->policy_set.by_value;
         shares_rebuild(grid, false);
     }
+    assigns_set(grid, event->policy_set.assigns);
     grid->wants_pass = true;
 }
 
@@ -238,6 +243,7 @@ static void tick(struct grid *grid)
     power_tick(grid);
     preempt_tick(grid);
     defrag_tick(grid);
+    assigns_tick(grid);
     freight_tick(grid);
     ranks_tick(grid);
     widen_tick(grid);

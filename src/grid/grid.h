@@ -260,6 +260,7 @@ struct grid_policy {
     uint32_t fills;        /* by expected fill: enum packer_reach (sched/packer.h) */
     bool by_value;         /* borrowed devices count by what they are worth */
     bool defrags;          /* work is moved so that gangs find room */
+    bool assigns;          /* jobs go to the kinds of chip that all of them gain most by */
     uint32_t reservations; /* blocked jobs of a class that are promised a start */
 };
 struct grid_policy grid_policy(const struct grid *grid);
@@ -345,6 +346,7 @@ struct why {
     char rate[160];    /* how fast its work runs where it is, or would best be; "" = not known */
     char freight[320]; /* what is moved for it, and sites' own queues; "" = nothing of it */
     char order[160];   /* what places it among its like, where that is not age; "" = age does */
+    char assign[160];  /* which kinds of chip its work gains by, while the policy assigns; or "" */
 };
 int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out);
 

@@ -1,3 +1,4 @@
+#include "grid/assigns.h"
 #include "grid/freight.h"
 #include "grid/guards.h"
 #include "grid/owners.h"
@@ -404,6 +405,8 @@ int grid_check_invariants(const struct grid *grid, struct err *err)
         rc = guards_check(grid, err);
     if (rc == 0)
         rc = ranks_check(grid, err);
+    if (rc == 0)
+        rc = assigns_check(grid, err);
     if (rc == 0)
         rc = lease_check_darks(grid, err);
     return rc < 0 ? rc : check_arrays(grid, err);

@@ -476,6 +476,7 @@ void job_free(struct grid *grid, struct job *job)
     intern_unref(&grid->strings, job->user);
     intern_unref(&grid->strings, job->name);
     intern_unref(&grid->strings, job->reason);
+    intern_unref(&grid->strings, job->bound_chip);
     intern_unref(&grid->specs, job->spec);
     free(job->deps);
     past_free(job->past);

@@ -151,7 +151,7 @@ struct shape *job_asked(const struct grid *grid, const struct job *job)
     return &grid->shapes.list[job->shape_asked ? job->shape_asked : job->shape];
 }
 
-/* What it asked for, and the place that it is bound to or away from. */
+/* What it asked for, and the place, or kind of chip there, that it is bound to or away from. */
 static uint32_t bound_shape(struct grid *grid, const struct job *job,
                             const struct request_shape *asked)
 {
@@ -159,6 +159,13 @@ static uint32_t bound_shape(struct grid *grid, const struct job *job,
     uint32_t number;
 
     add_place(bound, grid->fleet.sites[job->bound_site - 1].info.name, job->bound_away);
+    if (job->bound_chip) {
+        const char *chip = intern_data(&grid->strings, job->bound_chip);
+
+        memset(bound->chips, 0, sizeof(bound->chips));
+        memcpy(bound->chips[0], chip, strlen(chip));
+        bound->chips_count = 1;
+    }
     number = shapes_get(&grid->shapes, bound);
     free(bound);
     return number;
@@ -188,16 +195,29 @@ void job_set_shape(struct grid *grid, struct job *job, const struct request_shap
 /* --- doing it ---------------------------------------------------------------------------------
  */
 
-/* `site` 0 = it goes where it likes. */
-static void bind(struct grid *grid, struct job *job, uint32_t site, bool away)
+/* `site` 0 = it goes where it likes; `chip` NULL = to any kind there. */
+static void bind(struct grid *grid, struct job *job, uint32_t site, bool away, const char *chip)
 {
     struct request_shape *asked = mem_alloc(1, sizeof(*asked));
+    uint32_t bound_chip = intern_text(&grid->strings, chip);
 
     shape_to_request(job_asked(grid, job), asked);
+    intern_unref(&grid->strings, job->bound_chip);
+    job->bound_chip = bound_chip;
     job->bound_site = site;
     job->bound_away = away;
     job_set_shape(grid, job, asked);
     free(asked);
+}
+
+void move_bind_kind(struct grid *grid, struct job *job, uint32_t site, const char *chip)
+{
+    bind(grid, job, site + 1, false, chip);
+}
+
+void move_unbind(struct grid *grid, struct job *job)
+{
+    bind(grid, job, 0, false, NULL);
 }
 
 void move_requeued(struct grid *grid, struct job *job)
@@ -205,7 +225,7 @@ void move_requeued(struct grid *grid, struct job *job)
     if (job->moves)
         job->moves = false; /* this is the attempt that it is bound for */
     else if (job->bound_site)
-        bind(grid, job, 0, false);
+        bind(grid, job, 0, false, NULL);
 }
 
 void move_apply(struct grid *grid, const struct event *event)
@@ -218,11 +238,11 @@ void move_apply(struct grid *grid, const struct event *event)
 
     if (!job->grant) {
         job_dequeue(grid, job);
-        bind(grid, job, there, false);
+        bind(grid, job, there, false, NULL);
         job_enqueue(grid, job);
         return;
     }
-    bind(grid, job, there ? there : job->grant->site + 1, !there);
+    bind(grid, job, there ? there : job->grant->site + 1, !there, NULL);
     job->moves = true;
     yield_ask(grid, job, YIELD_MOVE, 0, "moves %s %s%s%.40s%s%.60s",
               there ? "to site" : "away from", grid->fleet.sites[job->bound_site - 1].info.name,

@@ -1,3 +1,4 @@
+#include "grid/assigns.h"
 #include "grid/freight.h"
 #include "grid/power.h"
 #include "grid/packing.h"
@@ -221,7 +222,8 @@ static void block(struct pass *pass, struct job *job)
         pass->head = job;
     promise = job->is_promised ? promise_of(grid, job) : promises_make(grid, job);
     if (is_head && (promise ? !promise->plan : grid->ranks != NULL) &&
-        grid->now_ms - job->item.eligible_ms >= GRID_HOLD_AFTER_MS && !ranks_lets_past(grid, job))
+        grid->now_ms - job->item.eligible_ms >= GRID_HOLD_AFTER_MS && !ranks_lets_past(grid, job) &&
+        !assigns_lets_past(grid, job))
         hold(grid, job);
     if (job->item.next) /* its like stand behind it */
         list_blocked(pass, (struct job *)job->item.next);
@@ -604,6 +606,7 @@ void pass_run(struct grid *grid)
     starts = start_due(grid);
     has_turns = shares_rank(grid);
     starts += reclaim_run(grid);
+    assigns_begin(grid);
     list_promised(&pass);
     queue_walk_begin_with(&grid->queue, may_start, &pass);
     pass.limit_version = grid->fleet.limit_version;
@@ -616,6 +619,8 @@ void pass_run(struct grid *grid)
             grid->wants_pass = true;
             break;
         }
+        if (grid->assigns && assigns_waits(grid, job))
+            continue;
         settle_blocked(&pass, bucket);
         found = find_one(&pass, bucket, number, &when);
         if (!found)
@@ -639,6 +644,7 @@ void pass_run(struct grid *grid)
     }
     if (!bucket)
         settle_blocked(&pass, NULL);
+    assigns_round(grid, pass.head, bucket == NULL);
     reserve_release_hold(&grid->reserve, &grid->fleet);
     if (pass.head && pass.head->state != JOB_QUEUED)
         pass.head = NULL; /* it has started after all */

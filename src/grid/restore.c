@@ -1,5 +1,6 @@
 /* A snapshot read back. It may be damaged or made up: every number is checked before it is used,
  * and what was read must hold the grid's invariants. */
+#include "grid/assigns.h"
 #include "grid/freight.h"
 #include "grid/guards.h"
 #include "grid/owners.h"
@@ -834,6 +835,8 @@ static void read_all(struct reader *reader)
         reader->grid->by_value = take(reader, 1);
     if (!reader->failed && reader->grid->order == ORDER_DEADLINE)
         jobs_line_up_anew(reader->grid); /* they came before the policy did */
+    if (!reader->failed && reader->version >= 27 && assigns_take(reader->grid, &reader->in) < 0)
+        reader->failed = true;
     if (!reader->failed)
         shares_rebuild(reader->grid, true);
     if (reader->in.at != reader->in.end)

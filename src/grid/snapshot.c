@@ -1,5 +1,6 @@
 #include "grid/snapshot.h"
 
+#include "grid/assigns.h"
 #include "grid/fields.h"
 #include "grid/freight.h"
 #include "grid/guards.h"
@@ -592,6 +593,7 @@ int grid_snapshot(const struct grid *grid, struct buf *out)
     put_u64(out, grid->defrags);
     put_i64(out, grid->defrag_next_ms);
     put_u64(out, grid->by_value);
+    assigns_put(grid, out);
     free(writer.strings.places);
     free(writer.specs.places);
     free(writer.terms.places);

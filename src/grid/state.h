@@ -11,6 +11,7 @@
  * mixed.c     gangs on several kinds of chip
  * across.c    gangs at several sites
  * defrag.c    work that is moved for gangs
+ * assigns.c, assigns_round.c  which job on which kind of chip
  * budget.c    what tenants may still spend                              preempt.c  who makes way
  * saved.c     checkpoints that the network holds
  * owners.c    what owners let in
@@ -49,6 +50,7 @@
 struct job_wait; /* power.h */
 struct job_rank; /* ranks.h */
 struct ranks;
+struct assigns; /* assigns.h */
 struct site_power;
 struct shed;
 
@@ -94,6 +96,7 @@ struct job_past { /* of a job that has run: usage of ended attempts and of the o
     int64_t checkpoint_every_ms;      /* of this attempt: see rhythm.c; 0 = as the job says */
     int64_t queue_told_ms;            /* how long this attempt was to wait in its site's queue */
     uint32_t withdrawn_count;         /* attempts that were taken back out of such a queue */
+    int64_t done_ms; /* work of ended attempts, on the kind that is best for it: assigns.c */
 };
 
 /* An attempt that was closed because its site's lease had ended, until the site reports on it: what
@@ -178,6 +181,7 @@ struct job {
     uint32_t user, name, spec, reason; /* interned */
     uint32_t shape_asked; /* without the place that it is bound to; 0 = `shape` is it */
     uint32_t bound_site;  /* index + 1; 0 = it goes where it likes: move.c */
+    uint32_t bound_chip;  /* the kind there that room is made on: assigns.c; interned; 0 = any */
     uint32_t array_index;
     uint32_t epoch;
     int32_t exit_code;
@@ -200,9 +204,10 @@ enum yield_cause { /* numbers are for ever: they are in snapshots */
                    YIELD_TURN = 4,    /* for one of its tenant that is to need less */
                    YIELD_MOVE = 5,    /* to go on at another site */
                    YIELD_RESIZE = 6,  /* to go on there with more, fewer or other nodes */
-                   YIELD_DEFRAG = 7   /* to go on at other nodes of its site */
+                   YIELD_DEFRAG = 7,  /* to go on at other nodes of its site */
+                   YIELD_ASSIGN = 8   /* for those whose work gains more by its chip */
 };
-#define YIELD_LAST YIELD_DEFRAG
+#define YIELD_LAST YIELD_ASSIGN
 
 struct waiters { /* who waits for one id; ids of jobs, ascending; some may have gone */
     uint64_t *ids;
@@ -246,6 +251,7 @@ struct grid {
     int64_t value_mean;       /* of a device, of all that there are; derived */
     bool defrags;             /* work is moved so that gangs find room: defrag.c */
     int64_t defrag_next_ms;   /* when it is looked at again; 0 = with the next pass */
+    struct assigns *assigns;  /* NULL: each goes to the best kind that is free */
     struct guard_cell *cells; /* whole cells that tenants are guaranteed: guards.h */
     uint32_t cells_count, cells_cap;
     uint32_t *guards;          /* by guard: the tenant; 0 = nobody. The first is nobody's */
@@ -575,6 +581,9 @@ int move_check(const struct grid *grid, const struct event *event, struct err *e
 void move_apply(struct grid *grid, const struct event *event);
 /* It goes back to the queue: the binding is for the next attempt, or has been used. */
 void move_requeued(struct grid *grid, struct job *job);
+/* Only to that kind of chip at the site, until move_unbind; it is queued or about to be stopped. */
+void move_bind_kind(struct grid *grid, struct job *job, uint32_t site, const char *chip);
+void move_unbind(struct grid *grid, struct job *job);
 /* What the job asked for, wherever it is bound to. */
 struct shape *job_asked(const struct grid *grid, const struct job *job);
 /* It asks for something else from now on: its binding and its place in line stay. */

@@ -35,6 +35,7 @@ struct grid_policy grid_policy(const struct grid *grid)
                                      grid->fleet.packer ? grid->fleet.packer->reach : PACKER_OFF,
                                  .by_value = grid->by_value,
                                  .defrags = grid->defrags,
+                                 .assigns = grid->assigns != NULL,
                                  .reservations = grid->reservations };
 }
 

@@ -1,4 +1,5 @@
 /* What the shell reads. */
+#include "grid/assigns.h"
 #include "grid/freight.h"
 #include "grid/power.h"
 #include "grid/ranks.h"
@@ -221,6 +222,7 @@ int64_t grid_next_timer_ms(const struct grid *grid)
     if (grid->elastic_next_ms)
         next_ms = MIN(next_ms, grid->elastic_next_ms);
     next_ms = MIN(next_ms, ranks_next_ms(grid));
+    next_ms = MIN(next_ms, assigns_next_ms(grid));
     next_ms = MIN(next_ms, freight_next_ms(grid));
     return grid->timers_count ? MIN(grid->timers[0].time_ms, next_ms) : next_ms;
 }

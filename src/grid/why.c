@@ -1,4 +1,5 @@
 /* Why a job is where it is, in one line that a person can act on. */
+#include "grid/assigns.h"
 #include "grid/ranks.h"
 #include "grid/rates.h"
 #include "grid/freight.h"
@@ -431,6 +432,14 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
         why_never(grid, shape, &is, why);
         return;
     }
+    if (job->bound_chip) {
+        say(why, "assigned",
+            "room is being made for it on %s at %s, where all gain most; it goes elsewhere if that "
+            "takes long",
+            intern_data(&grid->strings, job->bound_chip),
+            grid->fleet.sites[job->bound_site - 1].info.name);
+        return;
+    }
     full = pass_full_tenant(grid, job, &hold);
     tenant = &grid->tenants[full];
     if (full)
@@ -502,6 +511,7 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
         return -ENOENT;
     rates_why(grid, job, why_out->rate, sizeof(why_out->rate));
     freight_say(grid, job, why_out->freight, sizeof(why_out->freight));
+    assigns_say(grid, job, why_out->assign, sizeof(why_out->assign));
     site = job->grant ? grid->fleet.sites[job->grant->site].info.name : "";
     if (job->grant) {
         print_unheard(grid, job, unheard, sizeof(unheard));
@@ -539,10 +549,13 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
     case JOB_STOPPING:
         if (job->yield_cause == YIELD_PREEMPT || job->yield_cause == YIELD_TURN ||
             job->yield_cause == YIELD_MOVE || job->yield_cause == YIELD_RESIZE ||
-            job->yield_cause == YIELD_DEFRAG) {
+            job->yield_cause == YIELD_DEFRAG || job->yield_cause == YIELD_ASSIGN) {
+            bool is_moving =
+                job->yield_cause >= YIELD_MOVE && (job->yield_cause != YIELD_ASSIGN || job->moves);
+
             say(why_out,
                 job->yield_cause == YIELD_RESIZE ? "resizing"
-                : job->yield_cause >= YIELD_MOVE ? "moving"
+                : is_moving                      ? "moving"
                                                  : "preempted",
                 "%.200s", intern_data(&grid->strings, job->reason));
             break;

@@ -76,6 +76,8 @@ uint32_t yield_outcome(const struct job *job, uint32_t outcome)
         return OUTCOME_RESIZED;
     case YIELD_DEFRAG:
         return OUTCOME_DEFRAG;
+    case YIELD_ASSIGN:
+        return job->moves ? OUTCOME_MOVED : OUTCOME_PREEMPTED;
     }
     return outcome;
 }
@@ -95,7 +97,8 @@ void yield_clear(struct grid *grid, struct job *job)
 void yield_count(struct job *job)
 {
     bool made_way = (job->outcome >= OUTCOME_PREEMPTED && job->outcome <= OUTCOME_PAUSED) ||
-                    job->outcome == OUTCOME_DEFRAG;
+                    job->outcome == OUTCOME_DEFRAG ||
+                    (job->outcome == OUTCOME_MOVED && job->yield_cause == YIELD_ASSIGN);
 
     if (made_way && job->yield_cause != YIELD_TURN && job->yields_count < UINT16_MAX)
         job->yields_count++;

@@ -189,7 +189,7 @@ static int set_policy(struct sim_engine *engine)
 
     grid_set_reservations(engine->grid, policy->reservations);
     if (!policy->fill && !policy->order && !policy->preempts_not && !policy->defrag &&
-        !policy->by_value)
+        !policy->by_value && !policy->assign)
         return 0;
     event.policy_set.order = policy->order;
     event.policy_set.preempts = !policy->preempts_not;
@@ -197,6 +197,7 @@ static int set_policy(struct sim_engine *engine)
     event.policy_set.fills = policy->fill ? PACKER_PLACES : PACKER_OFF;
     event.policy_set.defrags = policy->defrag;
     event.policy_set.by_value = policy->by_value;
+    event.policy_set.assigns = policy->assign;
     return sim_engine_step(engine, &event, NULL);
 }
 
@@ -482,7 +483,7 @@ static bool wants_pass(const struct sim_engine *engine)
 
     return grid_wants_pass(engine->grid) &&
            (grid_count(engine->grid).queued || engine->setup->load->has_elastic ||
-            grid_next_timer_ms(engine->grid) <= unix_ms);
+            engine->setup->policy->assign || grid_next_timer_ms(engine->grid) <= unix_ms);
 }
 
 /* Ends before submits, then a pass, as a controller would that hears all of a moment at once. */

@@ -41,6 +41,7 @@ struct sim_policy {
     uint32_t fill;         /* 1: nodes by expected fill */
     uint32_t defrag;       /* 1: work is moved so that gangs find room */
     uint32_t by_value;     /* 1: borrowed devices count by what they are worth */
+    uint32_t assign;       /* 1: jobs are assigned to kinds of chip by their rates */
     uint32_t order;        /* enum grid_order */
     uint32_t preempts_not; /* 1: nobody makes way for others */
     uint32_t reservations; /* the first so many blocked jobs of a class are promised a start */

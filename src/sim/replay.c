@@ -351,6 +351,7 @@ static int copy_policy(const struct replay *replay, struct arena *arena, struct 
     out->fill = policy.fills != 0;
     out->defrag = policy.defrags;
     out->by_value = policy.by_value;
+    out->assign = policy.assigns;
     out->reservations = policy.reservations;
     for (; grid_tenant_next(replay->grid, name, &view); name = view.name)
         count++;

@@ -329,9 +329,9 @@ print(db.execute("SELECT outcome FROM jobs_readable ORDER BY id").fetchall(),
 @test "policy: how many starts are promised, and whether work is moved for gangs, are settings" {
     mains policy | grep -q '^reservations  4$'
     mains policy --reservations 1 --defrag on | grep -q '^defrag        on$'
-    mains policy --order fair --json | jq -e '.reservations == 1 and .defrag'
+    mains policy --order fair --assign on --json | jq -e '.reservations == 1 and .defrag and .assign'
     run mains policy --reservations 17
     [ "$status" -eq 2 ]
     [ "${#lines[@]}" = 1 ]
-    mains policy --reservations 4 --defrag off
+    mains policy --reservations 4 --defrag off --assign off
 }

@@ -106,6 +106,27 @@ static void choose_work(struct request_work *work, struct rng *rng)
     }
 }
 
+/* It matters which kind of chip it is on, and it may be moved to another. */
+static void be_choosy(struct job_request *request, struct rng *rng)
+{
+    struct request_work *work = &request->work;
+
+    request->shape = (struct request_shape){ .tasks = 1, .cpus = 1, .devices_milli = 1000 };
+    *work = (struct request_work){ .units_milli = 1000, .paces_count = 2 };
+    snprintf(work->class, sizeof(work->class), "choosy%u", (unsigned)rng_below(rng, 3));
+    snprintf(work->paces[0].chip, MODEL_NAME_BYTES, "chip-a");
+    snprintf(work->paces[1].chip, MODEL_NAME_BYTES, "chip-b");
+    for (uint32_t i = 0; i < 2; i++)
+        work->paces[i].seconds_milli = 1000 << rng_below(rng, 5);
+    request->duration_ms_max = rng_below(rng, 4) ? 0 : 3600000;
+    request->begin_ms = request->deadline_ms = 0;
+    request->checkpoint = CHECKPOINT_ASKED;
+    request->requeue_on_loss = 1;
+    request->tasks_max = request->tasks_step = request->spares = 0;
+    request->resize_hold_ms = 0;
+    request->price_micro_max = 0;
+}
+
 static void choose_deps(struct job_request *request, struct rng *rng, uint64_t next_id)
 {
     if (next_id < 3 || rng_below(rng, 4))
@@ -230,6 +251,8 @@ void sim_load_submit(struct event *event, struct rng *rng, uint64_t next_id, int
     if (request->duration_ms_max && request->shape.sites_max < 2 && !request->tasks_max &&
         !request->spares && rng_below(rng, 6) == 0)
         request->price_micro_max = 1 + (int64_t)rng_below(rng, 1 << rng_below(rng, 24));
+    if (rng_below(rng, 4) == 0)
+        be_choosy(request, rng);
     if (rng_below(rng, 6) == 0) {
         submit->elements_count = 1 + (uint32_t)rng_below(rng, 8);
         submit->parallel_max = (uint32_t)rng_below(rng, 3);
@@ -295,6 +318,7 @@ void sim_load_policy(struct event *event, struct rng *rng)
     event->policy_set.reservations = (uint32_t)rng_below(rng, 8);
     event->policy_set.defrags = rng_below(rng, 4) != 0;
     event->policy_set.by_value = rng_below(rng, 2) != 0;
+    event->policy_set.assigns = rng_below(rng, 4) != 0;
     event->policy_set.by = "op";
 }
 
