@@ -11,6 +11,9 @@ void packing_set(struct grid *grid, enum packer_reach reach)
 {
     struct packer *packer = grid->fleet.packer;
 
+    /* What was found by score is of other streams and other numbers of chips. */
+    if (reach != (packer ? packer->reach : PACKER_OFF))
+        grid->fleet.shape_version++;
     if (!reach) {
         packer_destroy(packer);
         grid->fleet.packer = NULL;
