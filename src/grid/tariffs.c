@@ -453,6 +453,9 @@ static uint32_t fill_metric(const struct grid *grid, uint32_t site, struct site_
         } else if (has_ahead && lead >= 1 && lead <= (int64_t)ahead->count) {
             cost[i] = ahead->mean[lead - 1];
             sd[i] = ahead->sd[lead - 1];
+        } else if (i == 0) { /* as it is billed: where no slot says, by the constants */
+            cost[i] = (double)value_at(grid, site, power, metric, slot);
+            sd[i] = 0;
         } else {
             break;
         }

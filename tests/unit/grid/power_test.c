@@ -257,6 +257,30 @@ static void test_no_crowd(void **state)
     bed_destroy(&bed);
 }
 
+/* Only what is to come is told, below zero: the present is what the site itself says. */
+static void test_day_ahead_alone(void **state)
+{
+    const struct tariff_row rows[] = { { -500000, UNKNOWN, UNKNOWN, UNKNOWN },
+                                       { -100000, UNKNOWN, UNKNOWN, UNKNOWN } };
+    struct bed bed = at_an_hour();
+    struct err err = { 0 };
+    uint64_t id;
+
+    (void)state;
+    assert_int_equal(
+        try_tariff(&bed, TARIFF_FACTS, bed.now_ms + 2 * HOUR_MS, HOUR_MS, rows, 1, &err), 0);
+    assert_int_equal(
+        try_tariff(&bed, TARIFF_FACTS, bed.now_ms + HOUR_MS, HOUR_MS, rows + 1, 1, &err), 0);
+    id = bed_submit(&bed, flexible(&bed, HOUR_MS / 2, 10 * HOUR_MS));
+    assert_int_equal(bed_state(&bed, id), JOB_HELD);
+    bed_why(&bed, id, "tariff", "a kWh at -0.500");
+    bed_tick(&bed, bed.now_ms + HOUR_MS);
+    assert_int_equal(bed_state(&bed, id), JOB_HELD);
+    bed_tick(&bed, bed.now_ms + HOUR_MS);
+    assert_int_equal(bed_state(&bed, id), JOB_STARTING);
+    bed_destroy(&bed);
+}
+
 /* A tariff that is cleared is waited for by nobody: all that it held starts at once. */
 static void test_cleared(void **state)
 {
@@ -497,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_who_does_not_wait),
         cmocka_unit_test(test_a_crowd_keeps_its_deadline),
         cmocka_unit_test(test_no_crowd),
+        cmocka_unit_test(test_day_ahead_alone),
         cmocka_unit_test(test_cleared),
         cmocka_unit_test(test_pauses_for_the_cheap_hours),
         cmocka_unit_test(test_cut),
