@@ -185,6 +185,7 @@ static uint32_t list_groups(struct packer *packer, const struct fleet *fleet)
 void packer_learn(struct packer *packer, struct shape *shape, const struct fleet *fleet)
 {
     struct fill_ask ask = { .chips = UINT64_MAX };
+    uint32_t groups_count;
 
     if (shape->devices_milli) {
         if (!packer_ask(shape, fleet))
@@ -199,7 +200,8 @@ void packer_learn(struct packer *packer, struct shape *shape, const struct fleet
     if (!fill_is_due(packer->fill))
         return;
     packer_look(packer, fleet);
-    fill_draw(packer->fill, packer->groups, list_groups(packer, fleet), &packer->room);
+    groups_count = list_groups(packer, fleet); /* before they are read: they may move */
+    fill_draw(packer->fill, packer->groups, groups_count, &packer->room);
 }
 
 bool packer_look_at(const struct packer *packer, const struct shape *shape,
