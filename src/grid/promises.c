@@ -109,6 +109,7 @@ static void plan(struct grid *grid, struct promise *promise, int64_t before_ms, 
     if (found.plan) {
         promise_touch(promise, &grid->fleet); /* it may have been lifted only */
         promise_clear(promise, &grid->fleet);
+        promise->is_claim = false;
         promise->start_ms = start_ms;
         promise->end_ms = found.end_ms;
         promise->plan = found.plan;
@@ -186,7 +187,7 @@ bool promises_claim(struct grid *grid, struct job *job, struct grant *plan, uint
         promise = add(grid, job);
     promise_touch(promise, &grid->fleet); /* it may have been lifted only */
     promise_clear(promise, &grid->fleet);
-    promise->is_own = true;
+    promise->is_own = promise->is_claim = true;
     promise->start_ms = start_ms;
     promise->end_ms = end_ms;
     promise->chip = chip;

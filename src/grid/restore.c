@@ -695,6 +695,7 @@ static void read_promises(struct reader *reader)
     for (uint64_t i = 0; i < count && !reader->failed; i++) {
         struct job *job = grid_job(grid, take(reader, grid->next_id));
         struct promise promise = { .start_ms = INT64_MAX, .end_ms = INT64_MAX };
+        uint64_t own;
 
         if (reader->failed || !job || job->state != JOB_QUEUED || job->is_promised) {
             reader->failed = true;
@@ -702,7 +703,9 @@ static void read_promises(struct reader *reader)
         }
         promise.broken_ms = take_signed(reader, 0, INT64_MAX);
         promise.broken_by = (uint32_t)take(reader, PROMISE_OVERDUE);
-        promise.is_own = reader->version >= 25 && take(reader, 1);
+        own = reader->version >= 25 ? take(reader, 3) : 0;
+        promise.is_own = own & 1;
+        promise.is_claim = own & 2;
         if (take(reader, 1)) {
             promise.start_ms = take_signed(reader, 0, INT64_MAX - 1);
             promise.end_ms = take_signed(reader, promise.start_ms, INT64_MAX);

@@ -233,7 +233,7 @@ static void put_promises(const struct grid *grid, struct buf *out)
         put_u64(out, promise->job_id);
         put_i64(out, promise->broken_ms);
         put_u64(out, promise->broken_by);
-        put_u64(out, promise->is_own);
+        put_u64(out, promise->is_own + 2U * promise->is_claim);
         put_u64(out, promise->plan != NULL);
         if (!promise->plan)
             continue;

@@ -17,6 +17,11 @@ void fit_fini(struct fit *fit)
     *fit = (struct fit){ 0 };
 }
 
+static inline bool is_lent(const struct shape *shape, const struct fleet_node *node)
+{
+    return node->guard && node->guard != shape->guard;
+}
+
 /* Room of one device in 1/1000 for this shape; 0 when it is not of the kind that is meant. */
 static inline uint32_t device_room(const struct shape *shape, const struct fleet_node *node,
                                    uint32_t index, uint16_t chip, enum fit_when when)
@@ -34,7 +39,9 @@ static inline uint32_t device_room(const struct shape *shape, const struct fleet
     if (when == FIT_EMPTY)
         return 1000;
     room = 1000u - device->used_milli;
-    return when == FIT_LIMITED && node->limits ? fleet_limited_room(node, index, room) : room;
+    return when == FIT_LIMITED && node->limits
+               ? fleet_limited_room(node, index, room, is_lent(shape, node))
+               : room;
 }
 
 /* The need of memory is by device where the catalogue does not know: see shape_bar_of_chip. */
@@ -135,7 +142,7 @@ uint32_t fit_tasks(const struct shape *shape, const struct fleet_site *site,
     }
     for (const struct fleet_limit *limit = when == FIT_LIMITED ? node->limits : NULL; limit;
          limit = limit->next) {
-        if (!fleet_limit_binds(limit))
+        if (!fleet_limit_binds_all(limit, is_lent(shape, node)))
             continue;
         cpus = least(cpus, limit->cpus);
         memory = least(memory, limit->memory_bytes);

@@ -284,10 +284,11 @@ bool fleet_limit_take(struct fleet_limit *limit, const struct grant_part *part, 
     return is_broken && !give_back;
 }
 
-uint32_t fleet_limited_room(const struct fleet_node *node, uint32_t device, uint32_t room)
+uint32_t fleet_limited_room(const struct fleet_node *node, uint32_t device, uint32_t room,
+                            bool is_lent)
 {
     for (const struct fleet_limit *limit = node->limits; limit; limit = limit->next)
-        if (fleet_limit_binds(limit) && limit->devices_milli[device] < (int32_t)room)
+        if (fleet_limit_binds_all(limit, is_lent) && limit->devices_milli[device] < (int32_t)room)
             room = limit->devices_milli[device] > 0 ? (uint32_t)limit->devices_milli[device] : 0;
     return room;
 }

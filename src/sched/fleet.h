@@ -41,6 +41,7 @@ struct fleet_limit {
     const struct promise *of;
     const struct fleet_window *window; /* fleet.window */
     bool is_always;                    /* a hold: it binds for whatever time */
+    bool lets_lent; /* nobody is told to leave yet: what is lent here will be, in its time */
     int64_t start_ms;
     int64_t cpus, memory_bytes, disk_bytes; /* below zero: more is promised than there will be */
     int32_t devices_milli[NODE_DEVICES_MAX];
@@ -51,6 +52,11 @@ static inline bool fleet_limit_binds(const struct fleet_limit *limit)
     if (limit->is_always)
         return !limit->window->is_promised;
     return limit->start_ms > limit->window->from_ms && limit->start_ms < limit->window->until_ms;
+}
+/* The same for work of which it is known whether it would be lent the node. */
+static inline bool fleet_limit_binds_all(const struct fleet_limit *limit, bool is_lent)
+{
+    return !(is_lent && limit->lets_lent) && fleet_limit_binds(limit);
 }
 
 struct fleet_node {
@@ -227,7 +233,8 @@ void fleet_take_part(struct fleet_site *site, const struct grant_part *part, boo
 bool fleet_limit_take(struct fleet_limit *limit, const struct grant_part *part, bool give_back);
 bool fleet_limit_is_broken(const struct fleet_limit *limit); /* below zero somewhere */
 /* Of `room` of the device, what is beside the promises within the window. */
-uint32_t fleet_limited_room(const struct fleet_node *node, uint32_t device, uint32_t room);
+uint32_t fleet_limited_room(const struct fleet_node *node, uint32_t device, uint32_t room,
+                            bool is_lent);
 void grant_destroy(struct grant *grant);
 /* Room for `parts_count` parts with `devices_count` devices in all; point parts' devices into
  * `devices_out`. One block. */

@@ -97,7 +97,7 @@ static bool picture(const struct fleet_node *node, uint16_t chip, uint16_t kind,
 
         if (device->chip != chip)
             return false;
-        room = when == FIT_LIMITED ? fleet_limited_room(node, i, room) : room;
+        room = when == FIT_LIMITED ? fleet_limited_room(node, i, room, false) : room;
         is_empty &= room == FILL_DEVICE_MILLI;
         if (device_is_usable(device))
             out->free_milli[out->devices_count++] = (uint16_t)room;

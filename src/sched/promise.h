@@ -30,7 +30,8 @@ struct promise {
     uint64_t no_fit_version;    /* fleet.limit_version at which it did not fit in place of itself */
     int64_t no_fit_until_ms;    /* beside others that begin before this */
     bool is_set, is_hold;
-    bool is_own; /* made for whose cells it is in: grid/reclaim.c */
+    bool is_own;   /* made for whose cells it is in: grid/reclaim.c */
+    bool is_claim; /* what is lent there has been told to leave */
 };
 
 /* Promise the place: others are beside it from now on. A hold (is_hold) binds all that comes,
