@@ -289,9 +289,9 @@ static bool fits_instead(struct grid *grid, struct job *job, struct promise *pro
     promise_unset(promise, &grid->fleet);
     promise_touch(&grid->reserve.hold, &grid->fleet);         /* it does not bind this one */
     grid->fleet.limit_version = LIFTED + ++grid->fleet.lifts; /* what is found now is of now only */
-    fits = (promise->is_own ? fit_find_firm : fit_find)(job_shape(grid, job), &grid->fleet,
-                                                        &job_terms(grid, job)->objective,
-                                                        FIT_LIMITED, &grid->fit);
+    fits = (promise->is_claim ? fit_find_firm : fit_find)(job_shape(grid, job), &grid->fleet,
+                                                          &job_terms(grid, job)->objective,
+                                                          FIT_LIMITED, &grid->fit);
     grid->fleet.limit_version = fits ? version + 1 : version;
     if (fits)
         return true;

@@ -13,6 +13,7 @@ void sim_result_fini(struct sim_result *result)
     free(result->groups);
     free(result->sites);
     free(result->wait_sums);
+    free(result->tenants);
     free(result->wait_counts);
     for (uint32_t i = 0; i < result->stories_count; i++)
         free(result->stories[i].moments);
@@ -237,6 +238,41 @@ static void count_waits(struct sim_engine *engine, int64_t *times)
     }
 }
 
+static int count_tenants(struct sim_engine *engine)
+{
+    const struct sim_load *load = engine->setup->load;
+    struct sim_result *result = engine->result;
+    uint32_t *places = calloc((size_t)load->names_count + 1, sizeof(*places));
+
+    result->tenants = calloc(SIM_TENANTS_MAX, sizeof(*result->tenants));
+    if (!places || !result->tenants) {
+        free(places);
+        return err_set(engine->err, -ENOMEM, "out of memory");
+    }
+    for (uint32_t i = 0; i < load->jobs_count; i++) {
+        const struct sim_run_job *run = &engine->jobs[i];
+        uint32_t *place = &places[load->jobs[i].tenant];
+        struct sim_tenant *tenant;
+
+        if (!load->jobs[i].tenant || (!*place && result->tenants_count == SIM_TENANTS_MAX))
+            continue;
+        if (!*place) {
+            *place = ++result->tenants_count;
+            snprintf(result->tenants[*place - 1].name, MODEL_NAME_BYTES, "%s",
+                     load->names[load->jobs[i].tenant]);
+        }
+        tenant = &result->tenants[*place - 1];
+        tenant->jobs++;
+        tenant->wait_ms += run->first_ms >= 0 ? run->first_ms - load->jobs[i].submit_ms : 0;
+        if (run->state != SIM_JOB_ENDED || run->first_ms < 0)
+            continue;
+        tenant->ended++;
+        tenant->delay_ms += MAX(run->end_ms - load->jobs[i].submit_ms - load->jobs[i].run_ms, 0);
+    }
+    free(places);
+    return 0;
+}
+
 static void count_turnaround(struct sim_engine *engine, int64_t *times)
 {
     const struct sim_load *load = engine->setup->load;
@@ -262,6 +298,7 @@ int sim_result_end(struct sim_engine *engine)
     struct sim_result *result = engine->result;
     uint32_t jobs_count = engine->setup->load->jobs_count;
     int64_t *times = calloc((size_t)jobs_count + 1, sizeof(*times));
+    int rc;
 
     result->wait_sums = calloc(SIM_BUCKETS_MAX, sizeof(*result->wait_sums));
     result->wait_counts = calloc(SIM_BUCKETS_MAX, sizeof(*result->wait_counts));
@@ -281,6 +318,7 @@ int sim_result_end(struct sim_engine *engine)
     count_waits(engine, times);
     count_turnaround(engine, times);
     free(times);
+    rc = count_tenants(engine);
     for (uint32_t g = 0; g < result->groups_count; g++)
         result->groups[g].held_ms = sim_series_sum(&result->series, sim_series_of_group(g));
     for (uint32_t s = 0; s < result->sites_count; s++) {
@@ -289,5 +327,5 @@ int sim_result_end(struct sim_engine *engine)
         result->price_micro += result->sites[s].price_micro;
     }
     result->passes = grid_count(engine->grid).passes_total;
-    return 0;
+    return rc;
 }

@@ -47,6 +47,24 @@ static json_t *waits_json(const struct sim_result *result)
     return object;
 }
 
+static json_t *tenants_json(const struct sim_result *result)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < result->tenants_count; i++) {
+        const struct sim_tenant *tenant = &result->tenants[i];
+        json_t *object = json_object();
+
+        json_object_set_new(object, "name", json_string(tenant->name));
+        set_number(object, "jobs", tenant->jobs);
+        set_number(object, "ended", tenant->ended);
+        json_object_set_new(object, "wait_ms", whole(tenant->wait_ms));
+        json_object_set_new(object, "delay_ms", whole(tenant->delay_ms));
+        json_array_append_new(list, object);
+    }
+    return list;
+}
+
 static json_t *jobs_json(const struct sim_result *result)
 {
     json_t *object = json_object();
@@ -262,6 +280,7 @@ static json_t *result_json(const struct sim_report *report, const struct sim_res
     set_number(object, "end_ms", (uint64_t)result->end_ms);
     json_object_set_new(object, "jobs", jobs_json(result));
     json_object_set_new(object, "wait", waits_json(result));
+    json_object_set_new(object, "tenants", tenants_json(result));
     json_object_set_new(object, "turnaround", spread_json(&result->turnaround));
     set_number(object, "slowdown_milli", (uint64_t)result->slowdown_milli);
     json_object_set_new(object, "utilisation", share(sim_result_utilisation(report, result)));

@@ -42,6 +42,13 @@ struct sim_why {
     char code[32], text[256];
     uint64_t jobs;
 };
+#define SIM_TENANTS_MAX 1000u
+struct sim_tenant { /* of those that have jobs the first so many, by name as they came */
+    char name[MODEL_NAME_BYTES];
+    uint64_t jobs, ended;
+    __int128 wait_ms;  /* submit to first start, of those that started */
+    __int128 delay_ms; /* submit to end less the run: of those that ended; restarts count */
+};
 struct sim_reason { /* for which jobs waited: by the network's own record, asked now and then */
     char code[32];
     uint64_t asked;   /* how often it was the answer */
@@ -99,6 +106,8 @@ struct sim_result {
     struct sim_site_sums *sites; /* fleet->sites_count */
     uint32_t sites_count;
     struct sim_series_set series;
+    struct sim_tenant *tenants;
+    uint32_t tenants_count;
     /* Mean wait of the jobs submitted in each bucket, by class: sums and counts. */
     int64_t (*wait_sums)[CLASS_COUNT];
     uint32_t (*wait_counts)[CLASS_COUNT];

@@ -275,3 +275,19 @@ END
     [ "$status" -eq 1 ]
     grep -q -e '--asked goes with --trace' <<<"$output"
 }
+
+@test "cells: a tenant's own, refused where they cannot be whole, and what each tenant waited" {
+    cat >cells.yaml <<'EOF'
+sites:
+  - { name: west, pools: [ { name: a, nodes: 4, cpus: 64, memory: 64G, devices: 4, chip: v100, rack_nodes: 2 } ] }
+EOF
+    printf 'submit_s,run_s,tasks,devices,class,tenant\n%s\n' 0,3600,4,4,low,all 60,600,2,4,normal,lab >cells.csv
+    printf 'cells: [ { tenant: lab, site: west, chip: v100, racks: 3 } ]\n' >three.yaml
+    printf 'cells: [ { tenant: lab, site: west, chip: v100, racks: 1 } ]\n' >one.yaml
+    run mains sim -q --fleet cells.yaml --trace cells.csv --format jobs --policy three.yaml
+    [ "$status" -eq 1 ]
+    [[ $output == *"can keep 2 whole racks of v100 for tenant lab, not 3"* ]]
+    mains sim -q --fleet cells.yaml --trace cells.csv --format jobs --policy one.yaml --json |
+        jq -e '.results[0] | .jobs.attempts == 3 and
+            (.tenants | map(select(.name == "lab")) | .[0].ended == 1 and .[0].wait_ms < 60000)'
+}
