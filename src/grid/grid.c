@@ -261,6 +261,8 @@ static void apply_terms(struct grid *grid, const struct event *event)
         power_apply_shed(grid, &event->site_shed);
     else if (event->type == EVENT_SITE_POLICY)
         owners_apply(grid, &event->site_policy);
+    else if (event->type == EVENT_TENANT_CELLS)
+        guards_apply_event(grid, &event->tenant_cells);
     else
         freight_apply(grid, event);
 }
@@ -283,9 +285,6 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
         place_apply(grid, event);
         guards_follow(grid, event);
         break;
-    case EVENT_TENANT_CELLS:
-        guards_apply_event(grid, &event->tenant_cells);
-        break;
     case EVENT_SITE_FORGOTTEN:
         forget_apply(grid, event);
         shares_set_total(grid);
@@ -296,6 +295,7 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
     case EVENT_SITE_POLICY:
     case EVENT_SITE_QUEUE:
     case EVENT_SITE_LINK:
+    case EVENT_TENANT_CELLS:
         apply_terms(grid, event);
         break;
     case EVENT_PASS:
