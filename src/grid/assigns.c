@@ -300,6 +300,22 @@ static bool hold_all(struct grid *grid)
     return true;
 }
 
+/* Where others want devices, too, of which no round is ever asked, they would go before those that
+ * wait for one, whatever their class: then nobody waits. */
+static bool holds_back(const struct grid *grid)
+{
+    if (!assigns_chooses(grid) || !grid->assigns->is_short)
+        return false;
+    for (uint32_t i = 0; i < grid->queue.used_count; i++) {
+        const struct job *job =
+            (const struct job *)grid->queue.buckets[grid->queue.used[i].number].first;
+
+        if (job_shape(grid, job)->devices_milli && !assigns_is_asked(grid, job))
+            return false;
+    }
+    return true;
+}
+
 void assigns_begin(struct grid *grid)
 {
     struct assigns *assigns = grid->assigns;
@@ -326,6 +342,7 @@ void assigns_begin(struct grid *grid)
         release_bound(grid, true);
     shares_rank(grid);
     assigns_round_soon(grid);
+    assigns->holds_back = holds_back(grid);
 }
 
 bool assigns_chooses(const struct grid *grid)
@@ -336,7 +353,7 @@ bool assigns_chooses(const struct grid *grid)
 
 bool assigns_waits(const struct grid *grid, const struct job *job)
 {
-    return assigns_chooses(grid) && grid->assigns->is_short && assigns_lets_past(grid, job);
+    return grid->assigns->holds_back && assigns_lets_past(grid, job);
 }
 
 bool assigns_lets_past(const struct grid *grid, const struct job *job)

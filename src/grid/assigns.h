@@ -35,6 +35,7 @@ struct assigns {
     } bound[ASSIGNS_BOUND]; /* in the order in which they were; some may have gone or started */
     uint32_t bound_count;
     /* Scratch. */
+    bool holds_back; /* in this pass: who rounds choose among waits for one */
     struct assign *solver;
     struct promise holds[ASSIGNS_BOUND]; /* within a pass: what is kept for them */
     uint32_t holds_count;
