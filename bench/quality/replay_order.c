@@ -1,6 +1,7 @@
 /* The list run by sched/order and sched/predict. What stands here is only the machine around them:
  * who waits in buckets by size, what runs where, and the clock. */
 #include "quality/replay.h"
+#include "sched/life.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -34,12 +35,14 @@ struct replay {
     struct bucket buckets[SIZES_MAX];
     struct replay_heap ends;
     struct predict predict;
+    struct life life;
     struct predict_record *records;
     struct order_place places[POOL_NODES_MAX];
     struct order_holding holdings[POOL_NODES_MAX * NODE_DEVICES];
     struct order_running running[RUNNING_MAX];
     uint32_t running_jobs[RUNNING_MAX];
     bool stop[RUNNING_MAX], used[POOL_NODES_MAX];
+    uint32_t room[POOL_NODES_MAX], chosen[RUNNING_MAX];
     int64_t now_ms, pass_ms, left_ms;
     uint64_t lane_held, devices_total;
     uint32_t buckets_count, running_count, waiting_count;
@@ -78,6 +81,11 @@ static void bucket_up(struct replay *replay, struct bucket *bucket, uint32_t at)
     bucket_put(replay, bucket, at, i);
 }
 
+static void job_need(struct replay *replay, struct order_job *job)
+{
+    job->need_ms = life_need_ms(&replay->life, job->devices, job->ran_ms);
+}
+
 static void bucket_add(struct replay *replay, uint32_t i)
 {
     struct bucket *bucket = bucket_of(replay, replay->states[i].job.devices);
@@ -86,6 +94,7 @@ static void bucket_add(struct replay *replay, uint32_t i)
         bucket->cap = MAX(64u, 2u * bucket->cap);
         bucket->jobs = replay_resize(bucket->jobs, bucket->cap, sizeof(*bucket->jobs));
     }
+    job_need(replay, &replay->states[i].job);
     replay->states[i].rank =
         order_rank(&replay->how->order, &replay->states[i].job, replay->now_ms);
     bucket->jobs[bucket->count++] = i;
@@ -182,6 +191,8 @@ static void job_stop(struct replay *replay, uint32_t i)
     state->slot = NO_JOB;
     state->stamp++;
     state->remain_ms -= ran_ms;
+    life_learn(&replay->life, state->job.devices, state->job.ran_ms, state->job.ran_ms + ran_ms,
+               state->remain_ms <= 0);
     state->job.ran_ms += ran_ms;
     state->job.attained_ms += ran_ms * state->job.devices;
     left_ms =
@@ -285,38 +296,82 @@ static void pass_rank(struct replay *replay)
 
         now.ran_ms += ran_ms;
         now.attained_ms += ran_ms * now.devices;
+        job_need(replay, &now);
         replay->running[slot].rank = order_rank(&replay->how->order, &now, replay->now_ms);
         replay->running[slot].run_ms = ran_ms;
     }
 }
 
+static struct order_want want_of(const struct replay *replay, const struct bucket *bucket)
+{
+    return (struct order_want){ .rank = replay->states[bucket->jobs[0]].rank,
+                                .parts = bucket->devices / NODE_DEVICES,
+                                .devices = NODE_DEVICES,
+                                .rest = bucket->devices % NODE_DEVICES };
+}
+
+static struct order_pool pool_of(const struct replay *replay)
+{
+    return (struct order_pool){ replay->places, replay->holdings, replay->running,
+                                replay->pool.nodes_count, replay->running_count };
+}
+
+/* Those marked stop, and what stands first in the bucket starts; their count, in `chosen`. */
+static uint32_t make_way(struct replay *replay, struct bucket *bucket)
+{
+    uint32_t i = bucket->jobs[0], count = 0;
+
+    for (uint32_t slot = 0; slot < replay->running_count; slot++)
+        if (replay->stop[slot])
+            replay->chosen[count++] = replay->running_jobs[slot];
+    bucket_pop(replay, bucket);
+    for (uint32_t v = 0; v < count; v++) {
+        job_stop(replay, replay->chosen[v]);
+        replay->list->jobs[replay->chosen[v]].restarts++;
+    }
+    if (!pool_take(&replay->pool, replay->states[i].job.devices, &replay->states[i].place))
+        assert(!"the victims gave less room than was said");
+    job_start(replay, i);
+    return count;
+}
+
 static bool pass_displace(struct replay *replay, struct bucket *bucket)
 {
-    uint32_t i = bucket->jobs[0], victims[RUNNING_MAX], count = 0;
-    struct order_want want = { .rank = replay->states[i].rank,
-                               .parts = bucket->devices / NODE_DEVICES,
-                               .devices = NODE_DEVICES,
-                               .rest = bucket->devices % NODE_DEVICES };
-    struct order_pool pool = { replay->places, replay->holdings, replay->running,
-                               replay->pool.nodes_count, replay->running_count };
+    uint32_t count;
+    struct order_want want = want_of(replay, bucket);
+    struct order_pool pool = pool_of(replay);
 
     memset(replay->stop, 0, replay->running_count * sizeof(*replay->stop));
     memset(replay->used, 0, replay->pool.nodes_count * sizeof(*replay->used));
     if (!order_pick_victims(&replay->how->order, &want, &pool, replay->stop, replay->used))
         return false;
-    for (uint32_t slot = 0; slot < replay->running_count; slot++)
-        if (replay->stop[slot])
-            victims[count++] = replay->running_jobs[slot];
-    bucket_pop(replay, bucket);
-    for (uint32_t v = 0; v < count; v++) {
-        job_stop(replay, victims[v]);
-        replay->list->jobs[victims[v]].restarts++;
-    }
-    if (!pool_take(&replay->pool, bucket->devices, &replay->states[i].place))
-        assert(!"the victims gave less room than was said");
-    job_start(replay, i);
+    count = make_way(replay, bucket);
     for (uint32_t v = 0; v < count; v++)
-        bucket_add(replay, victims[v]);
+        bucket_add(replay, replay->chosen[v]);
+    return true;
+}
+
+/* Who is moved goes on at once, where it fits. */
+static bool pass_move(struct replay *replay, struct bucket *bucket)
+{
+    uint32_t count;
+    struct order_want want = want_of(replay, bucket);
+    struct order_pool pool = pool_of(replay);
+
+    memset(replay->stop, 0, replay->running_count * sizeof(*replay->stop));
+    memset(replay->used, 0, replay->pool.nodes_count * sizeof(*replay->used));
+    if (!order_pick_moves(&replay->how->order, &want, &pool, replay->stop, replay->used,
+                          replay->room))
+        return false;
+    count = make_way(replay, bucket);
+    for (uint32_t v = 0; v < count; v++) {
+        struct state *state = &replay->states[replay->chosen[v]];
+
+        if (pool_take(&replay->pool, state->job.devices, &state->place))
+            job_start(replay, replay->chosen[v]);
+        else
+            bucket_add(replay, replay->chosen[v]);
+    }
     return true;
 }
 
@@ -353,7 +408,8 @@ static void pass_run(struct replay *replay)
         if (pool_take(&replay->pool, bucket->devices, &replay->states[i].place)) {
             bucket_pop(replay, bucket);
             job_start(replay, i);
-        } else if (!may_stop || !replay->how->is_preemptible || !pass_displace(replay, bucket)) {
+        } else if (!may_stop || !replay->how->is_preemptible ||
+                   (!pass_move(replay, bucket) && !pass_displace(replay, bucket))) {
             /* Where nothing can be stopped, room for who has waited too long is only had by
              * letting nobody past. */
             if (!replay->how->is_preemptible && order_holds_room(&replay->states[i].rank))

@@ -3,6 +3,7 @@
 
 #include "grid/power.h"
 #include "model/units.h"
+#include "sched/life.h"
 #include "sched/mem.h"
 #include "sched/order.h"
 #include "sched/predict.h"
@@ -25,6 +26,7 @@ enum kind { KIND_CPUS, KIND_DEVICES, KIND_COUNT }; /* what a job is measured by 
 struct ranks {
     struct predict predict;
     struct predict_record *records;
+    struct life life[KIND_COUNT];
     int64_t left_ms[KIND_COUNT];    /* of all that have a rank */
     uint64_t lane_held[KIND_COUNT]; /* what aged ones ask for */
     uint64_t total[KIND_COUNT];     /* what the network has; derived */
@@ -87,6 +89,13 @@ static int64_t ran_ms(const struct grid *grid, const struct job *job)
     return ended_ms(grid, job) + ms;
 }
 
+/* What one like it needs yet that has run so long. */
+static int64_t need_ms(const struct grid *grid, const struct job *job)
+{
+    return life_need_ms(&grid->ranks->life[kind_of(grid, job)], width_of(grid, job),
+                        ran_ms(grid, job));
+}
+
 static struct order_job describe(const struct grid *grid, const struct job *job)
 {
     int64_t deadline_ms = job_terms(grid, job)->deadline_ms;
@@ -97,6 +106,8 @@ static struct order_job describe(const struct grid *grid, const struct job *job)
                                .attained_ms = times(ran_ms(grid, job), width),
                                .ran_ms = ran_ms(grid, job),
                                .predicted_ms = job->rank->predicted_ms,
+                               /* Who waits keeps its place, whatever is learned meanwhile. */
+                               .need_ms = job->grant ? need_ms(grid, job) : job->rank->need_ms,
                                .deadline_ms = deadline_ms ? deadline_ms : INT64_MAX,
                                .devices = width,
                                .job_class = CLASS_COUNT - 1 - job_terms(grid, job)->job_class,
@@ -162,6 +173,8 @@ static void begin_rank(struct grid *grid, struct job *job)
     /* What others' jobs of its width took says what work to expect in all, not who goes first. */
     rank->predicted_ms = like.source == PREDICT_KEY ? like.typical_ms : 0;
     rank->said_ms = MIN(times(like.mean_ms, width), LEFT_MS_MAX);
+    rank->need_ms = need_ms(grid, job);
+    rank->learned_ms = ended_ms(grid, job);
     set_left(grid, job);
 }
 
@@ -197,6 +210,7 @@ void ranks_enqueue(struct grid *grid, struct job *job)
         return;
     if (!job->rank)
         begin_rank(grid, job);
+    job->rank->need_ms = need_ms(grid, job);
     job->rank->level = level_of(grid, job);
     watch_deadline(grid, job);
 }
@@ -268,10 +282,22 @@ void ranks_fire(struct grid *grid, struct job *job)
     watch_deadline(grid, job);
 }
 
+static void learn_life(struct grid *grid, struct job *job, bool is_ended)
+{
+    int64_t ms = ended_ms(grid, job);
+
+    if (ms > job->rank->learned_ms || is_ended)
+        life_learn(&grid->ranks->life[kind_of(grid, job)], width_of(grid, job),
+                   job->rank->learned_ms, MAX(ms, job->rank->learned_ms), is_ended);
+    job->rank->learned_ms = MAX(ms, job->rank->learned_ms);
+}
+
 void ranks_settled(struct grid *grid, struct job *job)
 {
-    if (job->rank)
-        set_left(grid, job);
+    if (!job->rank)
+        return;
+    set_left(grid, job);
+    learn_life(grid, job, false);
 }
 
 /* It ran to an end of its own: one that was lost or cancelled says less than it would have taken.
@@ -293,8 +319,10 @@ void ranks_job_ended(struct grid *grid, struct job *job, enum job_state state)
         predict_learn(&grid->ranks->predict, &params, key_of(grid, job), width_of(grid, job),
                       MIN(MAX(ended_ms(grid, job) - suspend_stood_ms(grid, job), (int64_t)1),
                           DURATION_MS_MAX));
-    if (job->rank)
-        drop_rank(grid, job);
+    if (!job->rank)
+        return;
+    learn_life(grid, job, teaches(job, state));
+    drop_rank(grid, job);
 }
 
 static void create(struct grid *grid)
@@ -550,6 +578,31 @@ static void put_predictions(const struct ranks *ranks, struct buf *out)
     }
 }
 
+static void put_lives(const struct ranks *ranks, struct buf *out)
+{
+    const uint64_t each = LIFE_WIDTHS * LIFE_SPANS, all = KIND_COUNT * each;
+    uint64_t count = 0;
+
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint64_t i = 0; i < all; i++) {
+            const struct life_width *width = &ranks->life[i / each].widths[i % each / LIFE_SPANS];
+            const struct life_span *span = &width->spans[i % LIFE_SPANS];
+
+            if (!span->reached && !span->ended && !span->ms)
+                continue;
+            count++;
+            if (!pass)
+                continue;
+            put_u64(out, i);
+            put_u64(out, span->reached);
+            put_u64(out, span->ended);
+            put_i64(out, span->ms);
+        }
+        if (!pass)
+            put_u64(out, count);
+    }
+}
+
 void ranks_put(const struct grid *grid, struct buf *out)
 {
     uint64_t count = 0;
@@ -559,6 +612,7 @@ void ranks_put(const struct grid *grid, struct buf *out)
         return;
     put_i64(out, grid->ranks->next_ms);
     put_predictions(grid->ranks, out);
+    put_lives(grid->ranks, out);
     for (const struct job *job = grid_job_after(grid, 0); job;
          job = grid_job_after(grid, job->item.id))
         count += job->rank != NULL;
@@ -570,6 +624,7 @@ void ranks_put(const struct grid *grid, struct buf *out)
         put_u64(out, job->item.id);
         put_i64(out, job->rank->predicted_ms);
         put_i64(out, job->rank->said_ms);
+        put_i64(out, job->rank->need_ms);
         put_u64(out, (uint64_t)job->rank->level << 1 | job->rank->is_aged);
     }
 }
@@ -621,7 +676,30 @@ static bool take_predictions(struct ranks *ranks, struct cursor *in)
     return true;
 }
 
-static bool take_job(struct grid *grid, struct cursor *in)
+static bool take_lives(struct ranks *ranks, struct cursor *in)
+{
+    const uint64_t each = LIFE_WIDTHS * LIFE_SPANS, all = KIND_COUNT * each;
+    uint64_t count, at, next = 0, reached, ended;
+
+    if (!take_max(in, all, &count))
+        return false;
+    for (uint64_t i = 0; i < count; i++) {
+        struct life_span *span;
+
+        if (!take_max(in, all - 1, &at) || at < next)
+            return false;
+        next = at + 1;
+        span = &ranks->life[at / each].widths[at % each / LIFE_SPANS].spans[at % LIFE_SPANS];
+        if (!take_max(in, UINT32_MAX, &reached) || !take_max(in, UINT32_MAX, &ended) ||
+            !take_time(in, INT64_MAX, &span->ms))
+            return false;
+        span->reached = (uint32_t)reached;
+        span->ended = (uint32_t)ended;
+    }
+    return true;
+}
+
+static bool take_job(struct grid *grid, struct cursor *in, uint32_t version)
 {
     uint64_t id, flags;
     struct job_rank *rank;
@@ -634,9 +712,12 @@ static bool take_job(struct grid *grid, struct cursor *in)
         return false;
     rank = add_rank(job);
     if (!take_time(in, DURATION_MS_MAX, &rank->predicted_ms) ||
-        !take_time(in, LEFT_MS_MAX, &rank->said_ms) || !take_max(in, LEVEL_LAST << 1 | 1, &flags))
+        !take_time(in, LEFT_MS_MAX, &rank->said_ms) ||
+        (version >= 28 && !take_time(in, INT64_MAX, &rank->need_ms)) ||
+        !take_max(in, LEVEL_LAST << 1 | 1, &flags))
         return false;
     rank->is_aged = flags & 1;
+    rank->learned_ms = ended_ms(grid, job);
     set_left(grid, job);
     if (rank->is_aged)
         grid->ranks->lane_held[kind_of(grid, job)] += width_of(grid, job);
@@ -657,7 +738,7 @@ static bool take_job(struct grid *grid, struct cursor *in)
     return true;
 }
 
-int ranks_take(struct grid *grid, struct cursor *in)
+int ranks_take(struct grid *grid, struct cursor *in, uint32_t version)
 {
     uint64_t is_on, count;
 
@@ -667,10 +748,11 @@ int ranks_take(struct grid *grid, struct cursor *in)
         return 0;
     create(grid);
     if (!take_time(in, INT64_MAX / 2, &grid->ranks->next_ms) ||
-        !take_predictions(grid->ranks, in) || !take_max(in, GRID_JOBS_MAX, &count))
+        !take_predictions(grid->ranks, in) || (version >= 28 && !take_lives(grid->ranks, in)) ||
+        !take_max(in, GRID_JOBS_MAX, &count))
         return -EBADMSG;
     for (uint64_t i = 0; i < count; i++)
-        if (!take_job(grid, in))
+        if (!take_job(grid, in, version))
             return -EBADMSG;
     return 0;
 }

@@ -10,6 +10,8 @@ struct job_rank {         /* of a job that is queued or runs */
     int64_t predicted_ms; /* what its like took; 0 = nobody knows */
     int64_t said_ms;      /* width x ms that it was taken to need when it came */
     int64_t left_ms;      /* ... and is taken to need yet; derived */
+    int64_t need_ms;      /* what one like it needs yet, as it was queued; 0 = nobody knows */
+    int64_t learned_ms;   /* of its running, what was learned from; derived */
     uint8_t level;        /* of its queue bucket */
     bool is_aged;         /* it has waited long enough: first of its class until it ends */
 };
@@ -47,5 +49,5 @@ void ranks_say(const struct grid *grid, const struct job *job, char *out, size_t
 
 /* The snapshot's section, and the invariants. */
 void ranks_put(const struct grid *grid, struct buf *out);
-int ranks_take(struct grid *grid, struct cursor *in);
+int ranks_take(struct grid *grid, struct cursor *in, uint32_t version);
 int ranks_check(const struct grid *grid, struct err *err);

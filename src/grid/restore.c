@@ -824,7 +824,8 @@ static void read_all(struct reader *reader)
         read_promises(reader);
     if (!reader->failed && reader->version >= 12)
         read_rhythm(reader);
-    if (!reader->failed && reader->version >= 14 && ranks_take(reader->grid, &reader->in) < 0)
+    if (!reader->failed && reader->version >= 14 &&
+        ranks_take(reader->grid, &reader->in, reader->version) < 0)
         reader->failed = true;
     if (!reader->failed && reader->version >= 17 && freight_take(reader->grid, &reader->in) < 0)
         reader->failed = true;

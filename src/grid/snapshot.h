@@ -20,8 +20,9 @@
  * 21 spare nodes that come and go; 22 whether shares go by value;
  * 23 how far forecasts are to be trusted by the hour; 24 who keeps away from whom;
  * 25 cells that tenants are guaranteed, and promises made for them;
- * 26 how places were chosen; 27 which kinds of chip jobs are assigned to. */
-#define SNAPSHOT_VERSION 27u
+ * 26 how places were chosen; 27 which kinds of chip jobs are assigned to;
+ * 28 how long work of each width runs. */
+#define SNAPSHOT_VERSION 28u
 #define SNAPSHOT_BYTES_MAX ((size_t)4 << 30)
 
 /* What a live job has beside the plain fields. */

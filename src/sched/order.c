@@ -6,12 +6,12 @@
 
 static const struct order_params defaults = {
     .work_ms_fresh = 30 * INT64_C(1000),
-    .work_ms_last = 4000 * INT64_C(1000) * 1000,
+    .work_ms_last = 64000 * INT64_C(1000) * 1000,
     .gap_ms = 28 * HOUR_MS,
     .run_ms_min = 600 * INT64_C(1000),
     .cost_times = 10,
     .patience_ms_min = 24 * HOUR_MS,
-    .patience_milli = 2500,
+    .patience_milli = 2400,
     .lane_milli = 100,
     .lane_look = 1024,
     .due_ms_spare = 600 * INT64_C(1000),
@@ -90,6 +90,9 @@ static uint32_t level_of(const struct order_params *params, const struct order_j
     int64_t fresh = max_of(1, params->work_ms_fresh);
     int64_t work =
         max_of(job->attained_ms, times(max_of(0, job->predicted_ms), (int64_t)devices_of(job)));
+
+    if (job->predicted_ms <= 0 && job->need_ms > 0)
+        work = times(job->need_ms, (int64_t)devices_of(job));
 
     return level_of_work(params, plus(work, times(fresh, (int64_t)devices_of(job))));
 }
@@ -181,6 +184,12 @@ int64_t order_stop_cost_ms(int64_t now_ms, int64_t checkpoint_ms, bool saves_whe
     return plus(max_of(0, restart_ms), saves_when_told ? 0 : max_of(0, now_ms - checkpoint_ms));
 }
 
+bool order_has_settled(const struct order_params *params, const struct order_running *running)
+{
+    return running->run_ms >= params->run_ms_min &&
+           running->run_ms >= times(params->cost_times, running->cost_ms);
+}
+
 bool order_may_displace(const struct order_params *params, const struct order_rank *blocked,
                         const struct order_running *running)
 {
@@ -196,8 +205,7 @@ bool order_may_displace(const struct order_params *params, const struct order_ra
      * the same job twice, as it stays aged to its end. */
     if (blocked->level == ORDER_LEVEL_AGED)
         return true;
-    if (running->run_ms < params->run_ms_min ||
-        running->run_ms < times(params->cost_times, running->cost_ms))
+    if (!order_has_settled(params, running))
         return false;
     if (blocked->level != rank->level)
         return blocked->level < rank->level;

@@ -2,12 +2,14 @@
  * have had, with ageing, and the choice of whom to stop for a blocked job.
  *
  * Rank. Class first. Within a class a job stands in a level: the power of two of the device time
- * it has had (or is expected to need, when its own history says so), so that short and narrow work
- * goes before long and wide without anybody declaring a length. Within a level, who was first.
+ * it needs yet for each that ends, as all of its width showed (sched/life.h; not told: that it has
+ * had; or is expected to need, when its own history says so), so that short and narrow work goes
+ * before long and wide without anybody declaring a length. Within a level, who was first.
  * A job that waits keeps its rank until order_change_ms: heaps and buckets stay as they are, and a
- * running job sinks a level each time its device time doubles. Levels end at `work_ms_last`: what
- * is larger goes in order of submission. (Foreground-background queues: Nuyens, Wierman 2008;
- * in levels, with restarts: Tiresias, NSDI 2019. The figures in docs/quality are our own.)
+ * running job sinks (or, near an end that many come to, rises) as it runs on. Levels end at
+ * `work_ms_last`: what is larger goes in order of submission. (Foreground-background queues:
+ * Nuyens, Wierman 2008; in levels, with restarts: Tiresias, NSDI 2019. The figures in docs/quality
+ * are our own.)
  *
  * Ageing. One that has waited longer than max(patience_ms_min, `patience` times the wait in order
  * of arrival as it stands, order_arrival_wait_ms) goes into the aged lane: ahead of its class,
@@ -24,9 +26,8 @@
  * No ping-pong. A job makes way for one of its class only once it has run `run_ms_min` and
  * `cost_times` what stopping costs, and only for a better level, or for one of the same level that
  * was submitted `gap_ms` earlier. So of two jobs the one that made way stops the other again only
- * after that has sunk a level: at most once a doubling of its work, and restarts take at most
- * 1/cost_times of the time. (For an aged job, or one of a higher class, it makes way at once; the
- * other way round never happens.)
+ * after their levels have changed, and restarts take at most 1/cost_times of the time. (For an aged
+ * job, or one of a higher class, it makes way at once; the other way round never happens.)
  *
  * Pure; integers only, so the same on every machine; no memory of its own. Times are ms; work is
  * device-ms (devices x ms of holding them). Smaller classes go first; ties go by id. */
@@ -64,6 +65,7 @@ struct order_job {
     int64_t ran_ms;          /* of all attempts */
     int64_t arrival_wait_ms; /* order_arrival_wait_ms, as it stands */
     int64_t predicted_ms;    /* duration, from the user's own history; 0 = not known */
+    int64_t need_ms;         /* run time a job like it needs yet, as life_need_ms; 0 = not known */
     int64_t deadline_ms;     /* INT64_MAX = none */
     uint32_t devices;        /* 0 counts as 1 */
     uint32_t job_class;
@@ -120,6 +122,9 @@ struct order_running {
  * last saved, or began) and the restart; a job that saves when told to loses only the latter. */
 int64_t order_stop_cost_ms(int64_t now_ms, int64_t checkpoint_ms, bool saves_when_told,
                            int64_t restart_ms);
+/* It has run long enough to be stopped for one of its class: run_ms_min, and cost_times the cost.
+ */
+bool order_has_settled(const struct order_params *params, const struct order_running *running);
 bool order_may_displace(const struct order_params *params, const struct order_rank *blocked,
                         const struct order_running *running);
 
@@ -148,3 +153,15 @@ struct order_pool {
  * no such choice, and then both are undefined. Cost: parts x holdings. */
 bool order_pick_victims(const struct order_params *params, const struct order_want *want,
                         const struct order_pool *pool, bool *stop, bool *used);
+
+/* --- whom to move --- */
+
+/* Where what is free would do for `want` if it lay together: who goes on in another place, after a
+ * restart, so that it fits. Only what is in one place in whole, has settled (as above), is no
+ * better than `want` in class and not aged; a place at a time, each where the fewest devices move.
+ * `move` (running_count, all false) is set for those; `used` (places_count, all false) and `room`
+ * (places_count) are scratch. False: it cannot be, and then all three are undefined. Cost: parts x
+ * places x holdings. */
+#define ORDER_MOVES_MAX 64u /* of one place */
+bool order_pick_moves(const struct order_params *params, const struct order_want *want,
+                      const struct order_pool *pool, bool *move, bool *used, uint32_t *room);

@@ -7,7 +7,7 @@
  *
  *   the time in which it does not run <= P + (n + p + 1) x 2 x (L + slack) + five minutes
  *
- * P is its patience: a day, or 2.5 times the wait in order of arrival, which is at most the work of
+ * P is its patience: a day, or 2.4 times the wait in order of arrival, which is at most the work of
  * the unfinished over all devices (each taken to need what the longest of its width does); n
  * counts the jobs of its class that came earlier and are unfinished a day later; p is how many
  * starts are promised; L is the longest run with all its restarts, slack a quarter of an hour: two
@@ -34,7 +34,7 @@
 #define WIDE_MS_MAX (6 * HOUR_MS)
 #define RESTART_MS MINUTE_MS
 #define SLACK_MS (16 * MINUTE_MS) /* and the minute that an end may take to be told */
-#define PATIENCE_MILLI 2500
+#define PATIENCE_MILLI 2400
 
 struct one {
     uint64_t id;

@@ -342,28 +342,28 @@ static void test_older_snapshot(void **state)
 /* Where the last level begins depends on the size of the network; those that wait stand anew. */
 static void test_levels_of_a_larger_network(void **state)
 {
-    static const struct bed_node large[] = { { "n1", 4096, 0, NULL } };
+    static const struct bed_node large[] = { { "n1", 35000, 0, NULL } };
     struct bed bed = bed_create(four_cpus, 1);
     uint64_t all, slow, slower;
 
     (void)state;
     set_order(&bed, ORDER_PREDICTED, 0);
-    run_once(&bed, job_of("al", "slow", 4), INT64_C(300) * HOUR);
-    run_once(&bed, job_of("al", "slower", 4), INT64_C(900) * HOUR);
+    run_once(&bed, job_of("al", "slow", 4), INT64_C(4800) * HOUR);
+    run_once(&bed, job_of("al", "slower", 4), INT64_C(14400) * HOUR);
     all = bed_submit(&bed, bed_job(4));
     bed_pass(&bed);
     slower = bed_submit(&bed, job_of("al", "slower", 4));
     bed.now_ms += MINUTE;
     slow = bed_submit(&bed, job_of("al", "slow", 4));
-    check_place(&bed, slow, "level 18,");
-    check_place(&bed, slower, "level 18,"); /* both of the last level: by age */
+    check_place(&bed, slow, "level 22,");
+    check_place(&bed, slower, "level 22,"); /* both of the last level: by age */
     bed_join(&bed, "far", large, 1);
     bed_restart(&bed);
-    check_place(&bed, slow, "level 18,");
-    check_place(&bed, slower, "level 19,");
+    check_place(&bed, slow, "level 22,");
+    check_place(&bed, slower, "level 23,");
     bed_join(&bed, "far", four_cpus, 1);
     bed_restart(&bed);
-    check_place(&bed, slower, "level 18,");
+    check_place(&bed, slower, "level 22,");
     bed_done(&bed, all);
     bed_destroy(&bed);
 }

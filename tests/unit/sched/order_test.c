@@ -1,6 +1,7 @@
 /* The order of jobs, ageing, and whom to stop: refusals, a table a question, and what the header
  * promises (no starvation, no ping-pong) against a small machine driven by seeds. */
 #include "base/rng.h"
+#include "sched/life.h"
 #include "sched/order.h"
 
 #include <setjmp.h>
@@ -24,14 +25,14 @@ static struct order_job job_make(uint64_t id, uint32_t devices, int64_t attained
                                .job_class = 1 };
 }
 
-/* The last level: 4,000,000 device-seconds, and in a large network an hour of all of it. */
+/* The last level: 64,000,000 device-seconds, and in a large network an hour of all of it. */
 static void test_last_level_grows_with_the_network(void **state)
 {
     static const struct {
         uint64_t devices;
         uint32_t level;
-    } cases[] = { { 0, 17 },    { 1111, 17 },  { 1600, 17 },   { 2184, 17 },
-                  { 2185, 18 }, { 24576, 21 }, { 100000, 23 }, { UINT64_MAX, 37 } };
+    } cases[] = { { 0, 21 },     { 1600, 21 },   { 34952, 21 },
+                  { 34953, 22 }, { 100000, 23 }, { UINT64_MAX, 37 } };
     struct order_job vast = job_make(1, 1000, 0);
 
     (void)state;
@@ -532,6 +533,116 @@ static void test_no_ping_pong(void **state)
     }
 }
 
+static struct life life; /* large */
+
+static void test_life_spans(void **state)
+{
+    (void)state;
+    memset(&life, 0, sizeof(life));
+    assert_int_equal(life_need_ms(&life, 1, 0), life_need_ms(&life, 1, 999));
+    assert_int_equal(life_need_ms(&life, 1, INT64_MAX), life_need_ms(&life, 1, INT64_MAX - 1));
+    /* Nothing known: who has had more needs more, at every width. */
+    for (int64_t ran = 4000; ran < INT64_C(4000) << 20; ran *= 2)
+        assert_true(life_need_ms(&life, 8, 2 * ran) > life_need_ms(&life, 8, ran));
+    life_learn(&life, 8, 5000, 4000, true); /* backwards, before the beginning: nothing */
+    life_learn(&life, 8, -1, 4000, true);
+    assert_int_equal(life.widths[3].spans[0].reached, 0);
+    /* One job in two attempts is the same as in one. */
+    life_learn(&life, 8, 0, 4500, false);
+    life_learn(&life, 15, 4500, 8000, true);
+    life_learn(&life, 1u << 20, 0, 8000, true);
+    assert_memory_equal(life.widths[3].spans, life.widths[15].spans, sizeof(life.widths[3].spans));
+    assert_int_equal(life.widths[3].spans[0].ms, 4000);
+    assert_int_equal(life.widths[3].spans[0].reached, 1);
+    assert_int_equal(life.widths[3].spans[5].reached, 1);
+    assert_int_equal(life.widths[3].spans[5].ended, 1);
+    life_learn(&life, 0, 0, INT64_MAX, true);
+    life_learn(&life, 0, 0, INT64_MAX, true);
+    assert_int_equal(life.widths[0].spans[LIFE_SPANS - 1u].ended, 2);
+    assert_int_equal(life.widths[0].spans[LIFE_SPANS - 1u].ms, INT64_MAX);
+    assert_true(life_need_ms(&life, 0, INT64_MAX) > 0);
+}
+
+/* A hundred times as many as are assumed ran either a minute or a day: who passed the minute needs
+ * the more of the day, and least at the end of it; other widths know nothing of it. */
+static void test_life_learns(void **state)
+{
+    int64_t fresh, passed, late, before;
+
+    (void)state;
+    memset(&life, 0, sizeof(life));
+    before = life_need_ms(&life, 4, 23 * HOUR);
+    for (uint32_t i = 0; i < 6000; i++)
+        life_learn(&life, 2, 0, i % 2 == 0 ? 60 * SECOND : 24 * HOUR, true);
+    fresh = life_need_ms(&life, 2, 0);
+    passed = life_need_ms(&life, 2, 120 * SECOND);
+    late = life_need_ms(&life, 2, 23 * HOUR);
+    assert_in_range(fresh, 90 * SECOND, 150 * SECOND); /* a minute each, every other one ends */
+    assert_true(passed > 30 * fresh);
+    assert_in_range(late, HOUR, 8 * HOUR); /* its span: to 28 h 50 */
+    assert_int_equal(life_need_ms(&life, 4, 23 * HOUR), before);
+    /* Who still waits counts, too: as many that ran an hour and are not over make it less sure. */
+    for (uint32_t i = 0; i < 6000; i++)
+        life_learn(&life, 2, 0, HOUR, false);
+    assert_true(life_need_ms(&life, 2, 0) > fresh);
+}
+
+/* Need, where it is known, is the level; the user's own history goes before it. */
+static void test_rank_by_need(void **state)
+{
+    const struct order_params params = order_params_for(8);
+    struct order_job job = job_make(1, 4, 100), by_had = job_make(2, 4, 3600);
+
+    (void)state;
+    job.need_ms = HOUR;
+    assert_int_equal(order_rank(&params, &job, 0).level, order_rank(&params, &by_had, 0).level);
+    job.predicted_ms = 100 * SECOND;
+    by_had = job_make(2, 4, 100);
+    assert_int_equal(order_rank(&params, &job, 0).level, order_rank(&params, &by_had, 0).level);
+}
+
+/* Against the same beds: who is moved may be, fits elsewhere with the others, and leaves room. */
+static void test_moves(void **state)
+{
+    const struct order_params params = order_params_for(8);
+    struct rng rng = { 23 };
+    uint32_t found_count = 0;
+
+    (void)state;
+    for (uint32_t round = 0; round < 4000; round++) {
+        struct bed bed;
+        struct order_want want = { .rank = { 1, 2, 0, 99 }, .devices = 8 };
+        bool move[RUNNERS] = { false }, used[PLACES] = { false };
+        uint32_t room[PLACES], set = 0, moved = 0, free = 0, taken = 0;
+
+        bed_fill(&bed, &rng);
+        want.parts = (uint32_t)rng_below(&rng, 2);
+        want.rest = (uint32_t)rng_below(&rng, 8) + (want.parts == 0);
+        bed.running[0].rank.level = ORDER_LEVEL_AGED;
+        bed.running[1].rank.job_class = 0;
+        for (uint32_t p = 0; p < PLACES; p++)
+            free += bed.places[p].free;
+        if (!order_pick_moves(&params, &want, &bed.pool, move, used, room))
+            continue;
+        assert_true(want.parts * 8 + want.rest <= free);
+        assert_true(!move[0] && !move[1]);
+        for (uint32_t r = 0; r < RUNNERS; r++)
+            if (move[r]) {
+                assert_true(bed.running[r].is_preemptible);
+                assert_true(bed.running[r].run_ms >= params.run_ms_min);
+                set |= 1u << r;
+                moved += bed.running[r].devices;
+            }
+        assert_true(bed_has_room(&bed, set, &want));
+        /* Those moved are what the places have less. */
+        for (uint32_t p = 0; p < PLACES; p++)
+            taken += bed.places[p].free - room[p];
+        assert_int_equal(taken, moved);
+        found_count += set != 0;
+    }
+    assert_true(found_count > 50);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -540,6 +651,10 @@ int main(void)
         cmocka_unit_test(test_due),
         cmocka_unit_test(test_rank_is_still),
         cmocka_unit_test(test_lane),
+        cmocka_unit_test(test_life_spans),
+        cmocka_unit_test(test_life_learns),
+        cmocka_unit_test(test_rank_by_need),
+        cmocka_unit_test(test_moves),
         cmocka_unit_test(test_may_displace),
         cmocka_unit_test(test_victims_brute_force),
         cmocka_unit_test(test_victims_order),
