@@ -282,12 +282,9 @@ static void apply(struct grid *grid, const struct event *event, struct step_resu
     case EVENT_SITE_LOST:
     case EVENT_NODE_STATE:
     case EVENT_TENANT_SET:
+    case EVENT_SITE_FORGOTTEN:
         place_apply(grid, event);
         guards_follow(grid, event);
-        break;
-    case EVENT_SITE_FORGOTTEN:
-        forget_apply(grid, event);
-        shares_set_total(grid);
         break;
     case EVENT_POLICY_SET:
     case EVENT_SITE_TARIFF:

@@ -453,18 +453,23 @@ void guards_apply_event(struct grid *grid, const struct event_tenant_cells *even
 
 void guards_follow(struct grid *grid, const struct event *event)
 {
+    const char *name = NULL;
     uint32_t site;
 
     if (!grid->cells_count)
         return;
+    if (event->type == EVENT_SITE_JOINED)
+        name = event->site_joined.site.name;
+    else if (event->type == EVENT_SITE_FORGOTTEN)
+        name = event->site_forgotten.site;
     if (event->type == EVENT_TENANT_SET) { /* whose own work is whose may be another */
         owners_ask_again(grid);
         set_grants(grid);
         grid->fleet.shape_version++;
         for (uint32_t i = 0; i < grid->cells_count; i++)
             grid->cells[i].since_ms = grid->now_ms;
-    } else if (event->type == EVENT_SITE_JOINED) {
-        site = (uint32_t)fleet_find_site(&grid->fleet, event->site_joined.site.name);
+    } else if (name) {
+        site = (uint32_t)fleet_find_site(&grid->fleet, name);
         if (!set_nodes(grid, site))
             return;
         for (uint32_t i = 0; i < grid->cells_count; i++)

@@ -143,6 +143,10 @@ void place_apply(struct grid *grid, const struct event *event)
         if (event->node_state.cordoned && event->node_state.device < 0)
             elastic_node_closed(grid, (uint32_t)site, (uint32_t)node);
         break;
+    case EVENT_SITE_FORGOTTEN:
+        forget_apply(grid, event);
+        shares_set_total(grid);
+        break;
     case EVENT_TENANT_SET:
         set_tenant(grid, event);
         break;

@@ -314,13 +314,45 @@ static void test_rejoin(void **state)
     bed_destroy(&bed);
 }
 
+/* Cells of a site that is forgotten are of no nodes; they are theirs again when it is taken back.
+ */
+static void test_forgotten(void **state)
+{
+    struct bed bed = create();
+    struct event event = cells("lab", 0, 4), forget = { .type = EVENT_SITE_FORGOTTEN };
+    struct event session = { .type = EVENT_SITE_SEEN };
+    struct cell_view view;
+
+    (void)state;
+    bed_step(&bed, &event);
+    session.site_seen.site = "here";
+    session.site_seen.session = 1;
+    session.site_seen.lease_ms = 10000;
+    bed_step(&bed, &session);
+    session.type = EVENT_SITE_LOST;
+    bed_step(&bed, &session);
+    forget.site_forgotten.site = "here";
+    forget.site_forgotten.forgotten = true;
+    forget.site_forgotten.by = forget.site_forgotten.reason = "";
+    bed_step(&bed, &forget);
+    assert_true(grid_cell(bed.grid, 0, &view));
+    assert_int_equal(view.nodes, 0);
+    bed_restart(&bed);
+    forget.site_forgotten.forgotten = false;
+    bed_step(&bed, &forget);
+    join_nodes(&bed, NODES);
+    assert_true(grid_cell(bed.grid, 0, &view));
+    assert_int_equal(view.nodes, 2);
+    bed_destroy(&bed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused),        cmocka_unit_test(test_buddies),
         cmocka_unit_test(test_firm_stays_out), cmocka_unit_test(test_taken_back),
         cmocka_unit_test(test_settled),        cmocka_unit_test(test_below),
-        cmocka_unit_test(test_rejoin),
+        cmocka_unit_test(test_rejoin),         cmocka_unit_test(test_forgotten),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
