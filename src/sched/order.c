@@ -13,6 +13,8 @@ static const struct order_params defaults = {
     .patience_ms_min = 24 * HOUR_MS,
     .patience_milli = 2400,
     .lane_milli = 100,
+    .lane_milli_max = 310,
+    .lane_ms_long = 24 * HOUR_MS,
     .lane_look = 1024,
     .due_ms_spare = 600 * INT64_C(1000),
 };
@@ -155,6 +157,17 @@ int64_t order_arrival_wait_ms(int64_t left_ms, uint64_t devices_total)
            (devices_total > 0 && devices_total <= INT32_MAX ? (int64_t)devices_total : 1);
 }
 
+/* Behind a backlog of a day and more somebody waits for long whatever the order: the fewer, and the
+ * less, the wider the lane. */
+static uint64_t lane_devices(const struct order_params *params, uint64_t devices_total,
+                             int64_t arrival_wait_ms)
+{
+    uint64_t milli =
+        arrival_wait_ms < params->lane_ms_long ? params->lane_milli : params->lane_milli_max;
+
+    return devices_total / 1000u * milli + devices_total % 1000u * milli / 1000u;
+}
+
 enum order_lane_answer order_lane_ask(const struct order_params *params, uint64_t *held,
                                       uint64_t devices_total, const struct order_job *job,
                                       int64_t now_ms)
@@ -164,8 +177,7 @@ enum order_lane_answer order_lane_ask(const struct order_params *params, uint64_
     if (waited < patience_ms(params, job))
         return ORDER_LANE_NOT_YET;
     if (*held > 0 &&
-        *held + devices_of(job) > devices_total / 1000u * params->lane_milli +
-                                      devices_total % 1000u * params->lane_milli / 1000u)
+        *held + devices_of(job) > lane_devices(params, devices_total, job->arrival_wait_ms))
         return ORDER_LANE_FULL;
     *held += devices_of(job);
     return ORDER_LANE_TAKEN;

@@ -13,7 +13,8 @@
  *
  * Ageing. One that has waited longer than max(patience_ms_min, `patience` times the wait in order
  * of arrival as it stands, order_arrival_wait_ms) goes into the aged lane: ahead of its class,
- * never stopped for its class, oldest first, on at most `lane_milli` of the devices.
+ * never stopped for its class, oldest first, on at most `lane_milli` of the devices; on
+ * `lane_milli_max` of them while the wait in order of arrival is `lane_ms_long` or more.
  * No starvation: while the work waiting is bounded, so is patience. Once a job's patience is over,
  * only jobs of its class that were submitted earlier and are aged too (and classes above) can keep
  * it out: where jobs can be stopped and its devices fit the lane beside the widest before it (w),
@@ -50,8 +51,10 @@ struct order_params {
     int64_t patience_ms_min;
     uint32_t patience_milli; /* of the wait in order of arrival */
     uint32_t lane_milli;     /* of the devices, for aged jobs */
-    uint32_t lane_look;      /* how many of the oldest a pass looks at for the lane */
-    int64_t due_ms_spare;    /* a deadline calls this long before the latest start */
+    uint32_t lane_milli_max; /* the same, while order_arrival_wait_ms is lane_ms_long or more */
+    int64_t lane_ms_long;
+    uint32_t lane_look;   /* how many of the oldest a pass looks at for the lane */
+    int64_t due_ms_spare; /* a deadline calls this long before the latest start */
 };
 /* For a network of so many devices. Only the last level differs: it begins no sooner than at an
  * hour of all of them, so that in a large network, too, it holds the few jobs that are largest. */

@@ -159,6 +159,12 @@ static void test_lane(void **state)
     assert_int_equal(held, 79);
     job.devices = 8;
     assert_int_equal(order_lane_ask(&params, &held, 80, &job, day), ORDER_LANE_FULL);
+    held = 1; /* with 8 more it is over a tenth of the devices, and under what a long backlog has */
+    assert_int_equal(order_lane_ask(&params, &held, 80, &job, day), ORDER_LANE_FULL);
+    job.arrival_wait_ms = params.lane_ms_long;
+    assert_int_equal(order_lane_ask(&params, &held, 80, &job, 4 * day), ORDER_LANE_TAKEN);
+    held = 17;
+    assert_int_equal(order_lane_ask(&params, &held, 80, &job, 4 * day), ORDER_LANE_FULL);
     assert_int_equal(order_arrival_wait_ms(-5, 0), 0);
     assert_int_equal(order_arrival_wait_ms(800, 8), 100);
     assert_int_equal(order_work_left_ms(100, 30), 70);
@@ -452,7 +458,7 @@ static void test_no_starvation(void **state)
 
         assert_non_null(m);
         m->params = order_params_for(8);
-        m->params.lane_milli = 400;
+        m->params.lane_milli = m->params.lane_milli_max = 400;
         m->devices = 10;
         m->count = MACHINE_JOBS;
         for (uint32_t i = 0; i < m->count; i++) {
