@@ -38,7 +38,8 @@ struct api_call {
     char *params[API_PARAMS_MAX]; /* the path's {names}, in order; freed with the call */
     int64_t started_us;
     void (*gone)(struct api_call *call);
-    void *kept; /* the keeper's own */
+    void *kept;       /* the keeper's own */
+    bool is_repeated; /* handled a second time: history_call_again */
 };
 
 /* For http_server_config. `context` is the controller. */

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "controller/artifacts.h"
+#include "controller/history_call.h"
 #include "controller/job_lookup.h"
 #include "controller/seal.h"
 #include "controller/sizes.h"
@@ -328,6 +329,8 @@ void api_jobs_submit(struct api_call *call)
     if (!key || !api_query_bool(call, "dry_run", &dry))
         return;
     rc = submit_init(call, body ? body : "", len, &submit, &err);
+    if (rc == -ENOENT && history_call_again(call, api_jobs_submit))
+        return;
     if (rc < 0) {
         api_fail(call, rc == -ENOENT ? -EINVAL : rc, &err);
         return;
@@ -385,7 +388,7 @@ static int batch_parse(struct api_call *call, struct batch *batch, struct err *e
                 rc = grid_check(shell_grid(call->controller->shell), &submit->event, err);
             }
             if (rc < 0)
-                return err_prefix(err, rc == -ENOENT ? -EINVAL : rc, "line %" PRIu32, line);
+                return err_prefix(err, rc, "line %" PRIu32, line);
         }
         at = stop ? stop + 1 : end;
     }
@@ -480,8 +483,10 @@ void api_jobs_batch(struct api_call *call)
     rc = batch_parse(call, &batch, &err);
     if (rc == 0)
         rc = batch_check_keys(call, &batch, key, &err);
+    if (rc == -ENOENT && history_call_again(call, api_jobs_batch))
+        return;
     if (rc < 0)
-        api_fail(call, rc, &err);
+        api_fail(call, rc == -ENOENT ? -EINVAL : rc, &err);
     else
         batch_apply(call, &batch, key);
 }
@@ -500,6 +505,8 @@ void api_plan(struct api_call *call)
     const char *body = http_request_body(call->request, &len);
     int rc = submit_init(call, body ? body : "", len, &submit, &err);
 
+    if (rc == -ENOENT && history_call_again(call, api_plan))
+        return;
     if (rc == 0)
         rc = grid_plan_named(shell_grid(shell), &submit.event.job_submitted.request,
                              call->who.tenant, call->who.user, submit.spec->name,

@@ -50,3 +50,48 @@ void history_call_begin(struct api_call *call, const struct history_call *taken,
     call->kept = self;
     history_wait(call->controller->history, &self->wait);
 }
+
+struct again {
+    struct history_wait wait;
+    struct api_call *call;
+    void (*handle)(struct api_call *call);
+};
+
+static void on_again(struct history_wait *wait, int rc)
+{
+    struct again again = *CONTAINER_OF(wait, struct again, wait);
+
+    free(CONTAINER_OF(wait, struct again, wait));
+    again.call->gone = NULL;
+    if (rc < 0)
+        api_error(again.call, 503, "history_unavailable", NULL,
+                  "the history cannot be written now");
+    else
+        again.handle(again.call);
+}
+
+static void on_again_gone(struct api_call *call)
+{
+    struct again *again = call->kept;
+
+    history_wait_cancel(call->controller->history, &again->wait);
+    free(again);
+}
+
+bool history_call_again(struct api_call *call, void (*handle)(struct api_call *call))
+{
+    struct history *history = call->controller->history;
+    struct again *again;
+
+    if (call->is_repeated || history_needed_seq(history) <= history_applied_seq(history))
+        return false;
+    again = calloc(1, sizeof(*again));
+    if (!again)
+        return false;
+    *again = (struct again){ .wait.run = on_again, .call = call, .handle = handle };
+    call->is_repeated = true;
+    call->gone = on_again_gone;
+    call->kept = again;
+    history_wait(history, &again->wait);
+    return true;
+}

@@ -18,3 +18,8 @@ struct history_call {
 /* Answers the request now or later: with 200 and what `ask` made, or 503. `bytes` at `taken`, of
  * which this is the begin, are copied: pointers into itself are set in `ask`. */
 void history_call_begin(struct api_call *call, const struct history_call *taken, size_t bytes);
+
+/* Something was not found that may have ended just now: handle the request again, once, when all
+ * that has happened until now is in the history. False: it is there already, or this is the second
+ * time; the call is the caller's to answer. */
+bool history_call_again(struct api_call *call, void (*handle)(struct api_call *call));
