@@ -19,7 +19,8 @@ begin() {
     cat >"$PLACE/job.yaml" <<YAML
 run: |
   ${DEAF:-}
-  trap 'mkdir -p ck; echo \$n >ck/n.\$MAINS_RANK' USR1
+  mkdir -p ck # not in the trap: on a busy machine an empty folder could be taken for a checkpoint
+  trap 'echo \$n >ck/n.\$MAINS_RANK' USR1
   n=\$(cat ck/n.\$MAINS_RANK 2>/dev/null || echo 0)
   while :; do
       read -r up rest </proc/uptime
