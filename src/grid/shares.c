@@ -140,7 +140,7 @@ static void hold_in_share(struct grid *grid, const struct job *job, struct grant
     uint32_t account = job_tenant(grid, job)->account;
     struct share_amount amount;
 
-    if (!release) /* what it counts for now is what it gives back */
+    if (!release) /* what it gives back is what it counted for as it was taken */
         grant->value = shares_value(grid, grant);
     amount = shares_of_grant(job_shape(grid, job), grant);
 
