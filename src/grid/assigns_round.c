@@ -163,23 +163,6 @@ static void add_running(struct round *round)
     free(ids);
 }
 
-struct head { /* of a bucket */
-    uint32_t rank, number;
-    int64_t eligible_ms;
-    uint64_t id;
-};
-
-static int compare_heads(const void *a, const void *b)
-{
-    const struct head *x = a, *y = b;
-
-    if (x->rank != y->rank)
-        return x->rank < y->rank ? -1 : 1;
-    if (x->eligible_ms != y->eligible_ms)
-        return x->eligible_ms < y->eligible_ms ? -1 : 1;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
 static bool may_wait_for(struct grid *grid, const struct job *job)
 {
     const struct promise *promise = promise_of(grid, job);
@@ -188,7 +171,7 @@ static bool may_wait_for(struct grid *grid, const struct job *job)
            pass_hold(grid, job) == HOLD_NONE && !power_holds(grid, job);
 }
 
-static void add_bucket(struct round *round, const struct head *head)
+static void add_bucket(struct round *round, const struct queue_head *head)
 {
     const struct queue_item *item = round->grid->queue.buckets[head->number].first;
 
@@ -206,16 +189,20 @@ static void add_bucket(struct round *round, const struct head *head)
 static int compare_waiting(const void *a, const void *b)
 {
     const struct item *x = a, *y = b;
-    struct head left = { x->rank, 0, x->job->item.eligible_ms, x->job->item.id };
-    struct head right = { y->rank, 0, y->job->item.eligible_ms, y->job->item.id };
+    struct queue_head left = { .rank = x->rank,
+                               .first_ms = x->job->item.order_ms,
+                               .first_id = x->job->item.id };
+    struct queue_head right = { .rank = y->rank,
+                                .first_ms = y->job->item.order_ms,
+                                .first_id = y->job->item.id };
 
-    return compare_heads(&left, &right);
+    return queue_compare_heads(&left, &right);
 }
 
 static void add_waiting(struct round *round)
 {
     struct grid *grid = round->grid;
-    struct head *heads = mem_alloc(grid->queue.used_count + 1, sizeof(*heads));
+    struct queue_head *heads = mem_alloc(grid->queue.used_count + 1, sizeof(*heads));
     uint32_t count = 0;
 
     shares_rank(grid);
@@ -224,11 +211,9 @@ static void add_waiting(struct round *round)
         struct job *first = (struct job *)grid->queue.buckets[use->number].first;
 
         if (assigns_is_asked(grid, first))
-            heads[count++] =
-                (struct head){ queue_rank(&grid->queue, use->job_class, use->tenant, use->level),
-                               use->number, use->first_ms, use->first_id };
+            heads[count++] = queue_head_of(&grid->queue, use);
     }
-    qsort(heads, count, sizeof(*heads), compare_heads);
+    qsort(heads, count, sizeof(*heads), queue_compare_heads);
     for (uint32_t i = 0; i < count; i++)
         add_bucket(round, &heads[i]);
     qsort(round->items + round->running, round->count - round->running, sizeof(*round->items),

@@ -12,11 +12,6 @@
 
 #define RECLAIM_CANDIDATES 8u /* places of one job that are tried */
 
-struct head { /* one that waits */
-    uint32_t rank, bucket;
-    int64_t eligible_ms;
-    uint64_t id;
-};
 struct reclaim {
     struct grid *grid;
     struct job *job;
@@ -292,21 +287,11 @@ static uint32_t try_job(struct reclaim *reclaim, struct job *job)
     return 0;
 }
 
-static int compare_heads(const void *a, const void *b)
-{
-    const struct head *x = a, *y = b;
-
-    if (x->rank != y->rank)
-        return x->rank < y->rank ? -1 : 1;
-    if (x->eligible_ms != y->eligible_ms)
-        return x->eligible_ms < y->eligible_ms ? -1 : 1;
-    return x->id < y->id ? -1 : 1;
-}
-
-static struct head *list_heads(const struct grid *grid, uint32_t *count_out)
+/* Those that wait for cells of their own, the first of each bucket, in order. */
+static struct queue_head *list_heads(const struct grid *grid, uint32_t *count_out)
 {
     const struct queue *queue = &grid->queue;
-    struct head *heads = NULL;
+    struct queue_head *heads = NULL;
     uint32_t count = 0, cap = 0;
 
     for (uint32_t i = 0; i < queue->used_count; i++) {
@@ -317,13 +302,13 @@ static struct head *list_heads(const struct grid *grid, uint32_t *count_out)
             continue;
         for (uint32_t k = 0; item && k < QUEUE_NEAR; k++, item = item->next) {
             MEM_GROW(heads, cap, count + 1);
-            heads[count++] =
-                (struct head){ queue_rank(queue, use->job_class, use->tenant, use->level),
-                               use->number, item->eligible_ms, item->id };
+            heads[count] = queue_head_of(queue, use);
+            heads[count].first_ms = item->order_ms;
+            heads[count++].first_id = item->id;
         }
     }
     if (count)
-        qsort(heads, count, sizeof(*heads), compare_heads);
+        qsort(heads, count, sizeof(*heads), queue_compare_heads);
     *count_out = count;
     return heads;
 }
@@ -333,14 +318,14 @@ uint32_t reclaim_run(struct grid *grid)
     struct reclaim reclaim = { .grid = grid };
     struct fleet_window window = grid->fleet.window;
     uint32_t count, starts = 0;
-    struct head *heads;
+    struct queue_head *heads;
 
     if (!grid->cells_count || !grid->queue.count)
         return 0;
     heads = list_heads(grid, &count);
     reclaim.blocked = mem_alloc(grid->guards_count_max, sizeof(*reclaim.blocked));
     for (uint32_t i = 0; i < count && starts < GRID_PASS_STARTS_MAX; i++)
-        starts += try_job(&reclaim, grid_job(grid, heads[i].id));
+        starts += try_job(&reclaim, grid_job(grid, heads[i].first_id));
     grid->fleet.window = window;
     free(reclaim.blocked);
     free(reclaim.victims);

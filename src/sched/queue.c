@@ -225,7 +225,12 @@ static inline bool head_is_before(const struct queue_head *a, const struct queue
     return a->first_ms != b->first_ms ? a->first_ms < b->first_ms : a->first_id < b->first_id;
 }
 
-static struct queue_head head_of(const struct queue *queue, const struct queue_use *use)
+int queue_compare_heads(const void *a, const void *b)
+{
+    return head_is_before(b, a) - head_is_before(a, b);
+}
+
+struct queue_head queue_head_of(const struct queue *queue, const struct queue_use *use)
 {
     return (struct queue_head){ .first_ms = use->first_ms,
                                 .first_id = use->first_id,
@@ -273,7 +278,7 @@ void queue_walk_begin_with(struct queue *queue,
     queue->heap_count = queue->asleep_count = 0;
     for (uint32_t i = 0; i < queue->used_count; i++)
         if (!wanted || wanted(context, &queue->used[i]))
-            queue->heap[queue->heap_count++] = head_of(queue, &queue->used[i]);
+            queue->heap[queue->heap_count++] = queue_head_of(queue, &queue->used[i]);
     for (uint32_t i = queue->heap_count / 2; i-- > 0;)
         sift_down(queue, i);
 }
@@ -346,7 +351,7 @@ struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out)
 
 void queue_walk_again(struct queue *queue, uint32_t number)
 {
-    struct queue_head head = head_of(queue, &queue->used[queue->buckets[number].slot]);
+    struct queue_head head = queue_head_of(queue, &queue->used[queue->buckets[number].slot]);
 
     push(queue, &head);
 }

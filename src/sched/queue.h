@@ -47,7 +47,7 @@ struct queue_use { /* a bucket with somebody in it, beside its likes: a pass loo
     uint32_t number, shape, tenant;
     uint8_t job_class, level;
 };
-struct queue_head { /* of the walk under way */
+struct queue_head { /* of a bucket */
     int64_t first_ms;
     uint64_t first_id;
     uint32_t rank, number; /* rank: class, turn and level */
@@ -99,6 +99,9 @@ static inline uint32_t queue_rank(const struct queue *queue, uint32_t job_class,
 
     return (15u - (job_class < 15u ? job_class : 15u)) << 28 | turn * QUEUE_LEVELS | level;
 }
+struct queue_head queue_head_of(const struct queue *queue, const struct queue_use *use);
+/* For qsort: struct queue_head, in the order of a walk. */
+int queue_compare_heads(const void *a, const void *b);
 /* Is the head of `a` before that of `b`? */
 bool queue_bucket_is_before(const struct queue *queue, const struct queue_bucket *a,
                             const struct queue_bucket *b);
