@@ -335,15 +335,24 @@ static uint32_t make_way(struct replay *replay, struct bucket *bucket)
     return count;
 }
 
-static bool pass_displace(struct replay *replay, struct bucket *bucket)
+/* Who makes way for the bucket's first, by being moved or stopped. False: it cannot be. */
+static bool choose(struct replay *replay, struct bucket *bucket, bool moves)
 {
-    uint32_t count;
+    const struct order_params *params = &replay->how->order;
     struct order_want want = want_of(replay, bucket);
     struct order_pool pool = pool_of(replay);
 
     memset(replay->stop, 0, replay->running_count * sizeof(*replay->stop));
     memset(replay->used, 0, replay->pool.nodes_count * sizeof(*replay->used));
-    if (!order_pick_victims(&replay->how->order, &want, &pool, replay->stop, replay->used))
+    return moves ? order_pick_moves(params, &want, &pool, replay->stop, replay->used, replay->room)
+                 : order_pick_victims(params, &want, &pool, replay->stop, replay->used);
+}
+
+static bool pass_displace(struct replay *replay, struct bucket *bucket)
+{
+    uint32_t count;
+
+    if (!choose(replay, bucket, false))
         return false;
     count = make_way(replay, bucket);
     for (uint32_t v = 0; v < count; v++)
@@ -355,13 +364,8 @@ static bool pass_displace(struct replay *replay, struct bucket *bucket)
 static bool pass_move(struct replay *replay, struct bucket *bucket)
 {
     uint32_t count;
-    struct order_want want = want_of(replay, bucket);
-    struct order_pool pool = pool_of(replay);
 
-    memset(replay->stop, 0, replay->running_count * sizeof(*replay->stop));
-    memset(replay->used, 0, replay->pool.nodes_count * sizeof(*replay->used));
-    if (!order_pick_moves(&replay->how->order, &want, &pool, replay->stop, replay->used,
-                          replay->room))
+    if (!choose(replay, bucket, true))
         return false;
     count = make_way(replay, bucket);
     for (uint32_t v = 0; v < count; v++) {
