@@ -188,6 +188,19 @@ static void good_files_mean_what_they_say(void **state)
     "      - { name: b, nodes: 1, cpus: 8, memory: 1Gi, devices: 4, chip: other }\n"               \
     "  - name: east\n    pools: [ { name: c, nodes: 3, cpus: 8, memory: 1Gi } ]\n"
 
+static struct sim_fleet *what_fleet(void)
+{
+    struct sim_fleet *fleet = NULL;
+    struct catalogue *catalogue;
+    struct err err = { 0 };
+
+    assert_int_equal(catalogue_load(NULL, &catalogue, &err), 0);
+    assert_int_equal(sim_fleet_read("f", WHAT_FLEET, strlen(WHAT_FLEET), catalogue, &fleet, &err),
+                     0);
+    catalogue_destroy(catalogue);
+    return fleet;
+}
+
 static int change(const char *text, struct sim_what *out, struct sim_fleet **fleet_out,
                   const struct sim_what *base, struct arena *arena, struct err *err)
 {
@@ -204,16 +217,11 @@ static int change(const char *text, struct sim_what *out, struct sim_fleet **fle
 static void what_ifs_change_one_thing(void **state)
 {
     struct arena arena = arena_init(1u << 20);
-    struct sim_fleet *fleet = NULL, *other = NULL;
+    struct sim_fleet *fleet = what_fleet(), *other = NULL;
     struct sim_what base = { .faults = sim_faults_init(), .policy = sim_policy_init() }, got;
-    struct catalogue *catalogue;
     struct err err = { 0 };
 
     (void)state;
-    assert_int_equal(catalogue_load(NULL, &catalogue, &err), 0);
-    assert_int_equal(sim_fleet_read("f", WHAT_FLEET, strlen(WHAT_FLEET), catalogue, &fleet, &err),
-                     0);
-    catalogue_destroy(catalogue);
     base.fleet = fleet;
     assert_int_equal(change("add: 24 at west", &got, &other, &base, &arena, &err), 0);
     assert_int_equal(got.fleet->devices_count, 20 + 24);
@@ -274,15 +282,10 @@ static void bad_what_ifs_get_one_line(void **state)
     };
     struct arena arena = arena_init(1u << 20);
     struct sim_what base = { .faults = sim_faults_init(), .policy = sim_policy_init() }, got;
-    struct sim_fleet *fleet = NULL, *other = NULL;
-    struct catalogue *catalogue;
+    struct sim_fleet *fleet = what_fleet(), *other = NULL;
     struct err err = { 0 };
 
     (void)state;
-    assert_int_equal(catalogue_load(NULL, &catalogue, &err), 0);
-    assert_int_equal(sim_fleet_read("f", WHAT_FLEET, strlen(WHAT_FLEET), catalogue, &fleet, &err),
-                     0);
-    catalogue_destroy(catalogue);
     base.fleet = fleet;
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         assert_true(change(rows[i][0], &got, &other, &base, &arena, &err) < 0);
