@@ -22,17 +22,21 @@ static const struct cli_option options[] = {
     { 0 },
 };
 
+static const struct { /* on or off */
+    const char *option, *key;
+} switches[] = {
+    { "preempt", "preempt" },   { "fill", "fill" },     { "defrag", "defrag" },
+    { "by-value", "by_value" }, { "assign", "assign" },
+};
+
 static int show(const struct cli_args *args, const json_t *policy)
 {
     if (cli_args_has(args, "json"))
         return reply_show(policy);
-    printf("order         %s\npreempt       %s\nfill          %s\nreservations  %" PRId64
-           "\ndefrag        %s\nby-value      %s\nassign        %s\n",
-           reply_text(policy, "order"), reply_flag(policy, "preempt") ? "on" : "off",
-           reply_flag(policy, "fill") ? "on" : "off", reply_number(policy, "reservations"),
-           reply_flag(policy, "defrag") ? "on" : "off",
-           reply_flag(policy, "by_value") ? "on" : "off",
-           reply_flag(policy, "assign") ? "on" : "off");
+    printf("order         %s\nreservations  %" PRId64 "\n", reply_text(policy, "order"),
+           reply_number(policy, "reservations"));
+    for (size_t i = 0; i < ARRAY_COUNT(switches); i++)
+        printf("%-14s%s\n", switches[i].option, reply_flag(policy, switches[i].key) ? "on" : "off");
     return CLI_OK;
 }
 
@@ -49,9 +53,7 @@ static bool add_number(json_t *body, const char *key, const char *text)
 
 static int run(const struct cli_args *args)
 {
-    const char *order = cli_args_get(args, "order"), *preempt = cli_args_get(args, "preempt");
-    const char *fill = cli_args_get(args, "fill"), *defrag = cli_args_get(args, "defrag");
-    const char *by_value = cli_args_get(args, "by-value"), *assign = cli_args_get(args, "assign");
+    const char *order = cli_args_get(args, "order"), *text;
     const char *reservations = cli_args_get(args, "reservations");
     json_t *body = json_object(), *answer = NULL;
     struct remote remote;
@@ -60,16 +62,9 @@ static int run(const struct cli_args *args)
 
     if (order)
         json_object_set_new(body, "order", json_string(order));
-    if (preempt)
-        json_object_set_new(body, "preempt", json_boolean(strcmp(preempt, "on") == 0));
-    if (fill)
-        json_object_set_new(body, "fill", json_boolean(strcmp(fill, "on") == 0));
-    if (defrag)
-        json_object_set_new(body, "defrag", json_boolean(strcmp(defrag, "on") == 0));
-    if (by_value)
-        json_object_set_new(body, "by_value", json_boolean(strcmp(by_value, "on") == 0));
-    if (assign)
-        json_object_set_new(body, "assign", json_boolean(strcmp(assign, "on") == 0));
+    for (size_t i = 0; i < ARRAY_COUNT(switches); i++)
+        if ((text = cli_args_get(args, switches[i].option)) != NULL)
+            json_object_set_new(body, switches[i].key, json_boolean(strcmp(text, "on") == 0));
     if (reservations && !add_number(body, "reservations", reservations)) {
         json_decref(body);
         return cli_fail_text(CLI_USAGE, "--reservations: expected a number from 1 to 16, not %s",
