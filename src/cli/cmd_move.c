@@ -24,14 +24,18 @@ static int run(const struct cli_args *args)
     struct err err;
     int code;
 
-    if (remote_open(args, &remote, &err) < 0)
-        return cli_fail(CLI_FAILED, &err);
     what.body = json_pack("{s:s*, s:s*, s:o*}", "to", cli_args_get(args, "to"), "reason",
                           cli_args_get(args, "reason"), "force",
                           cli_args_has(args, "force") ? json_true() : NULL);
-    code = each_job(args, &remote, &what);
+    if (!what.body)
+        return cli_fail_text(CLI_USAGE, "the options are not UTF-8 text");
+    if (remote_open(args, &remote, &err) < 0) {
+        code = cli_fail(CLI_FAILED, &err);
+    } else {
+        code = each_job(args, &remote, &what);
+        remote_fini(&remote);
+    }
     json_decref(what.body);
-    remote_fini(&remote);
     return code;
 }
 

@@ -43,6 +43,8 @@ static int run(const struct cli_args *args)
     if (!tasks)
         return cli_fail_text(CLI_USAGE, "expected --tasks N, or --tasks auto");
     what.body = json_pack("{s:o, s:s*}", "tasks", tasks, "reason", cli_args_get(args, "reason"));
+    if (!what.body)
+        return cli_fail_text(CLI_USAGE, "the options are not UTF-8 text");
     if (remote_open(args, &remote, &err) < 0) {
         code = cli_fail(CLI_FAILED, &err);
     } else {

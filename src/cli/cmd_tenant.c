@@ -195,7 +195,8 @@ static int parse_cells(const char *text, json_t *list, struct err *err)
                        text);
     cells = json_pack("{s:s%, s:s%}", "site", text, (size_t)(slash - text), "chip", slash + 1,
                       (size_t)(colon - slash - 1));
-    json_array_append_new(list, cells);
+    if (json_array_append_new(list, cells) < 0)
+        return err_set(err, -EINVAL, "%s: not UTF-8 text", text);
     snprintf(levels, sizeof(levels), "%s", colon + 1);
     if (strcmp(levels, "none") == 0)
         return 0;

@@ -202,6 +202,16 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     mains wait -q "$job"
 }
 
+@test "what is not UTF-8 text is refused, not left out of what is asked" {
+    for options in "move 1 --to elsewhere --reason" "resize 1 --tasks 2 --reason" \
+        "tenant set physics --cells"; do
+        # shellcheck disable=SC2086
+        run mains $options $'\xff/cpu:node=1'
+        [ "$status" -eq 2 ]
+        [[ $output == *"not UTF-8 text"* ]]
+    done
+}
+
 @test "up: a child that cannot start is told of at once" {
     mkdir -m 700 other
     echo '{"nmae": "x"}' >other/site.json
