@@ -123,27 +123,27 @@ static int check_options(const struct plan *plan, struct err *err)
 {
     static const struct {
         const char *option;
-        bool trace, load, journal; /* goes with these */
+        bool trace, load; /* goes with these */
         const char *with;
     } rows[] = {
-        { "format", true, false, false, "--trace" },
-        { "strict", true, false, false, "--trace" },
-        { "asked", true, false, false, "--trace" },
-        { "rates", true, false, false, "--trace" },
-        { "chip", true, false, false, "--trace" },
-        { "cpus-per-device", true, true, false, "--trace or a made-up --load" },
-        { "jobs", true, true, false, "--trace or a made-up --load" },
-        { "days", false, true, false, "a made-up --load" },
-        { "offered", false, true, false, "a made-up --load" },
+        { "format", true, false, "--trace" },
+        { "strict", true, false, "--trace" },
+        { "asked", true, false, "--trace" },
+        { "rates", true, false, "--trace" },
+        { "chip", true, false, "--trace" },
+        { "cpus-per-device", true, true, "--trace or a made-up --load" },
+        { "jobs", true, true, "--trace or a made-up --load" },
+        { "days", false, true, "a made-up --load" },
+        { "offered", false, true, "a made-up --load" },
     };
     bool trace = cli_args_has(plan->args, "trace"), journal = cli_args_has(plan->args, "journal");
-    bool load = !trace && !journal;
+    bool load = !trace && !journal; /* a made-up one, where nothing is said */
 
     if (trace + journal + cli_args_has(plan->args, "load") > 1)
         return err_set(err, -EINVAL, "--trace, --load and --journal are loads: give one of them");
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
         if (cli_args_has(plan->args, rows[i].option) && !(rows[i].trace && trace) &&
-            !(rows[i].load && load) && !(rows[i].journal && journal))
+            !(rows[i].load && load))
             return err_set(err, -EINVAL, "--%s goes with %s", rows[i].option, rows[i].with);
     return 0;
 }
@@ -250,24 +250,21 @@ static int open_runs(struct plan *plan, struct err *err)
     int rc = 0;
 
     for (uint32_t i = 0; rc == 0 && i < plan->policies_count; i++) {
-        struct sim_what base = { plan->fleet, plan->faults, plan->policies[i] };
+        struct sim_what base = { plan->fleet, plan->faults, plan->policies[i] }, *changed;
 
         rc = add_run(plan, &base, err);
         for (uint32_t w = 0; rc == 0 && (text = cli_args_nth(plan->args, "what-if", w)); w++) {
-            struct sim_what changed;
-            char name[sizeof(base.policy.name)];
-
-            rc = plan->runs_count < SIM_POLICIES_MAX
-                     ? sim_what_if(text, &base, plan->catalogue, &plan->arena, &changed,
-                                   &plan->changed[plan->runs_count], err)
-                     : 0;
+            rc = add_run(plan, &base, err);
+            if (rc < 0)
+                return rc;
+            changed = &plan->runs[plan->runs_count - 1];
+            rc = sim_what_if(text, &base, plan->catalogue, &plan->arena, changed,
+                             &plan->changed[plan->runs_count - 1], err);
             if (rc < 0)
                 return err_prefix(err, rc, "--what-if");
-            if (plan->policies_count > 1) {
-                snprintf(name, sizeof(name), "%.20s, %.40s", base.policy.name, text);
-                memcpy(changed.policy.name, name, sizeof(name));
-            }
-            rc = add_run(plan, &changed, err);
+            if (plan->policies_count > 1)
+                snprintf(changed->policy.name, sizeof(changed->policy.name), "%.20s, %.40s",
+                         base.policy.name, text);
         }
     }
     return rc;
