@@ -19,25 +19,33 @@ static json_t *limit_to_json(int64_t limit)
     return limit < 0 ? json_null() : json_integer(limit);
 }
 
-static json_t *cells_to_json(const struct grid *grid, const char *tenant)
+static json_t *cell_to_json(const struct cell_view *cell)
 {
-    json_t *list = json_array();
-    struct cell_view cell;
-
-    for (uint32_t i = 0; grid_cell(grid, i, &cell); i++)
-        if (strcmp(cell.tenant, tenant) == 0)
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}",
-                                                  "site", cell.site, "chip", cell.chip, "level",
-                                                  grid_level_name(cell.level), "place", cell.place,
-                                                  "nodes", (json_int_t)cell.nodes, "devices_milli",
-                                                  (json_int_t)cell.devices_milli, "own_milli",
-                                                  (json_int_t)cell.own_milli, "lent_milli",
-                                                  (json_int_t)cell.lent_milli));
-    return list;
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "site", cell->site, "chip",
+                     cell->chip, "level", grid_level_name(cell->level), "place", cell->place,
+                     "nodes", (json_int_t)cell->nodes, "devices_milli",
+                     (json_int_t)cell->devices_milli, "own_milli", (json_int_t)cell->own_milli,
+                     "lent_milli", (json_int_t)cell->lent_milli);
 }
 
-static json_t *tenant_to_json(const struct grid *grid, const struct tenant_view *view)
+/* {tenant: [cell, ..]} of all: to look at a cell goes over its site's nodes, so once an answer. */
+static json_t *all_cells(const struct grid *grid)
 {
+    json_t *all = json_object();
+    struct cell_view cell;
+
+    for (uint32_t i = 0; grid_cell(grid, i, &cell); i++) {
+        if (!json_object_get(all, cell.tenant))
+            json_object_set_new(all, cell.tenant, json_array());
+        json_array_append_new(json_object_get(all, cell.tenant), cell_to_json(&cell));
+    }
+    return all;
+}
+
+static json_t *tenant_to_json(const struct tenant_view *view, const json_t *cells)
+{
+    json_t *own = json_object_get(cells, view->name);
+
     return json_pack(
         "{s:s, s:I, s:o, s:I, s:o, s:I, s:o, s:s?, s:I, s:I, s:I, s:o, s:I, s:I, s:o}", "name",
         view->name, "jobs", (json_int_t)view->jobs_live, "jobs_max", limit_to_json(view->jobs_max),
@@ -49,7 +57,14 @@ static json_t *tenant_to_json(const struct grid *grid, const struct tenant_view 
         "guarantee_devices_milli", (json_int_t)view->guarantee_devices_milli, "budget_micro",
         limit_to_json(view->budget_micro), "spent_micro", (json_int_t)view->spent_micro,
         "reserved_micro", (json_int_t)view->reserved_micro, "cells",
-        cells_to_json(grid, view->name));
+        own ? json_incref(own) : json_array());
+}
+
+static json_t *one_to_json(const struct grid *grid, const struct tenant_view *view)
+{
+    CLEANUP(jsonp) json_t *cells = all_cells(grid);
+
+    return tenant_to_json(view, cells);
 }
 
 /* One that has no jobs and no limits is not in the grid: it has none, that is all. */
@@ -71,6 +86,7 @@ void api_tenants_list(struct api_call *call)
     const char *only = api_tenant_only(call);
     const char *after = http_request_query(call->request, "after");
     int64_t limit = API_LIST_DEFAULT;
+    CLEANUP(jsonp) json_t *cells = NULL;
     json_t *list;
     const char *last = NULL;
     struct tenant_view view;
@@ -80,15 +96,16 @@ void api_tenants_list(struct api_call *call)
     list = json_array();
     if (only) {
         find_tenant(call, only, &view);
-        json_array_append_new(list, tenant_to_json(grid, &view));
+        json_array_append_new(list, one_to_json(grid, &view));
     } else {
+        cells = all_cells(grid);
         for (view.name = after ? after : ""; grid_tenant_next(grid, view.name, &view);) {
             if (json_array_size(list) == (size_t)limit) {
                 last = json_string_value(
                     json_object_get(json_array_get(list, (size_t)limit - 1), "name"));
                 break;
             }
-            json_array_append_new(list, tenant_to_json(grid, &view));
+            json_array_append_new(list, tenant_to_json(&view, cells));
         }
     }
     api_reply_json(call, 200, json_pack("{s:s?, s:o}", "next", last, "tenants", list));
@@ -103,7 +120,7 @@ void api_tenant_get(struct api_call *call)
         return;
     }
     find_tenant(call, call->params[0], &view);
-    api_reply_json(call, 200, tenant_to_json(shell_grid(call->controller->shell), &view));
+    api_reply_json(call, 200, one_to_json(shell_grid(call->controller->shell), &view));
 }
 
 /* What a body may say; null is `none`, where there is one. */
@@ -254,12 +271,13 @@ static bool set_cells(struct api_call *call, const json_t *list, uint64_t *seq)
         if (!read_cells(call, cells, &event))
             return false;
         rc = shell_apply(call->controller->shell, &event, NULL, seq, &err);
+        if (rc == 0 || rc == -EALREADY)
+            continue;
         if (rc == -ENOSPC) /* not what the network is short of, but what is promised */
             api_error(call, 409, "conflict", "cells", "%s", err.text);
-        else if (rc < 0 && rc != -EALREADY)
+        else
             api_fail(call, rc, &err);
-        if (rc < 0 && rc != -EALREADY)
-            return false;
+        return false;
     }
     return true;
 }
@@ -303,7 +321,7 @@ void api_tenant_set(struct api_call *call)
     if (!set_cells(call, json_object_get(body, "cells"), &seq))
         return;
     find_tenant(call, call->params[0], &view);
-    api_reply_durable(call, seq, 200, tenant_to_json(shell_grid(shell), &view));
+    api_reply_durable(call, seq, 200, one_to_json(shell_grid(shell), &view));
 }
 
 /* --- how work is ordered ---------------------------------------------------------------------- */
