@@ -63,8 +63,8 @@ struct supervisor {
     int64_t seen_restless_at; /* since when each look finds another; 0 = it does not */
     int64_t asked_ms;         /* when a save was asked for that has not been seen; 0 = none */
     bool restored;            /* there is a checkpoint to go on from */
-    /* Asked to save before it is stopped: when to look again, for how long, what was there last. */
-    int64_t save_at; /* when to look for it next; 0 = none is waited for */
+    /* Asked to save before it is stopped. */
+    int64_t save_at; /* when to look for it next; 0 = nothing is waited for */
     struct save_wait save;
     /* It stands still, since then (0 = not), and has stood before. */
     enum freeze_way frozen;
