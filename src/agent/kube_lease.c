@@ -1,9 +1,7 @@
 #include "agent/kube_internal.h"
 
 #include "agent/engine_job.h"
-#include "base/log.h"
 
-#include <inttypes.h>
 #include <unistd.h>
 
 bool kube_keeps_lease(const struct executor *executor)

@@ -2,12 +2,9 @@
 
 #include "agent/engine_job.h"
 #include "base/clock.h"
-#include "base/log.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 #define SAVE_LOOK_SHARE 10 /* no more than this part of the time, by what a look takes */
 #define LEASE_KILL_PART 3  /* of the time for stopping: what is left when SIGKILL is due */

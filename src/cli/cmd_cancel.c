@@ -3,7 +3,6 @@
 #include "cli/each_job.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 static const struct cli_option options[] = {
     { "all", 'a', NULL, NULL, "All live jobs; with the options below, those that they name." },

@@ -2,7 +2,6 @@
 #include "cli/each_job.h"
 #include "model/request.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const struct cli_option options[] = {

@@ -6,9 +6,7 @@
 #include "controller/openapi.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define USAGE_ROWS_MAX 10000u

@@ -6,8 +6,6 @@
 #include "controller/job_lookup.h"
 #include "controller/why_json.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,6 @@
 #include "controller/job_json.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define DISPUTES_MAX 10000u
