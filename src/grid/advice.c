@@ -20,6 +20,7 @@
 #define GRANTS_MAX 20000u /* with more that runs no later start is worked out */
 #define HOUR_MS 3600000LL
 #define MINUTE_MS 60000LL
+#define DURATION_MINUTES_MAX (30 * 24 * 60) /* for one without a time limit */
 #define GIB (INT64_C(1) << 30)
 
 struct advice {
@@ -276,7 +277,15 @@ static void try_across(const struct advice *advice)
 
 /* --- how much it asks for --------------------------------------------------------------------- */
 
-enum quantity { ITS_TASKS, ITS_DEVICES, ITS_CPUS, ITS_MEMORY, ITS_DISK, ITS_DEVICE_MEMORY };
+enum quantity {
+    ITS_TASKS,
+    ITS_DEVICES,
+    ITS_CPUS,
+    ITS_MEMORY,
+    ITS_DISK,
+    ITS_DEVICE_MEMORY,
+    ITS_DURATION /* in minutes; the others are in its shape */
+};
 static const struct {
     const char *code;
     int64_t unit; /* of what the shape counts in */
@@ -311,44 +320,57 @@ static int64_t quantity(struct request_shape *shape, enum quantity which, int64_
     case ITS_DEVICE_MEMORY:
         shape->device_memory_bytes = set ? set * GIB : shape->device_memory_bytes;
         return (shape->device_memory_bytes + GIB - 1) / GIB;
+    case ITS_DURATION:
+        break;
     }
     return 0;
+}
+
+/* The most of it, up to so many, with which `look` finds a start; 0 = not even with one. */
+static int64_t find_most(const struct advice *advice, enum quantity which, int64_t most,
+                         bool now_only, struct found *best)
+{
+    int64_t least = 0, middle = 1; /* one first: mostly that is too much already */
+
+    while (least < most) {
+        struct request_shape other = *advice->asked;
+        int64_t span_ms = advice->span_ms;
+        struct found found;
+
+        if (which == ITS_DURATION)
+            span_ms = middle * MINUTE_MS + END_SLACK_MS;
+        else
+            quantity(&other, which, middle);
+        if (look(advice, &other, span_ms, now_only, &found)) {
+            *best = found;
+            least = middle;
+        } else {
+            most = middle - 1;
+        }
+        middle = least + (most - least + 1) / 2;
+    }
+    return least;
 }
 
 /* The most of it, below what is asked, with which the job could start now; where there is none,
  * with which it would ever start. */
 static void try_quantity(const struct advice *advice, enum quantity which)
 {
-    struct request_shape other = *advice->asked;
-    int64_t asked = quantity(&other, which, 0), least = 1, most = asked - 1;
-    struct found found, best = { 0 };
-    bool now_only = true;
+    struct request_shape shape = *advice->asked;
+    int64_t asked = quantity(&shape, which, 0), most;
+    struct found best;
     char was[32], now[32];
 
-    if (most < 1)
+    most = find_most(advice, which, asked - 1, true, &best);
+    if (!most && advice->is_never)
+        most = find_most(advice, which, asked - 1, false, &best);
+    if (!most)
         return;
-    quantity(&other, which, 1);
-    if (!look(advice, &other, advice->span_ms, true, &best)) {
-        now_only = false;
-        if (!advice->is_never || !look(advice, &other, advice->span_ms, false, &best))
-            return;
-    }
-    while (least < most) {
-        int64_t middle = least + (most - least + 1) / 2;
-
-        quantity(&other, which, middle);
-        if (look(advice, &other, advice->span_ms, now_only, &found)) {
-            best = found;
-            least = middle;
-        } else {
-            most = middle - 1;
-        }
-    }
     if (quantities[which].unit == GIB) {
-        units_print_bytes(least * GIB, now, sizeof(now));
+        units_print_bytes(most * GIB, now, sizeof(now));
         units_print_bytes(asked * GIB, was, sizeof(was));
     } else {
-        snprintf(now, sizeof(now), "%" PRId64, least);
+        snprintf(now, sizeof(now), "%" PRId64, most);
         snprintf(was, sizeof(was), "%" PRId64, asked);
     }
     keep_found(advice, &best, change_of(quantities[which].code, "%s instead of %s", now, was));
@@ -357,26 +379,18 @@ static void try_quantity(const struct advice *advice, enum quantity which)
 /* The longest time limit with which it would be gone before what is promised to others begins. */
 static void try_duration(const struct advice *advice)
 {
-    int64_t least = 1, most = advice->span_ms < INT64_MAX
-                                  ? (advice->span_ms - END_SLACK_MS) / MINUTE_MS - 1
-                                  : 30 * 24 * 60;
-    struct found found, best;
+    int64_t most = DURATION_MINUTES_MAX;
+    struct found best;
     char text[32];
 
-    if (!advice->grid->fleet.promises_count || most < 1 ||
-        !look(advice, advice->asked, MINUTE_MS + END_SLACK_MS, true, &best))
+    if (!advice->grid->fleet.promises_count)
         return;
-    while (least < most) {
-        int64_t middle = least + (most - least + 1) / 2;
-
-        if (look(advice, advice->asked, middle * MINUTE_MS + END_SLACK_MS, true, &found)) {
-            best = found;
-            least = middle;
-        } else {
-            most = middle - 1;
-        }
-    }
-    units_print_duration(least * MINUTE_MS, text, sizeof(text));
+    if (advice->span_ms < INT64_MAX)
+        most = (advice->span_ms - END_SLACK_MS) / MINUTE_MS - 1;
+    most = find_most(advice, ITS_DURATION, most, true, &best);
+    if (!most)
+        return;
+    units_print_duration(most * MINUTE_MS, text, sizeof(text));
     keep_found(advice, &best,
                change_of("duration", "at most %s: gone before a promised start", text));
 }
@@ -479,11 +493,12 @@ static int64_t room_ms(const struct why_more *out)
     return out->places_count ? out->places[0].start_estimate_ms : 0;
 }
 
-static void hold_quota(struct grid *grid, const struct job *job, bool devices, struct why_more *out)
+static void hold_quota(struct grid *grid, const struct job *job, struct why_more *out)
 {
     const struct shape *shape = job_shape(grid, job);
     enum hold hold;
     uint32_t full = pass_full_tenant(grid, job, &hold);
+    bool devices = hold == HOLD_QUOTA_DEVICES;
     const struct tenant *tenant = &grid->tenants[full];
     const char *name = intern_data(&grid->tenant_names, full);
     uint64_t unit = devices ? shape->devices_milli : shape->cpus;
@@ -597,7 +612,7 @@ void advice_hold(struct grid *grid, const struct job *job, struct why_more *out)
         break;
     case HOLD_QUOTA_CPUS:
     case HOLD_QUOTA_DEVICES:
-        hold_quota(grid, job, pass_hold(grid, job) == HOLD_QUOTA_DEVICES, out);
+        hold_quota(grid, job, out);
         break;
     case HOLD_BUDGET:
     case HOLD_BUDGET_UNKNOWN:
