@@ -36,22 +36,31 @@ bool assigns_is_asked(const struct grid *grid, const struct job *job)
            !terms->tasks_max && !terms->spares;
 }
 
+const struct candidate *assigns_kinds(struct grid *grid, const struct job *job, uint32_t *count_out)
+{
+    return shape_candidates(job_asked(grid, job), &grid->fleet, &job_terms(grid, job)->objective,
+                            count_out);
+}
+
+double assigns_best(const struct candidate *list, uint32_t count)
+{
+    double best = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].rate.seconds > 0 && (best <= 0 || list[i].score < best))
+            best = list[i].score;
+    return best;
+}
+
 double assigns_share(struct grid *grid, const struct job *job, uint32_t site, uint16_t chip)
 {
-    const struct candidate *list;
-    double here = 0, best = 0;
     uint32_t count;
+    const struct candidate *list = assigns_kinds(grid, job, &count);
+    double here = 0, best = assigns_best(list, count);
 
-    list = shape_candidates(job_asked(grid, job), &grid->fleet, &job_terms(grid, job)->objective,
-                            &count);
-    for (uint32_t i = 0; i < count; i++) {
-        if (!(list[i].rate.seconds > 0))
-            continue;
-        if (best <= 0 || list[i].score < best)
-            best = list[i].score;
-        if (list[i].site == site && list[i].chip == chip)
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i].rate.seconds > 0 && list[i].site == site && list[i].chip == chip)
             here = list[i].score;
-    }
     return here > 0 && best > 0 ? best / here : 0;
 }
 
@@ -319,12 +328,11 @@ static bool holds_back(const struct grid *grid)
 void assigns_begin(struct grid *grid)
 {
     struct assigns *assigns = grid->assigns;
-    uint32_t kept = 0, count;
+    uint32_t kept = 0;
 
     if (!assigns)
         return;
-    count = assigns->bound_count;
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < assigns->bound_count; i++) {
         struct job *job = grid_job(grid, assigns->bound[i].job_id);
         uint16_t chip;
 
@@ -369,21 +377,22 @@ void assigns_say(struct grid *grid, const struct job *job, char *out, size_t byt
     const struct candidate *list;
     uint32_t count, shown = 0;
     size_t len = 0;
+    double best;
 
     if (!grid->assigns || job->across || !assigns_is_asked(grid, job))
         return;
-    list = shape_candidates(job_asked(grid, job), &grid->fleet, &job_terms(grid, job)->objective,
-                            &count);
+    list = assigns_kinds(grid, job, &count);
+    best = assigns_best(list, count);
     for (uint32_t i = 0; i < count && shown < 3; i++) {
         const struct fleet_site *site = &grid->fleet.sites[list[i].site];
-        double share = assigns_share(grid, job, list[i].site, list[i].chip);
 
-        if (!(share > 0) || list[i].chip >= FLEET_MIXED || len >= bytes)
+        if (!(list[i].rate.seconds > 0 && list[i].score > 0 && best > 0) ||
+            list[i].chip >= FLEET_MIXED || len >= bytes)
             continue;
         len += (size_t)snprintf(
             out + len, bytes - len, "%s%.24s at %.24s %d %%",
             shown++ ? ", " : "its best kinds of chip: ", site->chips[list[i].chip].kind,
-            site->info.name, (int)(share * 100 + 0.5));
+            site->info.name, (int)(best / list[i].score * 100 + 0.5));
     }
     if (shown < 2)
         *out = '\0'; /* there is nothing to choose */
@@ -438,7 +447,7 @@ static bool take_job(struct grid *grid, struct cursor *in, uint64_t id)
 
 int assigns_take(struct grid *grid, struct cursor *in)
 {
-    uint64_t is_on, count, id;
+    uint64_t is_on, is_short, count, id;
 
     if (get_u64(in, &is_on) < 0 || is_on > 1)
         return -EBADMSG;
@@ -446,12 +455,10 @@ int assigns_take(struct grid *grid, struct cursor *in)
     if (is_on) {
         struct assigns *assigns = grid->assigns;
 
-        uint64_t is_short;
-
         if (get_i64(in, &assigns->next_ms) < 0 || assigns->next_ms < 0 ||
-            get_i64(in, &assigns->last_ms) < 0 || assigns->last_ms > grid->now_ms ||
-            get_u64(in, &is_short) < 0 || is_short > 1 || get_u64(in, &assigns->cursor) < 0 ||
-            get_u64(in, &count) < 0 || count > ASSIGNS_BOUND)
+            get_i64(in, &assigns->last_ms) < 0 || assigns->last_ms < 0 ||
+            assigns->last_ms > grid->now_ms || get_u64(in, &is_short) < 0 || is_short > 1 ||
+            get_u64(in, &assigns->cursor) < 0 || get_u64(in, &count) < 0 || count > ASSIGNS_BOUND)
             return -EBADMSG;
         for (uint64_t i = 0; i < count; i++)
             if (get_u64(in, &assigns->bound[i].job_id) < 0 ||

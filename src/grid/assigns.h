@@ -71,6 +71,11 @@ int assigns_check(const struct grid *grid, struct err *err);
 bool assigns_may_use(const struct grid *grid, const struct shape *shape,
                      const struct candidate *candidate);
 bool assigns_is_asked(const struct grid *grid, const struct job *job); /* by its shape alone */
+/* Where what it asked for could be, wherever it is bound to; and what a unit of its work comes to
+ * at the best of these, 0 = not known. */
+const struct candidate *assigns_kinds(struct grid *grid, const struct job *job,
+                                      uint32_t *count_out);
+double assigns_best(const struct candidate *list, uint32_t count);
 /* What a unit of its work comes to at its best place over what it does at that kind; 0 = not known.
  */
 double assigns_share(struct grid *grid, const struct job *job, uint32_t site, uint16_t chip);

@@ -79,14 +79,11 @@ static uint32_t add_kind(struct round *round, uint32_t site, uint16_t chip)
 /* The kinds that it may use are listed from here on; how many there are. */
 static uint32_t list_kinds(struct round *round, const struct job *job)
 {
-    struct grid *grid = round->grid;
-    struct shape *shape = job_asked(grid, job);
-    const struct candidate *list;
     uint32_t count, usable = 0;
+    const struct candidate *list = assigns_kinds(round->grid, job, &count);
 
-    list = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
     for (uint32_t i = 0; i < count; i++)
-        usable += assigns_may_use(grid, shape, &list[i]) &&
+        usable += assigns_may_use(round->grid, job_asked(round->grid, job), &list[i]) &&
                   add_kind(round, list[i].site, list[i].chip) != ASSIGN_NONE;
     return usable;
 }
@@ -312,20 +309,18 @@ static void weigh_item(struct round *round, const struct item *item, double *wei
     struct assign_params params = assign_params_default();
     struct grid *grid = round->grid;
     const struct job *job = item->job;
-    struct shape *shape = job_asked(grid, job);
+    const struct shape *shape = job_asked(grid, job);
     int64_t done_ms = assigns_done_ms(grid, job);
     double age_h = (double)(grid->now_ms - job->item.eligible_ms) / 3600000;
     double stay = item->held != ASSIGN_NONE ? stay_of(grid, job, done_ms) : 1;
-    double times = WEIGHT_ONE, best = 0;
+    double times = WEIGHT_ONE, best;
     const struct candidate *list;
     uint32_t count;
 
     for (uint32_t c = 0; c < job_terms(grid, job)->job_class; c++)
         times *= CLASS_TIMES;
-    list = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
-    for (uint32_t i = 0; i < count; i++)
-        if (list[i].rate.seconds > 0 && (best <= 0 || list[i].score < best))
-            best = list[i].score;
+    list = assigns_kinds(grid, job, &count);
+    best = assigns_best(list, count);
     for (uint32_t i = 0; i < count && best > 0; i++) {
         uint32_t kind = find_kind(round, list[i].site, list[i].chip);
         double weight;
@@ -572,11 +567,9 @@ static void stop(struct round *round, struct item *item)
 static bool start_anywhere(struct round *round, struct job *job)
 {
     struct grid *grid = round->grid;
-    const struct candidate *list;
     uint32_t count;
+    const struct candidate *list = assigns_kinds(grid, job, &count);
 
-    list = shape_candidates(job_asked(grid, job), &grid->fleet, &job_terms(grid, job)->objective,
-                            &count);
     for (uint32_t i = 0; i < count; i++)
         if (list[i].chip < FLEET_MIXED && grid->fleet.sites[list[i].site].devices_whole &&
             assigns_start(grid, job, list[i].site, list[i].chip, job == round->head))
