@@ -477,7 +477,7 @@ static struct job *find_across(struct pass *pass, struct queue_bucket *bucket)
 static struct grant_choice choice_of(const struct grid *grid, const struct job *job,
                                      enum choice_how how)
 {
-    const struct shape *shape = &grid->shapes.list[job->shape];
+    const struct shape *shape = job_shape(grid, job);
     struct grant_choice choice = { how, grid->fit.rank, shape->candidates_count, 0, 0 };
     const struct candidate *other = NULL;
 
@@ -505,20 +505,28 @@ void pass_start(struct grid *grid, struct job *job, enum fit_when when)
     attempt_start(grid, job, &grant, 1);
 }
 
+static void start_chosen(struct grid *grid, struct job *job, enum fit_when when,
+                         enum choice_how how)
+{
+    struct grant_choice choice = choice_of(grid, job, how);
+
+    pass_start(grid, job, when);
+    if (job->grant)
+        job->grant->choice = choice;
+}
+
 static void start_found(struct pass *pass, struct job *job, enum fit_when when)
 {
     bool has_promise = has_place(pass->grid, job);
     enum choice_how how = has_promise ? CHOICE_PROMISED : pass->head ? CHOICE_AROUND : CHOICE_TURN;
-    struct grant_choice choice = { .how = CHOICE_ACROSS };
 
-    if (pass->grants_count) {
-        attempt_start(pass->grid, job, pass->grants, pass->grants_count);
-    } else {
-        choice = choice_of(pass->grid, job, how);
-        pass_start(pass->grid, job, when);
+    if (!pass->grants_count) {
+        start_chosen(pass->grid, job, when, how);
+        return;
     }
+    attempt_start(pass->grid, job, pass->grants, pass->grants_count);
     if (job->grant)
-        job->grant->choice = choice;
+        job->grant->choice.how = CHOICE_ACROSS;
     pass->grants_count = 0;
 }
 
@@ -532,11 +540,7 @@ static uint32_t start_due(struct grid *grid)
         struct job *job = grid_job(grid, promise->job_id);
 
         if (promise->start_ms <= grid->now_ms && fits_instead(grid, job, promise)) {
-            struct grant_choice choice = choice_of(grid, job, CHOICE_PROMISED);
-
-            pass_start(grid, job, FIT_LIMITED);
-            if (job->grant)
-                job->grant->choice = choice;
+            start_chosen(grid, job, FIT_LIMITED, CHOICE_PROMISED);
             starts++;
         } else {
             i++;
