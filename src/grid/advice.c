@@ -104,9 +104,8 @@ static struct found found_at(const struct candidate *at, int64_t start_ms, uint3
     struct found found = { true, start_ms, 0, 0, at->site, at->chip };
     struct request_freight none = { .span_ms = span_ms - END_SLACK_MS };
     int64_t billed_ms = span_ms < INT64_MAX ? span_ms - END_SLACK_MS : HOUR_MS;
-    __int128 sum = (__int128)at->price_micro * tasks * billed_ms / HOUR_MS;
 
-    found.price_micro = sum > INT64_MAX ? INT64_MAX : (int64_t)sum;
+    found.price_micro = plan_over_time(at->price_micro, tasks, billed_ms);
     if (span_ms < INT64_MAX)
         found.price_most_micro = freight_price_most(&none, at->price_micro, tasks, &at->freight);
     return found;
@@ -138,9 +137,8 @@ static bool look(const struct advice *advice, const struct request_shape *asked,
     for (uint32_t i = 0; i < count && i < PLACES_MAX && !(out->any && now_only); i++) {
         int64_t start_ms = INT64_MAX;
 
-        grid->fleet.window = (struct fleet_window){
-            INT64_MIN, span_ms < INT64_MAX ? grid->now_ms + span_ms : INT64_MAX, false
-        };
+        grid->fleet.window =
+            (struct fleet_window){ INT64_MIN, span_end_ms(grid->now_ms, span_ms), false };
         if (fit_candidate(shape, &grid->fleet, list[i].site, list[i].chip, FIT_LIMITED, &grid->fit))
             start_ms = grid->now_ms;
         else if (!now_only && advice->has_estimates && i < ESTIMATES_MAX)
@@ -253,9 +251,8 @@ static void try_across(const struct advice *advice)
         other.within || other.spread || other.mixed)
         return;
     number = shapes_get(&grid->shapes, &other);
-    grid->fleet.window = (struct fleet_window){
-        INT64_MIN, advice->span_ms < INT64_MAX ? grid->now_ms + advice->span_ms : INT64_MAX, false
-    };
+    grid->fleet.window =
+        (struct fleet_window){ INT64_MIN, span_end_ms(grid->now_ms, advice->span_ms), false };
     count = across_find(shapes_at(&grid->shapes, number), &grid->fleet, &advice->terms->objective,
                         FIT_LIMITED, &grid->fit, grants);
     grid->fleet.window = (struct fleet_window){ INT64_MIN, INT64_MAX, false };

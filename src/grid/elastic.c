@@ -177,7 +177,7 @@ static int64_t next_end(const struct grid *grid, const struct job *job)
 {
     int64_t span_ms = job_span_ms(grid, job);
 
-    return span_ms < INT64_MAX ? grid->now_ms + RESIZE_SLACK_MS + span_ms : INT64_MAX;
+    return span_end_ms(grid->now_ms + RESIZE_SLACK_MS, span_ms);
 }
 
 void elastic_ask(struct grid *grid, struct job *job, uint32_t tasks, uint64_t for_id,

@@ -19,7 +19,7 @@ int64_t job_end_bound(const struct grid *grid, const struct job *job)
     if (promise && promise->plan && promise->start_ms < grid->now_ms &&
         promise->start_ms > grid->now_ms - END_SLACK_MS / 2)
         return promise->end_ms;
-    return span_ms < INT64_MAX ? grid->now_ms + span_ms : INT64_MAX;
+    return span_end_ms(grid->now_ms, span_ms);
 }
 
 bool pass_can_start(const void *context, const struct queue_key *key)

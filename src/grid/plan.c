@@ -15,7 +15,7 @@
 
 #define HOUR_MS 3600000LL
 
-static int64_t over_time(int64_t per_hour, uint32_t tasks, int64_t duration_ms)
+int64_t plan_over_time(int64_t per_hour, uint32_t tasks, int64_t duration_ms)
 {
     __int128 sum = (__int128)per_hour * tasks * duration_ms / HOUR_MS;
 
@@ -60,8 +60,7 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     if (terms->duration_ms_max)
         ask.span_ms = terms->duration_ms_max + END_SLACK_MS;
     grid->fleet.window =
-        (struct fleet_window){ INT64_MIN,
-                               ask.span_ms < INT64_MAX ? now_ms + ask.span_ms : INT64_MAX, false };
+        (struct fleet_window){ INT64_MIN, span_end_ms(now_ms, ask.span_ms), false };
     memset(out, 0, sizeof(*out));
     set_name(out->site, site->info.name);
     if (from->chip != FLEET_NO_CHIP)
@@ -77,9 +76,9 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
         out->nodes_count = fit->parts_count;
     }
     out->duration_ms = terms->duration_ms_max;
-    out->price_micro = over_time(from->price_micro, shape->tasks, billed_ms);
-    out->carbon_ug = over_time(from->carbon_ug, shape->tasks, billed_ms);
-    out->energy_mj = over_time(from->watts_milli * 3600, shape->tasks, billed_ms);
+    out->price_micro = plan_over_time(from->price_micro, shape->tasks, billed_ms);
+    out->carbon_ug = plan_over_time(from->carbon_ug, shape->tasks, billed_ms);
+    out->energy_mj = plan_over_time(from->watts_milli * 3600, shape->tasks, billed_ms);
     out->score = from->score;
     out->move_bytes = from->freight.in_bytes + from->freight.out_bytes;
     out->move_ms = from->freight.in_ms + from->freight.out_ms;

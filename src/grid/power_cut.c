@@ -93,9 +93,9 @@ static int64_t find_elsewhere(struct cut *cut, const struct job *job)
     uint32_t count;
 
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
-    grid->fleet.window = (struct fleet_window){
-        INT64_MIN, span_ms < INT64_MAX ? grid->now_ms + RESIZE_SLACK_MS + span_ms : INT64_MAX, false
-    };
+    grid->fleet.window =
+        (struct fleet_window){ INT64_MIN, span_end_ms(grid->now_ms + RESIZE_SLACK_MS, span_ms),
+                               false };
     for (uint32_t i = 0; i < count; i++) {
         const struct fleet_site *site = &grid->fleet.sites[candidates[i].site];
 

@@ -381,7 +381,11 @@ void job_set_reason(struct grid *grid, struct job *job, const char *fmt, ...) PR
 /* To the queue: it may run as soon as there is room. Keeps an earlier eligible_ms. */
 void job_enqueue(struct grid *grid, struct job *job);
 int64_t job_span_ms(const struct grid *grid, const struct job *job); /* INT64_MAX = no limit */
-void job_line_up(struct grid *grid, struct job *job);                /* no more than that */
+static inline int64_t span_end_ms(int64_t from_ms, int64_t span_ms)
+{
+    return span_ms < INT64_MAX ? from_ms + span_ms : INT64_MAX;
+}
+void job_line_up(struct grid *grid, struct job *job); /* no more than that */
 /* By what it stands among its like: since when it waits; by deadline, when it must start at the
  * latest to keep it (a week after it came where it has none), and no sooner than it came. So who
  * has waited a week is passed by nobody new. */
@@ -655,6 +659,8 @@ void usage_bounds(const struct grid *grid, const struct grant *grant, int64_t *c
 void usage_add(struct usage *sum, const struct usage *usage, bool first);
 
 /* --- plan.c ------------------------------------------------------------------------------- */
+/* Of what one task costs, draws or emits an hour: that of all of them, for so long. */
+int64_t plan_over_time(int64_t per_hour, uint32_t tasks, int64_t duration_ms);
 /* The places of a shape, best first: PLAN_CANDIDATES_MAX. */
 void plan_list(struct grid *grid, struct shape *shape, const struct terms *terms, int64_t now_ms,
                struct plan_candidate *out, uint32_t *count_out);

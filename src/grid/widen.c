@@ -229,10 +229,9 @@ static bool fits_at(struct grid *grid, const struct job *job, struct shape *shap
     const struct candidate *candidates;
     uint32_t count;
 
-    grid->fleet.window = (struct fleet_window){
-        INT64_MIN, span_ms < INT64_MAX ? grid->now_ms + RESIZE_SLACK_MS + span_ms : INT64_MAX,
-        is_promised
-    };
+    grid->fleet.window =
+        (struct fleet_window){ INT64_MIN, span_end_ms(grid->now_ms + RESIZE_SLACK_MS, span_ms),
+                               is_promised };
     candidates = shape_candidates(shape, &grid->fleet, &job_terms(grid, job)->objective, &count);
     for (uint32_t i = 0; i < count; i++)
         if (candidates[i].site == site &&
