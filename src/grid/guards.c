@@ -15,7 +15,7 @@
 
 static uint32_t guard_of_tenant(const struct grid *grid, uint32_t tenant)
 {
-    for (uint32_t i = 1; i < grid->guards_count_max; i++)
+    for (uint32_t i = 1; i < grid->guards_count; i++)
         if (grid->guards[i] == tenant)
             return i;
     return 0;
@@ -327,7 +327,7 @@ static uint32_t free_guard(const struct grid *grid)
 {
     uint32_t guard = 1;
 
-    while (guard < grid->guards_count_max && grid->guards[guard])
+    while (guard < grid->guards_count && grid->guards[guard])
         guard++;
     return guard;
 }
@@ -338,8 +338,7 @@ int guards_check_event(const struct grid *grid, const struct event_tenant_cells 
     const char *name = event->tenant ? event->tenant : "", *chip = event->chip ? event->chip : "";
     uint32_t tenant = intern_find(&grid->tenant_names, name, (uint32_t)strlen(name)), guard, count;
     int site = event->site ? fleet_find_site(&grid->fleet, event->site) : -1, rc;
-    uint64_t wanted =
-        (uint64_t)event->nodes + event->racks + event->supernodes + (uint64_t)event->pools;
+    uint64_t wanted = (uint64_t)event->nodes + event->racks + event->supernodes + event->pools;
     struct guard_cell *cells;
 
     if (!tenant || !grid->tenants[tenant].has_limits)
@@ -370,25 +369,25 @@ static void grow_guards(struct grid *grid, uint32_t count)
 {
     struct fleet *fleet = &grid->fleet;
 
-    if (count <= grid->guards_count_max)
+    if (count <= grid->guards_count)
         return;
     grid->guards = mem_resize(grid->guards, count, sizeof(*grid->guards));
     fleet->own_rooms = mem_resize(fleet->own_rooms, count, sizeof(*fleet->own_rooms));
-    for (uint32_t i = grid->guards_count_max; i < count; i++) {
+    for (uint32_t i = grid->guards_count; i < count; i++) {
         grid->guards[i] = 0;
         fleet->own_rooms[i] = 0;
     }
-    grid->guards_count_max = fleet->own_rooms_count = count;
+    grid->guards_count = fleet->own_rooms_count = count;
 }
 
 /* Who has no cell any more is no guard. */
 static void drop_idle_guards(struct grid *grid)
 {
-    uint8_t *used = mem_alloc(grid->guards_count_max + 1, 1);
+    uint8_t *used = mem_alloc(grid->guards_count + 1, 1);
 
     for (uint32_t i = 0; i < grid->cells_count; i++)
         used[grid->cells[i].guard] = 1;
-    for (uint32_t i = 1; i < grid->guards_count_max; i++)
+    for (uint32_t i = 1; i < grid->guards_count; i++)
         grid->guards[i] = used[i] ? grid->guards[i] : 0;
     free(used);
 }
@@ -482,8 +481,8 @@ void guards_follow(struct grid *grid, const struct event *event)
 
 void guards_put(const struct grid *grid, struct buf *out)
 {
-    put_u64(out, grid->guards_count_max);
-    for (uint32_t i = 1; i < grid->guards_count_max; i++)
+    put_u64(out, grid->guards_count);
+    for (uint32_t i = 1; i < grid->guards_count; i++)
         put_text(out, grid->guards[i] ? intern_data(&grid->tenant_names, grid->guards[i]) : "");
     put_u64(out, grid->cells_count);
     for (uint32_t i = 0; i < grid->cells_count; i++) {
@@ -514,11 +513,11 @@ static bool take_cell(const struct grid *grid, struct cursor *in, struct guard_c
 {
     uint64_t guard, site, level;
 
-    if (get_u64(in, &guard) < 0 || !guard || guard >= grid->guards_count_max ||
-        !grid->guards[guard] || get_u64(in, &site) < 0 || site >= grid->fleet.sites_count ||
-        get_u64(in, &level) < 0 || level < TOPOLOGY_NODE || level > TOPOLOGY_POOL ||
-        !take_name(in, cell->chip) || !take_name(in, cell->place) ||
-        get_i64(in, &cell->since_ms) < 0 || cell->since_ms < 0 || cell->since_ms > grid->now_ms)
+    if (get_u64(in, &guard) < 0 || !guard || guard >= grid->guards_count || !grid->guards[guard] ||
+        get_u64(in, &site) < 0 || site >= grid->fleet.sites_count || get_u64(in, &level) < 0 ||
+        level < TOPOLOGY_NODE || level > TOPOLOGY_POOL || !take_name(in, cell->chip) ||
+        !take_name(in, cell->place) || get_i64(in, &cell->since_ms) < 0 || cell->since_ms < 0 ||
+        cell->since_ms > grid->now_ms)
         return false;
     cell->guard = (uint32_t)guard;
     cell->site = (uint32_t)site;
@@ -529,6 +528,7 @@ static bool take_cell(const struct grid *grid, struct cursor *in, struct guard_c
 int guards_take(struct grid *grid, struct cursor *in)
 {
     char name[MODEL_NAME_BYTES];
+    uint32_t cap = 0;
     uint64_t count;
 
     if (get_u64(in, &count) < 0 || count > GUARDS_MAX)
@@ -548,7 +548,7 @@ int guards_take(struct grid *grid, struct cursor *in)
 
         if (!take_cell(grid, in, &cell))
             return -EBADMSG;
-        MEM_GROW(grid->cells, grid->cells_cap, grid->cells_count + 1);
+        MEM_GROW(grid->cells, cap, grid->cells_count + 1);
         grid->cells[grid->cells_count++] = cell;
     }
     set_grants(grid);
@@ -577,12 +577,26 @@ static int check_node(const struct grid *grid, uint32_t site, uint32_t index,
     return 0;
 }
 
+/* Whose own cells a job may be in is one that has any. */
+static int check_jobs(const struct grid *grid, struct err *err)
+{
+    for (const struct job *job = grid_job_after(grid, 0); job;
+         job = grid_job_after(grid, job->item.id)) {
+        uint32_t guard = MAX(job_shape(grid, job)->guard, job_asked(grid, job)->guard);
+
+        if (guard && guard >= grid->guards_count)
+            return err_set(err, -EINVAL, "invariant: job %" PRIu64 " has the cells of nobody",
+                           job->item.id);
+    }
+    return 0;
+}
+
 int guards_check(const struct grid *grid, struct err *err)
 {
+    int rc = check_jobs(grid, err);
     uint32_t guarded = 0;
-    int rc = 0;
 
-    for (uint32_t s = 0; s < grid->fleet.sites_count; s++)
+    for (uint32_t s = 0; s < grid->fleet.sites_count && rc == 0; s++)
         for (uint32_t i = 0; i < grid->fleet.sites[s].info.nodes_count && rc == 0; i++) {
             const struct guard_cell *cell = NULL;
 

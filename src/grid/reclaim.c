@@ -323,7 +323,7 @@ uint32_t reclaim_run(struct grid *grid)
     if (!grid->cells_count || !grid->queue.count)
         return 0;
     heads = list_heads(grid, &count);
-    reclaim.blocked = mem_alloc(grid->guards_count_max, sizeof(*reclaim.blocked));
+    reclaim.blocked = mem_alloc(grid->guards_count, sizeof(*reclaim.blocked));
     for (uint32_t i = 0; i < count && starts < GRID_PASS_STARTS_MAX; i++)
         starts += try_job(&reclaim, grid_job(grid, heads[i].first_id));
     grid->fleet.window = window;

@@ -253,10 +253,10 @@ struct grid {
     int64_t defrag_next_ms;   /* when it is looked at again; 0 = with the next pass */
     struct assigns *assigns;  /* NULL: each goes to the best kind that is free */
     struct guard_cell *cells; /* whole cells that tenants are guaranteed: guards.h */
-    uint32_t cells_count, cells_cap;
-    uint32_t *guards;          /* by guard: the tenant; 0 = nobody. The first is nobody's */
-    uint32_t guards_count_max; /* how many that are, with the first */
-    struct ranks *ranks;       /* NULL = not ordered by what work needs */
+    uint32_t cells_count;
+    uint32_t *guards;      /* by guard: the tenant; 0 = nobody. The first is nobody's */
+    uint32_t guards_count; /* places in it, with the first and free ones */
+    struct ranks *ranks;   /* NULL = not ordered by what work needs */
     uint32_t class_grants[CLASS_COUNT]; /* how many run, of each class */
     uint32_t class_yields[CLASS_COUNT]; /* of these, how many a higher class may stop */
     uint32_t guarantees_count;          /* tenants that have one */
