@@ -317,6 +317,29 @@ static int check_tree(const struct grid *grid, const struct sums *sums, struct e
     return rc;
 }
 
+static bool is_apart_on_node(const struct fleet_node *node)
+{
+    for (const struct grant_part *part = node->parts; part; part = part->next)
+        for (const struct grant_part *other = part->next; part->apart && other; other = other->next)
+            if (other->apart && other->of != part->of &&
+                apart_conflict(part->apart, other->apart) >= 0)
+                return false;
+    return true;
+}
+
+/* A site is too near only where one of the two says so: others are not asked of each other. */
+static bool is_apart_at_site(const struct apart_marks *marks)
+{
+    for (uint32_t i = 0; i < marks->held_count; i++) {
+        const struct request_apart *of = marks->held[i].of;
+
+        for (uint32_t k = 0; of->level == APART_SITE && k < marks->held_count; k++)
+            if (marks->held[k].of != of && apart_conflict(of, marks->held[k].of) == APART_SITE)
+                return false;
+    }
+    return true;
+}
+
 /* Nobody is on a node, or at a site, with whom it is to be apart from; marks are where grants are.
  * (Racks may be labelled anew under what runs.) */
 static int check_apart(const struct grid *grid, struct err *err)
@@ -326,18 +349,14 @@ static int check_apart(const struct grid *grid, struct err *err)
     for (uint32_t i = 0; i < grid->fleet.grants_count; i++)
         parts += grid->fleet.grants[i]->apart ? grid->fleet.grants[i]->parts_count : 0;
     for (uint32_t s = 0; s < grid->fleet.sites_count; s++) {
-        const struct apart_marks *at = &grid->fleet.sites[s].marks;
+        const struct fleet_site *site = &grid->fleet.sites[s];
+        bool is_sound = is_apart_at_site(&site->marks);
 
-        marks += at->held_count;
-        for (uint32_t i = 0; i < at->held_count; i++)
-            for (uint32_t k = 0; k < i; k++) {
-                const struct apart_mark *a = &at->held[i], *b = &at->held[k];
-                int level = a->of != b->of ? apart_conflict(a->of, b->of) : -1;
-
-                if (level == APART_SITE || (level >= 0 && a->node == b->node))
-                    return BROKEN("site %s: jobs are together that are to be apart",
-                                  grid->fleet.sites[s].info.name);
-            }
+        marks += site->marks.held_count;
+        for (uint32_t i = 0; i < site->info.nodes_count && site->marks.held_count; i++)
+            is_sound &= is_apart_on_node(&site->nodes[i]);
+        if (!is_sound)
+            return BROKEN("site %s: jobs are together that are to be apart", site->info.name);
     }
     if (parts != marks)
         return BROKEN("%" PRIu64 " parts keep away from others, marked are %" PRIu64, parts, marks);
