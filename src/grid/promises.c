@@ -85,6 +85,19 @@ static int64_t find_start(struct grid *grid, struct job *job, int64_t before_ms,
     return found->plan && start_ms > grid->now_ms ? start_ms + lent_ms : start_ms;
 }
 
+/* The place it had is given back for this one, which it owns from then on. */
+static void set_place(struct grid *grid, struct promise *promise, const struct promise *place)
+{
+    promise_touch(promise, &grid->fleet); /* it may have been lifted only */
+    promise_clear(promise, &grid->fleet);
+    promise->is_claim = place->is_claim;
+    promise->start_ms = place->start_ms;
+    promise->end_ms = place->end_ms;
+    promise->plan = place->plan;
+    promise->chip = place->chip;
+    promise_set(promise, &grid->fleet);
+}
+
 /* Plan for it, only before `before_ms` (-1: whenever); it has no place that is set. What it had is
  * kept when there is nothing sooner. Who could start now is left to the order of the pass, but for
  * those who were promised that already (may_be_now). */
@@ -106,16 +119,10 @@ static void plan(struct grid *grid, struct promise *promise, int64_t before_ms, 
     }
     if (found.plan && start_ms <= grid->now_ms && !may_be_now)
         promise_clear(&found, &grid->fleet);
-    if (found.plan) {
-        promise_touch(promise, &grid->fleet); /* it may have been lifted only */
-        promise_clear(promise, &grid->fleet);
-        promise->is_claim = false;
-        promise->start_ms = start_ms;
-        promise->end_ms = found.end_ms;
-        promise->plan = found.plan;
-        promise->chip = found.chip;
-    }
-    if (promise->plan)
+    found.start_ms = start_ms;
+    if (found.plan)
+        set_place(grid, promise, &found);
+    else if (promise->plan)
         promise_set(promise, &grid->fleet);
 }
 
@@ -177,6 +184,9 @@ void promises_own(struct grid *grid, struct job *job)
 bool promises_claim(struct grid *grid, struct job *job, struct grant *plan, uint16_t chip,
                     int64_t start_ms, int64_t end_ms)
 {
+    const struct promise place = {
+        .is_claim = true, .start_ms = start_ms, .end_ms = end_ms, .plan = plan, .chip = chip
+    };
     struct promise *promise = promise_of(grid, job);
 
     if (!(promise && promise->is_own) && count_of(grid, true) == PROMISES_OWN_MAX) {
@@ -185,15 +195,9 @@ bool promises_claim(struct grid *grid, struct job *job, struct grant *plan, uint
     }
     if (!promise)
         promise = add(grid, job);
-    promise_touch(promise, &grid->fleet); /* it may have been lifted only */
-    promise_clear(promise, &grid->fleet);
-    promise->is_own = promise->is_claim = true;
-    promise->start_ms = start_ms;
-    promise->end_ms = end_ms;
-    promise->chip = chip;
-    promise->plan = plan;
-    promise->plan->job_id = job->item.id;
-    promise_set(promise, &grid->fleet);
+    plan->job_id = job->item.id;
+    promise->is_own = true;
+    set_place(grid, promise, &place);
     return true;
 }
 
@@ -220,9 +224,9 @@ static void break_promise(struct grid *grid, struct promise *promise, enum promi
     promise_clear(promise, &grid->fleet);
 }
 
-/* Are its nodes still in one domain, where the job asks for that? Their labels may have changed, as
- * may what the site's owner lets in. */
-static bool is_together(const struct grid *grid, const struct promise *promise)
+/* May it still be there, and are its nodes in one domain, where the job asks for that? Their labels
+ * may have changed, as may what the site's owner lets in and whose cells they are in. */
+static bool is_possible_yet(const struct grid *grid, const struct promise *promise)
 {
     const struct grant *plan = promise->plan;
     const struct shape *shape = job_shape(grid, grid_job(grid, promise->job_id));
@@ -231,9 +235,7 @@ static bool is_together(const struct grid *grid, const struct promise *promise)
         (promise->start_ms > grid->now_ms &&
          owner_next_start(&grid->fleet, shape, plan->site, promise->start_ms) != promise->start_ms))
         return false;
-
-    return topology_holds(job_shape(grid, grid_job(grid, promise->job_id)),
-                          &grid->fleet.sites[plan->site], plan->parts, plan->parts_count);
+    return topology_holds(shape, &grid->fleet.sites[plan->site], plan->parts, plan->parts_count);
 }
 
 /* Sites or nodes have changed, or more is promised than there will be. All are set anew in their
@@ -250,7 +252,7 @@ static void look_at_all(struct grid *grid)
 
         if (!promise->plan)
             continue;
-        if (!is_together(grid, promise)) {
+        if (!is_possible_yet(grid, promise)) {
             break_promise(grid, promise, PROMISE_PLACE_LOST);
             broken[count++] = promise;
             continue;
