@@ -133,6 +133,17 @@ static uint64_t tasks_in(const struct search *search, const struct group *group)
     return sum;
 }
 
+/* NULL: who holds this is moved already, or may not be. */
+static struct job *movable(const struct search *search, const struct grant_part *part)
+{
+    struct job *job = grid_job(search->grid, part->of->job_id);
+
+    return job && !is_moved(&search->plan, job) && may_move(search->grid, job) &&
+                   !guards_keeps(search->grid, job, search->job)
+               ? job
+               : NULL;
+}
+
 /* What emptying the node of those that may be moved costs; -1 = nobody is there to be moved, or too
  * many. */
 static int64_t node_cost(const struct search *search, uint32_t node, uint32_t *count_out)
@@ -142,10 +153,9 @@ static int64_t node_cost(const struct search *search, uint32_t node, uint32_t *c
     *count_out = 0;
     for (const struct grant_part *part = site_of(search)->nodes[node].parts; part;
          part = part->next) {
-        const struct job *job = grid_job(search->grid, part->of->job_id);
+        const struct job *job = movable(search, part);
 
-        if (!job || is_moved(&search->plan, job) || !may_move(search->grid, job) ||
-            guards_keeps(search->grid, job, search->job))
+        if (!job)
             continue;
         cost += cost_of(search->grid, job);
         ++*count_out;
@@ -159,10 +169,9 @@ static void empty_node(struct search *search, uint32_t node)
 
     for (const struct grant_part *part = site_of(search)->nodes[node].parts; part;
          part = part->next) {
-        struct job *job = grid_job(search->grid, part->of->job_id);
+        struct job *job = movable(search, part);
 
-        if (!job || is_moved(plan, job) || !may_move(search->grid, job) ||
-            guards_keeps(search->grid, job, search->job))
+        if (!job)
             continue;
         plan->list[plan->count] = (struct moved){ job, cost_of(search->grid, job) };
         plan->cost += plan->list[plan->count++].cost;
