@@ -328,10 +328,11 @@ int64_t job_order_ms(const struct grid *grid, const struct job *job)
 void jobs_line_up_anew(struct grid *grid)
 {
     for (struct job *job = grid_job_after(grid, 0); job; job = grid_job_after(grid, job->item.id)) {
-        struct queue_key key = job_queue_key(grid, job);
+        struct queue_key key;
 
         if (job->state != JOB_QUEUED)
             continue;
+        key = job_queue_key(grid, job);
         queue_remove(&grid->queue, &job->item);
         job->item.order_ms = job_order_ms(grid, job);
         queue_add(&grid->queue, &key, &job->item);

@@ -225,7 +225,7 @@ void move_requeued(struct grid *grid, struct job *job)
     if (job->moves)
         job->moves = false; /* this is the attempt that it is bound for */
     else if (job->bound_site)
-        bind(grid, job, 0, false, NULL);
+        move_unbind(grid, job);
 }
 
 void move_apply(struct grid *grid, const struct event *event)
