@@ -12,10 +12,8 @@
 #include "sched/mem.h"
 #include "sched/order.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define RUN_MS_MIN 60000
 #define RUN_DOUBLINGS 3u

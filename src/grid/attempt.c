@@ -7,8 +7,6 @@
 #include "grid/state.h"
 #include "sched/mem.h"
 
-#include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

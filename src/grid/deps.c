@@ -4,7 +4,6 @@
 #include "sched/mem.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* --- who waits for whom --------------------------------------------------------------------- */
 

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define CAP_LASTS_MS (3600 * 1000LL)
 #define SHED_MS_MAX (31LL * 24 * 3600 * 1000)

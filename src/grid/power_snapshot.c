@@ -6,7 +6,6 @@
 #include "sched/mem.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 static void put_tariff(struct buf *out, const struct tariff *tariff)
 {

@@ -42,7 +42,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define PREEMPT_WAIT_MS 30000  /* blocked so long: often something ends by itself */
 #define PREEMPT_EVERY_MS 30000 /* the search goes over what runs: not with each pass */

@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define RECLAIM_CANDIDATES 8u /* places of one job that are tried */
 

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define FIGURE_MAX (1LL << 50) /* of a need, in 1/1000: no overflow in sums over a gang */

@@ -11,7 +11,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define RESTART_MS 120000LL           /* lost by a pause, besides what no checkpoint holds */
 #define RUN_MS_MIN (15 * 60 * 1000LL) /* once started */

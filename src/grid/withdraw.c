@@ -6,7 +6,6 @@
 #include "grid/freight.h"
 #include "grid/state.h"
 
-#include <inttypes.h>
 
 #define LOOK_MS 5000
 #define PATIENCE_MS 20000 /* beyond what was told, at least */

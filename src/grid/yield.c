@@ -7,7 +7,6 @@
 #include "sched/mem.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
