@@ -500,6 +500,38 @@ static void print_unheard(const struct grid *grid, const struct job *job, char *
     }
 }
 
+static void why_stopping(const struct grid *grid, const struct job *job, const char *unheard,
+                         struct why *why)
+{
+    const char *reason = intern_data(&grid->strings, job->reason), *code = "preempted";
+
+    switch ((enum yield_cause)job->yield_cause) {
+    case YIELD_NONE:
+    case YIELD_TARIFF:
+        say(why, "stopping", "is being stopped at %s%s",
+            grid->fleet.sites[job->grant->site].info.name, unheard);
+        return;
+    case YIELD_SHED:
+        say(why, "stopping", "%.180s%s", reason, unheard);
+        return;
+    case YIELD_PREEMPT:
+    case YIELD_TURN:
+        break;
+    case YIELD_RESIZE:
+        code = "resizing";
+        break;
+    case YIELD_MOVE:
+    case YIELD_DEFRAG:
+        code = "moving";
+        break;
+    case YIELD_ASSIGN:
+        if (job->moves)
+            code = "moving";
+        break;
+    }
+    say(why, code, "%.200s", reason);
+}
+
 int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
 {
     const struct job *job = grid_job(grid, job_id);
@@ -547,23 +579,7 @@ int grid_why(struct grid *grid, uint64_t job_id, struct why *why_out)
                 *width ? " " : "", width, unheard);
         break;
     case JOB_STOPPING:
-        if (job->yield_cause == YIELD_PREEMPT || job->yield_cause == YIELD_TURN ||
-            job->yield_cause == YIELD_MOVE || job->yield_cause == YIELD_RESIZE ||
-            job->yield_cause == YIELD_DEFRAG || job->yield_cause == YIELD_ASSIGN) {
-            bool is_moving =
-                job->yield_cause >= YIELD_MOVE && (job->yield_cause != YIELD_ASSIGN || job->moves);
-
-            say(why_out,
-                job->yield_cause == YIELD_RESIZE ? "resizing"
-                : is_moving                      ? "moving"
-                                                 : "preempted",
-                "%.200s", intern_data(&grid->strings, job->reason));
-            break;
-        }
-        if (job->yield_cause == YIELD_SHED)
-            say(why_out, "stopping", "%.180s%s", intern_data(&grid->strings, job->reason), unheard);
-        else
-            say(why_out, "stopping", "is being stopped at %s%s", site, unheard);
+        why_stopping(grid, job, unheard, why_out);
         break;
     case JOB_DONE:
     case JOB_FAILED:
