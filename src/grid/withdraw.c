@@ -6,7 +6,6 @@
 #include "grid/freight.h"
 #include "grid/state.h"
 
-
 #define LOOK_MS 5000
 #define PATIENCE_MS 20000 /* beyond what was told, at least */
 #define DOUBLINGS_MAX 10u
@@ -95,20 +94,27 @@ static bool may_be_withdrawn(const struct grid *grid, const struct job *job)
     const struct fleet_site *site = &grid->fleet.sites[job->grant->site];
 
     return job->state == JOB_STARTING && !job->started_ms && job->reason && !job->bound_site &&
-           !job->across && site->freight.waits_count && site->reachable &&
-           yield_is_possible(grid, job) && has_waited_too_long(grid, job);
+           !job->across && site->reachable && yield_is_possible(grid, job) &&
+           has_waited_too_long(grid, job);
+}
+
+/* NULL: it stays. At sites without a queue of their own, which are most, no job is looked up. */
+static struct job *withdrawable(const struct grid *grid, const struct grant *grant)
+{
+    struct job *job;
+
+    if (!grid->fleet.sites[grant->site].freight.waits_count)
+        return NULL;
+    job = grid_job(grid, grant->job_id);
+    return may_be_withdrawn(grid, job) ? job : NULL;
 }
 
 static uint32_t count_waiting(const struct grid *grid)
 {
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
-        const struct grant *grant = grid->fleet.grants[i];
-
-        count += grid->fleet.sites[grant->site].freight.waits_count &&
-                 may_be_withdrawn(grid, grid_job(grid, grant->job_id));
-    }
+    for (uint32_t i = 0; i < grid->fleet.grants_count; i++)
+        count += withdrawable(grid, grid->fleet.grants[i]) != NULL;
     return count;
 }
 
@@ -127,14 +133,10 @@ static uint32_t list_waiting(const struct grid *grid, uint32_t waiting, struct j
 
     for (uint32_t i = 0; i < grid->fleet.grants_count; i++) {
         const struct grant *grant = grid->fleet.grants[i];
-        struct job *job;
+        struct job *job = grant->job_id % turns == turn ? withdrawable(grid, grant) : NULL;
         uint64_t at;
 
-        if (!grid->fleet.sites[grant->site].freight.waits_count || grant->job_id % turns != turn)
-            continue;
-        job = grid_job(grid, grant->job_id);
-        if (!may_be_withdrawn(grid, job) ||
-            (count == TRIES_MAX && !is_older(job, list[TRIES_MAX - 1])))
+        if (!job || (count == TRIES_MAX && !is_older(job, list[TRIES_MAX - 1])))
             continue;
         at = count < TRIES_MAX ? count++ : TRIES_MAX - 1;
         for (; at && is_older(job, list[at - 1]); at--)
