@@ -1,11 +1,11 @@
 #include "grid/grid.h"
 
+#include "grid/assigns.h"
 #include "grid/freight.h"
 #include "grid/guards.h"
 #include "grid/owners.h"
-#include "grid/power.h"
-#include "grid/assigns.h"
 #include "grid/packing.h"
+#include "grid/power.h"
 #include "grid/ranks.h"
 #include "grid/state.h"
 #include "sched/mem.h"

@@ -5,7 +5,6 @@
  * pass.c      one scheduling pass                                       place.c    sites, tenants
  * rates.c     how fast work runs
  * usage.c     the ledger's arithmetic                                   view.c     what others read
- * yield.c     attempts that make way for something else
  * promises.c  starts that are promised to those that wait
  * yield.c     attempts that make way for something else                 shares.c   whose turn it is
  * mixed.c     gangs on several kinds of chip

@@ -384,7 +384,6 @@ void waits_ask_again(struct grid *grid)
 bool waits_stopped(struct grid *grid, struct job *job, bool by_cut, uint32_t site)
 {
     struct job_wait *wait = job_wait_of(job);
-
     int64_t restart_ms = wait->saved_ms ? RESTART_MS : 0; /* of the time that it ran no work */
 
     wait->until_ms = 0;
