@@ -502,12 +502,17 @@ static void hold_quota(struct grid *grid, const struct job *job, struct why_more
     uint64_t held = devices ? tenant->devices_milli_held + tenant->devices_milli_below
                             : tenant->cpus_held + tenant->cpus_below;
     uint64_t limit = (uint64_t)(devices ? tenant->devices_milli_max : tenant->cpus_max);
-    uint64_t wanted = held + unit * shape->tasks;
+    struct promised_sums beside = { 0 };
     struct why_change change;
+    uint64_t wanted;
     char most[32];
 
     if (!unit)
         return;
+    if (!job->is_promised)
+        beside = promises_beside(grid, job, full);
+    held += devices ? beside.devices_milli : beside.cpus;
+    wanted = held + unit * shape->tasks;
     units_print_milli((int64_t)(devices ? wanted : wanted * 1000), most, sizeof(most));
     change =
         change_of("quota", "mains tenant set %s --%s %s", name, devices ? "devices" : "cpus", most);
@@ -527,21 +532,23 @@ static void hold_quota(struct grid *grid, const struct job *job, struct why_more
         keep(out, &change);
 }
 
-/* Who of its tenants has least left, and what of the duration that would pay for. */
+/* Who of its tenants has least left beside what is promised, and what of the duration that would
+ * pay for. */
 static void hold_budget(struct grid *grid, const struct job *job, struct why_more *out)
 {
-    int64_t left = budget_left(grid, job->tenant), price = budget_price(grid, job), wanted;
+    int64_t promised = promises_price(grid, job), price = budget_price(grid, job);
+    int64_t left = MAX(budget_left(grid, job->tenant), (int64_t)0) - promised;
     const struct terms *terms = job_terms(grid, job);
     struct why_change change;
     char text[32];
 
     for (uint32_t at = job->tenant; at; at = grid->tenants[at].parent) {
         const struct tenant *tenant = &grid->tenants[at];
+        __int128 wanted = (__int128)tenant->spent_micro + tenant->reserved_micro + promised + price;
 
-        wanted = tenant->spent_micro + tenant->reserved_micro + price;
         if (tenant->budget_micro < 0 || price < 0 || wanted <= tenant->budget_micro)
             continue;
-        units_print_micro(wanted, text, sizeof(text));
+        units_print_micro((int64_t)MIN(wanted, (__int128)INT64_MAX), text, sizeof(text));
         change = change_of("budget", "mains tenant set %s --budget %s",
                            intern_data(&grid->tenant_names, at), text);
         change.start_ms = room_ms(out);

@@ -231,6 +231,30 @@ static void test_holds(void **state)
     bed_destroy(&bed);
 }
 
+/* What is promised to its tenant's others is in its way as well as what they hold. */
+static void test_holds_of_promises(void **state)
+{
+    struct bed bed = bed_create(two_fast, 2);
+    struct event other = device_job(2, 3, HOUR);
+    uint64_t id;
+
+    (void)state;
+    other.job_submitted.tenant = "bob";
+    bed_submit(&bed, other);
+    set_limits(&bed, 4000, -1);
+    bed_submit(&bed, device_job(1, 4, HOUR)); /* promised all that alice may have */
+    bed_pass(&bed);
+    id = bed_submit(&bed, device_job(1, 1, 10 * HOUR));
+    bed_pass(&bed);
+    check_change(&bed, id, "quota", "mains tenant set alice --devices 5", bed.now_ms);
+    check_no_change(&bed, id, "tasks");
+    set_limits(&bed, -1, 45000000);
+    bed_pass(&bed);
+    check_change(&bed, id, "budget", "mains tenant set alice --budget 53.561784", bed.now_ms);
+    check_change(&bed, id, "duration", "at most 7h45m", bed.now_ms);
+    bed_destroy(&bed);
+}
+
 /* Who can never start is in nobody's way. */
 static void test_ahead(void **state)
 {
@@ -344,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_quantities),
         cmocka_unit_test(test_duration_and_across),
         cmocka_unit_test(test_holds),
+        cmocka_unit_test(test_holds_of_promises),
         cmocka_unit_test(test_ahead),
         cmocka_unit_test(test_choice),
         cmocka_unit_test(test_asking_changes_nothing),
