@@ -102,6 +102,21 @@ struct bed_node {
     const char *chip;
 };
 
+static inline void bed_fill_node(struct node_info *info, const char *site,
+                                 const struct bed_node *node)
+{
+    snprintf(info->name, sizeof(info->name), "%s", node->name);
+    info->cpus = node->cpus;
+    info->memory_bytes = 64LL << 30;
+    info->disk_bytes = 100LL << 30;
+    info->devices_count = node->devices;
+    for (uint32_t d = 0; d < node->devices; d++) {
+        snprintf(info->devices[d].chip, MODEL_NAME_BYTES, "%s", node->chip);
+        snprintf(info->devices[d].uuid, 90, "%s-%s-%u", site, node->name, d);
+        info->devices[d].memory_bytes = 80LL << 30;
+    }
+}
+
 static inline void bed_join(struct bed *bed, const char *site, const struct bed_node *list,
                             uint32_t count)
 {
@@ -116,18 +131,8 @@ static inline void bed_join(struct bed *bed, const char *site, const struct bed_
     struct event event = { .type = EVENT_SITE_JOINED };
 
     assert_non_null(nodes);
-    for (uint32_t i = 0; i < count; i++) {
-        snprintf(nodes[i].name, sizeof(nodes[i].name), "%s", list[i].name);
-        nodes[i].cpus = list[i].cpus;
-        nodes[i].memory_bytes = 64LL << 30;
-        nodes[i].disk_bytes = 100LL << 30;
-        nodes[i].devices_count = list[i].devices;
-        for (uint32_t d = 0; d < list[i].devices; d++) {
-            snprintf(nodes[i].devices[d].chip, MODEL_NAME_BYTES, "%s", list[i].chip);
-            snprintf(nodes[i].devices[d].uuid, 90, "%s-%s-%u", site, list[i].name, d);
-            nodes[i].devices[d].memory_bytes = 80LL << 30;
-        }
-    }
+    for (uint32_t i = 0; i < count; i++)
+        bed_fill_node(&nodes[i], site, &list[i]);
     snprintf(event.site_joined.site.name, MODEL_NAME_BYTES, "%s", site);
     snprintf(event.site_joined.site.owner, MODEL_NAME_BYTES, "owner-of-%s", site);
     snprintf(event.site_joined.site.region, MODEL_NAME_BYTES, "region-of-%s", site);
@@ -141,6 +146,34 @@ static inline void bed_join(struct bed *bed, const char *site, const struct bed_
     event.site_joined.site.nodes_count = count;
     event.site_joined.chips = figures;
     event.site_joined.chips_count = 2;
+    bed_step(bed, &event);
+    free(nodes);
+}
+
+/* "here": nodes n0, n1, ... of 32 CPUs and four fast devices, so many to a rack (r0, r1, ...; 0 =
+ * no racks). It has no tariff: nothing costs. */
+static inline void bed_join_racks(struct bed *bed, uint32_t count, uint32_t rack_nodes)
+{
+    static const struct chip_figures figures[] = {
+        { .kind = "fast", .metric_milli = { [METRIC_BF16_TFLOPS] = 900000 }, .power_watts = 700 },
+    };
+    struct node_info *nodes = calloc(count, sizeof(*nodes));
+    struct event event = { .type = EVENT_SITE_JOINED };
+
+    assert_non_null(nodes);
+    for (uint32_t i = 0; i < count; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "n%u", i);
+        bed_fill_node(&nodes[i], "here", &(struct bed_node){ name, 32, 4, "fast" });
+        if (rack_nodes)
+            snprintf(nodes[i].rack, sizeof(nodes[i].rack), "r%u", i / rack_nodes);
+    }
+    snprintf(event.site_joined.site.name, MODEL_NAME_BYTES, "here");
+    event.site_joined.site.nodes = nodes;
+    event.site_joined.site.nodes_count = count;
+    event.site_joined.chips = figures;
+    event.site_joined.chips_count = 1;
     bed_step(bed, &event);
     free(nodes);
 }

@@ -3,39 +3,7 @@
 
 #define MINUTE_MS 60000LL
 #define HOUR_MS (60 * MINUTE_MS)
-#define NODES 4u
-
-/* Four nodes of four devices, in two racks. */
-static void join(struct bed *bed)
-{
-    static const struct chip_figures figures[] = {
-        { .kind = "fast", .metric_milli = { [METRIC_BF16_TFLOPS] = 900000 }, .power_watts = 700 },
-    };
-    struct node_info *nodes = calloc(NODES, sizeof(*nodes));
-    struct event event = { .type = EVENT_SITE_JOINED };
-
-    assert_non_null(nodes);
-    for (uint32_t i = 0; i < NODES; i++) {
-        snprintf(nodes[i].name, sizeof(nodes[i].name), "n%u", i);
-        snprintf(nodes[i].rack, sizeof(nodes[i].rack), "r%u", i / 2);
-        nodes[i].cpus = 32;
-        nodes[i].memory_bytes = 64LL << 30;
-        nodes[i].disk_bytes = 100LL << 30;
-        nodes[i].devices_count = 4;
-        for (uint32_t d = 0; d < 4; d++) {
-            snprintf(nodes[i].devices[d].chip, MODEL_NAME_BYTES, "fast");
-            snprintf(nodes[i].devices[d].uuid, 90, "u-%u-%u", i, d);
-            nodes[i].devices[d].memory_bytes = 80LL << 30;
-        }
-    }
-    snprintf(event.site_joined.site.name, MODEL_NAME_BYTES, "here");
-    event.site_joined.site.nodes = nodes;
-    event.site_joined.site.nodes_count = NODES;
-    event.site_joined.chips = figures;
-    event.site_joined.chips_count = 1;
-    bed_step(bed, &event);
-    free(nodes);
-}
+#define NODES 4u /* two a rack */
 
 static int set_policy(struct bed *bed, uint32_t reservations, uint32_t defrags)
 {
@@ -72,7 +40,7 @@ static struct scattered scattered_create(uint32_t defrags, uint16_t checkpoint)
     struct bed *bed = &scattered.bed;
     uint64_t others[NODES];
 
-    join(bed);
+    bed_join_racks(bed, NODES, 2);
     assert_int_equal(set_policy(bed, 0, defrags), 0);
     for (uint32_t i = 0; i < NODES; i++) { /* packed: two to a node, in this order */
         struct event job = gang(1, 2, 10 * HOUR_MS);

@@ -1,34 +1,6 @@
 /* What topology and expected fill do in the network: waits that say why, state that is kept. */
 #include "bed.h"
 
-static void join_racks(struct bed *bed, uint32_t nodes_count, uint32_t rack_nodes)
-{
-    struct node_info *nodes = calloc(nodes_count, sizeof(*nodes));
-    struct chip_figures figures = { .kind = "fast", .power_watts = 700 };
-    struct event event = { .type = EVENT_SITE_JOINED };
-
-    assert_non_null(nodes);
-    for (uint32_t i = 0; i < nodes_count; i++) {
-        snprintf(nodes[i].name, sizeof(nodes[i].name), "n%u", i);
-        nodes[i].cpus = 16;
-        nodes[i].memory_bytes = nodes[i].disk_bytes = 64LL << 30;
-        nodes[i].devices_count = 4;
-        for (uint32_t d = 0; d < 4; d++) {
-            snprintf(nodes[i].devices[d].chip, MODEL_NAME_BYTES, "fast");
-            snprintf(nodes[i].devices[d].uuid, 90, "n%u-%u", i, d);
-        }
-        if (rack_nodes)
-            snprintf(nodes[i].rack, sizeof(nodes[i].rack), "r%u", i / rack_nodes);
-    }
-    snprintf(event.site_joined.site.name, MODEL_NAME_BYTES, "here");
-    event.site_joined.site.nodes = nodes;
-    event.site_joined.site.nodes_count = nodes_count;
-    event.site_joined.chips = &figures;
-    event.site_joined.chips_count = 1;
-    bed_step(bed, &event);
-    free(nodes);
-}
-
 static struct event gang(uint32_t tasks, uint32_t devices, uint32_t within, bool hard)
 {
     struct event event = bed_job(1);
@@ -71,7 +43,7 @@ static void test_waits_for_a_rack(void **state)
     uint64_t a, b, hard, soft;
 
     (void)state;
-    join_racks(&bed, 4, 2);
+    bed_join_racks(&bed, 4, 2);
     a = run(&bed, gang(1, 4, TOPOLOGY_RACK, true));
     b = run(&bed, gang(2, 3, TOPOLOGY_RACK, true)); /* in the other: the first has one node left */
     assert_int_equal(bed_state(&bed, a), JOB_STARTING);
@@ -108,7 +80,7 @@ static void test_why_scattered(void **state)
     uint64_t ids[4], hard;
 
     (void)state;
-    join_racks(&bed, 4, 2);
+    bed_join_racks(&bed, 4, 2);
     for (uint32_t i = 0; i < 4; i++)
         ids[i] = run(&bed, gang(1, 4, TOPOLOGY_ANY, false));
     bed_done(&bed, ids[0]); /* one node of each rack comes free */
@@ -151,7 +123,7 @@ static void check_fill_is_kept(uint32_t reach)
     struct err err = { 0 };
     struct grid *none = NULL;
 
-    join_racks(&bed, 6, 0);
+    bed_join_racks(&bed, 6, 0);
     assert_int_equal(grid_policy(bed.grid).fills, 0);
     set_fill(&bed, reach);
     assert_int_equal(grid_policy(bed.grid).fills, reach);

@@ -4,38 +4,8 @@
 
 #define MINUTE_MS 60000LL
 #define HOUR_MS (60 * MINUTE_MS)
-#define NODES 8u /* two a rack, four devices each */
-
-static void join_nodes(struct bed *bed, uint32_t count)
-{
-    static const struct chip_figures figures[] = {
-        { .kind = "fast", .metric_milli = { [METRIC_BF16_TFLOPS] = 900000 }, .power_watts = 700 },
-    };
-    struct node_info *nodes = calloc(count, sizeof(*nodes));
-    struct event event = { .type = EVENT_SITE_JOINED };
-
-    assert_non_null(nodes);
-    for (uint32_t i = 0; i < count; i++) {
-        snprintf(nodes[i].name, sizeof(nodes[i].name), "n%u", i);
-        snprintf(nodes[i].rack, sizeof(nodes[i].rack), "r%u", i / 2);
-        nodes[i].cpus = 32;
-        nodes[i].memory_bytes = 64LL << 30;
-        nodes[i].disk_bytes = 100LL << 30;
-        nodes[i].devices_count = 4;
-        for (uint32_t d = 0; d < 4; d++) {
-            snprintf(nodes[i].devices[d].chip, MODEL_NAME_BYTES, "fast");
-            snprintf(nodes[i].devices[d].uuid, 90, "u-%u-%u", i, d);
-            nodes[i].devices[d].memory_bytes = 80LL << 30;
-        }
-    }
-    snprintf(event.site_joined.site.name, MODEL_NAME_BYTES, "here");
-    event.site_joined.site.nodes = nodes;
-    event.site_joined.site.nodes_count = count;
-    event.site_joined.chips = figures;
-    event.site_joined.chips_count = 1;
-    bed_step(bed, &event);
-    free(nodes);
-}
+#define NODES 8u
+#define RACK_NODES 2u
 
 static void set_tenant(struct bed *bed, const char *name, const char *parent)
 {
@@ -66,7 +36,7 @@ static struct bed create(void)
 {
     struct bed bed = { .grid = grid_create(), .now_ms = 1000 * HOUR_MS };
 
-    join_nodes(&bed, NODES);
+    bed_join_racks(&bed, NODES, RACK_NODES);
     set_tenant(&bed, "lab", "");
     set_tenant(&bed, "other", "");
     return bed;
@@ -305,9 +275,9 @@ static void test_rejoin(void **state)
 
     (void)state;
     bed_step(&bed, &event);
-    join_nodes(&bed, NODES - 1);
+    bed_join_racks(&bed, NODES - 1, RACK_NODES);
     bed_restart(&bed);
-    join_nodes(&bed, NODES);
+    bed_join_racks(&bed, NODES, RACK_NODES);
     bed_restart(&bed);
     assert_int_equal(bed_state(&bed, start(&bed, gang("other", 1, 1, CHECKPOINT_NONE))),
                      JOB_QUEUED);
@@ -340,7 +310,7 @@ static void test_forgotten(void **state)
     bed_restart(&bed);
     forget.site_forgotten.forgotten = false;
     bed_step(&bed, &forget);
-    join_nodes(&bed, NODES);
+    bed_join_racks(&bed, NODES, RACK_NODES);
     assert_true(grid_cell(bed.grid, 0, &view));
     assert_int_equal(view.nodes, 2);
     bed_destroy(&bed);
