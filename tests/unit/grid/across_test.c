@@ -17,17 +17,6 @@ static struct event gang(uint32_t tasks, uint32_t sites_max, uint32_t on_unreach
     return event;
 }
 
-static void session(struct bed *bed, enum event_type type, const char *site, uint64_t number)
-{
-    struct event event = { .type = type };
-
-    event.site_seen.site = site;
-    event.site_seen.session = number;
-    if (type == EVENT_SITE_SEEN)
-        event.site_seen.lease_ms = 10000;
-    bed_step(bed, &event);
-}
-
 static struct bed sites_of(const struct bed_node *node, uint32_t count)
 {
     static const char *const names[] = { "west", "east", "south", "north" };
@@ -36,7 +25,7 @@ static struct bed sites_of(const struct bed_node *node, uint32_t count)
     bed.tunnels = true;
     for (uint32_t i = 0; i < count; i++) {
         bed_join(&bed, names[i], node, 1);
-        session(&bed, EVENT_SITE_SEEN, names[i], 1);
+        bed_seen(&bed, names[i], 1, 10000);
     }
     return bed;
 }
@@ -165,11 +154,11 @@ static void test_one_kind(void **state)
     (void)state;
     event.job_submitted.request.shape.devices_milli = 1000;
     bed_join(&bed, "east", slow_pair, 1);
-    session(&bed, EVENT_SITE_SEEN, "east", 1);
+    bed_seen(&bed, "east", 1, 10000);
     id = start(&bed, event);
     bed_why(&bed, id, "tasks", "on one kind of chip");
     bed_join(&bed, "south", slow_pair, 1);
-    session(&bed, EVENT_SITE_SEEN, "south", 1);
+    bed_seen(&bed, "south", 1, 10000);
     bed_pass(&bed);
     assert_int_equal(bed.across.sites_count, 2);
     assert_string_equal(bed.across.sites[0].site, "east");
@@ -245,7 +234,7 @@ static void test_moved_together(void **state)
     bed_started(&bed, id, 1);
     bed_started(&bed, id, 2);
     bed_join(&bed, "large", four_cpus, 1);
-    session(&bed, EVENT_SITE_SEEN, "large", 1);
+    bed_seen(&bed, "large", 1, 10000);
     move.job_move.job_id = id;
     move.job_move.to = "large";
     move.job_move.by = move.job_move.reason = "";
@@ -331,8 +320,8 @@ static void test_leases(void **state)
     bed_started(&bed, id, 1);
     bed_started(&bed, id, 2);
     bed.now_ms += 1000;
-    session(&bed, EVENT_SITE_LOST, "west", 1);
-    session(&bed, EVENT_SITE_LOST, "east", 1);
+    bed_lost(&bed, "west", 1);
+    bed_lost(&bed, "east", 1);
     bed.now_ms += 20000;
     assert_int_equal(end_lease(&bed, "east"), 0);
     assert_int_equal(bed.stops, 1);
@@ -350,7 +339,7 @@ static void test_leases(void **state)
     assert_true(grid_dark_next(bed.grid, &cursor, &dark));
     assert_int_equal(dark.epoch, 2);
     bed_restart(&bed);
-    session(&bed, EVENT_SITE_SEEN, "east", 2);
+    bed_seen(&bed, "east", 2, 10000);
     bed_ended(&bed, id, 1, OUTCOME_LEASE, 0);
     assert_int_equal(bed.settled, 1);
     bed_destroy(&bed);
@@ -360,7 +349,7 @@ static void test_leases(void **state)
 static void test_stops(void **state)
 {
     struct bed bed = sites_of(two_cpus, 3);
-    struct event forget = { .type = EVENT_SITE_FORGOTTEN }, move = { .type = EVENT_JOB_MOVE };
+    struct event move = { .type = EVENT_JOB_MOVE };
     uint64_t id = start(&bed, gang(4, 2, UNREACHABLE_WAIT));
 
     (void)state;
@@ -384,11 +373,8 @@ static void test_stops(void **state)
     assert_int_equal(bed_state(&bed, id), JOB_QUEUED);
     assert_int_equal(bed_cancel(&bed, id), 0);
     id = start(&bed, gang(4, 2, UNREACHABLE_WAIT));
-    session(&bed, EVENT_SITE_LOST, "east", 1);
-    forget.site_forgotten.site = "east";
-    forget.site_forgotten.forgotten = true;
-    forget.site_forgotten.by = forget.site_forgotten.reason = "";
-    bed_step(&bed, &forget);
+    bed_lost(&bed, "east", 1);
+    assert_int_equal(bed_forget(&bed, "east", true), 0);
     assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
     bed_ended(&bed, id, 2, OUTCOME_STOPPED, 0);
     assert_int_equal(bed_state(&bed, id), JOB_QUEUED);

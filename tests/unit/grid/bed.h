@@ -256,6 +256,39 @@ static inline void bed_tick(struct bed *bed, int64_t to_ms)
         bed_pass(bed);
 }
 
+/* It is heard; lease_ms: how long it may go on unheard with what moves, 0 = it keeps no lease. */
+static inline void bed_seen(struct bed *bed, const char *site, uint64_t session, int64_t lease_ms)
+{
+    struct event event = { .type = EVENT_SITE_SEEN };
+
+    event.site_seen.site = site;
+    event.site_seen.session = session;
+    event.site_seen.lease_ms = lease_ms;
+    bed_step(bed, &event);
+}
+
+static inline void bed_lost(struct bed *bed, const char *site, uint64_t session)
+{
+    struct event event = { .type = EVENT_SITE_LOST };
+
+    event.site_lost.site = site;
+    event.site_lost.session = session;
+    bed_step(bed, &event);
+}
+
+/* It must be lost to be forgotten. */
+static inline int bed_forget(struct bed *bed, const char *site, bool forgotten)
+{
+    struct event event = { .type = EVENT_SITE_FORGOTTEN };
+    struct err err = { 0 };
+
+    event.site_forgotten.site = site;
+    event.site_forgotten.forgotten = forgotten;
+    event.site_forgotten.by = "op";
+    event.site_forgotten.reason = "";
+    return bed_try(bed, &event, NULL, &err);
+}
+
 /* "here" must draw so much less, within half a minute. */
 static inline void bed_shed(struct bed *bed, uint32_t percent, int64_t lasts_ms)
 {

@@ -649,7 +649,6 @@ static void test_moves_to_less(void **state)
 static void test_grows_beside_the_dark(void **state)
 {
     struct bed bed = bed_create(eight, 1);
-    struct event lost = { .type = EVENT_SITE_LOST };
     struct event there = elastic(2, 4, 1);
     uint64_t other = submit_run(&bed, rigid(6, 0)), id = submit_run(&bed, elastic(2, 8, 1)), dark;
 
@@ -663,8 +662,7 @@ static void test_grows_beside_the_dark(void **state)
     after(&bed, 2 * MINUTE_MS);
     assert_int_equal(try_resize(&bed, dark, 2, NULL), 0);
     assert_int_equal(bed_state(&bed, dark), JOB_STOPPING);
-    lost.site_seen.site = "there";
-    bed_step(&bed, &lost);
+    bed_lost(&bed, "there", 0);
     bed_done(&bed, other);
     after(&bed, 10 * SECOND_MS);
     assert_int_equal(bed_state(&bed, dark), JOB_STOPPING);

@@ -583,22 +583,14 @@ static void test_withdrawn_in_turns(void **state)
 static void test_forgotten(void **state)
 {
     struct bed bed = two_sites();
-    struct event session = { .type = EVENT_SITE_SEEN }, forget = { .type = EVENT_SITE_FORGOTTEN };
     struct err err = { 0 };
 
     (void)state;
     assert_int_equal(tell_queue(&bed, "here", 1, 10 * MINUTE_MS, &err), 0);
     assert_int_equal(tell_rate(&bed, "here", 1000000, 1000000, &err), 0);
-    session.site_seen.site = "here";
-    session.site_seen.session = 1;
-    session.site_seen.lease_ms = 10000;
-    bed_step(&bed, &session);
-    session.type = EVENT_SITE_LOST;
-    bed_step(&bed, &session);
-    forget.site_forgotten.site = "here";
-    forget.site_forgotten.forgotten = true;
-    forget.site_forgotten.by = forget.site_forgotten.reason = "";
-    bed_step(&bed, &forget);
+    bed_seen(&bed, "here", 1, 10000);
+    bed_lost(&bed, "here", 1);
+    assert_int_equal(bed_forget(&bed, "here", true), 0);
     assert_int_equal(grid_site_freight(bed.grid, 0).waits_count, 0);
     assert_int_equal(grid_site_freight(bed.grid, 0).down_bytes_s, 0);
     bed_restart(&bed);

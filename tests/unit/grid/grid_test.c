@@ -504,23 +504,11 @@ static void test_old_snapshots(void **state)
     check_old_snapshot(data, len - TAIL_BYTES, false);
 }
 
-static int say_forgotten(struct bed *bed, const char *site, bool forgotten)
-{
-    struct event event = { .type = EVENT_SITE_FORGOTTEN };
-    struct err err;
-
-    event.site_forgotten.site = site;
-    event.site_forgotten.forgotten = forgotten;
-    event.site_forgotten.by = "op";
-    return bed_try(bed, &event, NULL, &err);
-}
-
 /* A job that is being stopped and one that runs, at a site that is never heard again. */
 static void test_forgotten_site(void **state)
 {
     struct bed bed = bed_create(two_cpus, 1);
-    struct event lost = { .type = EVENT_SITE_LOST }, seen = { .type = EVENT_SITE_SEEN };
-    struct event join = { .type = EVENT_SITE_JOINED };
+    struct event join = { .type = EVENT_SITE_JOINED }, seen = { .type = EVENT_SITE_SEEN };
     struct event once = bed_job(1);
     uint64_t stopping, running;
     struct job_view view;
@@ -533,14 +521,14 @@ static void test_forgotten_site(void **state)
     bed_pass(&bed);
     bed_started(&bed, stopping, 1);
     bed_cancel(&bed, stopping);
-    assert_int_equal(say_forgotten(&bed, "nowhere", true), -ENOENT);
-    assert_int_equal(say_forgotten(&bed, "here", true), -EPROTO); /* it is heard */
-    assert_int_equal(say_forgotten(&bed, "here", false), -EALREADY);
-    lost.site_lost.site = seen.site_seen.site = "here";
-    bed_step(&bed, &lost);
+    assert_int_equal(bed_forget(&bed, "nowhere", true), -ENOENT);
+    assert_int_equal(bed_forget(&bed, "here", true), -EPROTO); /* it is heard */
+    assert_int_equal(bed_forget(&bed, "here", false), -EALREADY);
+    seen.site_seen.site = "here";
+    bed_lost(&bed, "here", 0);
     assert_int_equal(bed_state(&bed, stopping), JOB_STOPPING);
-    assert_int_equal(say_forgotten(&bed, "here", true), 0);
-    assert_int_equal(say_forgotten(&bed, "here", true), -EALREADY);
+    assert_int_equal(bed_forget(&bed, "here", true), 0);
+    assert_int_equal(bed_forget(&bed, "here", true), -EALREADY);
     assert_false(grid_find_job(bed.grid, stopping, &view));
     assert_string_equal(bed.ended_reason, "cancelled by al");
     assert_int_equal(bed_state(&bed, running), JOB_QUEUED);
@@ -552,7 +540,7 @@ static void test_forgotten_site(void **state)
     assert_int_equal(bed_try(&bed, &join, NULL, &err), -EACCES);
     assert_int_equal(bed_try(&bed, &seen, NULL, &err), -EACCES);
     assert_true(grid_site_is_forgotten(bed.grid, 0));
-    assert_int_equal(say_forgotten(&bed, "here", false), 0);
+    assert_int_equal(bed_forget(&bed, "here", false), 0);
     bed_join(&bed, "here", two_cpus, 1);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, running), JOB_STARTING);

@@ -289,27 +289,18 @@ static void test_rejoin(void **state)
 static void test_forgotten(void **state)
 {
     struct bed bed = create();
-    struct event event = cells("lab", 0, 4), forget = { .type = EVENT_SITE_FORGOTTEN };
-    struct event session = { .type = EVENT_SITE_SEEN };
+    struct event event = cells("lab", 0, 4);
     struct cell_view view;
 
     (void)state;
     bed_step(&bed, &event);
-    session.site_seen.site = "here";
-    session.site_seen.session = 1;
-    session.site_seen.lease_ms = 10000;
-    bed_step(&bed, &session);
-    session.type = EVENT_SITE_LOST;
-    bed_step(&bed, &session);
-    forget.site_forgotten.site = "here";
-    forget.site_forgotten.forgotten = true;
-    forget.site_forgotten.by = forget.site_forgotten.reason = "";
-    bed_step(&bed, &forget);
+    bed_seen(&bed, "here", 1, 10000);
+    bed_lost(&bed, "here", 1);
+    assert_int_equal(bed_forget(&bed, "here", true), 0);
     assert_true(grid_cell(bed.grid, 0, &view));
     assert_int_equal(view.nodes, 0);
     bed_restart(&bed);
-    forget.site_forgotten.forgotten = false;
-    bed_step(&bed, &forget);
+    assert_int_equal(bed_forget(&bed, "here", false), 0);
     bed_join_racks(&bed, NODES, RACK_NODES);
     assert_true(grid_cell(bed.grid, 0, &view));
     assert_int_equal(view.nodes, 2);

@@ -4,25 +4,6 @@
 
 static const struct bed_node one[] = { { "n", 4, 0, NULL } };
 
-static void seen(struct bed *bed, const char *site, uint64_t session, int64_t lease_ms)
-{
-    struct event event = { .type = EVENT_SITE_SEEN };
-
-    event.site_seen.site = site;
-    event.site_seen.session = session;
-    event.site_seen.lease_ms = lease_ms;
-    bed_step(bed, &event);
-}
-
-static void lost(struct bed *bed, const char *site, uint64_t session)
-{
-    struct event event = { .type = EVENT_SITE_LOST };
-
-    event.site_lost.site = site;
-    event.site_lost.session = session;
-    bed_step(bed, &event);
-}
-
 static int try_lease_end(struct bed *bed, const char *site, uint64_t session)
 {
     struct event event = { .type = EVENT_LEASE_ENDED };
@@ -38,8 +19,8 @@ static struct bed two_sites_of(const struct bed_node *node)
     struct bed bed = bed_create(node, 1);
 
     bed_join(&bed, "there", node, 1);
-    seen(&bed, "here", 1, 10000);
-    seen(&bed, "there", 1, 10000);
+    bed_seen(&bed, "here", 1, 10000);
+    bed_seen(&bed, "there", 1, 10000);
     return bed;
 }
 
@@ -82,12 +63,12 @@ static void test_refused(void **state)
     (void)state;
     assert_int_equal(try_lease_end(&bed, "nowhere", 1), -ENOENT);
     assert_int_equal(try_lease_end(&bed, "here", 1), -EPROTO); /* it is heard */
-    lost(&bed, "here", 1);
+    bed_lost(&bed, "here", 1);
     assert_int_equal(try_lease_end(&bed, "here", 2), -EALREADY); /* of another session */
     assert_int_equal(try_lease_end(&bed, "here", 1), 0);
     assert_int_equal(try_lease_end(&bed, "here", 1), -EALREADY);
-    seen(&bed, "here", 3, 0); /* an agent that knows of no leases */
-    lost(&bed, "here", 3);
+    bed_seen(&bed, "here", 3, 0); /* an agent that knows of no leases */
+    bed_lost(&bed, "here", 3);
     assert_int_equal(try_lease_end(&bed, "here", 3), -EPROTO);
     event.site_seen.site = "here";
     event.site_seen.session = 4;
@@ -113,7 +94,7 @@ static void test_move_and_wait(void **state)
     assert_string_equal(site_of(&bed, moves, NULL), "here");
     assert_string_equal(site_of(&bed, waits, NULL), "here");
     bed.now_ms += 5000;
-    lost(&bed, "here", 1);
+    bed_lost(&bed, "here", 1);
     bed_why(&bed, moves, "running", "its lease ends");
     bed_why(&bed, waits, "running", "it goes on there");
     bed_pass(&bed);
@@ -133,7 +114,7 @@ static void test_move_and_wait(void **state)
     /* Late word of the old epoch changes nothing of the job. */
     bed_ended(&bed, moves, 1, OUTCOME_EXITED, 0);
     assert_int_equal(bed_state(&bed, moves), JOB_RUNNING);
-    seen(&bed, "here", 2, 10000);
+    bed_seen(&bed, "here", 2, 10000);
     bed_done(&bed, waits);
     assert_int_equal(bed.ended_job, waits);
     assert_int_equal(bed.ended_as, JOB_DONE);
@@ -160,7 +141,7 @@ static void test_settled_once(void **state)
         event.attempt_progress.usage.cpu_ms = 100;
         bed_step(&bed, &event);
         bed.now_ms += 3000000;
-        lost(&bed, "here", 1);
+        bed_lost(&bed, "here", 1);
         assert_int_equal(try_lease_end(&bed, "here", 1), 0);
         assert_int_equal(bed.row.energy_mj, 1000000);
         assert_true(grid_dark_next(bed.grid, &cursor, &dark));
@@ -203,7 +184,7 @@ static void test_dark_closed(void **state)
 
     (void)state;
     bed_pass(&bed);
-    lost(&bed, "here", 1);
+    bed_lost(&bed, "here", 1);
     assert_int_equal(try_lease_end(&bed, "here", 1), 0);
     event.attempt_unknown.job_id = id;
     event.attempt_unknown.epoch = 1;
@@ -211,13 +192,10 @@ static void test_dark_closed(void **state)
     assert_false(grid_dark_find(bed.grid, id, 1, &dark));
     assert_int_equal(bed.settled, 0);
     bed_pass(&bed);
-    lost(&bed, "there", 1);
+    bed_lost(&bed, "there", 1);
     assert_int_equal(try_lease_end(&bed, "there", 1), 0);
     assert_true(grid_dark_find(bed.grid, id, 2, &dark));
-    event = (struct event){ .type = EVENT_SITE_FORGOTTEN };
-    event.site_forgotten.site = "there";
-    event.site_forgotten.forgotten = true;
-    bed_step(&bed, &event);
+    assert_int_equal(bed_forget(&bed, "there", true), 0);
     assert_false(grid_dark_find(bed.grid, id, 2, &dark));
     bed_destroy(&bed);
 }
@@ -255,7 +233,7 @@ static void test_cancelled(void **state)
     (void)state;
     bed_pass(&bed);
     bed_started(&bed, id, 1);
-    lost(&bed, "here", 1);
+    bed_lost(&bed, "here", 1);
     assert_int_equal(bed_cancel(&bed, id), 0);
     assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
     assert_int_equal(try_lease_end(&bed, "here", 1), 0);
@@ -320,7 +298,7 @@ static void test_move_refused(void **state)
         if (rc != cases[i].rc || !strstr(err.text, cases[i].text))
             fail_msg("case %zu: rc %d, \"%s\"", i, rc, err.text);
     }
-    lost(&bed, "here", 1);
+    bed_lost(&bed, "here", 1);
     assert_int_equal(try_move(&bed, ids[1], "there", true, &err), -EPROTO);
     assert_non_null(strstr(err.text, "is not heard"));
     bed_destroy(&bed);
@@ -360,7 +338,7 @@ static void test_moved(void **state)
     bed_pass(&bed);
     assert_string_equal(site_of(&bed, id, NULL), "here");
     bed_ended(&bed, id, 3, OUTCOME_LOST, 0);
-    lost(&bed, "here", 1);
+    bed_lost(&bed, "here", 1);
     bed_pass(&bed);
     assert_string_equal(site_of(&bed, id, NULL), "there");
     bed_ended(&bed, id, 4, OUTCOME_EXITED, 0);
@@ -405,14 +383,14 @@ static void test_snapshot(void **state)
 
     (void)state;
     bed_pass(&bed);
-    lost(&bed, "here", 1);
+    bed_lost(&bed, "here", 1);
     assert_int_equal(try_lease_end(&bed, "here", 1), 0);
     event.job_submitted.request.checkpoint = CHECKPOINT_ASKED;
     event.job_submitted.request.shape.places_count = 0;
     event.job_submitted.tenant = "bob";
     id = bed_submit(&bed, event);
     bed_pass(&bed);
-    seen(&bed, "here", 2, 20000);
+    bed_seen(&bed, "here", 2, 20000);
     assert_int_equal(try_move(&bed, id, "here", false, &err), 0);
     assert_int_equal(grid_snapshot(bed.grid, &bytes), 0);
     if (grid_restore(bytes.data, bytes.len, &restored, &err) < 0)

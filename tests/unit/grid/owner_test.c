@@ -286,7 +286,6 @@ static void test_hours_pass(void **state)
 static void test_contacts(void **state)
 {
     struct bed bed = bed_create(one, 1);
-    struct event lost = { .type = EVENT_SITE_LOST }, seen = { .type = EVENT_SITE_SEEN };
     struct site_policy policy;
     struct event wide = job_of("alice", 0);
     struct why why;
@@ -294,13 +293,12 @@ static void test_contacts(void **state)
 
     (void)state;
     bed.now_ms = MONDAY_MS;
-    lost.site_lost.site = seen.site_seen.site = "here";
     site_policy_init(&policy);
     policy.contacts_count = 1;
     policy.contacts[0] = (struct site_contact){ MONDAY_MS, MONDAY_MS + 600000, HOUR_MS };
     must_tell(&bed, "here", &policy);
     bed.now_ms += 600000;
-    bed_step(&bed, &lost);
+    bed_lost(&bed, "here", 0);
     bed_step(&bed, &(struct event){ .type = EVENT_TICK });
     wide.job_submitted.request.shape.cpus = 4;
     wide.job_submitted.request.duration_ms_max = HOUR_MS / 2;
@@ -322,7 +320,7 @@ static void test_contacts(void **state)
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, job), JOB_QUEUED);
     bed.now_ms += 1000;
-    bed_step(&bed, &seen);
+    bed_seen(&bed, "here", 0, 0);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, job), JOB_STARTING);
     assert_int_equal(bed_state(&bed, behind), JOB_QUEUED);

@@ -385,29 +385,23 @@ static void test_cordon(void **state)
 static void test_unreachable(void **state)
 {
     struct bed bed = bed_create((struct bed_node[]){ { "n1", 4, 0, NULL } }, 1);
-    struct event seen = { .type = EVENT_SITE_SEEN }, lost = { .type = EVENT_SITE_LOST };
     uint64_t running = bed_submit(&bed, bed_job(1)), waiting;
     bool reachable;
 
     (void)state;
     bed_pass(&bed);
     bed_started(&bed, running, 1);
-    seen.site_seen.site = lost.site_lost.site = "here";
-    seen.site_seen.session = 7;
-    bed_step(&bed, &seen);
-    lost.site_lost.session = 6; /* an older session's end says nothing */
-    bed_step(&bed, &lost);
+    bed_seen(&bed, "here", 7, 0);
+    bed_lost(&bed, "here", 6); /* an older session's end says nothing */
     grid_site_get(bed.grid, 0, &reachable);
     assert_true(reachable);
-    lost.site_lost.session = 7;
-    bed_step(&bed, &lost);
+    bed_lost(&bed, "here", 7);
     assert_int_equal(bed_state(&bed, running), JOB_RUNNING); /* it goes on there */
     bed_why(&bed, running, "running", "not reachable now: it goes on");
     waiting = bed_submit(&bed, bed_job(1));
     bed_pass(&bed);
     bed_why(&bed, waiting, "unreachable", "site here");
-    seen.site_seen.session = 8;
-    bed_step(&bed, &seen);
+    bed_seen(&bed, "here", 8, 0);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, waiting), JOB_STARTING);
     bed_destroy(&bed);
