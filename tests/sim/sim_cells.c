@@ -17,8 +17,8 @@
  * 3. All invariants hold, and what goes on from a snapshot decides as if nothing had been. */
 #include "base/buf.h"
 #include "base/rng.h"
-#include "grid/grid.h"
 #include "sim_seeds.h"
+#include "sim_step.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,7 +55,7 @@ struct world {
     bool one_promise;
     bool tells; /* nobody is stopped for a class */
     uint32_t stops, promises, waits;
-    char failure[256];
+    char failure[SIM_FAILURE_BYTES];
 };
 
 static void fail(struct world *world, const char *text, const struct job *job, int64_t was,
@@ -98,14 +98,8 @@ static void hear(void *context, const struct effect *effect)
 
 static uint64_t apply(struct world *world, struct event *event)
 {
-    struct step_result result = { 0 };
-    struct err err = { 0 };
-
     event->time_ms = world->now_ms;
-    if (!world->failure[0] && grid_step(world->grid, event, hear, world, &result, &err) < 0)
-        snprintf(world->failure, sizeof(world->failure), "%s: %.200s", event_type_name(event->type),
-                 err.text);
-    return result.job_id;
+    return sim_step(world->grid, event, hear, world, world->failure);
 }
 
 /* --- the site ------------------------------------------------------------------------------- */
@@ -345,8 +339,6 @@ static void restart(struct world *world)
 
 static void run(struct world *world, uint32_t restart_every)
 {
-    struct err err = { 0 };
-
     for (uint32_t step = 0; !world->failure[0]; step++) {
         struct job *next = NULL;
         struct event tick = { .type = EVENT_TICK };
@@ -372,8 +364,8 @@ static void run(struct world *world, uint32_t restart_every)
             apply(world, &pass);
         }
         ask_all(world);
-        if (!world->failure[0] && step % 8 == 0 && grid_check_invariants(world->grid, &err) < 0)
-            snprintf(world->failure, sizeof(world->failure), "%.200s", err.text);
+        if (step % 8 == 0)
+            sim_check(world->grid, world->failure);
         if (restart_every && step % restart_every == 0)
             restart(world);
     }

@@ -16,8 +16,8 @@
  * breaks. It is twice to four times what the fleet can do while it lasts, so that nearly all wait;
  * streams of small jobs try to get around wide ones. */
 #include "base/rng.h"
-#include "grid/grid.h"
 #include "sim_seeds.h"
+#include "sim_step.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,7 +50,7 @@ struct world {
     bool has_unlimited, has_tenants, has_elastic, has_apart;
     uint32_t sites_count, resized;
     int64_t wait_most_ms;
-    char failure[256];
+    char failure[SIM_FAILURE_BYTES];
 };
 
 static void fail(struct world *world, const char *text, const struct waiter *job, int64_t was,
@@ -121,14 +121,8 @@ static void hear(void *context, const struct effect *effect)
 
 static uint64_t apply(struct world *world, struct event *event)
 {
-    struct step_result result = { 0 };
-    struct err err = { 0 };
-
     event->time_ms = world->now_ms;
-    if (!world->failure[0] && grid_step(world->grid, event, hear, world, &result, &err) < 0)
-        snprintf(world->failure, sizeof(world->failure), "%s: %.200s", event_type_name(event->type),
-                 err.text);
-    return result.job_id;
+    return sim_step(world->grid, event, hear, world, world->failure);
 }
 
 /* --- the fleet -------------------------------------------------------------------------------- */
@@ -321,7 +315,6 @@ static void run_world(struct world *world)
 {
     uint32_t submits = 60 + (uint32_t)rng_below(&world->rng, JOBS_MAX - 60);
     int64_t arrival_ms, gap_ms = (2 + (int64_t)rng_below(&world->rng, 6)) * MINUTE_MS;
-    struct err err = { 0 };
 
     world->now_ms = 1000 * MINUTE_MS;
     world->sites_count = 1 + (uint32_t)rng_below(&world->rng, SITES_MAX);
@@ -352,8 +345,7 @@ static void run_world(struct world *world)
     if (!world->failure[0] && world->started_count < world->jobs_count)
         snprintf(world->failure, sizeof(world->failure), "%u of %u jobs never started",
                  world->jobs_count - world->started_count, world->jobs_count);
-    if (!world->failure[0] && grid_check_invariants(world->grid, &err) < 0)
-        snprintf(world->failure, sizeof(world->failure), "%.200s", err.text);
+    sim_check(world->grid, world->failure);
 }
 
 int main(int argc, char **argv)

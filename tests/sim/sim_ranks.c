@@ -15,8 +15,8 @@
  *
  * Of eight seeds: without limits, with limits, or mixed; jobs that may be stopped, or not. */
 #include "base/rng.h"
-#include "grid/grid.h"
 #include "sim_seeds.h"
+#include "sim_step.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,7 +56,7 @@ struct world {
     int64_t sum_said_ms, run_most_ms, idle_most_ms;
     uint64_t stops;
     uint32_t stopping[JOBS_MAX], stopping_count;
-    char failure[256];
+    char failure[SIM_FAILURE_BYTES];
 };
 
 static struct one *find(struct world *world, uint64_t id)
@@ -84,14 +84,8 @@ static void hear(void *context, const struct effect *effect)
 
 static uint64_t apply(struct world *world, struct event *event)
 {
-    struct step_result result = { 0 };
-    struct err err = { 0 };
-
     event->time_ms = world->now_ms;
-    if (!world->failure[0] && grid_step(world->grid, event, hear, world, &result, &err) < 0)
-        snprintf(world->failure, sizeof(world->failure), "%s: %.200s", event_type_name(event->type),
-                 err.text);
-    return result.job_id;
+    return sim_step(world->grid, event, hear, world, world->failure);
 }
 
 static void join(struct world *world)
@@ -260,7 +254,6 @@ static void run_world(struct world *world)
 {
     int64_t begin_ms = 1000 * MINUTE_MS, small_ms, wide_ms, until_ms;
     int64_t gap_ms = SMALL_MS_MAX * 5 / 8 / TOTAL * 10 / 9; /* the mean run over nine of ten */
-    struct err err = { 0 };
 
     world->now_ms = small_ms = begin_ms;
     wide_ms = begin_ms + HOUR_MS;
@@ -302,8 +295,7 @@ static void run_world(struct world *world)
     if (!world->failure[0] && world->over_count < world->jobs_count)
         snprintf(world->failure, sizeof(world->failure), "%u of %u jobs never ended",
                  world->jobs_count - world->over_count, world->jobs_count);
-    if (!world->failure[0] && grid_check_invariants(world->grid, &err) < 0)
-        snprintf(world->failure, sizeof(world->failure), "%.200s", err.text);
+    sim_check(world->grid, world->failure);
 }
 
 int main(int argc, char **argv)
