@@ -1,35 +1,14 @@
 /* Expected fill over all candidates at once: against a look at every node, whatever is held, and
  * whatever was kept of looks before. */
-#include "base/rng.h"
-#include "sched/fit_packed.h"
+#include "bed.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "sched/fit_packed.h"
 
 #define SITES 3u
 #define NODES 10u
 #define HELD_MAX 120u
 
 static const struct objective fastest = { .kind = OBJECTIVE_FASTEST };
-
-struct bed {
-    struct fleet fleet;
-    struct shapes shapes;
-    struct fit fit;
-    struct grant *held[HELD_MAX];
-    uint32_t held_count;
-    struct rng rng;
-};
-
-static uint32_t draw(struct bed *bed, uint32_t limit)
-{
-    return (uint32_t)rng_below(&bed->rng, limit);
-}
 
 /* Chips "a" and "b" at each site, and at the last one two nodes without devices. */
 static void join(struct bed *bed, uint32_t number)
@@ -62,36 +41,6 @@ static struct bed bed_begin(uint64_t seed, enum packer_reach reach)
     for (uint32_t i = 0; i < SITES; i++)
         join(&bed, i);
     return bed;
-}
-
-static void bed_end(struct bed *bed)
-{
-    while (bed->held_count) {
-        fleet_release(&bed->fleet, bed->held[--bed->held_count]);
-        grant_destroy(bed->held[bed->held_count]);
-    }
-    packer_destroy(bed->fleet.packer);
-    fit_fini(&bed->fit);
-    shapes_fini(&bed->shapes);
-    fleet_fini(&bed->fleet);
-}
-
-static void hold(struct bed *bed, const struct shape *shape)
-{
-    struct grant *grant = fit_grant(shape, &bed->fleet, &bed->fit, FIT_NOW);
-
-    grant->job_id = bed->held_count + 1;
-    fleet_hold(&bed->fleet, grant);
-    bed->held[bed->held_count++] = grant;
-}
-
-static void let_go(struct bed *bed)
-{
-    uint32_t at = draw(bed, bed->held_count);
-
-    fleet_release(&bed->fleet, bed->held[at]);
-    grant_destroy(bed->held[at]);
-    bed->held[at] = bed->held[--bed->held_count];
 }
 
 static struct shape *shape_of(struct bed *bed, uint32_t milli, uint32_t cpus, const char *chip)
@@ -171,7 +120,7 @@ static void test_against_all_nodes(void **state)
                 assert_int_equal(bed.fit.parts[0].node, node);
                 assert_int_equal(bed.fit.share_room, found.share_room);
                 if (bed.held_count < HELD_MAX)
-                    hold(&bed, shape);
+                    bed_hold(&bed, fit_grant(shape, &bed.fleet, &bed.fit, FIT_NOW));
                 placed++;
             } else {
                 shape_candidates(shape, &bed.fleet, &fastest, &count);
@@ -182,7 +131,7 @@ static void test_against_all_nodes(void **state)
                 refused++;
             }
             if (bed.held_count && draw(&bed, 5) == 0)
-                let_go(&bed);
+                bed_let_go(&bed);
         }
         bed_end(&bed);
     }
@@ -204,7 +153,7 @@ static void test_who_prefers(void **state)
     shape = shape_of(&bed, 500, 1, NULL);
     /* A hole that it fills exactly, at the last place by any order. */
     assert_true(fit_candidate(shape, &bed.fleet, SITES - 1, 1, FIT_NOW, &bed.fit));
-    hold(&bed, shape);
+    bed_hold(&bed, fit_grant(shape, &bed.fleet, &bed.fit, FIT_NOW));
     assert_true(fit_find(shape, &bed.fleet, &fastest, FIT_NOW, &bed.fit));
     assert_int_equal(bed.fit.site, SITES - 1);
     assert_int_equal(bed.fit.chip, 1);
@@ -217,7 +166,7 @@ static void test_who_prefers(void **state)
     shape = shape_of(&old, 500, 1, NULL);
     packer_learn(old.fleet.packer, shape, &old.fleet);
     assert_true(fit_candidate(shape, &old.fleet, SITES - 1, 1, FIT_NOW, &old.fit));
-    hold(&old, shape);
+    bed_hold(&old, fit_grant(shape, &old.fleet, &old.fit, FIT_NOW));
     assert_true(fit_find(shape, &old.fleet, &fastest, FIT_NOW, &old.fit));
     assert_int_equal(old.fit.site, 0);
     assert_false(packer_ask(shape_of(&old, 0, 1, NULL), &old.fleet));
@@ -240,7 +189,7 @@ static void test_without_devices(void **state)
         assert_true(fit_find(cpus, &bed.fleet, &fastest, FIT_NOW, &bed.fit));
         assert_int_equal(bed.fit.site, SITES - 1);
         assert_int_equal(bed.fit.parts[0].node, i ? 1 : 0);
-        hold(&bed, cpus);
+        bed_hold(&bed, fit_grant(cpus, &bed.fleet, &bed.fit, FIT_NOW));
     }
     assert_true(fit_find(cpus, &bed.fleet, &fastest, FIT_NOW, &bed.fit));
     check_best(&bed, cpus);

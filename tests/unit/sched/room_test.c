@@ -1,34 +1,10 @@
 /* The index by free state: it gives what looking at each node gives, whatever has happened. */
-#include "base/rng.h"
-#include "sched/fit.h"
+#include "bed.h"
+
 #include "sched/reserve.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
 #define NODES 40u
-#define HELD_MAX 400u
 #define ANY_OBJECTIVE ((struct objective){ .kind = OBJECTIVE_FASTEST })
-
-struct bed {
-    struct fleet fleet;
-    struct shapes shapes;
-    struct fit fit, plain;
-    struct grant *held[HELD_MAX];
-    uint32_t held_count;
-    uint64_t next_id;
-    struct rng rng;
-};
-
-static uint32_t draw(struct bed *bed, uint32_t limit)
-{
-    return (uint32_t)rng_below(&bed->rng, limit);
-}
 
 /* Few kinds of node, in no order, so that pools have several nodes; now and then an odd one. */
 static void join(struct bed *bed, bool again)
@@ -83,17 +59,18 @@ static struct shape *draw_shape(struct bed *bed)
 static void assert_same(struct bed *bed, const struct shape *shape, uint16_t chip,
                         enum fit_when when)
 {
+    struct fit plain = { 0 };
     bool found = fit_candidate(shape, &bed->fleet, 0, chip, when, &bed->fit);
-    bool plain = fit_candidate_plainly(shape, &bed->fleet, 0, chip, when, &bed->plain);
 
-    assert_int_equal(found, plain);
-    if (!found)
-        return;
-    assert_int_equal(bed->fit.parts_count, bed->plain.parts_count);
-    for (uint32_t i = 0; i < bed->fit.parts_count; i++) {
-        assert_int_equal(bed->fit.parts[i].node, bed->plain.parts[i].node);
-        assert_int_equal(bed->fit.parts[i].tasks, bed->plain.parts[i].tasks);
+    assert_int_equal(found, fit_candidate_plainly(shape, &bed->fleet, 0, chip, when, &plain));
+    if (found) {
+        assert_int_equal(bed->fit.parts_count, plain.parts_count);
+        for (uint32_t i = 0; i < plain.parts_count; i++) {
+            assert_int_equal(bed->fit.parts[i].node, plain.parts[i].node);
+            assert_int_equal(bed->fit.parts[i].tasks, plain.parts[i].tasks);
+        }
     }
+    fit_fini(&plain);
 }
 
 static uint64_t count_plainly(const struct fleet *fleet, const struct shape *shape, uint16_t chip)
@@ -106,7 +83,7 @@ static uint64_t count_plainly(const struct fleet *fleet, const struct shape *sha
     return sum;
 }
 
-static void try_shape(struct bed *bed, enum fit_when when)
+static void try_shape(struct bed *bed)
 {
     struct shape *shape = draw_shape(bed);
     uint32_t chips = shape->devices_milli ? bed->fleet.sites[0].chips_count : 1;
@@ -120,34 +97,13 @@ static void try_shape(struct bed *bed, enum fit_when when)
         assert_int_equal(fit_count(shape, &bed->fleet, 0, chip),
                          count_plainly(&bed->fleet, shape, chip));
     }
-    if (bed->held_count == HELD_MAX ||
-        !fit_find(shape, &bed->fleet, &ANY_OBJECTIVE, when, &bed->fit))
+    if (bed->held_count == BED_HELD_MAX ||
+        !fit_find(shape, &bed->fleet, &ANY_OBJECTIVE, FIT_NOW, &bed->fit))
         return;
-    grant = fit_grant(shape, &bed->fleet, &bed->fit, when);
-    grant->job_id = ++bed->next_id;
-    grant->granted_ms = (int64_t)bed->next_id;
+    grant = fit_grant(shape, &bed->fleet, &bed->fit, FIT_NOW);
+    grant->granted_ms = (int64_t)bed->held_ever + 1;
     grant->end_ms = draw(bed, 8) ? 1000 + (int64_t)draw(bed, 1000) : INT64_MAX;
-    fleet_hold(&bed->fleet, grant);
-    bed->held[bed->held_count++] = grant;
-}
-
-static void drop_grant(struct bed *bed)
-{
-    uint32_t at = draw(bed, bed->held_count);
-
-    fleet_release(&bed->fleet, bed->held[at]);
-    grant_destroy(bed->held[at]);
-    bed->held[at] = bed->held[--bed->held_count];
-}
-
-static void bed_fini(struct bed *bed)
-{
-    while (bed->held_count)
-        drop_grant(bed);
-    fit_fini(&bed->fit);
-    fit_fini(&bed->plain);
-    shapes_fini(&bed->shapes);
-    fleet_fini(&bed->fleet);
+    bed_hold(bed, grant);
 }
 
 /* Promise some of a few nodes. */
@@ -199,10 +155,10 @@ static void test_same_as_plain(void **state)
             case 4:
             case 5:
                 if (bed.held_count)
-                    drop_grant(&bed);
+                    bed_let_go(&bed);
                 break;
             default:
-                try_shape(&bed, FIT_NOW);
+                try_shape(&bed);
             }
             if (!room_is_sound(&bed.fleet.sites[0].room, &bed.fleet.sites[0]))
                 fail_msg("round %u, step %u: the index is not what the nodes are", round, i);
@@ -211,7 +167,7 @@ static void test_same_as_plain(void **state)
                 set_limits(&bed, limits, 6, false);
             }
         }
-        bed_fini(&bed);
+        bed_end(&bed);
     }
 }
 
@@ -307,9 +263,9 @@ static void test_plans_are_the_same(void **state)
             int64_t start_ms;
 
             if (draw(&bed, 3) || !bed.held_count)
-                try_shape(&bed, FIT_NOW);
+                try_shape(&bed);
             else
-                drop_grant(&bed);
+                bed_let_go(&bed);
             now_ms += draw(&bed, 6);
             ask.now_ms = now_ms;
             shape = shapes_at(&bed.shapes, number);
@@ -336,7 +292,7 @@ static void test_plans_are_the_same(void **state)
             assert_true(room_is_sound(&bed.fleet.sites[0].room, &bed.fleet.sites[0]));
         }
         reserve_fini(&reserve);
-        bed_fini(&bed);
+        bed_end(&bed);
     }
     assert_true(plans > 500);
 }

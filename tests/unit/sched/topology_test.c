@@ -1,33 +1,9 @@
 /* Gangs in domains: against looking at every domain, whatever is held. And nodes by expected fill.
  */
-#include "base/rng.h"
-#include "sched/packer.h"
-#include "sched/fit.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "bed.h"
 
 #define NODES 24u
 #define HELD_MAX 60u
-
-struct bed {
-    struct fleet fleet;
-    struct shapes shapes;
-    struct fit fit;
-    struct grant *held[HELD_MAX];
-    uint32_t held_count;
-    struct rng rng;
-};
-
-static uint32_t draw(struct bed *bed, uint32_t limit)
-{
-    return (uint32_t)rng_below(&bed->rng, limit);
-}
 
 /* Racks of four in no order, supernodes of eight; some nodes are in none. */
 static void join(struct bed *bed, bool labelled)
@@ -54,39 +30,6 @@ static void join(struct bed *bed, bool labelled)
     assert_int_equal(fleet_check_site(&bed->fleet, &info, 1, NULL), 0);
     fleet_set_site(&bed->fleet, &info, NULL, 0);
     free(nodes);
-}
-
-static void bed_end(struct bed *bed)
-{
-    while (bed->held_count) {
-        struct grant *grant = bed->held[--bed->held_count];
-
-        fleet_release(&bed->fleet, grant);
-        grant_destroy(grant);
-    }
-    packer_destroy(bed->fleet.packer);
-    fit_fini(&bed->fit);
-    shapes_fini(&bed->shapes);
-    fleet_fini(&bed->fleet);
-}
-
-static void hold(struct bed *bed, const struct shape *shape, enum fit_when when)
-{
-    struct grant *grant = fit_grant(shape, &bed->fleet, &bed->fit, when);
-
-    grant->job_id = bed->held_count + 1;
-    fleet_hold(&bed->fleet, grant);
-    bed->held[bed->held_count++] = grant;
-}
-
-static void let_go(struct bed *bed)
-{
-    uint32_t at = draw(bed, bed->held_count);
-    struct grant *grant = bed->held[at];
-
-    fleet_release(&bed->fleet, grant);
-    grant_destroy(grant);
-    bed->held[at] = bed->held[--bed->held_count];
 }
 
 static struct shape *shape_of(struct bed *bed, uint32_t tasks, uint32_t devices_milli,
@@ -195,9 +138,9 @@ static void test_against_all_domains(void **state)
             }
             refused += !found;
             if (found && bed.held_count < HELD_MAX)
-                hold(&bed, shape, FIT_NOW);
+                bed_hold(&bed, fit_grant(shape, &bed.fleet, &bed.fit, FIT_NOW));
             if (bed.held_count && draw(&bed, 2))
-                let_go(&bed);
+                bed_let_go(&bed);
             assert_true(domains_are_sound(&bed.fleet.sites[0].domains, &bed.fleet.sites[0]));
         }
         bed_end(&bed);
@@ -272,14 +215,14 @@ static void test_packed(void **state)
             packer_look(bed.fleet.packer, &bed.fleet);
             assert_int_equal(fit_find(shape, &bed.fleet, &any, FIT_NOW, &bed.fit), there);
             if (there && bed.held_count < HELD_MAX) {
-                hold(&bed, shape, FIT_NOW);
+                bed_hold(&bed, fit_grant(shape, &bed.fleet, &bed.fit, FIT_NOW));
                 assert_int_equal(bed.held[bed.held_count - 1]->devices_milli, milli);
                 assert_int_equal(bed.held[bed.held_count - 1]->parts_count, 1);
                 shares += milli < 1000;
                 placed++;
             }
             if (bed.held_count && draw(&bed, 3) == 0)
-                let_go(&bed);
+                bed_let_go(&bed);
         }
         bed_end(&bed);
     }
@@ -308,9 +251,9 @@ static void test_packed_again(void **state)
             packer_look(bed->fleet.packer, &bed->fleet);
             if (fit_find(shape, &bed->fleet, &any, FIT_NOW, &bed->fit) &&
                 bed->held_count < HELD_MAX)
-                hold(bed, shape, FIT_NOW);
+                bed_hold(bed, fit_grant(shape, &bed->fleet, &bed->fit, FIT_NOW));
             if (bed->held_count && draw(bed, 2) == 0)
-                let_go(bed);
+                bed_let_go(bed);
         }
         assert_int_equal(beds[0].held_count, beds[1].held_count);
         for (uint32_t h = 0; h < beds[0].held_count; h++) {
