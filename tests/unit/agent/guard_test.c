@@ -19,7 +19,11 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+/* Any process here may stand still for two seconds, and nothing fails: what must be over in time
+ * has STALL_MS more, and no lease is short before what it is for runs. */
+#define STALL_MS 2500
 #define WAIT_MS 30000
+#define GUARD_KEEPS_MS 500 /* off each lease */
 
 struct bed {
     char dir[64], place[96], script[128];
@@ -27,7 +31,6 @@ struct bed {
     struct lease lease;
     struct guard guard;
     uint64_t number; /* of the attempt's lease; 0 = it may not run */
-    int64_t answer_after_ms;
     pid_t pid;
 };
 
@@ -89,6 +92,15 @@ static void renew(struct bed *bed, int64_t lease_ms, int64_t stop_ms)
     guard_take_lease(&bed->guard, &bed->lease, true);
 }
 
+/* Of the lease so much is left now: nearly all of a long one has passed. */
+static void leave(struct bed *bed, int64_t left_ms, int64_t stop_ms)
+{
+    bed->lease.state.ends_ms = clock_boot_ms() + left_ms;
+    bed->lease.state.stop_ms = stop_ms;
+    bed->guard.told = (struct lease_state){ 0 };
+    guard_take_lease(&bed->guard, &bed->lease, true);
+}
+
 static void set(void *context, const char *name, const char *value)
 {
     (void)context;
@@ -125,17 +137,16 @@ static uint64_t lease_of(void *context, struct attempt_key key)
     return bed->number;
 }
 
-/* Serve it until it has ended, or until `until_ms`: its status, -1 = it runs. */
-static int serve(struct bed *bed, int64_t until_ms, bool renews)
+/* Serve it until it has ended, or until `until_ms`: its status, -1 = it runs. With `lease_ms` its
+ * lease is renewed all the while. */
+static int serve(struct bed *bed, int64_t until_ms, int64_t lease_ms)
 {
-    int64_t began_ms = clock_boot_ms();
     int status;
 
     while (clock_boot_ms() < until_ms) {
-        if (clock_boot_ms() - began_ms >= bed->answer_after_ms)
-            guard_answer(&bed->guard, lease_of, bed);
-        if (renews)
-            renew(bed, 2000, 400);
+        guard_answer(&bed->guard, lease_of, bed);
+        if (lease_ms)
+            renew(bed, lease_ms, bed->lease.state.stop_ms);
         if (waitpid(bed->pid, &status, WNOHANG) == bed->pid) {
             bed->pid = 0;
             return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -155,18 +166,24 @@ static int64_t soon(void)
     return clock_boot_ms() + WAIT_MS;
 }
 
+static void serve_until(struct bed *bed, const char *name)
+{
+    while (!has(bed, name))
+        assert_int_equal(serve(bed, clock_boot_ms() + 50, 0), -1);
+}
+
 static void a_code_comes_through(void **state)
 {
     struct bed *bed = *state;
 
     start(bed, 0, SIGUSR1, "env >env; exit 3");
-    assert_int_equal(serve(bed, soon(), false), 3);
+    assert_int_equal(serve(bed, soon(), 0), 3);
     assert_false(guard_has_ended(bed->place_fd));
     start(bed, 0, SIGUSR1, "grep -q MAINS_GUARD env && exit 1; exit 0");
-    assert_int_equal(serve(bed, soon(), false), 0);
+    assert_int_equal(serve(bed, soon(), 0), 0);
     renew(bed, 60000, 5000);
     start(bed, 1, 0, "echo $GREETING$$ >ran; exit 4");
-    assert_int_equal(serve(bed, soon(), false), 4);
+    assert_int_equal(serve(bed, soon(), 0), 4);
     assert_true(has(bed, "ran"));
     assert_false(guard_has_ended(bed->place_fd));
 }
@@ -176,62 +193,74 @@ static void without_a_lease_it_never_begins(void **state)
     struct bed *bed = *state;
 
     start(bed, 1, 0, "echo ran >ran"); /* there is none */
-    assert_int_equal(serve(bed, soon(), false), GUARD_CODE);
+    assert_int_equal(serve(bed, soon(), 0), GUARD_CODE);
     assert_false(has(bed, "ran"));
     assert_true(guard_has_ended(bed->place_fd));
     renew(bed, 60000, 5000);
     bed->number = 0; /* it is being stopped, or nobody knows it */
     start(bed, 1, 0, "echo ran >ran");
-    assert_int_equal(serve(bed, soon(), false), GUARD_CODE);
+    assert_int_equal(serve(bed, soon(), 0), GUARD_CODE);
     assert_false(has(bed, "ran"));
     bed->number = 2; /* a lease that was not held yet, or not any more */
     start(bed, 2, 0, "echo ran >ran");
-    assert_int_equal(serve(bed, soon(), false), GUARD_CODE);
+    assert_int_equal(serve(bed, soon(), 0), GUARD_CODE);
     assert_false(has(bed, "ran"));
 }
 
 static void it_ends_what_is_deaf_by_its_own_clock(void **state)
 {
+    const int64_t stop_ms = 3 * (STALL_MS - GUARD_KEEPS_MS); /* a third is left when it kills */
     struct bed *bed = *state;
-    int64_t ends_ms;
+    int64_t began_ms = clock_boot_ms(), start_ms_most, ends_ms;
     int status;
 
-    renew(bed, 2000, 400);
+    renew(bed, 60000, 5000);
+    start(
+        bed, 1, 0,
+        "trap '' TERM; echo ran >ran; sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' & wait");
+    serve_until(bed, "ran");
+    start_ms_most = clock_boot_ms() - began_ms;
+    leave(bed, stop_ms + 1000, stop_ms); /* and from here on the agent is as dead */
     ends_ms = bed->lease.state.ends_ms;
-    start(bed, 1, 0, "trap '' TERM; sh -c 'trap \"\" TERM; while :; do sleep 0.1; done' & wait");
-    status = serve(bed, soon(), false); /* as of an agent that is dead from here on */
+    status = serve(bed, soon(), 0);
     assert_int_equal(status, 128 + SIGKILL);
     assert_true(clock_boot_ms() <= ends_ms);
-    assert_true(clock_boot_ms() >= ends_ms - 1500);
+    assert_true(clock_boot_ms() >= ends_ms - STALL_MS - start_ms_most - 100);
     assert_true(guard_has_ended(bed->place_fd));
 }
 
 static void renewed_it_goes_on_and_not_without(void **state)
 {
+    const int64_t stop_ms = STALL_MS - GUARD_KEEPS_MS, lease_ms = 2 * STALL_MS + 500;
     struct bed *bed = *state;
     int64_t ends_ms;
 
-    renew(bed, 2000, 400);
-    start(bed, 1, 0, "while :; do sleep 0.1; done");
-    assert_int_equal(serve(bed, clock_boot_ms() + 2800, true), -1);
+    renew(bed, 60000, 5000);
+    start(bed, 1, 0, "echo ran >ran; while :; do sleep 0.1; done");
+    serve_until(bed, "ran");
+    leave(bed, lease_ms, stop_ms);
+    assert_int_equal(serve(bed, clock_boot_ms() + lease_ms - STALL_MS + 1000, lease_ms), -1);
     ends_ms = bed->lease.state.ends_ms;
-    assert_int_not_equal(serve(bed, soon(), false), -1);
+    assert_int_not_equal(serve(bed, soon(), 0), -1);
     assert_true(clock_boot_ms() <= ends_ms);
     assert_true(guard_has_ended(bed->place_fd));
 }
 
+/* It counts from before it asked: so much less is left than the agent's clock says. */
 static void a_late_answer_gives_no_more(void **state)
 {
+    const int64_t late_ms = STALL_MS + 1000, stop_ms = 1000; /* it looks once a second */
     struct bed *bed = *state;
-    int64_t asked_ms = clock_boot_ms();
 
-    bed->answer_after_ms = 900;
-    renew(bed, 3000, 400);
+    renew(bed, 60000, 5000);
     start(bed, 1, 0, "echo ran >ran; while :; do sleep 0.1; done");
-    assert_int_not_equal(serve(bed, soon(), false), -1);
-    /* By then the agent's clock said that so much was left, and it counts from before it asked. */
-    assert_true(has(bed, "ran"));
-    assert_true(clock_boot_ms() < asked_ms + 3000 - 800);
+    while (faccessat(bed->guard.asks_fd, "7.1.n1", F_OK, 0) < 0)
+        poll(NULL, 0, 10);
+    poll(NULL, 0, (int)late_ms);
+    serve_until(bed, "ran");
+    leave(bed, late_ms + stop_ms + GUARD_KEEPS_MS, stop_ms);
+    assert_int_not_equal(serve(bed, soon(), 0), -1);
+    assert_true(clock_boot_ms() < bed->lease.state.ends_ms - stop_ms - GUARD_KEEPS_MS);
 }
 
 static void another_lease_ends_it_at_once(void **state)
@@ -241,13 +270,12 @@ static void another_lease_ends_it_at_once(void **state)
 
     renew(bed, 60000, 5000);
     start(bed, 1, 0, "trap '' TERM; echo ran >ran; while :; do sleep 0.1; done");
-    while (!has(bed, "ran"))
-        assert_int_equal(serve(bed, clock_boot_ms() + 50, false), -1);
+    serve_until(bed, "ran");
     bed->lease.state.ends_ms = 0; /* it ended, and the next was given */
     renew(bed, 60000, 5000);
     assert_int_equal(bed->lease.state.number, 2);
     began_ms = clock_boot_ms();
-    assert_int_not_equal(serve(bed, soon(), false), -1);
+    assert_int_not_equal(serve(bed, soon(), 0), -1);
     assert_true(clock_boot_ms() - began_ms < 20000);
     assert_true(guard_has_ended(bed->place_fd));
 }
@@ -259,17 +287,16 @@ static void it_is_asked_to_save(void **state)
     renew(bed, 60000, 5000);
     start(bed, 1, SIGUSR1,
           "trap 'echo saved >>saved' USR1; echo ran >ran; while [ ! -e go ]; do sleep 0.05; done");
-    while (!has(bed, "ran"))
-        assert_int_equal(serve(bed, clock_boot_ms() + 50, false), -1);
+    serve_until(bed, "ran");
     for (uint32_t i = 1; i <= 2; i++) {
         struct stat st = { 0 };
 
         assert_int_equal(guard_ask_to_save(bed->place_fd, i), 0);
         while (fstatat(bed->place_fd, "saved", &st, 0) < 0 || st.st_size < (off_t)(6 * i))
-            assert_int_equal(serve(bed, clock_boot_ms() + 50, false), -1);
+            assert_int_equal(serve(bed, clock_boot_ms() + 50, 0), -1);
     }
     assert_int_equal(mknodat(bed->place_fd, "go", S_IFREG | 0600, 0), 0);
-    assert_int_equal(serve(bed, soon(), false), 0);
+    assert_int_equal(serve(bed, soon(), 0), 0);
 }
 
 static void sigterm_is_passed_on(void **state)
@@ -277,10 +304,9 @@ static void sigterm_is_passed_on(void **state)
     struct bed *bed = *state;
 
     start(bed, 0, SIGUSR1, "trap 'exit 6' TERM; echo ran >ran; while :; do sleep 0.05; done");
-    while (!has(bed, "ran"))
-        assert_int_equal(serve(bed, clock_boot_ms() + 50, false), -1);
+    serve_until(bed, "ran");
     kill(bed->pid, SIGTERM);
-    assert_int_equal(serve(bed, soon(), false), 6);
+    assert_int_equal(serve(bed, soon(), 0), 6);
 }
 
 static void strange_questions_are_dropped(void **state)
