@@ -101,8 +101,6 @@ static void read_files(uint32_t which, const uint8_t *data, size_t size)
         catalogue_destroy(catalogue);
     } else if (which == 1) {
         (void)sim_faults_read("f", (const char *)data, size, &arena, &faults, NULL);
-    } else if (which == 3) {
-        read_rates(data, size);
     } else {
         (void)sim_policy_read("f", (const char *)data, size, &arena, &policy, NULL);
     }
@@ -148,7 +146,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_trace(format, data + 1, size - 1);
     else if (data[0] == '$')
         read_change(data + 1, size - 1);
+    else if (data[0] == '%')
+        read_rates(data + 1, size - 1);
     else
-        read_files(data[0] == '$' ? 3 : data[0] % 3, data + 1, size - 1);
+        read_files(data[0] % 3, data + 1, size - 1);
     return 0;
 }
