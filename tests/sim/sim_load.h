@@ -16,11 +16,11 @@ void sim_load_owner(struct event *event, struct rng *rng, uint32_t index); /* 0 
 void sim_load_policy(struct event *event, struct rng *rng);
 /* Whole nodes of a site that a tenant is guaranteed, or none any more; often refused. */
 void sim_load_cells(struct event *event, struct rng *rng, const char *site);
-/* What the owner of the site lets in from now on, or an operator limits it to; `policy` is pointed
- * to. */
 /* How long work waits in the site's own queue (`waits` is what the event points to), or how fast
  * its link is. */
 void sim_load_freight(struct event *event, struct rng *rng, const char *site,
                       struct freight_wait waits[2]);
+/* What the owner of the site lets in from now on, or an operator limits it to; `policy` is pointed
+ * to. */
 void sim_load_site_policy(struct event *event, struct rng *rng, const char *site, int64_t now_ms,
                           struct site_policy *policy);

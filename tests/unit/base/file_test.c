@@ -154,8 +154,6 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_file_put_keeps_what_is_no_plain_file, make_folder,
                                         remove_folder),
-        cmocka_unit_test_setup_teardown(test_file_put_keeps_what_is_no_plain_file, make_folder,
-                                        remove_folder),
         cmocka_unit_test_setup_teardown(test_file_write_into_no_folder_leaves_nothing, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_dir_make_and_remove, make_folder, remove_folder),
