@@ -23,7 +23,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#define BED_WAIT_MS 10000
+#define BED_WAIT_MS 30000
 #define BED_JOB_UID 61999u
 
 struct bed {

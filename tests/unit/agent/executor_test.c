@@ -313,10 +313,10 @@ static void test_warning_signal(void **state)
     bed_open(&bed);
     for (int i = 0; i < 2; i++) {
         order = bed_order(&bed, i);
-        order.duration_ms_max = 1300;
+        order.duration_ms_max = 7000;
         bed_run_order(
             &bed, &order,
-            "{\"signal\":{\"name\":\"USR1\",\"before\":\"1s\"},\"run\":\"trap 'echo soon; "
+            "{\"signal\":{\"name\":\"USR1\",\"before\":\"5s\"},\"run\":\"trap 'echo soon; "
             "exit 4' USR1; while :; do sleep 0.02; done\"}");
         assert_string_equal(bed_read(&bed, "stdout"), "soon\n");
         assert_int_equal(bed.ended.exit_code, 4);
@@ -454,7 +454,7 @@ static void test_killed_supervisor_is_lost(void **state)
         assert_true(bed_wait(&bed, ended + 1, 0));
         assert_true(bed.executor->ops->find(bed.executor, order.key, &view));
         assert_int_equal(view.record->end, END_LOST);
-        for (int tries = 0; tries < 100 && bed_count_processes("65432"); tries++)
+        for (int tries = 0; tries < 500 && bed_count_processes("65432"); tries++)
             poll(NULL, 0, 10);
         assert_int_equal(bed_count_processes("65432"), 0);
     }

@@ -449,9 +449,9 @@ static void test_tool_run_is_bounded(void **state)
     /* The whole group dies, also what ignores SIGTERM and what outlives the tool itself. */
     buf_clear(&out);
     start_ms = clock_mono_ms();
-    assert_int_equal(run_shell("trap '' TERM; echo begun; sleep 30 & sleep 30", 300, &out, &err),
+    assert_int_equal(run_shell("trap '' TERM; echo begun; sleep 30 & sleep 30", 2000, &out, &err),
                      -ETIMEDOUT);
-    assert_true(clock_mono_ms() - start_ms < 3000);
+    assert_true(clock_mono_ms() - start_ms < 20000);
     assert_string_equal(out.data, "begun\n");
 }
 

@@ -582,7 +582,7 @@ static void test_cancel_running(void **state)
     json_t *json;
 
     (void)state;
-    for (int i = 0; i < 400; i++) { /* running is reported, not promised */
+    for (int i = 0; i < 4000; i++) { /* running is reported, not promised */
         json = get(id, "");
         if (!strcmp(text_of(json, "state"), "running"))
             break;
@@ -710,7 +710,7 @@ static void test_unwritable_journal(void **state)
     answer_fini(&answer);
     expect_state(before, "", "held");
     set_file_limit(RLIM_INFINITY);
-    for (int i = 0; i < 200 && status != 200; i++) {
+    for (int i = 0; i < 1000 && status != 200; i++) {
         answer = harness_call(&harness, NULL, "GET", "/readyz", NULL, NULL);
         status = answer.status;
         answer_fini(&answer);

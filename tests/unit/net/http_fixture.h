@@ -228,10 +228,10 @@ static inline void fixture_stop(struct fixture *fixture)
     sem_destroy(&fixture->ready);
 }
 
-/* Wait until *value is `wanted`, for at most 3 s: whether it ever is, not how soon. */
+/* Wait until *value is `wanted`, for at most 20 s: whether it ever is, not how soon. */
 static inline void fixture_expect(_Atomic int *value, int wanted)
 {
-    int64_t end = clock_mono_ms() + 3000;
+    int64_t end = clock_mono_ms() + 20000;
 
     while (*value != wanted && clock_mono_ms() < end)
         usleep(2000);
@@ -241,7 +241,7 @@ static inline void fixture_expect(_Atomic int *value, int wanted)
 static inline int fixture_connect(const struct fixture *fixture)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(fixture->port) };
-    struct timeval limit = { .tv_sec = 4 };
+    struct timeval limit = { .tv_sec = 20 };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -250,7 +250,7 @@ static inline int fixture_connect(const struct fixture *fixture)
     return fd;
 }
 
-/* Send bytes and read until `until` was seen, the other end closed, or 4 s of silence. */
+/* Send bytes and read until `until` was seen, the other end closed, or 20 s of silence. */
 static inline size_t fixture_talk(int fd, const char *bytes, size_t len, char *out,
                                   size_t out_bytes, const char *until)
 {

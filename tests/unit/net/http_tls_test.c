@@ -183,7 +183,7 @@ static void test_plain_to_tls(void **state)
     static const char plain[] = "GET /echo HTTP/1.1\r\nHost: a\r\n\r\n";
     struct http_server_config config = { .cert_pem = server_identity.cert_pem,
                                          .key_pem = server_identity.key_pem,
-                                         .idle_timeout_s = 1 };
+                                         .idle_timeout_s = 3 };
     struct fixture fixture;
     struct http_answer answer;
     char text[100];
@@ -197,7 +197,7 @@ static void test_plain_to_tls(void **state)
     assert_null(strstr(text, "HTTP/1"));
     assert_int_equal(call(&fixture, "/echo", NULL, server_identity.pin, NULL, &answer), 0);
     http_answer_fini(&answer);
-    assert_int_equal(fixture_talk(silent_fd, "", 0, text, sizeof(text), NULL), 0);
+    assert_int_equal(recv(silent_fd, text, sizeof(text), 0), 0);
     assert_int_equal(fixture.handled, 1);
     fixture_stop(&fixture);
     close(plain_fd);
