@@ -409,17 +409,6 @@ static void test_begin(void **state)
  */
 
 /* From a snapshot. */
-static void restart(struct bed *bed)
-{
-    CLEANUP(buf_fini) struct buf bytes = buf_init((size_t)1 << 20);
-    struct grid *grid = NULL;
-
-    assert_int_equal(grid_snapshot(bed->grid, &bytes), 0);
-    assert_int_equal(grid_restore(bytes.data, bytes.len, &grid, NULL), 0);
-    grid_destroy(bed->grid);
-    bed->grid = grid;
-}
-
 static void test_keys(void **state)
 {
     struct bed bed = bed_create(two_cpus, 1);
@@ -442,7 +431,7 @@ static void test_keys(void **state)
     assert_false(again.repeated);
     event.job_submitted.body_hash = 8;
     assert_int_equal(bed_try(&bed, &event, &again, NULL), -EKEYREJECTED);
-    restart(&bed);
+    bed_restart(&bed);
     assert_int_equal(bed_try(&bed, &event, &again, NULL), -EKEYREJECTED);
     bed.now_ms += GRID_KEY_KEEP_MS + 1;
     bed_pass(&bed);
@@ -484,7 +473,7 @@ static void check_old_snapshot(const char *data, size_t len, bool has_hashes)
     bed_done(&bed, 2);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, 3), JOB_STARTING);
-    restart(&bed); /* as it is written now */
+    bed_restart(&bed); /* as it is written now */
     bed_done(&bed, 3);
     bed_destroy(&bed);
 }
@@ -535,7 +524,7 @@ static void test_forgotten_site(void **state)
     assert_int_equal(bed.rows, 2); /* both are in the ledger */
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, running), JOB_QUEUED);
-    restart(&bed);
+    bed_restart(&bed);
     snprintf(join.site_joined.site.name, MODEL_NAME_BYTES, "here");
     assert_int_equal(bed_try(&bed, &join, NULL, &err), -EACCES);
     assert_int_equal(bed_try(&bed, &seen, NULL, &err), -EACCES);

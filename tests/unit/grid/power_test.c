@@ -43,23 +43,6 @@ static struct bed at_an_hour(void)
     return bed;
 }
 
-/* The state as bytes, read back, is the state. */
-static void check_snapshot(struct bed *bed)
-{
-    CLEANUP(buf_fini) struct buf a = buf_init(16u << 20), b = buf_init(16u << 20);
-    struct grid *again = NULL;
-    struct err err = { 0 };
-
-    assert_int_equal(grid_snapshot(bed->grid, &a), 0);
-    if (grid_restore(a.data, a.len, &again, &err) < 0)
-        fail_msg("%s", err.text);
-    assert_int_equal(grid_snapshot(again, &b), 0);
-    assert_int_equal(a.len, b.len);
-    assert_memory_equal(a.data, b.data, a.len);
-    grid_destroy(bed->grid); /* and goes on as it would have */
-    bed->grid = again;
-}
-
 static void test_refusals(void **state)
 {
     const struct tariff_row fine = { 100000, 300000, 500000, 1000 };
@@ -116,7 +99,7 @@ static void test_bill_follows_the_hours(void **state)
     id = bed_submit(&bed, job);
     bed_pass(&bed);
     bed.now_ms += HOUR_MS + HOUR_MS / 2;
-    check_snapshot(&bed);
+    bed_restart(&bed);
     end.attempt_ended.job_id = id;
     end.attempt_ended.epoch = 1;
     end.attempt_ended.usage.energy_mj = 150LL * 3600 * 1000; /* 0.15 kWh over 1.5 h */
@@ -185,13 +168,13 @@ static void test_waits_for_the_cheap_hour(void **state)
     hurry = bed_submit(&bed, flexible(&bed, HOUR_MS, 75 * 60000)); /* no time to wait */
     assert_int_equal(bed_state(&bed, hurry), JOB_QUEUED);
     bed_pass(&bed);
-    check_snapshot(&bed);
+    bed_restart(&bed);
     for (int h = 1; h < 3; h++) {
         assert_true(grid_next_timer_ms(bed.grid) <= begin_ms + h * HOUR_MS);
         bed_tick(&bed, begin_ms + h * HOUR_MS);
         assert_int_equal(bed_state(&bed, id), JOB_HELD);
     }
-    check_snapshot(&bed);
+    bed_restart(&bed);
     bed_tick(&bed, begin_ms + 3 * HOUR_MS);
     assert_int_equal(bed_state(&bed, id), JOB_STARTING);
     bed_destroy(&bed);
@@ -230,7 +213,7 @@ static void test_a_crowd_keeps_its_deadline(void **state)
         held +=
             bed_state(&bed, bed_submit(&bed, flexible(&bed, HOUR_MS, 12 * HOUR_MS))) == JOB_HELD;
     assert_true(held >= 1 && held < 12);
-    check_snapshot(&bed);
+    bed_restart(&bed);
     bed_destroy(&bed);
 }
 
@@ -299,7 +282,7 @@ static void test_cleared(void **state)
     bed_tick(&bed, bed.now_ms + 1);
     assert_int_equal(bed_state(&bed, id), JOB_HELD); /* its hours are known all the same */
     assert_int_equal(try_tariff(&bed, TARIFF_CLEAR, 0, HOUR_MS, NULL, 0, &err), 0);
-    check_snapshot(&bed);
+    bed_restart(&bed);
     bed_tick(&bed, bed.now_ms + 1);
     assert_int_equal(bed_state(&bed, id), JOB_STARTING);
     bed_destroy(&bed);
@@ -331,12 +314,12 @@ static void test_pauses_for_the_cheap_hours(void **state)
     bed_tick(&bed, begin_ms + HOUR_MS);
     assert_int_equal(bed_state(&bed, id), JOB_STOPPING);
     assert_int_equal(bed.stops, 1);
-    check_snapshot(&bed);
+    bed_restart(&bed);
     bed_ended(&bed, id, 1, OUTCOME_STOPPED, 0);
     assert_int_equal(bed_state(&bed, id), JOB_HELD);
     assert_true(grid_find_job(bed.grid, id, &view));
     assert_int_equal(view.attempts_failed + view.attempts_lost, 0);
-    check_snapshot(&bed);
+    bed_restart(&bed);
     for (int h = 2; h < 4; h++) {
         bed_tick(&bed, begin_ms + h * HOUR_MS);
         assert_int_equal(bed_state(&bed, id), JOB_HELD);
@@ -376,7 +359,7 @@ static void test_cut(void **state)
             stopped = i;
     assert_int_equal(bed.stops, 1);
     assert_int_equal(stopped, 2);
-    check_snapshot(&bed);
+    bed_restart(&bed);
     late = bed_submit(&bed, one_device(CLASS_URGENT));
     bed_pass(&bed);
     bed_ended(&bed, ids[2], 1, OUTCOME_STOPPED, 0);
@@ -385,7 +368,7 @@ static void test_cut(void **state)
     bed_pass(&bed); /* a device is free, its power is not */
     assert_int_equal(bed_state(&bed, late), JOB_QUEUED);
     bed_why(&bed, late, "power", "no power");
-    check_snapshot(&bed);
+    bed_restart(&bed);
     bed_tick(&bed, bed.now_ms + 3 * HOUR_MS - 1000);
     assert_int_equal(bed_state(&bed, ids[2]), JOB_HELD);
     assert_int_equal(bed_cancel(&bed, late), 0);
@@ -448,7 +431,7 @@ static void test_cap(void **state)
         bed_submit(&bed, one_device(CLASS_NORMAL));
     bed_pass(&bed);
     assert_int_equal(bed.runs, 2);
-    check_snapshot(&bed);
+    bed_restart(&bed);
     bed_done(&bed, bed.run_jobs[0]);
     bed_pass(&bed);
     assert_int_equal(bed.runs, 3);
@@ -482,12 +465,12 @@ static void test_forecast(void **state)
     assert_int_equal(try_tariff(&bed, TARIFF_FACTS, begin_ms, HOUR_MS, rows, 13, &err), 0);
     id = bed_submit(&bed, flexible(&bed, 2 * HOUR_MS, 30 * HOUR_MS));
     assert_int_equal(bed_state(&bed, id), JOB_HELD); /* by history alone */
-    check_snapshot(&bed);
+    bed_restart(&bed);
     for (int i = 0; i < 24; i++)
         rows[i].price = 900000;
     assert_int_equal(
         try_tariff(&bed, TARIFF_FORECAST, begin_ms + 13 * HOUR_MS, HOUR_MS, rows, 24, &err), 0);
-    check_snapshot(&bed);
+    bed_restart(&bed);
     bed_destroy(&bed);
 }
 
@@ -501,12 +484,12 @@ static void test_older_snapshot(void **state)
 
     (void)state;
     bed_why(&bed, 1, "tariff", "a kWh at 0.1");
-    check_snapshot(&bed);
+    bed_restart(&bed);
     for (int i = 0; i < 8; i++) {
         bed_tick(&bed, bed.now_ms + 6 * HOUR_MS);
         assert_int_equal(try_tariff(&bed, TARIFF_FACTS, bed.now_ms, 6 * HOUR_MS, &row, 1, &err), 0);
     }
-    check_snapshot(&bed);
+    bed_restart(&bed);
     assert_int_not_equal(bed_state(&bed, 1), JOB_HELD);
     bed_destroy(&bed);
 }
