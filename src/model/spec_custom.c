@@ -40,131 +40,6 @@ static int unknown_word(struct spec_reader *reader, const struct spec_step *step
                            words[count - 1]);
 }
 
-static int read_model_name(struct spec_reader *reader, const struct spec_step *step,
-                           const json_t *value, const char *what, char out[MODEL_NAME_BYTES])
-{
-    const char *text = json_string_value(value);
-    int rc;
-
-    if (!text)
-        return spec_expected(reader, step, value, "%s", what);
-    rc = spec_read_name(reader, step, text, what);
-    if (rc == 0)
-        memcpy(out, text, strlen(text) + 1);
-    return rc;
-}
-
-int spec_read_chips(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
-                    void *target)
-{
-    struct request_shape *shape = &((struct job_spec *)target)->request.shape;
-    size_t count = json_array_size(value);
-
-    if (!json_is_array(value) || count == 0)
-        return spec_expected(reader, step, value, "a list of chip kinds");
-    if (count > REQUEST_CHIPS_MAX)
-        return spec_refuse(reader, step, -E2BIG, "more than %u chip kinds", REQUEST_CHIPS_MAX);
-    for (size_t i = 0; i < count; i++) {
-        struct spec_step item = { .up = step, .index = i };
-        int rc = read_model_name(reader, &item, json_array_get(value, i), "a chip kind",
-                                 shape->chips[i]);
-
-        if (rc < 0)
-            return rc;
-    }
-    shape->chips_count = (uint32_t)count;
-    return 0;
-}
-
-void spec_print_chips(const void *source, struct buf *out)
-{
-    const struct request_shape *shape = &((const struct job_spec *)source)->request.shape;
-
-    for (uint32_t i = 0; i < shape->chips_count; i++) {
-        buf_add_char(out, i ? ',' : '[');
-        spec_print_text(shape->chips[i], out);
-    }
-    if (shape->chips_count)
-        buf_add_char(out, ']');
-}
-
-/* A list of at most `max` names into `out`, which holds nothing yet. */
-static int read_names(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
-                      uint32_t max, char (*out)[MODEL_NAME_BYTES], uint32_t *count_out)
-{
-    size_t count = json_array_size(value);
-
-    if (!json_is_array(value) || count == 0)
-        return spec_expected(reader, step, value, "a list of labels");
-    if (count > max)
-        return spec_refuse(reader, step, -E2BIG, "more than %u labels", max);
-    for (size_t i = 0; i < count; i++) {
-        struct spec_step item = { .up = step, .index = i };
-        int rc = read_model_name(reader, &item, json_array_get(value, i), "a label", out[i]);
-
-        if (rc < 0)
-            return rc;
-    }
-    *count_out = (uint32_t)count;
-    return 0;
-}
-
-static void print_names(const char (*names)[MODEL_NAME_BYTES], uint32_t count, struct buf *out)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        buf_add_char(out, i ? ',' : '[');
-        spec_print_text(names[i], out);
-    }
-    if (count)
-        buf_add_char(out, ']');
-}
-
-int spec_read_labels(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
-                     void *target)
-{
-    struct request_access *access = &((struct job_spec *)target)->request.shape.access;
-
-    return read_names(reader, step, value, REQUEST_LABELS_MAX, access->labels,
-                      &access->labels_count);
-}
-
-void spec_print_labels(const void *source, struct buf *out)
-{
-    const struct request_access *access = &((const struct job_spec *)source)->request.shape.access;
-
-    print_names(access->labels, access->labels_count, out);
-}
-
-int spec_read_own_labels(struct spec_reader *reader, const struct spec_step *step,
-                         const json_t *value, void *target)
-{
-    struct request_apart *apart = &((struct job_spec *)target)->request.shape.apart;
-
-    return read_names(reader, step, value, REQUEST_APART_MAX, apart->labels, &apart->labels_count);
-}
-
-void spec_print_own_labels(const void *source, struct buf *out)
-{
-    const struct request_apart *apart = &((const struct job_spec *)source)->request.shape.apart;
-
-    print_names(apart->labels, apart->labels_count, out);
-}
-
-int spec_read_not_with(struct spec_reader *reader, const struct spec_step *step,
-                       const json_t *value, void *target)
-{
-    struct request_apart *apart = &((struct job_spec *)target)->request.shape.apart;
-
-    return read_names(reader, step, value, REQUEST_APART_MAX, apart->avoids, &apart->avoids_count);
-}
-
-void spec_print_not_with(const void *source, struct buf *out)
-{
-    const struct request_apart *apart = &((const struct job_spec *)source)->request.shape.apart;
-
-    print_names(apart->avoids, apart->avoids_count, out);
-}
-
 int spec_read_needs(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     void *target)
 {
@@ -223,7 +98,7 @@ static int read_place_list(struct spec_reader *reader, const struct spec_step *s
         if (shape->places_count == REQUEST_PLACES_MAX)
             return spec_refuse(reader, &item, -E2BIG, "more than %u owners, sites and regions",
                                REQUEST_PLACES_MAX);
-        rc = read_model_name(reader, &item, json_array_get(value, i), "a name", place->name);
+        rc = spec_read_model_name(reader, &item, json_array_get(value, i), "a name", place->name);
         if (rc < 0)
             return rc;
         place->kind = kind;

@@ -23,6 +23,7 @@ enum spec_key_type {
     KEY_ENUM,      /* uint32_t: index into `names` */
     KEY_SIGNAL,    /* int32_t: "USR1", "SIGUSR1" or a number */
     KEY_TEXTS,     /* const char *const * and count */
+    KEY_NAMES,     /* char[max][MODEL_NAME_BYTES] and count: each as KEY_NAME, at least one */
     KEY_PAIRS,     /* const struct spec_pair * and count: object of names and texts */
     KEY_OBJECT,    /* `table` fills the same struct; with `bare` a lone value is its first key */
     KEY_LIST,      /* array of `table`'s structs and count; `bare` as above */
@@ -43,6 +44,7 @@ struct spec_key {
     int64_t fallback;      /* numbers: what absence means */
     const char *const *names;
     uint32_t names_count;
+    const char *item; /* KEY_NAMES: "label", for messages */
     const struct spec_table *table;
     int (*read)(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                 void *target);
@@ -96,6 +98,8 @@ int spec_read_scalar_text(struct spec_reader *reader, const struct spec_step *st
                           const json_t *value, const char **out);
 int spec_read_name(struct spec_reader *reader, const struct spec_step *step, const char *text,
                    const char *what);
+int spec_read_model_name(struct spec_reader *reader, const struct spec_step *step,
+                         const json_t *value, const char *what, char out[MODEL_NAME_BYTES]);
 int spec_read_milli(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     int64_t min, int64_t max, int64_t *out);
 bool spec_name_is_valid(const char *text);
@@ -131,18 +135,6 @@ void spec_print_int(int64_t value, struct buf *out);
 void spec_print_decimal_milli(int64_t milli, struct buf *out);
 
 /* The custom keys (spec_custom.c). */
-int spec_read_chips(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
-                    void *target);
-void spec_print_chips(const void *source, struct buf *out);
-int spec_read_labels(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
-                     void *target);
-void spec_print_labels(const void *source, struct buf *out);
-int spec_read_own_labels(struct spec_reader *reader, const struct spec_step *step,
-                         const json_t *value, void *target);
-void spec_print_own_labels(const void *source, struct buf *out);
-int spec_read_not_with(struct spec_reader *reader, const struct spec_step *step,
-                       const json_t *value, void *target);
-void spec_print_not_with(const void *source, struct buf *out);
 int spec_read_needs(struct spec_reader *reader, const struct spec_step *step, const json_t *value,
                     void *target);
 void spec_print_needs(const void *source, struct buf *out);

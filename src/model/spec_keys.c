@@ -44,9 +44,8 @@ static const struct spec_key resources_keys[] = {
       .help = "Accelerators of each task: a whole number, or a share of one such as 0.25." },
     { "device_memory", KEY_BYTES, AT(request.shape.device_memory_bytes), .min = 1,
       .max = SIZE_BYTES_MAX, .help = "Memory each device has at least." },
-    { "chips", KEY_CUSTOM, .read = spec_read_chips, .print = spec_print_chips,
-      .schema = "{\"type\":\"array\",\"minItems\":1,\"maxItems\":16,\"items\":{\"$ref\":\"#/$defs/"
-                "name\"}}",
+    { "chips", KEY_NAMES, AT_COUNTED(request.shape.chips, request.shape.chips_count),
+      .max = REQUEST_CHIPS_MAX, .item = "chip kind",
       .help = "Kinds of chip that will do, best first: a kind of the catalogue, or its beginning "
               "up to a hyphen (\"h100\" is every H100)." },
     { "mixed", KEY_FLAG, AT(request.shape.mixed),
@@ -242,9 +241,9 @@ static const struct spec_key topology_keys[] = {
       .help = "It waits until one such domain has room; false: it goes elsewhere when none has." },
     { "spread", KEY_FLAG, AT(request.shape.spread),
       .help = "Over as many nodes as it can, instead of as few." },
-    { "not_with", KEY_CUSTOM, .read = spec_read_not_with, .print = spec_print_not_with,
-      .schema = "{\"type\":\"array\",\"minItems\":1,\"maxItems\":4,\"items\":{\"$ref\":\"#/$defs/"
-                "name\"}}",
+    { "not_with", KEY_NAMES,
+      AT_COUNTED(request.shape.apart.avoids, request.shape.apart.avoids_count),
+      .max = REQUEST_APART_MAX, .item = "label",
       .help = "It is never beside jobs of its tenant with one of these labels." },
     { "apart", KEY_ENUM, AT(request.shape.apart.level), NAMES(apart_names),
       .help = "How far from those of not_with: never on one node, in one rack, in one supernode, "
@@ -314,14 +313,12 @@ static const struct spec_key job_keys[] = {
                 "\"$ref\":\"#/$defs/places\"},\"sites\":{\"$ref\":\"#/$defs/places\"},\"regions\":{"
                 "\"$ref\":\"#/$defs/places\"}}}",
       .help = "Owners, sites and regions it may (allow) and may not (deny) run at." },
-    { "data", KEY_CUSTOM, .read = spec_read_labels, .print = spec_print_labels,
-      .schema = "{\"type\":\"array\",\"minItems\":1,\"maxItems\":8,\"items\":{\"$ref\":\"#/$defs/"
-                "name\"}}",
+    { "data", KEY_NAMES, AT_COUNTED(request.shape.access.labels, request.shape.access.labels_count),
+      .max = REQUEST_LABELS_MAX, .item = "label",
       .help = "Labels of the data it works on: owners say which may come to their sites, and which "
               "may leave." },
-    { "labels", KEY_CUSTOM, .read = spec_read_own_labels, .print = spec_print_own_labels,
-      .schema = "{\"type\":\"array\",\"minItems\":1,\"maxItems\":4,\"items\":{\"$ref\":\"#/$defs/"
-                "name\"}}",
+    { "labels", KEY_NAMES, AT_COUNTED(request.shape.apart.labels, request.shape.apart.labels_count),
+      .max = REQUEST_APART_MAX, .item = "label",
       .help = "What it is called by jobs that keep away from it (topology.not_with)." },
     { "topology", KEY_OBJECT, .table = &topology_table,
       .help = "How the nodes of its gang should lie to each other." },

@@ -105,6 +105,15 @@ static void print_texts(const char *const *texts, uint32_t count, struct buf *ou
     buf_add_char(out, ']');
 }
 
+static void print_names(const char (*names)[MODEL_NAME_BYTES], uint32_t count, struct buf *out)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        buf_add_char(out, i ? ',' : '[');
+        spec_print_text(names[i], out);
+    }
+    buf_add_char(out, ']');
+}
+
 static void print_members(const struct spec_key *key, const char *list, uint32_t count,
                           bool with_secrets, struct buf *out)
 {
@@ -153,6 +162,7 @@ static bool is_default(const struct spec_key *key, const void *source)
     case KEY_SIGNAL:
         return *(const int32_t *)at == 0;
     case KEY_TEXTS:
+    case KEY_NAMES:
     case KEY_PAIRS:
     case KEY_LIST:
     case KEY_MAP:
@@ -221,6 +231,9 @@ static void print_value(const struct spec_key *key, const void *source, bool wit
         break;
     case KEY_TEXTS:
         print_texts(*(const char *const *const *)at, *count, out);
+        break;
+    case KEY_NAMES:
+        print_names(at, *count, out);
         break;
     case KEY_PAIRS:
         print_pairs(*(const struct spec_pair *const *)at, *count, out);

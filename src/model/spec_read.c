@@ -281,6 +281,29 @@ static int read_texts(struct spec_reader *reader, const struct spec_step *step,
     return 0;
 }
 
+static int read_names(struct spec_reader *reader, const struct spec_step *step,
+                      const struct spec_key *key, const json_t *value, void *target)
+{
+    char(*list)[MODEL_NAME_BYTES] = (void *)((char *)target + key->offset);
+    size_t count = json_array_size(value);
+    char what[MODEL_NAME_BYTES];
+
+    if (!json_is_array(value) || count == 0)
+        return spec_expected(reader, step, value, "a list of %ss", key->item);
+    if ((int64_t)count > key->max)
+        return spec_refuse(reader, step, -E2BIG, "more than %" PRId64 " %ss", key->max, key->item);
+    snprintf(what, sizeof(what), "a %s", key->item);
+    for (size_t i = 0; i < count; i++) {
+        struct spec_step item = { .up = step, .index = i };
+        int rc = spec_read_model_name(reader, &item, json_array_get(value, i), what, list[i]);
+
+        if (rc < 0)
+            return rc;
+    }
+    *(uint32_t *)((char *)target + key->count_offset) = (uint32_t)count;
+    return 0;
+}
+
 static int read_pairs(struct spec_reader *reader, const struct spec_step *step,
                       const struct spec_key *key, const json_t *value, void *target)
 {
@@ -447,6 +470,8 @@ int spec_read_key(struct spec_reader *reader, const struct spec_step *step,
         return read_signal(reader, step, value, at);
     case KEY_TEXTS:
         return read_texts(reader, step, key, value, target);
+    case KEY_NAMES:
+        return read_names(reader, step, key, value, target);
     case KEY_PAIRS:
         return read_pairs(reader, step, key, value, target);
     case KEY_OBJECT:

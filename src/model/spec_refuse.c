@@ -225,3 +225,17 @@ int spec_read_name(struct spec_reader *reader, const struct spec_step *step, con
                        "expected %s of 1 to 63 letters, digits, '.', '_' and '-', not \"%.40s\"",
                        what, text);
 }
+
+int spec_read_model_name(struct spec_reader *reader, const struct spec_step *step,
+                         const json_t *value, const char *what, char out[MODEL_NAME_BYTES])
+{
+    const char *text = json_string_value(value);
+    int rc;
+
+    if (!text)
+        return spec_expected(reader, step, value, "%s", what);
+    rc = spec_read_name(reader, step, text, what);
+    if (rc == 0)
+        memcpy(out, text, strlen(text) + 1);
+    return rc;
+}

@@ -133,6 +133,9 @@ static json_t *key_schema(const struct spec_key *key)
     case KEY_TEXTS:
         return json_pack("{s:s,s:I,s:I,s:o}", "type", "array", "minItems", (json_int_t)key->min,
                          "maxItems", (json_int_t)key->max, "items", reference("scalar"));
+    case KEY_NAMES:
+        return json_pack("{s:s,s:i,s:I,s:o}", "type", "array", "minItems", 1, "maxItems",
+                         (json_int_t)key->max, "items", reference("name"));
     case KEY_PAIRS:
         return json_pack("{s:s,s:I,s:{s:s,s:{s:s}},s:o}", "type", "object", "maxProperties",
                          (json_int_t)key->max, "propertyNames", "pattern",
