@@ -1,5 +1,6 @@
 #include "sched/kinds.h"
 
+#include "base/cleanup.h"
 #include "sched/fleet.h"
 #include "sched/mem.h"
 
@@ -16,20 +17,26 @@ void kinds_fini(struct fleet *fleet)
 
 void kinds_lay_out(struct fleet *fleet)
 {
+    struct fleet_kind *kinds;
     uint32_t count = 0;
 
+    for (uint32_t i = 0; i < fleet->sites_count; i++)
+        count += fleet->sites[i].chips_count + 1;
+    kinds = mem_alloc(count, sizeof(*kinds));
+    count = 0;
+    for (uint32_t i = 0; i < fleet->sites_count; i++) {
+        struct fleet_site *site = &fleet->sites[i];
+
+        for (uint32_t k = 0; k < MIN(site->kinds_count, site->chips_count + 1); k++)
+            kinds[count + k].whole = site->kinds[k].whole;
+        site->kinds = kinds + count;
+        site->kinds_first = count;
+        site->kinds_count = site->chips_count + 1;
+        count += site->kinds_count;
+    }
     kinds_fini(fleet);
-    for (uint32_t i = 0; i < fleet->sites_count; i++) {
-        fleet->sites[i].kinds_first = count;
-        fleet->sites[i].kinds_count = fleet->sites[i].chips_count + 1;
-        count += fleet->sites[i].kinds_count;
-    }
-    fleet->kinds = mem_alloc(count, sizeof(*fleet->kinds));
+    fleet->kinds = kinds;
     fleet->kinds_count = count;
-    for (uint32_t i = 0; i < fleet->sites_count; i++) {
-        fleet->sites[i].kinds = fleet->kinds + fleet->sites[i].kinds_first;
-        kinds_count_whole(&fleet->sites[i]);
-    }
 }
 
 static uint64_t count_whole(const struct fleet_site *site, uint32_t chip)

@@ -30,7 +30,9 @@ struct fleet_kind {
 };
 
 void kinds_fini(struct fleet *fleet);
-void kinds_lay_out(struct fleet *fleet);             /* by the sites' chips; all versions are new */
+/* By the sites' chips; all versions are new. Of the site whose chips are others, say
+ * kinds_count_whole after. */
+void kinds_lay_out(struct fleet *fleet);
 void kinds_count_whole(struct fleet_site *site);     /* anew; fleet_take_part keeps it along */
 bool kinds_are_sound(const struct fleet_site *site); /* for checks: are these right? */
 /* More may fit beside the promises, or (has_room) at all: on the node, on a grant's, at the site.
