@@ -363,7 +363,7 @@ static void set_node(struct fleet *fleet, uint32_t site_index, uint32_t index,
     memcpy(old->devices, info->devices, info->devices_count * sizeof(info->devices[0]));
 }
 
-static uint32_t add_node(struct fleet_site *site)
+static uint32_t add_node(struct fleet *fleet, struct fleet_site *site)
 {
     uint32_t index = site->info.nodes_count;
 
@@ -371,6 +371,7 @@ static uint32_t add_node(struct fleet_site *site)
     for (uint32_t i = 0; index >= SITE_NODES_MAX && i < site->info.nodes_count; i++)
         if (!site->nodes[i].present && !site->nodes[i].grants_count) {
             site->devices_whole -= site->nodes[i].devices_whole;
+            fleet->guarded_nodes -= site->nodes[i].guard != 0;
             free(site->nodes[i].devices);
             free(site->nodes[i].cordon_reason);
             memset(&site->nodes[i], 0, sizeof(site->nodes[i]));
@@ -436,7 +437,7 @@ uint32_t fleet_set_site(struct fleet *fleet, const struct site_info *info,
     for (uint32_t i = 0; i < info->nodes_count; i++) {
         int node = is_new ? -1 : find_from(fleet, index, i, info->nodes[i].name);
 
-        set_node(fleet, index, node < 0 ? add_node(site) : (uint32_t)node, &info->nodes[i]);
+        set_node(fleet, index, node < 0 ? add_node(fleet, site) : (uint32_t)node, &info->nodes[i]);
     }
     set_chips(site, chips, chips_count);
     site->reachable = true;
