@@ -76,17 +76,24 @@ int apart_conflict(const struct request_apart *a, const struct request_apart *b)
     return level;
 }
 
-/* Nodes without a label are in no domain but their own. */
-static bool is_beside(const struct fleet_site *site, int level, uint32_t a, uint32_t b)
+/* What a node shares with others at this level: racks or supernodes; NULL = nothing. */
+static const struct domain_level *domains_at(const struct fleet_site *site, int level)
 {
     const struct domain_level *domains;
 
-    if (a == b || level == APART_SITE)
-        return true;
-    if (level == APART_NODE || !site->domains.any)
-        return false;
+    if ((level != APART_RACK && level != APART_SUPERNODE) || !site->domains.any)
+        return NULL;
     domains = &site->domains.levels[level - APART_RACK];
-    return domains->count && domains->of[a] != UINT32_MAX && domains->of[a] == domains->of[b];
+    return domains->count ? domains : NULL;
+}
+
+/* Nodes without a label are in no domain but their own. */
+static bool is_beside(const struct fleet_site *site, int level, uint32_t a, uint32_t b)
+{
+    const struct domain_level *domains = domains_at(site, level);
+
+    return a == b || level == APART_SITE ||
+           (domains && domains->of[a] != UINT32_MAX && domains->of[a] == domains->of[b]);
 }
 
 /* --- bars ------------------------------------------------------------------------------------- */
@@ -114,18 +121,15 @@ static void bar(struct apart_bars *bars, uint32_t node)
 static void bar_around(struct apart_bars *bars, const struct fleet_site *site, int level,
                        uint32_t node)
 {
-    const struct domain_level *domains;
-    uint32_t domain;
+    const struct domain_level *domains = domains_at(site, level);
+    uint32_t domain = domains ? domains->of[node] : UINT32_MAX;
 
     bar(bars, node);
     if (level == APART_SITE)
         memset(bars->bits, 0xff, bars->words * sizeof(*bars->bits));
-    if (level == APART_NODE || level == APART_SITE || !site->domains.any)
+    if (domain == UINT32_MAX)
         return;
-    domains = &site->domains.levels[level - APART_RACK];
-    domain = domains->count ? domains->of[node] : UINT32_MAX;
-    for (uint32_t i = domain < domains->count ? domains->first[domain] : 0;
-         domain < domains->count && i < domains->first[domain + 1]; i++)
+    for (uint32_t i = domains->first[domain]; i < domains->first[domain + 1]; i++)
         bar(bars, domains->nodes[i]);
 }
 
@@ -144,7 +148,6 @@ static void look_at_site(const struct shape *shape, const struct fleet_site *sit
             bar_around(bars, site, level, marks->held[i].node);
     }
     bars->site = site->number;
-    bars->nodes_count = site->info.nodes_count;
     bars->version = marks->version;
 }
 
@@ -155,8 +158,7 @@ bool apart_bars_node(const struct shape *shape, const struct fleet_site *site, u
     const struct apart_bars *bars = shape->bars;
 
     if (marks->held_count) {
-        if (bars->site != site->number || bars->version != marks->version ||
-            bars->nodes_count != site->info.nodes_count)
+        if (bars->site != site->number || bars->version != marks->version)
             look_at_site(shape, site);
         if (bars->bits[node / 64] >> node % 64 & 1)
             return true;

@@ -27,7 +27,7 @@ struct apart_mark { /* one part of a grant, or of a promised one */
 struct apart_marks { /* of a site; in no order that means anything */
     struct apart_mark *held, *promised;
     uint32_t held_count, held_cap, promised_count, promised_cap;
-    uint64_t version; /* of the held ones, and of the domains they lie in */
+    uint64_t version; /* of the held ones, and of the site's nodes and domains */
 };
 void apart_marks_fini(struct apart_marks *marks);
 void apart_hold(struct apart_marks *marks, const struct request_apart *of, uint32_t node);
@@ -47,7 +47,7 @@ int apart_conflict(const struct request_apart *a, const struct request_apart *b)
 /* What is known of a site's nodes for one shape (shape.bars). */
 struct apart_bars {
     uint64_t *bits; /* by node: barred by what is held */
-    uint32_t words, site, nodes_count;
+    uint32_t words, site;
     uint64_t version;
 };
 struct apart_bars *apart_bars_create(void);
