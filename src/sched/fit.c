@@ -194,6 +194,12 @@ struct nodes { /* to look at; `list` NULL: the first of the site */
     uint32_t count;
 };
 
+static void keep_better(struct fit_part *best, uint32_t node, uint32_t tasks, uint64_t waste)
+{
+    if (!best->tasks || waste < best->waste || (waste == best->waste && node < best->node))
+        *best = (struct fit_part){ .node = node, .tasks = tasks, .waste = waste };
+}
+
 /* One node for all: the one with the least left over. */
 static bool scan_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
                         enum fit_when when, const struct nodes *nodes, struct fit *fit)
@@ -203,20 +209,11 @@ static bool scan_single(const struct shape *shape, const struct fleet_site *site
     for (uint32_t k = 0; k < nodes->count; k++) {
         uint32_t i = nodes->list ? nodes->list[k] : k;
         const struct fleet_node *node = &site->nodes[i];
-        uint64_t waste;
 
-        if (fit_tasks(shape, site, node, chip, when) < shape->tasks)
-            continue;
-        waste = node_waste(shape, node, chip, when);
-        if (!best.tasks || waste < best.waste)
-            best = (struct fit_part){ .node = i, .tasks = shape->tasks, .waste = waste };
+        if (fit_tasks(shape, site, node, chip, when) >= shape->tasks)
+            keep_better(&best, i, shape->tasks, node_waste(shape, node, chip, when));
     }
-    if (!best.tasks)
-        return false;
-    MEM_GROW(fit->parts, fit->parts_cap, 1);
-    fit->parts[0] = best;
-    fit->parts_count = 1;
-    return true;
+    return best.tasks && fit_set_one(fit, best.node, best.tasks);
 }
 
 /* The fewest nodes: the largest first, and for the rest the node that it fills best. */
@@ -353,12 +350,6 @@ static inline uint64_t class_waste(const struct shape *shape, const struct fleet
            (cpus_left & UINT32_MAX);
 }
 
-static void keep_better(struct fit_part *best, uint32_t node, uint32_t tasks, uint64_t waste)
-{
-    if (!best->tasks || waste < best->waste || (waste == best->waste && node < best->node))
-        *best = (struct fit_part){ .node = node, .tasks = tasks, .waste = waste };
-}
-
 /* The best single node of a pool. The lists go up by whole free devices: where all devices are of
  * one kind, the first list that has one has the best. */
 static void find_in_pool(const struct shape *shape, const struct fleet_site *site,
@@ -386,8 +377,9 @@ static void find_in_pool(const struct shape *shape, const struct fleet_site *sit
     }
 }
 
-bool fit_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
-                enum fit_when when, struct fit *fit)
+/* As scan_single, among the site's distinct states. */
+static bool find_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
+                        enum fit_when when, struct fit *fit)
 {
     const struct room *room = &site->room;
     struct fit_part best = { .tasks = 0 };
@@ -403,12 +395,7 @@ bool fit_single(const struct shape *shape, const struct fleet_site *site, uint16
             keep_better(&best, room->apart[i].node, shape->tasks,
                         node_waste(shape, node, chip, when));
     }
-    if (!best.tasks)
-        return false;
-    MEM_GROW(fit->parts, fit->parts_cap, 1);
-    fit->parts[0] = best;
-    fit->parts_count = 1;
-    return true;
+    return best.tasks && fit_set_one(fit, best.node, best.tasks);
 }
 
 static int compare_groups(const void *a, const void *b)
@@ -635,7 +622,7 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
         if (fit_packed_choose(&packed, fit))
             return true;
     }
-    if (fit_single(shape, at, chip, when, fit))
+    if (find_single(shape, at, chip, when, fit))
         return true;
     return shape->tasks > 1 && find_gang(shape, at, chip, when, fit);
 }
@@ -764,7 +751,7 @@ bool fit_find(struct shape *shape, const struct fleet *fleet, const struct objec
         return false;
     shape_candidates(shape, fleet, objective, &count);
     is_scored = fleet->packer && packer_ask(shape, fleet);
-    if (is_scored && !shape->apart && packer_chooses_place(fleet->packer, shape) &&
+    if (is_scored && packer_chooses_place(fleet->packer, shape) &&
         (when == FIT_NOW || when == FIT_LIMITED) && find_anywhere(shape, fleet, when, count, fit))
         return true;
     for (uint32_t i = 0; i < count; i++) {

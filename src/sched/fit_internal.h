@@ -2,6 +2,7 @@
 #pragma once
 
 #include "sched/fit.h"
+#include "sched/mem.h"
 
 /* The lists of a pool whose nodes have that many whole devices free, as bits. */
 static inline uint64_t fit_lists_from(const struct room_pool *pool, const struct shape *shape,
@@ -35,6 +36,11 @@ static inline bool fit_class_is_out(const struct shape *shape, const struct room
            (shape->devices_milli % 1000 && shape->devices_milli > class->most_milli);
 }
 
-/* One node for all of it, the one with the least left over, among the site's distinct states. */
-bool fit_single(const struct shape *shape, const struct fleet_site *site, uint16_t chip,
-                enum fit_when when, struct fit *fit);
+/* The answer: all of it on one node. */
+static inline bool fit_set_one(struct fit *fit, uint32_t node, uint32_t tasks)
+{
+    MEM_GROW(fit->parts, fit->parts_cap, 1);
+    fit->parts[0] = (struct fit_part){ .node = node, .tasks = tasks };
+    fit->parts_count = 1;
+    return true;
+}

@@ -1,7 +1,6 @@
 #include "sched/fit_packed.h"
 
 #include "sched/fit_internal.h"
-#include "sched/mem.h"
 
 struct look { /* at one candidate */
     const struct fit_packed *packed;
@@ -140,22 +139,19 @@ bool fit_packed_consider(struct fit_packed *packed, uint32_t site, uint16_t chip
 {
     const struct fleet_site *at = &packed->fleet->sites[site];
     uint64_t draws_count = packer_draws(packed->fleet->packer);
-    struct look look = { packed, at, kept, chip, UINT16_MAX, kept != NULL, { 0 } };
-    struct fit_picks own;
+    struct fit_picks once = { 0 }, *picks = kept ? kept : &once;
+    struct look look = { packed, at, picks, chip, UINT16_MAX, kept != NULL, { 0 } };
     bool fits;
 
     if (packed->is_full)
         return true;
-    if (!kept)
-        look.picks = &own;
-    if (!kept || kept->changes_count != at->room.changes_count ||
-        kept->draws_count != draws_count) {
-        *look.picks = no_picks;
+    if (picks->changes_count != at->room.changes_count || picks->draws_count != draws_count) {
+        *picks = no_picks;
         look_at_classes(&look);
-        look.picks->changes_count = at->room.changes_count;
-        look.picks->draws_count = draws_count;
+        picks->changes_count = at->room.changes_count;
+        picks->draws_count = draws_count;
     }
-    fits = add(packed, site, chip, look.picks);
+    fits = add(packed, site, chip, picks);
     if (at->room.apart_count && !packed->is_full)
         fits |= consider_apart(packed, &look, site);
     return fits || packed->is_full;
@@ -165,11 +161,8 @@ bool fit_packed_choose(const struct fit_packed *packed, struct fit *fit)
 {
     if (packed->best.node == ROOM_NONE)
         return false;
-    MEM_GROW(fit->parts, fit->parts_cap, 1);
-    fit->parts[0] = (struct fit_part){ .node = packed->best.node, .tasks = packed->shape->tasks };
-    fit->parts_count = 1;
     fit->site = packed->site;
     fit->chip = packed->chip;
     fit->share_room = packed->best.look.share_room;
-    return true;
+    return fit_set_one(fit, packed->best.node, packed->shape->tasks);
 }
