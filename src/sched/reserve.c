@@ -30,9 +30,9 @@ static bool is_lent_of(const struct shape *shape, const struct fleet_site *site,
  * else but for that, which is given back already), where that may matter to the shape; gives the
  * tasks gained, which may be below zero (mod 2^64). */
 static uint64_t try_out(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
-                        struct fleet_site *site, uint16_t chip, const struct grant *grant,
-                        bool give_back, bool lent)
+                        uint16_t chip, const struct grant *grant, bool give_back, bool lent)
 {
+    struct fleet_site *site = &fleet->sites[grant->site];
     bool is_near = shape->apart && grant->apart; /* then it matters to nodes around it, too */
     uint64_t gained = is_near ? 0 - fit_count(shape, fleet, site->number, chip) : 0;
 
@@ -60,12 +60,12 @@ static uint64_t try_out(struct reserve *reserve, const struct shape *shape, stru
 }
 
 static uint64_t give_back_lent(struct reserve *reserve, const struct shape *shape,
-                               struct fleet *fleet, struct fleet_site *site, uint16_t chip)
+                               struct fleet *fleet, const struct fleet_site *site, uint16_t chip)
 {
     uint64_t gained = 0;
 
     for (uint32_t i = 0; shape->own_only && i < site->ends.count; i++)
-        gained += try_out(reserve, shape, fleet, site, chip, site->ends.heap[i], true, true);
+        gained += try_out(reserve, shape, fleet, chip, site->ends.heap[i], true, true);
     return gained;
 }
 
@@ -111,7 +111,7 @@ static int64_t run_ahead(struct reserve *reserve, const struct shape *shape, str
             *tasks_out = sum;
             return -1;
         }
-        sum += try_out(reserve, shape, fleet, at, chip, grant, true, false);
+        sum += try_out(reserve, shape, fleet, chip, grant, true, false);
         start_ms = end_ms;
     }
 }
@@ -156,7 +156,7 @@ static void list_marks(struct reserve *reserve, const struct fleet *fleet, uint3
 }
 
 static uint64_t pass_marks(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
-                           struct fleet_site *site, uint16_t chip, int64_t time_ms)
+                           uint16_t chip, int64_t time_ms)
 {
     uint64_t gained = 0;
 
@@ -165,8 +165,7 @@ static uint64_t pass_marks(struct reserve *reserve, const struct shape *shape, s
 
         if (mark->time_ms > time_ms)
             break;
-        gained +=
-            try_out(reserve, shape, fleet, site, chip, mark->promise->plan, mark->is_end, false);
+        gained += try_out(reserve, shape, fleet, chip, mark->promise->plan, mark->is_end, false);
     }
     return gained;
 }
@@ -215,7 +214,7 @@ static int64_t run_beside(struct reserve *reserve, const struct shape *shape, st
 
     list_marks(reserve, fleet, site, ask->now_ms);
     sum += give_back_lent(reserve, shape, fleet, at, chip);
-    sum += pass_marks(reserve, shape, fleet, at, chip, time_ms);
+    sum += pass_marks(reserve, shape, fleet, chip, time_ms);
     ends_walk_begin(&reserve->walk, &at->ends, ask->now_ms);
     grant = ends_walk_next(&reserve->walk, &end_ms);
     for (;;) {
@@ -235,8 +234,8 @@ static int64_t run_beside(struct reserve *reserve, const struct shape *shape, st
         if (time_ms == INT64_MAX)
             return INT64_MAX;
         for (; grant && end_ms <= time_ms; grant = ends_walk_next(&reserve->walk, &end_ms))
-            sum += try_out(reserve, shape, fleet, at, chip, grant, true, false);
-        sum += pass_marks(reserve, shape, fleet, at, chip, time_ms);
+            sum += try_out(reserve, shape, fleet, chip, grant, true, false);
+        sum += pass_marks(reserve, shape, fleet, chip, time_ms);
     }
 }
 
