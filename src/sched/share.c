@@ -231,13 +231,20 @@ static double fraction(int64_t part, int64_t total)
     return total > 0 ? (double)part / (double)total : 0.0;
 }
 
-static double dominant(const struct share *share, const struct share_amount *amount)
+/* The greatest of its shares, where devices count by `devices`. */
+static double dominant_by(const struct share *share, const struct share_amount *amount,
+                          enum share_dimension devices)
 {
-    double most = 0;
+    double most = MAX(fraction(amount->of[devices], share->total.of[devices]), 0.0);
 
-    for (uint32_t d = SHARE_VALUE; d <= SHARE_MEMORY; d++)
+    for (uint32_t d = SHARE_CPUS; d <= SHARE_MEMORY; d++)
         most = MAX(most, fraction(amount->of[d], share->total.of[d]));
     return most;
+}
+
+static double dominant(const struct share *share, const struct share_amount *amount)
+{
+    return dominant_by(share, amount, SHARE_VALUE);
 }
 
 /* How devices count for what is an account's own. */
@@ -249,12 +256,7 @@ static enum share_dimension own_dimension(const struct share *share)
 /* The dominant share in what guarantees are told in. */
 static double dominant_own(const struct share *share, const struct share_amount *amount)
 {
-    enum share_dimension devices = own_dimension(share);
-    double most = fraction(amount->of[devices], share->total.of[devices]);
-
-    for (uint32_t d = SHARE_CPUS; d <= SHARE_MEMORY; d++)
-        most = MAX(most, fraction(amount->of[d], share->total.of[d]));
-    return most;
+    return dominant_by(share, amount, own_dimension(share));
 }
 
 /* It holds no more than its own, at this level. */
@@ -424,7 +426,8 @@ int share_compare_keys(const struct share_key *a, const struct share_key *b)
 
 bool share_is_within(const struct share *share, uint32_t account, const struct share_amount *more)
 {
-    enum share_dimension devices = own_dimension(share);
+    const enum share_dimension devices = own_dimension(share);
+    const enum share_dimension counted[] = { devices, SHARE_CPUS, SHARE_MEMORY };
     bool is_promised = false;
 
     for (uint32_t at = account; at; at = share->accounts[at].parent) {
@@ -433,10 +436,13 @@ bool share_is_within(const struct share *share, uint32_t account, const struct s
         if (dominant_own(share, &own->guarantee) <= 0)
             continue; /* nothing is promised at this level: the others decide */
         is_promised = true;
-        for (uint32_t d = SHARE_VALUE; d < SHARE_DIMENSIONS; d++)
-            if ((d == devices || d == SHARE_CPUS || d == SHARE_MEMORY) && more->of[d] > 0 &&
-                own->guarantee.of[d] > 0 && more->of[d] > own->guarantee.of[d] - own->held.of[d])
+        for (uint32_t i = 0; i < ARRAY_COUNT(counted); i++) {
+            enum share_dimension d = counted[i];
+
+            if (more->of[d] > 0 && own->guarantee.of[d] > 0 &&
+                more->of[d] > own->guarantee.of[d] - own->held.of[d])
                 return false;
+        }
         if (more->of[devices] > 0 && !own->guarantee.of[devices])
             return false; /* a promise of CPUs is none of devices */
         if (!more->of[devices] && !own->guarantee.of[SHARE_CPUS])
