@@ -223,14 +223,6 @@ static int set_quotas(struct sim_engine *engine)
     return rc;
 }
 
-static bool has_quota(const struct sim_policy *policy, const char *tenant)
-{
-    for (uint32_t i = 0; i < policy->quotas_count; i++)
-        if (strcmp(policy->quotas[i].tenant, tenant) == 0)
-            return true;
-    return false;
-}
-
 static int set_cells(struct sim_engine *engine)
 {
     const struct sim_policy *policy = engine->setup->policy;
@@ -246,7 +238,8 @@ static int set_cells(struct sim_engine *engine)
                                                       .jobs_max = -1,
                                                       .weight_milli = 1000,
                                                       .budget_micro = -1 };
-        if (!has_quota(policy, cells->tenant)) /* it is not there yet */
+        /* Is it not there yet? */
+        if (!sim_quotas_have(policy->quotas, policy->quotas_count, cells->tenant))
             rc = sim_engine_step(engine, &event, NULL);
         event = (struct event){ .type = EVENT_TENANT_CELLS };
         event.tenant_cells =

@@ -109,7 +109,6 @@ static void policy_defaults(void *target)
     ((struct sim_policy *)target)->name[0] = '\0';
 }
 
-static const char *const shift_names[] = { "on", "off", NULL };
 static const struct sim_key patient_keys[] = {
     { .name = "share",
       .kind = SIM_KEY_MILLI,
@@ -192,7 +191,7 @@ static const struct sim_key policy_keys[] = {
     { .name = "shift",
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, shifts_not),
-      .choices = shift_names },
+      .choices = switch_off_names },
     { .name = "saves",
       .kind = SIM_KEY_CHOICE,
       .offset = offsetof(struct sim_policy, saves),
@@ -218,6 +217,15 @@ static const struct sim_key policy_keys[] = {
       .count_offset = offsetof(struct sim_policy, cells_count),
       .table = &cells_table },
 };
+
+bool sim_quotas_have(const struct sim_quota *quotas, uint32_t count, const char *tenant)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(quotas[i].tenant, tenant) == 0)
+            return true;
+    return false;
+}
+
 /* Each tenant once, and those above it before it. */
 static int check_quotas(struct sim_reader *reader, const struct spec_step *step, const void *target)
 {
@@ -227,14 +235,10 @@ static int check_quotas(struct sim_reader *reader, const struct spec_step *step,
     for (uint32_t i = 0; i < policy->quotas_count; i++) {
         const struct sim_quota *quota = &policy->quotas[i];
         struct spec_step at = { .up = &list, .index = i };
-        bool has_parent = !quota->parent[0];
 
-        for (uint32_t k = 0; k < i; k++) {
-            if (strcmp(policy->quotas[k].tenant, quota->tenant) == 0)
-                return sim_refuse(reader, &at, "tenant %s is there twice", quota->tenant);
-            has_parent |= strcmp(policy->quotas[k].tenant, quota->parent) == 0;
-        }
-        if (!has_parent)
+        if (sim_quotas_have(policy->quotas, i, quota->tenant))
+            return sim_refuse(reader, &at, "tenant %s is there twice", quota->tenant);
+        if (quota->parent[0] && !sim_quotas_have(policy->quotas, i, quota->parent))
             return sim_refuse(reader, &at, "tenant %s: its parent %s must come before it",
                               quota->tenant, quota->parent);
     }

@@ -61,6 +61,8 @@ struct sim_policy {
 };
 
 struct sim_policy sim_policy_init(void); /* "default" */
+/* Is there one of the tenant among the first `count`? */
+bool sim_quotas_have(const struct sim_quota *quotas, uint32_t count, const char *tenant);
 /* Lists come from `arena`. A file that names no policy is called as the file is. */
 int sim_policy_open(const char *path, struct arena *arena, struct sim_policy *policy_out,
                     struct err *err);

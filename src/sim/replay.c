@@ -279,14 +279,6 @@ static struct sim_quota quota_of(const struct tenant_view *view)
     return quota;
 }
 
-static bool has_quota(const struct sim_quota *quotas, uint32_t count, const char *tenant)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(quotas[i].tenant, tenant) == 0)
-            return true;
-    return false;
-}
-
 static uint32_t *count_of(struct sim_cells *cells, uint32_t level)
 {
     switch (level) {
@@ -365,8 +357,8 @@ static int copy_policy(const struct replay *replay, struct arena *arena, struct 
         for (name = ""; grid_tenant_next(replay->grid, name, &view); name = view.name) {
             struct sim_quota quota = quota_of(&view);
 
-            if (!has_quota(quotas, added, quota.tenant) &&
-                (!quota.parent[0] || has_quota(quotas, above, quota.parent)))
+            if (!sim_quotas_have(quotas, added, quota.tenant) &&
+                (!quota.parent[0] || sim_quotas_have(quotas, above, quota.parent)))
                 quotas[added++] = quota;
         }
     } while (added < count && added > before);
