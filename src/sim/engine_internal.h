@@ -134,7 +134,7 @@ struct sim_engine {
     uint32_t next_submit;
     uint64_t ended_count;
     struct sim_attempt **active;
-    uint32_t active_count, active_cap, serial;
+    uint32_t active_count, serial;
     struct sim_site_state *sites;
     struct sim_engine_window *windows;
     uint32_t windows_count;
@@ -155,10 +155,10 @@ void sim_attempt_run(struct sim_engine *engine, const struct effect *effect);
 enum sim_end { SIM_END_FAULT, SIM_END_CANCEL, SIM_END_YIELD, SIM_END_LEASE };
 /* It ends now: by a fault, or because it was told to. */
 void sim_attempt_kill(struct sim_engine *engine, struct sim_attempt *attempt, enum sim_end end);
-/* A cut: it stands still in place, or goes on. */
 /* Nodes that stand by beside it have come or gone. */
 void sim_attempt_spares(struct sim_engine *engine, struct sim_attempt *attempt,
                         const struct allocation *allocation);
+/* A cut: it stands still in place, or goes on. */
 void sim_attempt_suspend(struct sim_engine *engine, struct sim_attempt *attempt, bool is_held);
 int sim_attempt_report_stands(struct sim_engine *engine, const struct sim_entry *entry);
 int sim_attempt_report_start(struct sim_engine *engine, const struct sim_entry *entry);

@@ -124,6 +124,13 @@ struct reader {
     uint32_t fields_count, header_count;
 };
 
+/* A moment: it may be below zero. */
+static bool is_clock(enum role role)
+{
+    return role <= ROLE_DEADLINE;
+}
+
+/* A moment, or how long something takes. */
 static bool is_time(enum role role)
 {
     return role <= ROLE_LIMIT;
@@ -169,14 +176,13 @@ static const char *text_of(const struct reader *reader, enum role role)
 static int number_of(struct reader *reader, enum role role, int64_t *out, int *rc)
 {
     const char *text = text_of(reader, role);
-    bool is_clock = role <= ROLE_DEADLINE;
 
     if (!*text || strcmp(text, "None") == 0 || strcmp(text, "nan") == 0)
         return 1;
-    if (is_clock ? sim_parse_clock(text, out) : sim_parse_milli(text, out))
+    if (is_clock(role) ? sim_parse_clock(text, out) : sim_parse_milli(text, out))
         return 0;
     *rc = sim_trace_bad(reader->trace, "%s: expected a %s, not \"%.40s\"", reader->name[role],
-                        is_clock ? "time" : "number", text);
+                        is_clock(role) ? "time" : "number", text);
     return -1;
 }
 
@@ -294,8 +300,7 @@ static int take(struct reader *reader)
         if (got < 0)
             return rc;
         has[role] = got == 0;
-        if (has[role] && value[role] < 0 && role != ROLE_SUBMIT && role != ROLE_START &&
-            role != ROLE_END && role != ROLE_DEADLINE)
+        if (has[role] && value[role] < 0 && !is_clock((enum role)role))
             return sim_trace_bad(trace, "%s: below zero", reader->name[role]);
     }
     if (trace->how->timeless)
