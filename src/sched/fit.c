@@ -615,7 +615,7 @@ bool fit_candidate(const struct shape *shape, const struct fleet *fleet, uint32_
         return topology_fit(shape, fleet, site, chip, when, fit);
     if (shape->apart) /* nodes in one state may differ in what is around them */
         return fit_among(shape, at, chip, when, NULL, at->info.nodes_count, fit);
-    if (fleet->packer && chip != FLEET_MIXED && packer_knows(fleet->packer, shape, fleet)) {
+    if (fleet->packer && chip != FLEET_MIXED && packer_knows(shape, fleet)) {
         struct fit_packed packed = fit_packed_begin(shape, fleet, when);
 
         fit_packed_consider(&packed, site, chip, NULL);

@@ -142,10 +142,9 @@ bool packer_ask(struct shape *shape, const struct fleet *fleet)
 {
     const struct packer *packer = fleet->packer;
 
-    if (shape->ask_version == fleet->shape_version && shape->ask_reach == packer->reach)
+    if (shape->ask_version == fleet->shape_version)
         return shape->is_scored;
     shape->ask_version = fleet->shape_version;
-    shape->ask_reach = packer->reach;
     shape->is_scored = ask_of(shape, &shape->ask);
     if (shape->devices_milli)
         shape->ask.chips = kinds_mask(packer, shape, fleet);

@@ -27,7 +27,7 @@ enum packer_reach {
 };
 
 struct packer {
-    uint32_t reach; /* enum packer_reach */
+    uint32_t reach; /* enum packer_reach; who makes it another grows fleet.shape_version */
     struct fill *fill;
     struct fill_room room; /* of the fleet, when last looked at */
     struct intern kinds;   /* numbered in the order in which they came */
@@ -47,11 +47,9 @@ void packer_learn(struct packer *packer, struct shape *shape, const struct fleet
 /* What the shape asks of a node, for packer_score; false: its node is not chosen by score. */
 bool packer_ask(struct shape *shape, const struct fleet *fleet);
 /* Was it true, and is it as of now? */
-static inline bool packer_knows(const struct packer *packer, const struct shape *shape,
-                                const struct fleet *fleet)
+static inline bool packer_knows(const struct shape *shape, const struct fleet *fleet)
 {
-    return shape->is_scored && shape->ask_version == fleet->shape_version &&
-           shape->ask_reach == packer->reach;
+    return shape->is_scored && shape->ask_version == fleet->shape_version;
 }
 /* Do scores choose among all candidates of the shape, sorted as they are, and not only among the
  * nodes of the one that its objective puts first? */

@@ -43,6 +43,12 @@ void shapes_fini(struct shapes *shapes)
     *shapes = (struct shapes){ 0 };
 }
 
+static char *append(char *at, const void *data, size_t len)
+{
+    memcpy(at, data, len);
+    return at + len;
+}
+
 /* Only what is used, and no byte behind a name's end: equal askings have equal bytes. */
 static uint32_t pack(const struct request_shape *request, char *out)
 {
@@ -74,18 +80,12 @@ static uint32_t pack(const struct request_shape *request, char *out)
         memcpy(place->name, request->places[i].name,
                strnlen(request->places[i].name, MODEL_NAME_BYTES - 1));
     }
-    if (has & HAS_ACCESS) {
-        memcpy(at, &request->access, sizeof(request->access));
-        at += sizeof(request->access);
-    }
-    if (has & HAS_FREIGHT) {
-        memcpy(at, &request->freight, sizeof(request->freight));
-        at += sizeof(request->freight);
-    }
-    if (has & HAS_APART) {
-        memcpy(at, &request->apart, sizeof(request->apart));
-        at += sizeof(request->apart);
-    }
+    if (has & HAS_ACCESS)
+        at = append(at, &request->access, sizeof(request->access));
+    if (has & HAS_FREIGHT)
+        at = append(at, &request->freight, sizeof(request->freight));
+    if (has & HAS_APART)
+        at = append(at, &request->apart, sizeof(request->apart));
     return (uint32_t)(at - out);
 }
 

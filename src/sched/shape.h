@@ -103,12 +103,10 @@ struct shape {
     uint32_t dear_site;
     int64_t dear_micro;
     struct fit_picks *picks; /* of each candidate, as sorted (fit_packed.h); NULL = none are kept */
-    bool is_indifferent; /* nothing but the catalogue's figures orders its candidates: see sorted_by
-                          */
-    bool is_scored;      /* packer.h: its node is chosen by score, for this asking */
+    bool is_indifferent;     /* nothing but the catalogue's figures orders them, as sorted */
+    bool is_scored;          /* packer.h: its node is chosen by score, for this asking */
     struct fill_ask ask;
-    uint64_t ask_version; /* fleet.shape_version and the packer's reach by then */
-    uint32_t ask_reach;
+    uint64_t ask_version; /* fleet.shape_version by then */
 };
 
 struct shapes {
