@@ -103,9 +103,13 @@ int sim_lines_of_memory(const char *name, const void *data, size_t len,
 /* Bytes of the file, gzip undone. */
 static int read_raw(struct sim_lines *lines, char *out, size_t *len_out, struct err *err)
 {
-    int got = gzread(lines->file, out, CHUNK_BYTES);
+    int got = gzread(lines->file, out, CHUNK_BYTES), why = Z_OK;
 
     *len_out = got > 0 ? (size_t)got : 0;
+    if (got == 0)
+        gzerror(lines->file, &why);
+    if (why == Z_BUF_ERROR) /* for which a read is as at the end of a whole one */
+        return err_set(err, -EIO, "%s: damaged gzip: it ends early", lines->name);
     if (got < 0 || (got == 0 && !gzeof(lines->file)))
         return err_set(err, -EIO, "%s: cannot be read, or is damaged gzip", lines->name);
     return 0;

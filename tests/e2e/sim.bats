@@ -79,6 +79,9 @@ sim() { "$MAINS" sim --quiet "$@"; }
     head -c 20 t.csv.zst >cut.zst
     run sim -t cut.zst --format jobs
     [ "$output" = "mains: cut.zst: damaged zstd: it ends early" ]
+    head -c 40 t.csv.gz >cut.gz
+    run sim -t cut.gz --format jobs
+    [ "$output" = "mains: cut.gz: damaged gzip: it ends early" ]
     run sim -t /dev/zero --format jobs
     [ "$output" = "mains: /dev/zero:1: a line with no end in sight: no text" ]
 }
