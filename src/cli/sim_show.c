@@ -349,7 +349,7 @@ static void show_held(const struct sim_report *report)
     printf("As it was stopped, of the devices were held:");
     for (uint32_t i = 0; i < report->results_count; i++)
         printf("%s %s %.2f %%", i ? "," : "", report->results[i].policy,
-               100 * sim_result_held(report, &report->results[i]));
+               100 * sim_result_held(&report->results[i]));
     printf(".\n");
 }
 

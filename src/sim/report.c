@@ -41,9 +41,9 @@ double sim_result_utilisation(const struct sim_report *report, const struct sim_
     return could > 0 ? (double)held / could : 0;
 }
 
-double sim_result_held(const struct sim_report *report, const struct sim_result *result)
+double sim_result_held(const struct sim_result *result)
 {
-    double there = (double)report->fleet->devices_count * 1000;
+    double there = (double)sim_result_capacity(result, true) * 1000;
 
     return there > 0 ? (double)result->held_milli / there : -1;
 }

@@ -27,7 +27,7 @@ uint32_t sim_result_group(const struct sim_result *result, uint32_t site, const 
 /* Held share of what there was, 0 to 1: devices, or CPUs where it has none. */
 double sim_result_utilisation(const struct sim_report *report, const struct sim_result *result);
 /* Of the devices, as the run was stopped (0 where it was not); -1 where there are none. */
-double sim_result_held(const struct sim_report *report, const struct sim_result *result);
+double sim_result_held(const struct sim_result *result);
 /* The same while jobs came: from the start to the last submit, in whole buckets. -1: they came in
  * less than one. The rest of a run is the long tail of its longest jobs. */
 double sim_result_utilisation_arrivals(const struct sim_report *report,

@@ -284,7 +284,7 @@ static json_t *result_json(const struct sim_report *report, const struct sim_res
     json_object_set_new(object, "turnaround", spread_json(&result->turnaround));
     set_number(object, "slowdown_milli", (uint64_t)result->slowdown_milli);
     json_object_set_new(object, "utilisation", share(sim_result_utilisation(report, result)));
-    json_object_set_new(object, "held_at_end", share(sim_result_held(report, result)));
+    json_object_set_new(object, "held_at_end", share(sim_result_held(result)));
     json_object_set_new(object, "utilisation_arrivals",
                         share(sim_result_utilisation_arrivals(report, result)));
     set_number(object, "energy_mj", (uint64_t)result->energy_mj);

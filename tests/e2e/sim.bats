@@ -272,6 +272,8 @@ END
     sim --fleet nodes.csv --trace pods.csv --format openb --asked 100 -p off.yaml -p on.yaml --json >out.json
     jq -e '.results | map(.held_at_end) | .[0] > 0.5 and .[1] > .[0] and .[1] <= 1' out.json
     jq -e '.results[0].jobs | .done == 0 and .submitted == .cut_off + .never_started' out.json
+    sim --fleet nodes.csv --trace pods.csv --format openb --asked 100 --what-if 'add: 800 G2 at openb' --json |
+        jq -e '.results[1] | .devices == 1000 and .held_at_end < 0.3' # of what there then is
     sim --fleet nodes.csv --trace pods.csv --asked 100 -p on.yaml >out
     grep -qE '^As it was stopped, of the devices were held: on [0-9.]+ %' out
     run sim --asked 100
