@@ -1,15 +1,13 @@
 #include "cli/site_power.h"
 
 #include "cli/remote.h"
+#include "grid/event.h"
 #include "model/tariff_file.h"
 #include "model/units.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-
-#define ROWS_MAX 35136u                      /* what the network takes at once */
-#define CUT_MS_MAX (31LL * 24 * 3600 * 1000) /* as the network takes them */
 
 static const struct {
     const char *option, *key;
@@ -34,7 +32,7 @@ static json_t *body_of_file(const char *path, bool is_forecast, struct err *err)
     struct tariff_file file;
     json_t *rows = json_array(), *body;
 
-    if (tariff_file_read(path, ROWS_MAX, &file, err) < 0) {
+    if (tariff_file_read(path, TARIFF_ROWS_MAX, &file, err) < 0) {
         json_decref(rows);
         return NULL;
     }
@@ -149,8 +147,8 @@ int site_tariff_run(const struct cli_args *args)
     return code;
 }
 
-static int read_span(const struct cli_args *args, const char *option, int64_t least_ms,
-                     json_t *body, const char *key, struct err *err)
+static int read_span(const struct cli_args *args, const char *option, json_t *body, const char *key,
+                     struct err *err)
 {
     const char *text = cli_args_get(args, option);
     int64_t ms;
@@ -161,9 +159,9 @@ static int read_span(const struct cli_args *args, const char *option, int64_t le
     rc = units_parse_duration(text, &ms, err);
     if (rc < 0)
         return err_prefix(err, rc, "--%s", option);
-    if (ms < least_ms || ms > CUT_MS_MAX)
-        return err_set(err, -EINVAL, "--%s: expected %sat most 31 days, not \"%s\"", option,
-                       least_ms ? "more than 0 and " : "", text);
+    if (ms < 1 || ms > SHED_MS_MAX)
+        return err_set(err, -EINVAL, "--%s: expected more than 0 and at most 31 days, not \"%s\"",
+                       option, text);
     json_object_set_new(body, key, json_integer(ms));
     return 0;
 }
@@ -186,8 +184,8 @@ int site_shed_run(const struct cli_args *args)
     body = json_pack("{s:I}", "share_ppm", (json_int_t)ppm);
     if (reason)
         json_object_set_new(body, "reason", json_string(reason));
-    if (read_span(args, "for", 1, body, "lasts_ms", &err) < 0 ||
-        read_span(args, "within", 0, body, "within_ms", &err) < 0)
+    if (read_span(args, "for", body, "lasts_ms", &err) < 0 ||
+        read_span(args, "within", body, "within_ms", &err) < 0)
         code = cli_fail(CLI_USAGE, &err);
     else
         code = ask(args, "shed", "POST", body);

@@ -250,7 +250,7 @@ void api_site_shed(struct api_call *call)
         if (strcmp(key, "reason") == 0 && json_is_string(value)) {
             event.site_shed.reason = json_string_value(value);
         } else if ((!is_share && !ms) || !json_is_integer(value) || json_integer_value(value) < 1 ||
-                   json_integer_value(value) > (is_share ? 1000000 : INT64_C(2678400000))) {
+                   json_integer_value(value) > (is_share ? 1000000 : SHED_MS_MAX)) {
             api_error(call, 400, "invalid", key,
                       "%.40s: expected share_ppm (1 to 1000000), within_ms and lasts_ms (1 ms to "
                       "31 days), reason",

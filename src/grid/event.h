@@ -89,6 +89,9 @@ enum attempt_outcome {                        /* numbers are for ever */
                        OUTCOME_DEFRAG = 15   /* said by the grid: moved, so that a gang has room */
 };
 
+/* A cut of power lasts, and is met within, at most so long. */
+#define SHED_MS_MAX (31LL * 24 * 3600 * 1000)
+
 /* What a site's power is in one slot of time; TARIFF_UNKNOWN: not told. */
 struct tariff_row {
     int64_t price;  /* 1/1,000,000 of the currency per kWh; may be below zero */

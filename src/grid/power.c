@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #define CAP_LASTS_MS (3600 * 1000LL)
-#define SHED_MS_MAX (31LL * 24 * 3600 * 1000)
 #define RESUME_MOVES_MAX 64u /* looked for a place elsewhere, a pass */
 
 /* --- what is drawn, what may be -------------------------------------------------------------- */
