@@ -577,24 +577,10 @@ static int check_node(const struct grid *grid, uint32_t site, uint32_t index,
     return 0;
 }
 
-/* Whose own cells a job may be in is one that has any. */
-static int check_jobs(const struct grid *grid, struct err *err)
-{
-    for (const struct job *job = grid_job_after(grid, 0); job;
-         job = grid_job_after(grid, job->item.id)) {
-        uint32_t guard = MAX(job_shape(grid, job)->guard, job_asked(grid, job)->guard);
-
-        if (guard && guard >= grid->guards_count)
-            return err_set(err, -EINVAL, "invariant: job %" PRIu64 " has the cells of nobody",
-                           job->item.id);
-    }
-    return 0;
-}
-
 int guards_check(const struct grid *grid, struct err *err)
 {
-    int rc = check_jobs(grid, err);
     uint32_t guarded = 0;
+    int rc = 0;
 
     for (uint32_t s = 0; s < grid->fleet.sites_count && rc == 0; s++)
         for (uint32_t i = 0; i < grid->fleet.sites[s].info.nodes_count && rc == 0; i++) {

@@ -406,16 +406,23 @@ struct site_limits grid_site_limits(const struct grid *grid, uint32_t index)
 
 /* --- an invariant --------------------------------------------------------------------------- */
 
+static bool says_what_is_asked(const struct grid *grid, const struct job *job,
+                               const struct shape *shape)
+{
+    struct request_shape asked = { 0 };
+    struct request_access access;
+
+    if (shape->access)
+        asked.access = *shape->access;
+    access = asked.access;
+    owners_fill(grid, intern_data(&grid->tenant_names, job->tenant), job_terms(grid, job), &asked);
+    return memcmp(&access, &asked.access, sizeof(access)) == 0;
+}
+
 int owners_check_shapes(const struct grid *grid, const struct job *job, struct err *err)
 {
-    static const struct request_access nothing;
-    const struct request_access *access = job_shape(grid, job)->access;
-    struct request_shape asked = { 0 };
-
-    access = access ? access : &nothing;
-    asked.access = *access;
-    owners_fill(grid, intern_data(&grid->tenant_names, job->tenant), job_terms(grid, job), &asked);
-    if (memcmp(access, &asked.access, sizeof(*access)) != 0)
+    if (!says_what_is_asked(grid, job, job_shape(grid, job)) ||
+        (job->shape_asked && !says_what_is_asked(grid, job, job_asked(grid, job))))
         return err_set(err, -EINVAL, "job %" PRIu64 " does not say what owners ask", job->item.id);
     return 0;
 }
