@@ -33,7 +33,8 @@ static uint64_t try_out(struct reserve *reserve, const struct shape *shape, stru
                         uint16_t chip, const struct grant *grant, bool give_back, bool lent)
 {
     struct fleet_site *site = &fleet->sites[grant->site];
-    bool is_near = shape->apart && grant->apart; /* then it matters to nodes around it, too */
+    bool is_near = shape->apart && grant->apart && /* then it matters to nodes around it, too */
+                   apart_conflict(shape->apart, grant->apart) > APART_NODE;
     uint64_t gained = is_near ? 0 - fit_count(shape, fleet, site->number, chip) : 0;
 
     for (uint32_t i = 0; i < grant->parts_count; i++) {
