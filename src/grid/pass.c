@@ -612,7 +612,7 @@ void pass_run(struct grid *grid)
     starts += reclaim_run(grid);
     assigns_begin(grid);
     list_promised(&pass);
-    queue_walk_begin_with(&grid->queue, may_start, &pass);
+    queue_walk_begin(&grid->queue, may_start, &pass);
     pass.limit_version = grid->fleet.limit_version;
     while ((bucket = walk_next(&pass, &number)) != NULL) {
         struct job *job = (struct job *)bucket->first, *found;

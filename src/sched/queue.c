@@ -270,9 +270,8 @@ static void push(struct queue *queue, const struct queue_head *head)
     queue->heap[at] = *head;
 }
 
-void queue_walk_begin_with(struct queue *queue,
-                           bool (*wanted)(void *context, const struct queue_use *use),
-                           void *context)
+void queue_walk_begin(struct queue *queue,
+                      bool (*wanted)(void *context, const struct queue_use *use), void *context)
 {
     MEM_GROW(queue->heap, queue->heap_cap, queue->used_count + 1);
     queue->heap_count = queue->asleep_count = 0;
@@ -330,11 +329,6 @@ void queue_walk_wake(struct queue *queue)
     drop_passed(queue);
     while (queue->asleep_count)
         push(queue, &queue->asleep[--queue->asleep_count]);
-}
-
-void queue_walk_begin(struct queue *queue)
-{
-    queue_walk_begin_with(queue, NULL, NULL);
 }
 
 struct queue_bucket *queue_walk_next(struct queue *queue, uint32_t *number_out)

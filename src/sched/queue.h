@@ -84,12 +84,10 @@ const struct queue_near *queue_near(struct queue_bucket *bucket);
 int64_t queue_shortest_ms(struct queue_bucket *bucket);
 
 /* A walk over bucket heads in order: begin, then next until NULL. The bucket handed out is put
- * back, with its new head, by queue_walk_again; else the walk is done with it. */
-void queue_walk_begin(struct queue *queue);
-/* Only over the buckets that are `wanted`; each bucket is asked about once, in any order. */
-void queue_walk_begin_with(struct queue *queue,
-                           bool (*wanted)(void *context, const struct queue_use *use),
-                           void *context);
+ * back, with its new head, by queue_walk_again; else the walk is done with it. Only over the
+ * buckets that are `wanted` (NULL: over all); each is asked about once, in any order. */
+void queue_walk_begin(struct queue *queue,
+                      bool (*wanted)(void *context, const struct queue_use *use), void *context);
 /* Of its class, its tenant's turn and its level; less goes first, and alike who became eligible
  * first. */
 static inline uint32_t queue_rank(const struct queue *queue, uint32_t job_class, uint32_t tenant,

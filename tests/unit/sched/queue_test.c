@@ -79,7 +79,7 @@ static void test_walk(void **state)
             assert_true(is_exact);
         }
         assert_int_equal(queue.count, left);
-        queue_walk_begin(&queue);
+        queue_walk_begin(&queue, NULL, NULL);
         while ((bucket = queue_walk_next(&queue, &number)) != NULL) {
             struct waiting *one = (struct waiting *)bucket->first;
             uint32_t count = bucket->count;
