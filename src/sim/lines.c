@@ -138,7 +138,7 @@ static int fill_zstd(struct sim_lines *lines, struct err *err)
 {
     ZSTD_outBuffer out = { lines->chunk, CHUNK_BYTES, 0 };
 
-    while (!out.pos) {
+    while (out.pos < out.size) { /* all of it: how a text begins tells its format */
         size_t rc;
 
         if (lines->packed_left.pos == lines->packed_left.size) {

@@ -76,6 +76,8 @@ sim() { "$MAINS" sim --quiet "$@"; }
         sim -t "$file" --json | jq 'del(.load.source)' | cmp - plain
     done
     sim -t <(cat t.csv) --json | jq 'del(.load.source)' | cmp - plain
+    { head -c 6 t.csv | zstd -q && tail -c +7 t.csv | zstd -q; } >frames.zst
+    sim -t frames.zst --json | jq 'del(.load.source)' | cmp - plain
     head -c 20 t.csv.zst >cut.zst
     run sim -t cut.zst --format jobs
     [ "$output" = "mains: cut.zst: damaged zstd: it ends early" ]
