@@ -119,9 +119,9 @@ static int set_lengths(const struct reader *reader)
         ms = (__int128)job->units_milli * best / 1000;
         if (ms < 1 || ms > SIM_RUN_MS_MAX)
             return err_set(reader->err, -EINVAL,
-                           "%s: job %u does %" PRId64 ".%03d units of %s: it would run for less "
-                           "than a ms or more than 366 days",
-                           load->source, i + 1, job->units_milli / 1000,
+                           "%s: job %" PRIu64 " does %" PRId64 ".%03d units of %s: it would run "
+                           "for less than a ms or more than 366 days",
+                           load->source, job->id, job->units_milli / 1000,
                            (int)(job->units_milli % 1000), load->names[job->work]);
         job->run_ms = (int64_t)ms;
     }
