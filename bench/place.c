@@ -8,6 +8,7 @@
  * by which two builds are seen to decide alike. */
 #include "base/rng.h"
 #include "grid/grid.h"
+#include "sched/packer.h"
 
 #include <inttypes.h>
 #include <malloc.h>
@@ -315,7 +316,7 @@ static void choose_by_fill(struct bench *bench)
 
     event.policy_set.preempts = 1;
     event.policy_set.by = "bench";
-    event.policy_set.fills = 2; /* among all places at once */
+    event.policy_set.fills = PACKER_PLACES;
     step(bench, &event);
 }
 

@@ -3,9 +3,9 @@
  *
  * Nodes that are the same when empty make a pool; those of a pool that have the same free make a
  * class: same CPUs, memory and disk used, the same use of devices but for their order, and in the
- * cells of the same owner, if in any. What
- * holds of one node of a class holds of all: how many tasks fit, and what would be left over. A
- * class knows its nodes as bits, so the lowest index is at hand and ties stay ties by index.
+ * cells of the same owner, if in any. What holds of one node of a class holds of all: how many
+ * tasks fit, and what would be left over. A class knows its nodes as bits, so the lowest index is
+ * at hand and ties stay ties by index.
  *
  * Derived: made anew when the inventory changes, kept along with each grant, never stored. Closed
  * nodes (gone, cordoned) are in no class. A node that is promised in part stands apart, in a list:
