@@ -20,6 +20,11 @@ uint64_t sim_result_capacity(const struct sim_result *result, bool devices)
     return sum;
 }
 
+double sim_result_room(const struct sim_result *result, bool devices)
+{
+    return (double)sim_result_capacity(result, devices) * (devices ? 1000 : 1);
+}
+
 uint32_t sim_result_group(const struct sim_result *result, uint32_t site, const char *chip)
 {
     for (uint32_t i = 0; i < result->groups_count; i++)
@@ -31,7 +36,7 @@ uint32_t sim_result_group(const struct sim_result *result, uint32_t site, const 
 double sim_result_utilisation(const struct sim_report *report, const struct sim_result *result)
 {
     bool devices = report->fleet->devices_count > 0;
-    double could = (double)sim_result_capacity(result, devices) * (devices ? 1000.0 : 1.0);
+    double could = sim_result_room(result, devices);
     __int128 held = 0;
 
     for (uint32_t i = 0; i < result->groups_count; i++)
@@ -43,7 +48,7 @@ double sim_result_utilisation(const struct sim_report *report, const struct sim_
 
 double sim_result_held(const struct sim_result *result)
 {
-    double there = (double)sim_result_capacity(result, true) * 1000;
+    double there = sim_result_room(result, true);
 
     return there > 0 ? (double)result->held_milli / there : -1;
 }
@@ -79,7 +84,7 @@ double sim_result_utilisation_arrivals(const struct sim_report *report,
     bool devices = report->fleet->devices_count > 0;
 
     return arrivals_share(report, result, devices ? SIM_SERIES_DEVICES : SIM_SERIES_CPUS,
-                          (double)sim_result_capacity(result, devices) * (devices ? 1000 : 1));
+                          sim_result_room(result, devices));
 }
 
 double sim_group_utilisation_arrivals(const struct sim_report *report,

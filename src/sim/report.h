@@ -22,6 +22,7 @@ int sim_report_json(const struct sim_report *report, struct buf *out);
 int sim_report_html(const struct sim_report *report, struct buf *out);
 /* What there was: devices, or CPUs. */
 uint64_t sim_result_capacity(const struct sim_result *result, bool devices);
+double sim_result_room(const struct sim_result *result, bool devices); /* as series have it */
 /* The group of the site with the chip ("" = its CPUs); UINT32_MAX: it has none. */
 uint32_t sim_result_group(const struct sim_result *result, uint32_t site, const char *chip);
 /* Held share of what there was, 0 to 1: devices, or CPUs where it has none. */

@@ -36,8 +36,7 @@ static void add_use(const struct sim_report *report, struct buf *out)
         lines[i] = (struct chart_line){ .name = result->policy,
                                         .result = result,
                                         .series = devices ? SIM_SERIES_DEVICES : SIM_SERIES_CPUS,
-                                        .scale = (double)sim_result_capacity(result, devices) *
-                                                 (devices ? 1000 : 1) / 100 };
+                                        .scale = sim_result_room(result, devices) / 100 };
     }
     chart_add_lines(out, devices ? "Devices in use, %" : "CPUs in use, %", lines,
                     report->results_count);
