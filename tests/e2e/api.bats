@@ -56,11 +56,16 @@ submit() { # submit BODY: the id
 @test "events tell a job's way and are resumed where a client stopped" {
     id=$(submit '{"name":"told","run":"true"}')
     api GET "/api/v1/jobs/$id/wait?timeout_s=50" >/dev/null
-    all=$(timeout 3 curl -sN -H "Authorization: Bearer $TOKEN" "$(endpoint)/api/v1/events?after=0" || :)
+    told() { # told SECONDS: of its end, in so much time
+        limit=$1
+        all=$(timeout "$limit" curl -sN -H "Authorization: Bearer $TOKEN" "$(endpoint)/api/v1/events?after=0" || :)
+        echo "$all" | sed -n 's/^data: //p' | jq -e "select(.id==\"$id\" and .state==\"done\")" >/dev/null
+    }
+    told 3 || told 20
     states=$(echo "$all" | sed -n 's/^data: //p' | jq -r "select(.id==\"$id\") | .state" | paste -sd' ')
     [ "$states" = "queued starting running done" ] || { echo "$states"; false; }
     seq=$(echo "$all" | sed -n 's/^id: //p' | sed -n 2p)
-    rest=$(timeout 3 curl -sN -H "Authorization: Bearer $TOKEN" -H "Last-Event-ID: $seq" "$(endpoint)/api/v1/events" || :)
+    rest=$(timeout "$limit" curl -sN -H "Authorization: Bearer $TOKEN" -H "Last-Event-ID: $seq" "$(endpoint)/api/v1/events" || :)
     [ "$(echo "$rest" | sed -n 's/^id: //p' | head -n 1)" -gt "$seq" ]
     [ "$(echo "$all" | tail -n 3)" = "$(echo "$rest" | tail -n 3)" ]
 }

@@ -107,7 +107,7 @@ mains() { "$MAINS" "$@"; }
     pid=$!
     wait_for 10 grep -q begun out
     kill -INT "$pid"
-    wait_for 1 grep -q "come back" err
+    wait_for 10 grep -q "come back" err
     kill -INT "$pid"
     code=0
     wait "$pid" || code=$?

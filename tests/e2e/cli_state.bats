@@ -47,7 +47,7 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
 }
 
 @test "down leaves running jobs running; the next up takes their end" {
-    id=$(mains submit -q -- sh -c 'sleep 3; echo survived')
+    id=$(mains submit -q -- sh -c 'sleep 930001; echo survived')
     wait_for 10 eval "mains show --json $id | jq -e '.state == \"running\"' >/dev/null"
     run mains down
     [ "$status" -eq 0 ]
@@ -55,7 +55,8 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     run mains down
     [ "$status" -eq 0 ]
     [[ $output == *"Nothing runs"* ]]
-    sleep 3
+    kill "$(pgrep -xf 'sleep 930001')"
+    wait_for 20 test -e "$STATE/agent/ended/$id.1"
     mains up --detach --listen 127.0.0.1:0
     mains wait -q "$id"
     [ "$(mains logs "$id")" = survived ]

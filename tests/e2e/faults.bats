@@ -189,8 +189,7 @@ EOF
 @test "a torn last commit is cut off; what was before it stays" {
     go
     for i in $(seq 20); do "$MAINS" submit -q --begin 1d -- true >/dev/null; done
-    kill -9 "$(up_pid)" "$(controller_pid)" "$(agent_pid)"
-    sleep 0.3
+    killed "$(up_pid)" "$(controller_pid)" "$(agent_pid)"
     [ -s "$STATE/journal.db-wal" ]
     truncate -s -100 "$STATE/journal.db-wal"
     go

@@ -40,7 +40,7 @@ teardown() {
 cluster_pid() { tr -dc 0-9 <"$CLUSTER/lock"; }
 @test "a job is moved: it goes on from the checkpoint that it was asked for" {
     GRACE=30s begin --scratch
-    sleep 0.5
+    wait_for 20 counts
     "$MAINS" move "$JOB" --to lab --state "$STATE"
     wait_for 60 beats lab
     never_twice

@@ -74,12 +74,8 @@ never_twice() {
          END {exit !(first && last < first)}' "$BASE/beats.$JOB"
 }
 count() { grep -c "^$1 " "$BASE/beats.$JOB" || :; }
-grows() { # grows SITE: it is still at it
-    local before
-    before=$(count "$1")
-    sleep 0.5
-    [ "$(count "$1")" -gt "$before" ]
-}
+is_past() { [ "$(count "$1")" -gt "$2" ]; }
+grows() { wait_for 10 is_past "$1" "$(count "$1")"; } # grows SITE: it is still at it
 
 @test "a link that is down for less than the lease changes nothing" {
     begin move
@@ -96,19 +92,19 @@ grows() { # grows SITE: it is still at it
 }
 
 @test "down for longer, a job that waits goes on, and its end is told once" {
-    BEATS=130 begin wait
+    BEATS=180 begin wait
     echo down >"$BASE/link"
     wait_for 30 over lab
     grows lab
     is "$JOB" .state running
     [[ $("$MAINS" why "$JOB" --state "$STATE") == *"it goes on there"* ]]
-    ended_there() { [ "$(count lab)" -ge 130 ]; }
+    ended_there() { [ "$(count lab)" -ge 180 ]; }
     wait_for 30 ended_there
     echo open >"$BASE/link"
     wait_for 40 is "$JOB" .state done
     is "$JOB" ".attempts | length" 1
     is "$JOB" .attempts[0].outcome exited
-    [ "$(count lab)" -eq 130 ]
+    [ "$(count lab)" -eq 180 ]
     [ "$(count home)" -eq 0 ]
 }
 
@@ -227,7 +223,7 @@ YAML
 
 @test "a job is moved: it goes on there from the checkpoint that it was asked for" {
     saver
-    sleep 1
+    wait_for 20 is_past lab 3
     run "$MAINS" move "$JOB" --to lab --state "$STATE"
     [ "$status" -eq 0 ] # it is there
     run "$MAINS" move "$JOB" --to nowhere --state "$STATE"

@@ -6,6 +6,7 @@ is() { [ "$(job "$1")" = "$2" ]; } # is FILTER VALUE
 heard() { [ "$("$MAINS" site show "$FROM" --state "$STATE" --json | jq -r .connected)" = true ]; }
 nothing_live() { [ "$("$MAINS" ps --state "$STATE" --json | jq length)" -eq 0 ]; }
 beats() { grep -qs "^$1 " "$PLACE/beats/$JOB"; } # beats SITE
+counts() { [ "$(grep -c "^$FROM " "$PLACE/beats/$JOB")" -gt 3 ]; }
 # The last word of $FROM came before the first of lab, from whatever rank.
 never_twice() {
     awk -v from="$FROM" '$1 == from && $2 > last {last = $2} $1 == "lab" && (!first || $2 < first) {first = $2}

@@ -47,12 +47,13 @@ hold() { # hold JOB: it counts, then it stands
     wait_for 20 counts "$1" 2
     mains site shed "$SITE" --percent 25 --for 1h --within 1m
     wait_for 20 less_power
+    wait_for 20 is "$1" .suspended true
     wait_for 20 stands "$1"
 }
 left() { pgrep -f "sleep $1"; }
 
 @test "a cut holds work still where it is, says so, and it goes on from where it stood" {
-    id=$(count "$(mark)" 60)
+    id=$(count "$(mark)" 100)
     hold "$id"
     is "$id" .state running
     is "$id" .suspended true
@@ -61,16 +62,16 @@ left() { pgrep -f "sleep $1"; }
     mains ps | grep "^$id " | grep -q 'running.*suspended'
     mains site shed "$SITE" --end
     wait_for 20 is "$id" .suspended false
-    wait_for 30 is "$id" .state done
+    wait_for 40 is "$id" .state done
     is "$id" .epoch 1
-    [ "$(counted "$id")" = 60 ]
+    [ "$(counted "$id")" = 100 ]
     mains logs "$id" | grep -q '^counted'
 }
 
 @test "its time limit does not run while it stands" {
-    id=$(count "$(mark)" 3000 'duration: 3s')
+    id=$(count "$(mark)" 3000 'duration: 6s')
     hold "$id"
-    sleep 3
+    sleep 6
     is "$id" .state running
     mains site shed "$SITE" --end
     wait_for 20 is "$id" .state failed

@@ -99,7 +99,7 @@ is_state() { [ "$(state_of "$1")" = "$2" ]; }
 @test "cancel asks first" {
     id=$(submit -- sh -c 'trap "echo bye; exit 7" TERM; echo up; sleep 60 & wait')
     wait_for 20 is_state "$id" running
-    sleep 1
+    wait_for 20 eval '[ "$(mains logs "$id")" = up ]'
     mains cancel "$id"
     run mains wait "$id"
     [ "$status" -eq 130 ]

@@ -54,7 +54,7 @@ agent_is_there() { kill -0 "$(campus_pid)" 2>/dev/null; }
 none_alive() { ! pgrep -f "attempts/$JOB\.1/script/run" >/dev/null; }
 @test "a job is moved off Slurm: it goes on from the checkpoint that it was asked for" {
     GRACE=30s begin
-    sleep 0.5
+    wait_for 20 counts
     "$MAINS" move "$JOB" --to lab --reason "a test" --state "$STATE"
     wait_for 60 beats lab
     never_twice

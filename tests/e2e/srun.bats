@@ -61,7 +61,8 @@ script() {
 }
 
 @test "a signal for the step reaches its tasks" {
-    run script 'srun sh -c "trap \"echo told; exit 0\" TERM; while :; do sleep 0.05; done" & sleep 1; kill -TERM $!; wait $!'
+    run script 'srun sh -c "trap \"echo told; exit 0\" TERM; : >up.\$SLURM_PROCID; while :; do sleep 0.05; done" &' \
+        'until [ -e up.0 ] && [ -e up.1 ] || ! kill -0 $!; do sleep 0.05; done; kill -TERM $!; wait $!' 'rm up.*'
     [ "$output" = "$(printf 'told\ntold')" ]
 }
 
