@@ -400,25 +400,53 @@ static void why_busy(struct grid *grid, const struct job *job, struct why *why)
 static void why_budget(struct grid *grid, const struct job *job, struct why *why)
 {
     const char *name = intern_data(&grid->tenant_names, job->tenant);
+    int64_t promised = promises_price(grid, job);
     char price[32], left[32];
 
     units_print_micro(budget_price(grid, job), price, sizeof(price));
-    units_print_micro(MAX(budget_left(grid, job->tenant), 0), left, sizeof(left));
+    units_print_micro(MAX(MAX(budget_left(grid, job->tenant), 0) - promised, 0), left,
+                      sizeof(left));
     say(why, "budget",
-        "may cost %s by its duration, tenant %s has %s left to spend: shorten it or raise the "
+        "may cost %s by its duration, tenant %s has %s left to spend%s: shorten it or raise the "
         "budget",
-        price, name, left);
+        price, name, left, promised > 0 ? " beside what it was promised" : "");
+}
+
+/* The tenant, its own or one above it, that has no more room for it under its limit. */
+static void why_quota(const struct grid *grid, const struct job *job, struct why *why)
+{
+    const struct shape *shape = job_shape(grid, job);
+    enum hold hold;
+    uint32_t full = pass_full_tenant(grid, job, &hold);
+    const struct tenant *tenant = &grid->tenants[full];
+    bool devices = hold == HOLD_QUOTA_DEVICES;
+    struct promised_sums beside = { 0 };
+    char held[32], promised[32], more[32], most[32];
+
+    if (!job->is_promised)
+        beside = promises_beside(grid, job, full);
+    if (devices) {
+        units_print_milli((int64_t)(tenant->devices_milli_held + tenant->devices_milli_below), held,
+                          sizeof(held));
+        units_print_milli((int64_t)beside.devices_milli, promised, sizeof(promised));
+        units_print_milli((int64_t)shape->tasks * shape->devices_milli, more, sizeof(more));
+        units_print_milli(tenant->devices_milli_max, most, sizeof(most));
+    } else {
+        snprintf(held, sizeof(held), "%" PRIu64, tenant->cpus_held + tenant->cpus_below);
+        snprintf(promised, sizeof(promised), "%" PRIu64, beside.cpus);
+        snprintf(more, sizeof(more), "%" PRIu64, (uint64_t)shape->tasks * shape->cpus);
+        snprintf(most, sizeof(most), "%" PRId64, tenant->cpus_max);
+    }
+    say(why, "quota", "tenant %s holds %s %s%s%s, this needs %s more, its limit is %s",
+        intern_data(&grid->tenant_names, full), held, devices ? "devices" : "CPUs",
+        strcmp(promised, "0") ? " and was promised " : "", strcmp(promised, "0") ? promised : "",
+        more, most);
 }
 
 static void why_queued(struct grid *grid, const struct job *job, struct why *why)
 {
-    const char *name = intern_data(&grid->tenant_names, job->tenant);
-    const struct tenant *tenant;
-    enum hold hold;
-    uint32_t full;
     struct shape *shape = job_shape(grid, job);
     struct verdict is = explain_shape(shape, &grid->fleet, EXPLAIN_ALL_SITES);
-    char held[32], more[32], most[32];
 
     if (freight_why_dear(grid, job, why))
         return;
@@ -440,35 +468,21 @@ static void why_queued(struct grid *grid, const struct job *job, struct why *why
             grid->fleet.sites[job->bound_site - 1].info.name);
         return;
     }
-    full = pass_full_tenant(grid, job, &hold);
-    tenant = &grid->tenants[full];
-    if (full)
-        name = intern_data(&grid->tenant_names, full);
     switch (pass_hold(grid, job)) {
     case HOLD_PARALLEL:
         say(why, "parallel", "array %" PRIu64 " runs %u elements at once, as it asks; %u wait",
             job->array->id, job->array->parallel_max, job->array->queued);
         break;
     case HOLD_QUOTA_CPUS:
-        say(why, "quota",
-            "tenant %s holds %" PRIu64 " CPUs, this needs %" PRIu64 " more, its limit is %" PRId64,
-            name, tenant->cpus_held + tenant->cpus_below, (uint64_t)shape->tasks * shape->cpus,
-            tenant->cpus_max);
-        break;
     case HOLD_QUOTA_DEVICES:
-        units_print_milli((int64_t)(tenant->devices_milli_held + tenant->devices_milli_below), held,
-                          sizeof(held));
-        units_print_milli(tenant->devices_milli_max, most, sizeof(most));
-        units_print_milli((int64_t)shape->tasks * shape->devices_milli, more, sizeof(more));
-        say(why, "quota", "tenant %s holds %s devices, this needs %s more, its limit is %s", name,
-            held, more, most);
+        why_quota(grid, job, why);
         break;
     case HOLD_BUDGET:
         why_budget(grid, job, why);
         break;
     case HOLD_BUDGET_UNKNOWN:
         say(why, "budget", "tenant %s has a budget and the job no duration: submit it with one",
-            name);
+            intern_data(&grid->tenant_names, job->tenant));
         break;
     case HOLD_NONE:
         if (grid->wants_pass &&

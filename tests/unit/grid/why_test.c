@@ -246,10 +246,13 @@ static void test_holds_of_promises(void **state)
     bed_pass(&bed);
     id = bed_submit(&bed, device_job(1, 1, 10 * HOUR));
     bed_pass(&bed);
+    bed_why(&bed, id, "quota",
+            "tenant alice holds 0 devices and was promised 4, this needs 1 more, its limit is 4");
     check_change(&bed, id, "quota", "mains tenant set alice --devices 5", bed.now_ms);
     check_no_change(&bed, id, "tasks");
     set_limits(&bed, -1, 45000000);
     bed_pass(&bed);
+    bed_why(&bed, id, "budget", "left to spend beside what it was promised");
     check_change(&bed, id, "budget", "mains tenant set alice --budget 53.561784", bed.now_ms);
     check_change(&bed, id, "duration", "at most 7h45m", bed.now_ms);
     bed_destroy(&bed);
