@@ -213,6 +213,30 @@ static int open_load(struct plan *plan, struct err *err)
                          err);
 }
 
+/* The cells of the network that can be somewhere: --fleet may have other sites. */
+static int keep_cells(struct plan *plan, struct err *err)
+{
+    struct sim_policy *own = &plan->own;
+    struct sim_cells *kept = arena_alloc(&plan->arena, own->cells_count + 1, sizeof(*kept));
+    uint32_t count = 0;
+    char text[256];
+
+    if (!kept)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < own->cells_count; i++) {
+        if (sim_fleet_find_site(plan->fleet, own->cells[i].site) >= 0) {
+            kept[count++] = own->cells[i];
+            continue;
+        }
+        snprintf(text, sizeof(text), "cells of %s at %s are left out: fleet %s has no such site",
+                 own->cells[i].tenant, own->cells[i].site, plan->fleet->name);
+        warn(plan, text);
+    }
+    own->cells = kept;
+    own->cells_count = count;
+    return 0;
+}
+
 static int open_policies(struct plan *plan, struct err *err)
 {
     const char *path;
@@ -225,6 +249,10 @@ static int open_policies(struct plan *plan, struct err *err)
         if (rc == 0 && !plan->policies[i].quotas_count) { /* the network's tenants, then */
             plan->policies[i].quotas = plan->own.quotas;
             plan->policies[i].quotas_count = plan->own.quotas_count;
+            if (!plan->policies[i].cells_count) {
+                plan->policies[i].cells = plan->own.cells;
+                plan->policies[i].cells_count = plan->own.cells_count;
+            }
         }
         plan->policies_count = i + 1;
     }
@@ -337,6 +365,8 @@ static int open_plan(struct plan *plan, struct err *err)
         rc = sim_faults_open(faults, &plan->arena, &plan->faults, err);
     if (rc == 0)
         rc = sim_faults_check(&plan->faults, plan->fleet, err);
+    if (rc == 0)
+        rc = keep_cells(plan, err);
     if (rc == 0)
         rc = open_policies(plan, err);
     if (rc == 0)

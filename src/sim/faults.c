@@ -249,27 +249,17 @@ int sim_faults_open(const char *path, struct arena *arena, struct sim_faults *fa
 int sim_faults_check(const struct sim_faults *faults, const struct sim_fleet *fleet,
                      struct err *err)
 {
-    for (uint32_t i = 0; i < faults->windows_count; i++) {
-        bool known = false;
-
-        for (uint32_t k = 0; k < fleet->sites_count; k++)
-            known |= strcmp(fleet->sites[k].name, faults->windows[i].site) == 0;
-        if (!known)
+    for (uint32_t i = 0; i < faults->windows_count; i++)
+        if (sim_fleet_find_site(fleet, faults->windows[i].site) < 0)
             return err_set(err, -ENOENT,
                            "the fault plan has a window for site %s, which fleet %s "
                            "does not have",
                            faults->windows[i].site, fleet->name);
-    }
-    for (uint32_t i = 0; i < faults->sheds_count; i++) {
-        bool known = false;
-
-        for (uint32_t k = 0; k < fleet->sites_count; k++)
-            known |= strcmp(fleet->sites[k].name, faults->sheds[i].site) == 0;
-        if (!known)
+    for (uint32_t i = 0; i < faults->sheds_count; i++)
+        if (sim_fleet_find_site(fleet, faults->sheds[i].site) < 0)
             return err_set(err, -ENOENT,
                            "the fault plan sheds at site %s, which fleet %s does not have",
                            faults->sheds[i].site, fleet->name);
-    }
     return 0;
 }
 

@@ -324,6 +324,14 @@ struct sim_fleet *sim_fleet_create(void)
     return fleet;
 }
 
+int sim_fleet_find_site(const struct sim_fleet *fleet, const char *name)
+{
+    for (uint32_t i = 0; i < fleet->sites_count; i++)
+        if (strcmp(fleet->sites[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
 void sim_fleet_destroy(struct sim_fleet *fleet)
 {
     if (!fleet)

@@ -95,6 +95,8 @@ int sim_fleet_write(const struct sim_fleet *fleet, struct buf *out);
 struct sim_fleet *sim_fleet_create(void);
 int sim_fleet_finish(struct sim_fleet *fleet, const struct catalogue *catalogue, struct err *err);
 
+/* Its index; -1 = there is none of that name. */
+int sim_fleet_find_site(const struct sim_fleet *fleet, const char *name);
 const struct sim_pool *sim_site_pool(const struct sim_site *site, uint32_t node);
 /* "h100-00017" */
 void sim_node_name(const struct sim_site *site, uint32_t node, char out[MODEL_NAME_BYTES]);

@@ -42,13 +42,13 @@ static bool split(const char *text, struct words *words)
 static int find_site(const struct sim_fleet *fleet, const char *name, uint32_t *out,
                      struct err *err)
 {
-    for (uint32_t i = 0; i < fleet->sites_count; i++)
-        if (strcmp(fleet->sites[i].name, name) == 0) {
-            *out = i;
-            return 0;
-        }
-    return err_set(err, -ENOENT, "fleet %s has no site %.60s; its first is %s", fleet->name, name,
-                   fleet->sites[0].name);
+    int site = sim_fleet_find_site(fleet, name);
+
+    if (site < 0)
+        return err_set(err, -ENOENT, "fleet %s has no site %.60s; its first is %s", fleet->name,
+                       name, fleet->sites[0].name);
+    *out = (uint32_t)site;
+    return 0;
 }
 
 /* --- more of the fleet ------------------------------------------------------------------------ */

@@ -186,6 +186,12 @@ END
     grep -q '^lose: one for 1h  *unreachable  *[0-9.]* %' out
     sim --journal "$STATE" --fleet small.yaml -p "$EXAMPLES/exact.yaml" --json | jq -e '.results[0].policy == "exact"'
     [ "$(jq -r '.results[0].policy' was.json)" = as-journaled ] # its tenants and their limits
+    # Whole cells go with the tenants: others' jobs, which cannot be stopped, find none free.
+    mains tenant set physics --cells "$(mains nodes --json | jq -r '.[0].site')/cpu:node=1" >/dev/null
+    printf 'order: fifo\n' >fifo.yaml
+    sim --journal "$STATE" -p fifo.yaml --json | jq -e '.results[0].jobs.done == 0'
+    mains sim --journal "$STATE" --fleet small.yaml --json 2>err | jq -e '.results[0].jobs.done == 3'
+    grep -q 'cells of physics at .* are left out' err
     network_stop
 }
 
