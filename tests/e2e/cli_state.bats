@@ -55,7 +55,7 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     run mains down
     [ "$status" -eq 0 ]
     [[ $output == *"Nothing runs"* ]]
-    kill "$(pgrep -xf 'sleep 930001')"
+    wake 930001
     wait_for 20 test -e "$STATE/agent/ended/$id.1"
     mains up --detach --listen 127.0.0.1:0
     mains wait -q "$id"

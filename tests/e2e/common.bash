@@ -40,6 +40,12 @@ wait_for() {
     done
 }
 
+# wake SECONDS: the job whose shell sleeps so long (a number of its own) goes on now.
+wake() {
+    wait_for 10 pgrep -xf "sleep $1" >/dev/null
+    kill "$(pgrep -xf "sleep $1")"
+}
+
 # refute COMMAND...: it must fail. (A line that begins with `!` never fails a test.)
 refute() { ! "$@"; }
 

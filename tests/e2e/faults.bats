@@ -140,7 +140,7 @@ EOF
     export STATE=$DIR/disk/state MAINS_STATE=$DIR/disk/state
     go
     TOKEN=$(cat "$STATE/admin.token") pid=$(controller_pid)
-    running=$("$MAINS" submit -q --scratch -- sh -c 'sleep 2; exit 7')
+    running=$("$MAINS" submit -q --scratch -- sh -c 'sleep 930003; exit 7')
     wait_for 10 is "$running" running
     head -c 64M /dev/zero >"$DIR/disk/ballast" 2>/dev/null || :
     notes=$(printf 'x%.0s' $(seq 4000))
@@ -149,7 +149,8 @@ EOF
         [ "$status" = 201 ] || break
     done
     [ "$status" = 503 ]
-    sleep 2.5 # the job ends on the full disk
+    wake 930003
+    sleep 1 # the job ends on the full disk
     rm "$DIR/disk/ballast"
     writable() { [ "$(api GET /api/v1/journal/status | head -n 1 | jq .writable)" = true ]; }
     wait_for 10 writable

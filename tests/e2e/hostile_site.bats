@@ -42,13 +42,14 @@ teardown() {
 }
 
 @test "what it says of another site's job is refused and logged, whatever it is" {
-    id=$("$MAINS" submit -q --state "$STATE" --site good --scratch -- sh -c 'sleep 5; exit 4')
+    id=$("$MAINS" submit -q --state "$STATE" --site good --scratch -- sh -c 'sleep 930002; exit 4')
     wait_for 20 is "$id" running
     run evil forge "$id"
     echo "$output"
     [ "$status" -eq 0 ]
     is "$id" running
     [ "$(said "is refused: another site runs it")" -ge 1 ]
+    wake 930002
     run "$MAINS" wait --state "$STATE" "$id"
     [ "$status" -eq 4 ]
     [ "$(show "$id" | jq -c '[(.attempts | length), .epoch, .attempts[0].site]')" = '[1,1,"good"]' ]

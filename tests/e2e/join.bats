@@ -86,14 +86,15 @@ is_gone() { ! connected "$1"; }
 }
 
 @test "its agent is killed and started again; the job goes on" {
-    job=$("$MAINS" submit --state "$STATE" --site lab2 --json -- sleep 4 | jq -r .id)
+    job=$("$MAINS" submit --state "$STATE" --site lab2 --json -- sh -c 'sleep 930004; exit 0' | jq -r .id)
     is_running() { "$MAINS" show "$job" --state "$STATE" --json | jq -e '.state == "running"' >/dev/null; }
     wait_for 10 is_running
     kill -9 "$(pgrep -P "$(tr -dc 0-9 <"$OTHER/lock")" -f ' agent' | head -n 1)"
+    wait_for 20 connected lab2
+    wake 930004
     run "$MAINS" wait "$job" --state "$STATE"
     [ "$status" -eq 0 ]
     [ "$("$MAINS" show "$job" --state "$STATE" --json | jq '.attempts | length')" -eq 1 ]
-    wait_for 10 connected lab2
 }
 
 @test "drain lets no new work there; resume does" {
