@@ -203,16 +203,16 @@ struct verdict explain_shape(struct shape *shape, const struct fleet *fleet, uin
 
     if (!fleet->sites_count)
         return (struct verdict){ .code = VERDICT_NO_SITE };
+    list = shape_candidates(shape, fleet, &any, &count); /* each would do, were it empty */
+    for (uint32_t k = 0; k < count; k++)
+        if (only_site == EXPLAIN_ALL_SITES || list[k].site == only_site)
+            return (struct verdict){ .code = VERDICT_BUSY };
     is = explain_empty(shape, fleet, only_site, false, &survey);
     if (is.code != VERDICT_BUSY) {
         barred = find_barred(shape, fleet, only_site);
         return barred < 0 ? is
                           : (struct verdict){ .code = VERDICT_POLICY, .site = (uint32_t)barred };
     }
-    list = shape_candidates(shape, fleet, &any, &count);
-    for (uint32_t k = 0; k < count; k++)
-        if (only_site == EXPLAIN_ALL_SITES || list[k].site == only_site)
-            return is;
     is.code = survey.any_reachable ? VERDICT_CLOSED : VERDICT_UNREACHABLE;
     is.site = survey.tasks.site;
     return is;
