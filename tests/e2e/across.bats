@@ -172,19 +172,24 @@ as_site() { # as_site SITE [curl options]: the status, then the body
     lab_mains site resume east
 }
 
+talk_at() { # talk_at SITE: with south, while the third takes nothing
+    lab_mains site drain "$([ "$1" = west ] && echo east || echo west)"
+    id=$(gang -- /usr/bin/python3 "$TALK")
+    lab_mains wait "$id"
+    [[ $(lab_mains logs "$id" --attempt 2) == *"rank 0 at $1 got 4194304 and pong"* ]]
+    lab_mains site resume "$([ "$1" = west ] && echo east || echo west)"
+}
+
 @test "straight to the other site where its address answers, through the network where not" {
-    for other in west east; do
-        lab_mains site drain "$([ $other = west ] && echo east || echo west)"
-        id=$(gang -- /usr/bin/python3 "$TALK")
-        lab_mains wait "$id"
-        [[ $(lab_mains logs "$id" --attempt 2) == *"rank 0 at $other got 4194304 and pong"* ]]
-        lab_mains site resume "$([ $other = west ] && echo east || echo west)"
-        if [ $other = west ]; then
-            grep -q "job $id: a connection goes straight to site south" "$(lab_state west)/up.log"
-        else
-            refute grep "straight to" "$(lab_state east)/up.log"
-        fi
+    talk_at east
+    refute grep "straight to" "$(lab_state east)/up.log"
+    # On a busy machine the answer may come too late; then it is asked for again after a minute.
+    for _ in $(seq 30); do
+        talk_at west
+        straight=$(grep -c "job $id: a connection goes straight to site south" "$(lab_state west)/up.log") && break
+        sleep 3
     done
+    [ "$straight" -gt 0 ]
     # Who knows no number of a connection gets nothing there.
     said=$(lab_in west timeout 5 python3 -c 'import socket
 s = socket.create_connection(("10.77.50.2", 7800))
