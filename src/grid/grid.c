@@ -39,7 +39,7 @@ void grid_destroy(struct grid *grid)
     deps_fini(grid);
     queue_fini(&grid->queue);
     shapes_fini(&grid->shapes);
-    packing_set(grid, false);
+    packing_set(grid, PACKER_OFF);
     fleet_fini(&grid->fleet);
     work_fini(&grid->work);
     intern_fini(&grid->strings);
