@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run every test: unit, simulation and fuzz corpora (Meson's list), then end to end (bats), two programs
-# beside each other (most wait more than they compute; TEST_JOBS=1: one).
+# Run every test: end to end (bats), unit, simulation and fuzz corpora (Meson's list), three programs
+# beside each other (most wait more than they compute; TEST_JOBS=1: one), the long ones first.
 # The last line is `N passed, N failed[, N skipped]`; the exit code tells the same.
 #   tools/test.sh [unit|sim|fuzz|e2e ...]      (default: all)
 set -eu
@@ -21,18 +21,19 @@ for t in json.load(sys.stdin):
         print(t["name"], os.environ.get("TEST_SECONDS", 600), *env, *t["cmd"])'
 }
 list_files() {
-    for file in tests/e2e/*.bats; do
-        echo "e2e-$(basename "$file" .bats) ${TEST_SECONDS:-900} bats --tap $file"
-    done
+    for name in sim kill partition devices owner slurm lease $(basename -s .bats tests/e2e/*.bats); do
+        echo "e2e-$name ${TEST_SECONDS:-900} bats --tap tests/e2e/$name.bats"
+    done | awk '!seen[$1]++'
 }
 
-list_programs >"$logs/list"
+: >"$logs/list"
 case " $suites " in *" e2e "*)
     MAINS=$(realpath "$build/src/cli/mains")
     export MAINS
-    list_files >>"$logs/list" ;;
+    list_files >"$logs/list" ;;
 esac
-xargs -r -P "${TEST_JOBS:-2}" -L 1 tools/test_one.sh "$logs" <"$logs/list" || :
+list_programs >>"$logs/list"
+xargs -r -P "${TEST_JOBS:-3}" -L 1 tools/test_one.sh "$logs" <"$logs/list" || :
 
 # A program of which nothing is known (its runner was killed) is a failure.
 cat /dev/null "$logs"/*.count | awk -v programs="$(wc -l <"$logs/list")" '

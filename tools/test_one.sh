@@ -5,8 +5,9 @@
 set -eu
 log=$1/$2.log count=$1/$2.count name=$2 seconds=$3
 shift 3
-code=0
+code=0 began=$(date +%s)
 timeout "$seconds" "$@" </dev/null >"$log" 2>&1 || code=$?
+took="$(($(date +%s) - began)) s"
 ok=$(grep -c '^ok ' "$log" || :)
 skip=$(grep -ciE '^ok .*# skip' "$log" || :)
 bad=$(grep -c '^not ok ' "$log" || :)
@@ -16,10 +17,10 @@ echo "$((ok - skip)) $bad $skip" >"$count"
 # One write: others print beside us.
 if [ "$bad" -gt 0 ]; then
     said=$(grep -vE '^ok ' "$log" | tail -n 40 | sed 's/^/    /' || :)
-    printf 'FAIL %s (exit %d)\n%s\n' "$name" "$code" "$said"
+    printf 'FAIL %s (exit %d, %s)\n%s\n' "$name" "$code" "$took" "$said"
 elif [ "$skip" -gt 0 ]; then
     said=$(grep -iE '^ok .*# skip' "$log" | sed 's/^/    /')
-    printf 'ok   %s: %d passed, %d skipped\n%s\n' "$name" $((ok - skip)) "$skip" "$said"
+    printf 'ok   %s: %d passed, %d skipped (%s)\n%s\n' "$name" $((ok - skip)) "$skip" "$took" "$said"
 else
-    printf 'ok   %s: %d passed\n' "$name" "$ok"
+    printf 'ok   %s: %d passed (%s)\n' "$name" "$ok" "$took"
 fi
