@@ -385,18 +385,12 @@ static void test_stops(void **state)
 static void test_budget(void **state)
 {
     struct bed bed = sites_of(two_cpus, 2);
-    struct event event = gang(4, 2, UNREACHABLE_WAIT), tenant = { .type = EVENT_TENANT_SET };
+    struct event event = gang(4, 2, UNREACHABLE_WAIT), tenant = bed_tenant("alice");
     struct tenant_view view;
     uint64_t id;
 
     (void)state;
-    tenant.tenant_set = (struct event_tenant_set){ .tenant = "alice",
-                                                   .cpus_max = -1,
-                                                   .devices_milli_max = -1,
-                                                   .jobs_max = -1,
-                                                   .parent = "",
-                                                   .weight_milli = 1000,
-                                                   .budget_micro = 1000000 };
+    tenant.tenant_set.budget_micro = 1000000;
     bed_step(&bed, &tenant);
     event.job_submitted.request.duration_ms_max = 3540000;
     id = start(&bed, event);

@@ -210,6 +210,21 @@ static inline void bed_destroy(struct bed *bed)
     grid_destroy(bed->grid);
 }
 
+/* A tenant without limits; change what matters. */
+static inline struct event bed_tenant(const char *name)
+{
+    struct event event = { .type = EVENT_TENANT_SET };
+
+    event.tenant_set = (struct event_tenant_set){ .tenant = name,
+                                                  .cpus_max = -1,
+                                                  .devices_milli_max = -1,
+                                                  .jobs_max = -1,
+                                                  .parent = "",
+                                                  .weight_milli = 1000,
+                                                  .budget_micro = -1 };
+    return event;
+}
+
 /* A job of one task with one CPU; change what matters. */
 static inline struct event bed_job(uint32_t cpus)
 {

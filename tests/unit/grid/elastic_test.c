@@ -156,16 +156,11 @@ static void test_starts_wide(void **state)
 static void test_starts_within_limits(void **state)
 {
     struct bed bed = bed_create(eight, 1);
-    struct event event = { .type = EVENT_TENANT_SET };
+    struct event event = bed_tenant("alice");
     uint64_t id;
 
     (void)state;
-    event.tenant_set = (struct event_tenant_set){ .tenant = "alice",
-                                                  .cpus_max = -1,
-                                                  .devices_milli_max = 6000,
-                                                  .jobs_max = -1,
-                                                  .weight_milli = 1000,
-                                                  .budget_micro = -1 };
+    event.tenant_set.devices_milli_max = 6000;
     bed_step(&bed, &event);
     id = submit_run(&bed, elastic(2, 8, REQUEST_STEP_DOUBLE));
     assert_int_equal(bed_width(&bed, id), 4);

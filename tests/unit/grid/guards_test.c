@@ -9,13 +9,9 @@
 
 static void set_tenant(struct bed *bed, const char *name, const char *parent)
 {
-    struct event event = { .type = EVENT_TENANT_SET };
+    struct event event = bed_tenant(name);
 
-    event.tenant_set.tenant = name;
     event.tenant_set.parent = parent;
-    event.tenant_set.cpus_max = event.tenant_set.devices_milli_max = event.tenant_set.jobs_max = -1;
-    event.tenant_set.budget_micro = -1;
-    event.tenant_set.weight_milli = 1000;
     bed_step(bed, &event);
 }
 

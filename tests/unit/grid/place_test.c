@@ -284,14 +284,11 @@ static void test_no_starvation(void **state)
 static void test_quotas(void **state)
 {
     struct bed bed = bed_create((struct bed_node[]){ { "n1", 16, 4, "fast" } }, 1);
-    struct event set = { .type = EVENT_TENANT_SET }, event;
+    struct event set = bed_tenant("alice"), event;
     struct err err = { 0 };
     uint64_t ids[4];
 
     (void)state;
-    set.tenant_set.tenant = "alice";
-    set.tenant_set.weight_milli = 1000;
-    set.tenant_set.budget_micro = -1;
     set.tenant_set.cpus_max = 4;
     set.tenant_set.devices_milli_max = 1500;
     set.tenant_set.jobs_max = 4;

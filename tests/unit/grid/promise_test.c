@@ -88,17 +88,14 @@ static void test_no_higher_class_takes_it(void **state)
 /* A quota that came to hold it: others need not wait for it. */
 static void test_what_is_held_back_keeps_nobody(void **state)
 {
-    struct event set = { .type = EVENT_TENANT_SET };
+    struct event set = bed_tenant("alice");
     struct bed bed;
     uint64_t holder, wide, bobs;
     int64_t start_ms;
 
     (void)state;
     wide = promised(&bed, &holder, &start_ms);
-    set.tenant_set.tenant = "alice";
-    set.tenant_set.weight_milli = 1000;
     set.tenant_set.cpus_max = 3;
-    set.tenant_set.devices_milli_max = set.tenant_set.jobs_max = set.tenant_set.budget_micro = -1;
     bed_step(&bed, &set);
     bobs = bed_submit(&bed, asks("bob", 1, 0));
     bed_pass(&bed);

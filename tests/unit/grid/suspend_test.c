@@ -139,7 +139,7 @@ static void test_promise_behind(void **state)
 static void test_who_may_not(void **state)
 {
     struct stand stand = stand_create(false); /* its engine cannot */
-    struct event tenant = { .type = EVENT_TENANT_SET };
+    struct event tenant = bed_tenant("alice");
 
     (void)state;
     bed_shed(&stand.bed, 20, HOUR_MS);
@@ -152,10 +152,6 @@ static void test_who_may_not(void **state)
     assert_int_equal(stand.bed.stops, 1);
     bed_destroy(&stand.bed);
     stand = stand_create(true); /* nor beyond a budget */
-    tenant.tenant_set.tenant = "alice";
-    tenant.tenant_set.cpus_max = tenant.tenant_set.devices_milli_max = -1;
-    tenant.tenant_set.jobs_max = -1;
-    tenant.tenant_set.weight_milli = 1000;
     tenant.tenant_set.budget_micro = INT64_C(1) << 40;
     bed_step(&stand.bed, &tenant);
     bed_shed(&stand.bed, 20, HOUR_MS);

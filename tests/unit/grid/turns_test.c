@@ -4,20 +4,6 @@
 
 #define MINUTE 60000
 
-static struct event tenant(const char *name)
-{
-    struct event event = { .type = EVENT_TENANT_SET };
-
-    event.tenant_set = (struct event_tenant_set){ .tenant = name,
-                                                  .cpus_max = -1,
-                                                  .devices_milli_max = -1,
-                                                  .jobs_max = -1,
-                                                  .parent = "",
-                                                  .weight_milli = 1000,
-                                                  .budget_micro = -1 };
-    return event;
-}
-
 static struct event job_of(const char *name, uint32_t cpus, uint32_t job_class)
 {
     struct event event = bed_job(cpus);
@@ -46,7 +32,7 @@ static uint32_t held_of(struct bed *bed, uint64_t first, uint32_t count)
 static void test_refusals(void **state)
 {
     struct bed bed = bed_create((struct bed_node[]){ { "n1", 4, 0, NULL } }, 1);
-    struct event a = tenant("a"), b = tenant("b"), policy = { .type = EVENT_POLICY_SET };
+    struct event a = bed_tenant("a"), b = bed_tenant("b"), policy = { .type = EVENT_POLICY_SET };
     struct err err = { 0 };
 
     (void)state;
@@ -63,10 +49,10 @@ static void test_refusals(void **state)
     a.tenant_set.parent = "";
     a.tenant_set.weight_milli = 0;
     assert_int_equal(bed_try(&bed, &a, NULL, &err), -EINVAL);
-    a = tenant("a");
+    a = bed_tenant("a");
     a.tenant_set.guarantee_cpus = -1;
     assert_int_equal(bed_try(&bed, &a, NULL, &err), -EINVAL);
-    a = tenant("a");
+    a = bed_tenant("a");
     a.tenant_set.budget_micro = -2;
     assert_int_equal(bed_try(&bed, &a, NULL, &err), -EINVAL);
     policy.policy_set.order = 99;
@@ -81,7 +67,7 @@ static void test_refusals(void **state)
 static void test_turns(void **state)
 {
     struct bed bed = bed_create((struct bed_node[]){ { "n1", 12, 0, NULL } }, 1);
-    struct event bob = tenant("bob"), fifo = { .type = EVENT_POLICY_SET };
+    struct event bob = bed_tenant("bob"), fifo = { .type = EVENT_POLICY_SET };
     uint64_t first = 0, second = 0;
 
     (void)state;
@@ -115,7 +101,7 @@ static void test_turns(void **state)
 static void test_past_counts(void **state)
 {
     struct bed bed = bed_create((struct bed_node[]){ { "n1", 2, 0, NULL } }, 1);
-    struct event alice = tenant("alice"), bob = tenant("bob");
+    struct event alice = bed_tenant("alice"), bob = bed_tenant("bob");
     uint64_t had, first, second;
 
     (void)state;
@@ -139,7 +125,8 @@ static void test_past_counts(void **state)
 static void test_limits_of_a_parent(void **state)
 {
     struct bed bed = bed_create((struct bed_node[]){ { "n1", 16, 0, NULL } }, 1);
-    struct event physics = tenant("physics"), optics = tenant("optics"), heat = tenant("heat");
+    struct event physics = bed_tenant("physics"), optics = bed_tenant("optics"),
+                 heat = bed_tenant("heat");
     struct event event;
     struct tenant_view view;
     struct err err = { 0 };
@@ -174,7 +161,7 @@ static void test_limits_of_a_parent(void **state)
 static void test_budget(void **state)
 {
     struct bed bed = bed_create((struct bed_node[]){ { "n1", 16, 0, NULL } }, 1);
-    struct event set = tenant("alice"), event = bed_job(1);
+    struct event set = bed_tenant("alice"), event = bed_job(1);
     struct tenant_view view;
     struct err err = { 0 };
     uint64_t first, second;
@@ -346,7 +333,7 @@ static void test_guarantee_is_taken_back(void **state)
 {
     struct bed bed =
         bed_create((struct bed_node[]){ { "n1", 8, 2, "fast" }, { "n2", 8, 2, "fast" } }, 2);
-    struct event alice = tenant("alice"), bob = tenant("bob");
+    struct event alice = bed_tenant("alice"), bob = bed_tenant("bob");
     struct event wide = job_of("alice", 1, CLASS_LOW), one = job_of("bob", 1, CLASS_HIGH);
     uint64_t bobs[5], own, more;
     uint32_t stopped = 0;
@@ -429,7 +416,7 @@ static void test_no_ping_pong(void **state)
 static void test_own_does_not_starve(void **state)
 {
     struct bed bed = bed_create((struct bed_node[]){ { "n1", 4, 0, NULL } }, 1);
-    struct event alice = tenant("alice");
+    struct event alice = bed_tenant("alice");
     uint64_t ids[256], own = 0;
     uint32_t count = 0, epochs[256] = { 0 };
     int64_t submitted_ms = 0;
@@ -537,7 +524,7 @@ static void test_own_by_number(void **state)
 {
     static const struct bed_node nodes[] = { { "f1", 8, 2, "fast" }, { "s1", 8, 6, "slow" } };
     struct bed bed = bed_create(nodes, 2);
-    struct event alice = tenant("alice"), lends;
+    struct event alice = bed_tenant("alice"), lends;
     uint64_t own;
 
     (void)state;

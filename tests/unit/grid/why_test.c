@@ -188,12 +188,9 @@ static void test_duration_and_across(void **state)
 
 static void set_limits(struct bed *bed, int64_t devices_milli, int64_t budget_micro)
 {
-    struct event event = { .type = EVENT_TENANT_SET };
+    struct event event = bed_tenant("alice");
 
-    event.tenant_set.tenant = "alice";
-    event.tenant_set.cpus_max = event.tenant_set.jobs_max = -1;
     event.tenant_set.devices_milli_max = devices_milli;
-    event.tenant_set.weight_milli = 1000;
     event.tenant_set.budget_micro = budget_micro;
     bed_step(bed, &event);
 }
