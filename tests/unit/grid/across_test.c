@@ -42,7 +42,7 @@ static uint32_t epoch_of(struct bed *bed, uint64_t id)
 {
     struct job_view view;
 
-    assert_true(grid_find_job(bed->grid, id, &view));
+    view = bed_view(bed, id);
     return view.epoch;
 }
 

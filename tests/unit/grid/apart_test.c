@@ -46,7 +46,7 @@ static uint32_t node_of(struct bed *bed, uint64_t id)
 {
     struct job_view view;
 
-    assert_true(grid_find_job(bed->grid, id, &view));
+    view = bed_view(bed, id);
     assert_true(view.allocation.parts_count > 0);
     return view.allocation.parts[0].node;
 }
@@ -165,7 +165,7 @@ static void test_gangs(void **state)
     second = run(&bed, pair);
     assert_int_equal(bed.runs, 2);
     rack = node_of(&bed, first) / 2;
-    assert_true(grid_find_job(bed.grid, second, &view));
+    view = bed_view(&bed, second);
     assert_int_equal(view.allocation.parts_count, 2);
     for (uint32_t i = 0; i < 2; i++)
         assert_int_not_equal(view.allocation.parts[i].node / 2, rack);
@@ -184,7 +184,7 @@ static void test_beside_promises(void **state)
     run(&bed, called(NULL, NULL, 0)); /* an hour of one CPU */
     big.job_submitted.request.shape.cpus = 4;
     waits = run(&bed, big);
-    assert_true(grid_find_job(bed.grid, waits, &view));
+    view = bed_view(&bed, waits);
     assert_true(view.promised_start_ms > 0);
     small.job_submitted.request.duration_ms_max = 3 * HOUR;
     later = run(&bed, small);
@@ -198,7 +198,7 @@ static void test_beside_promises(void **state)
     bed = bed_create((struct bed_node[]){ { "n1", 4, 0, NULL } }, 1);
     run(&bed, called("db", NULL, 0));
     waits = run(&bed, called(NULL, "db", APART_NODE));
-    assert_true(grid_find_job(bed.grid, waits, &view));
+    view = bed_view(&bed, waits);
     assert_int_equal(view.promised_start_ms, bed.now_ms + HOUR + MINUTE);
     big = called("db", NULL, 0);
     big.job_submitted.request.duration_ms_max = 2 * HOUR; /* it would be there then */

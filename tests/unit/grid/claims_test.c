@@ -43,7 +43,7 @@ static struct heard tell(struct event_attempt_ended ended, bool progress_first)
         progress.attempt_progress.epoch = 1;
         progress.attempt_progress.usage = ended.usage;
         bed_step(&bed, &progress);
-        assert_true(grid_find_job(bed.grid, ended.job_id, &view));
+        view = bed_view(&bed, ended.job_id);
         assert_true(view.usage.energy_mj < 3 * HOUR_MS * 1000);
     }
     end.time_ms = bed.now_ms;

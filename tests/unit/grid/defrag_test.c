@@ -87,13 +87,13 @@ static void test_moved(void **state)
         if (bed_state(bed, at.held[i]) == JOB_STOPPING)
             moved = at.held[i];
     bed_why(bed, moved, "moving", "finds room that is together");
-    assert_true(grid_find_job(bed->grid, at.wants, &view));
+    view = bed_view(bed, at.wants);
     assert_true(view.promised_start_ms && view.promised_start_ms <= bed->now_ms + 2 * MINUTE_MS);
     bed_restart(bed);
     pass_at(bed, 2 * MINUTE_MS);
     assert_int_equal(bed->stops, 1); /* not another for the same */
     bed_ended(bed, moved, 1, OUTCOME_STOPPED, 0);
-    assert_true(grid_find_job(bed->grid, moved, &view));
+    view = bed_view(bed, moved);
     assert_int_equal(view.outcome, OUTCOME_DEFRAG);
     assert_int_equal(view.attempts_failed + view.attempts_lost, 0);
     bed_pass(bed);
@@ -195,13 +195,13 @@ static void test_reservations(void **state)
     assert_int_equal(grid_policy(bed->grid).reservations, 1);
     second = bed_submit(bed, gang(2, 4, HOUR_MS));
     bed_pass(bed);
-    assert_true(grid_find_job(bed->grid, at.wants, &view));
+    view = bed_view(bed, at.wants);
     assert_true(view.promised_start_ms);
-    assert_true(grid_find_job(bed->grid, second, &view));
+    view = bed_view(bed, second);
     assert_false(view.promised_start_ms); /* only the first is */
     assert_int_equal(set_policy(bed, 2, 0), 0);
     bed_pass(bed);
-    assert_true(grid_find_job(bed->grid, second, &view));
+    view = bed_view(bed, second);
     assert_true(view.promised_start_ms);
     assert_int_equal(set_policy(bed, 0, 0), 0); /* an older record: as it was */
     assert_int_equal(grid_policy(bed->grid).reservations, 2);

@@ -69,7 +69,7 @@ static const char *site_of(struct bed *bed, uint64_t job)
     static char name[MODEL_NAME_BYTES];
     struct job_view view;
 
-    assert_true(grid_find_job(bed->grid, job, &view));
+    view = bed_view(bed, job);
     snprintf(name, sizeof(name), "%s", view.allocation.site);
     return name;
 }

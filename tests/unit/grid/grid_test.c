@@ -365,7 +365,7 @@ static void test_arrays(void **state)
     assert_int_equal(running, 2);
     assert_int_equal(queued, 2);
     bed_why(&bed, array + 3, "parallel", "runs 2 elements at once");
-    assert_true(grid_find_job(bed.grid, array + 3, &view));
+    view = bed_view(&bed, array + 3);
     assert_int_equal(view.array_id, array);
     assert_int_equal(view.array_index, 2);
     assert_int_equal(view.array_count, 4);
@@ -459,11 +459,11 @@ static void check_old_snapshot(const char *data, size_t len, bool has_hashes)
     assert_int_equal(bed_state(&bed, 1), JOB_RUNNING);
     assert_int_equal(bed_state(&bed, 2), JOB_STARTING);
     assert_int_equal(bed_state(&bed, 3), JOB_QUEUED);
-    assert_true(grid_find_job(bed.grid, 1, &view));
+    view = bed_view(&bed, 1);
     assert_int_equal(view.allocation.parts[0].devices[0].milli, 250);
     assert_int_equal(view.request->duration_ms_max, 60000);
     assert_int_equal(view.request->shape.work, 0);
-    assert_true(grid_find_job(bed.grid, 3, &view));
+    view = bed_view(&bed, 3);
     assert_int_equal(view.request->objective, OBJECTIVE_GREENEST);
     event.job_submitted.tenant = "bob";
     event.job_submitted.idempotency_key = "k1";
@@ -578,7 +578,7 @@ static void test_views(void **state)
     ids[1] = bed_submit(&bed, bed_job(1));
     event.job_submitted.tenant = "bob";
     ids[2] = bed_submit(&bed, event);
-    assert_true(grid_find_job(bed.grid, ids[0], &view));
+    view = bed_view(&bed, ids[0]);
     event.job_submitted.request.weight_time_milli = 0;
     assert_memory_equal(view.request, &event.job_submitted.request, sizeof(*view.request));
     assert_string_equal(view.tenant, "alice");

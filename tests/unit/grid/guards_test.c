@@ -127,7 +127,7 @@ static uint64_t start(struct bed *bed, struct event event)
     struct job_view view;
 
     bed_pass(bed);
-    assert_true(grid_find_job(bed->grid, id, &view));
+    view = bed_view(bed, id);
     if (view.state == JOB_STARTING)
         bed_started(bed, id, view.epoch);
     return id;
@@ -178,7 +178,7 @@ static void test_taken_back(void **state)
     own = start(&bed, rack_gang("lab", CHECKPOINT_NONE));
     assert_int_equal(bed.stops, 2); /* no more than it takes, and at once */
     bed_why(&bed, own, "preempting", "2 others are being stopped");
-    assert_true(grid_find_job(bed.grid, own, &view));
+    view = bed_view(&bed, own);
     assert_true(view.promised_start_ms <= bed.now_ms + MINUTE_MS);
     bed_restart(&bed);
     bed_pass(&bed);
@@ -196,7 +196,7 @@ static void test_taken_back(void **state)
         bed_ended(&bed, stopped[i], 1, OUTCOME_STOPPED, 0);
         bed_pass(&bed);
         assert_int_equal(bed_state(&bed, stopped[i]), JOB_QUEUED); /* not lent what is claimed */
-        assert_true(grid_find_job(bed.grid, stopped[i], &view));
+        view = bed_view(&bed, stopped[i]);
         assert_int_equal(view.outcome, OUTCOME_PREEMPTED);
         bed_restart(&bed);
     }
@@ -232,7 +232,7 @@ static void test_settled(void **state)
         bed_pass(&bed);
     }
     assert_int_equal(bed.stops, 0);
-    assert_true(grid_find_job(bed.grid, id, &view));
+    view = bed_view(&bed, id);
     assert_int_equal(view.state, JOB_QUEUED);
     assert_int_equal(view.promised_start_ms, 0);
     bed_done(&bed, own[0]); /* it may be lent some */

@@ -108,7 +108,7 @@ static void test_move_and_wait(void **state)
     bed_pass(&bed);
     assert_string_equal(site_of(&bed, moves, &epoch), "there");
     assert_int_equal(epoch, 2);
-    grid_find_job(bed.grid, moves, &view);
+    view = bed_view(&bed, moves);
     assert_int_equal(view.attempts_lost + view.attempts_failed, 0);
     bed_started(&bed, moves, 2);
     /* Late word of the old epoch changes nothing of the job. */
@@ -215,10 +215,10 @@ static void test_told_by_site(void **state)
     bed_ended(&bed, moves, 1, OUTCOME_LEASE, 0);
     bed_ended(&bed, waits, 1, OUTCOME_LEASE, 0);
     assert_false(grid_dark_find(bed.grid, moves, 1, &dark));
-    grid_find_job(bed.grid, moves, &view);
+    view = bed_view(&bed, moves);
     assert_int_equal(view.state, JOB_QUEUED);
     assert_int_equal(view.attempts_lost, 0);
-    grid_find_job(bed.grid, waits, &view);
+    view = bed_view(&bed, waits);
     assert_int_equal(view.state, JOB_QUEUED);
     assert_int_equal(view.attempts_lost, 1);
     bed_destroy(&bed);
@@ -329,7 +329,7 @@ static void test_moved(void **state)
     bed_pass(&bed);
     assert_string_equal(site_of(&bed, id, &epoch), "there");
     assert_int_equal(epoch, 2);
-    grid_find_job(bed.grid, id, &view);
+    view = bed_view(&bed, id);
     assert_int_equal(view.attempts_failed + view.attempts_lost, 0);
     assert_int_equal(view.request->shape.places_count, 0); /* what it asked for */
     /* Away from there, wherever that is; and it is bound for one attempt only. */

@@ -22,7 +22,7 @@ static void check_shares(struct bed *bed, uint64_t id, const uint32_t *expected,
     struct job_view view;
     uint32_t at = 0;
 
-    assert_true(grid_find_job(bed->grid, id, &view));
+    view = bed_view(bed, id);
     for (uint32_t p = 0; p < view.allocation.parts_count; p++)
         for (uint32_t t = 0; t < view.allocation.parts[p].shares_count; t++, at++) {
             assert_true(at < count);
@@ -70,7 +70,7 @@ static void test_on_both(void **state)
     check_shares(&bed, mixed, shares, 4);
     bed_restart(&bed);
     check_shares(&bed, mixed, shares, 4);
-    assert_true(grid_find_job(bed.grid, mixed, &view));
+    view = bed_view(&bed, mixed);
     assert_int_equal(view.request->shape.mixed, 1);
     bed_done(&bed, mixed);
     bed_destroy(&bed);
@@ -87,7 +87,7 @@ static void test_one_kind_first(void **state)
     (void)state;
     first = bed_submit(&bed, gang(2, 1, 1));
     bed_pass(&bed);
-    assert_true(grid_find_job(bed.grid, first, &view));
+    view = bed_view(&bed, first);
     assert_int_equal(view.allocation.parts_count, 1);
     assert_int_equal(view.allocation.parts[0].node, 0);
     check_shares(&bed, first, halves, 2);
@@ -147,7 +147,7 @@ static void test_wide_tasks(void **state)
 
     (void)state;
     bed_pass(&bed);
-    assert_true(grid_find_job(bed.grid, id, &view));
+    view = bed_view(&bed, id);
     assert_int_equal(view.allocation.parts_count, 2);
     assert_int_equal(view.allocation.parts[0].devices_count, 2);
     check_shares(&bed, id, shares, 2);

@@ -343,18 +343,18 @@ static void test_refused_by_the_site(void **state)
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, job), JOB_QUEUED);
     bed_why(&bed, job, "policy", "has refused it");
-    assert_true(grid_find_job(bed.grid, job, &view));
+    view = bed_view(&bed, job);
     assert_int_equal(view.attempts_failed + view.attempts_lost, 0);
     bed_join(&bed, "there", one, 1);
     bed_pass(&bed);
-    assert_true(grid_find_job(bed.grid, job, &view));
+    view = bed_view(&bed, job);
     assert_string_equal(view.allocation.site, "there");
     bed_ended(&bed, job, 2, OUTCOME_REFUSED, 0);
     bed_pass(&bed);
     assert_int_equal(bed_state(&bed, job), JOB_QUEUED);
     must_tell(&bed, "here", lets_tenant(&policy, "alice"));
     bed_pass(&bed);
-    assert_true(grid_find_job(bed.grid, job, &view));
+    view = bed_view(&bed, job);
     assert_string_equal(view.allocation.site, "here");
     bed_destroy(&bed);
 }

@@ -22,7 +22,7 @@ static struct allocation allocation_of(struct bed *bed, uint64_t id)
 {
     struct job_view view;
 
-    assert_true(grid_find_job(bed->grid, id, &view));
+    view = bed_view(bed, id);
     return view.allocation;
 }
 

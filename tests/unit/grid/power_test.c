@@ -317,7 +317,7 @@ static void test_pauses_for_the_cheap_hours(void **state)
     bed_restart(&bed);
     bed_ended(&bed, id, 1, OUTCOME_STOPPED, 0);
     assert_int_equal(bed_state(&bed, id), JOB_HELD);
-    assert_true(grid_find_job(bed.grid, id, &view));
+    view = bed_view(&bed, id);
     assert_int_equal(view.attempts_failed + view.attempts_lost, 0);
     bed_restart(&bed);
     for (int h = 2; h < 4; h++) {

@@ -220,7 +220,7 @@ static void test_makes_way(void **state)
     assert_int_equal(bed_state(&bed, other), JOB_STARTING); /* there is room, and it fits */
     assert_int_equal(bed_state(&bed, first), JOB_QUEUED);
     check_place(&bed, first, "it has had 14m");
-    assert_true(grid_find_job(bed.grid, first, &view));
+    view = bed_view(&bed, first);
     assert_int_equal(view.outcome, OUTCOME_PREEMPTED);
     bed_restart(&bed);
     pass_on(&bed, 12); /* nobody is stopped for the one that made way */

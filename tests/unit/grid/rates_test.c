@@ -27,7 +27,7 @@ static const char *node_of(struct bed *bed, uint64_t id)
 {
     struct job_view view;
 
-    assert_true(grid_find_job(bed->grid, id, &view));
+    view = bed_view(bed, id);
     if (!view.allocation.parts_count)
         return "";
     return view.allocation.parts[0].node == 0 ? "f" : "s";

@@ -19,7 +19,7 @@ static int64_t every_ms(struct bed *bed, uint64_t id)
 {
     struct job_view view;
 
-    assert_true(grid_find_job(bed->grid, id, &view));
+    view = bed_view(bed, id);
     return view.checkpoint_every_ms;
 }
 

@@ -231,7 +231,7 @@ static void test_lower_class_makes_way(void **state)
     assert_int_equal(bed.stops, 1); /* one is enough */
     bed_ended(&bed, low, 1, OUTCOME_STOPPED, 0);
     assert_int_equal(bed_state(&bed, low), JOB_QUEUED);
-    assert_true(grid_find_job(bed.grid, low, &view));
+    view = bed_view(&bed, low);
     assert_int_equal(view.outcome, OUTCOME_PREEMPTED);
     assert_int_equal(view.attempts_failed, 0);
     assert_int_equal(view.eligible_ms, 1000000); /* where it stood */
@@ -389,7 +389,7 @@ static void test_no_ping_pong(void **state)
 
         bed.runs = 0;
         bed_pass(&bed);
-        assert_true(grid_find_job(bed.grid, low, &view));
+        view = bed_view(&bed, low);
         if (view.state == JOB_STARTING)
             bed_started(&bed, low, epoch = view.epoch);
         if (view.state == JOB_STOPPING) {
