@@ -240,10 +240,24 @@ static bool read_cells(struct api_call *call, const json_t *cells, struct event 
     return false;
 }
 
-/* false: answered. */
+/* Are they, or would they be, the tenant's? False: answered. */
+static bool take_cells(struct api_call *call, int rc, const struct err *err)
+{
+    if (rc == 0 || rc == -EALREADY)
+        return true;
+    if (rc == -ENOSPC) /* not what the network is short of, but what is promised */
+        api_error(call, 409, "conflict", "cells", "%s", err->text);
+    else
+        api_fail(call, rc, err);
+    return false;
+}
+
+/* Each by itself, before anything is changed; false: answered. */
 static bool check_cells(struct api_call *call, const json_t *list)
 {
+    const struct grid *grid = shell_grid(call->controller->shell);
     struct event event;
+    struct err err = { 0 };
     size_t index;
     json_t *cells;
 
@@ -253,7 +267,8 @@ static bool check_cells(struct api_call *call, const json_t *list)
         return false;
     }
     json_array_foreach (list, index, cells)
-        if (!read_cells(call, cells, &event))
+        if (!read_cells(call, cells, &event) ||
+            !take_cells(call, grid_check_cells(grid, &event.tenant_cells, &err), &err))
             return false;
     return true;
 }
@@ -265,20 +280,11 @@ static bool set_cells(struct api_call *call, const json_t *list, uint64_t *seq)
     struct err err = { 0 };
     size_t index;
     json_t *cells;
-    int rc;
 
-    json_array_foreach (list, index, cells) {
-        if (!read_cells(call, cells, &event))
+    json_array_foreach (list, index, cells)
+        if (!read_cells(call, cells, &event) ||
+            !take_cells(call, shell_apply(call->controller->shell, &event, NULL, seq, &err), &err))
             return false;
-        rc = shell_apply(call->controller->shell, &event, NULL, seq, &err);
-        if (rc == 0 || rc == -EALREADY)
-            continue;
-        if (rc == -ENOSPC) /* not what the network is short of, but what is promised */
-            api_error(call, 409, "conflict", "cells", "%s", err.text);
-        else
-            api_fail(call, rc, &err);
-        return false;
-    }
     return true;
 }
 

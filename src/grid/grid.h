@@ -184,6 +184,9 @@ void grid_set_reservations(struct grid *grid, uint32_t count);
  * -EDQUOT over quota; -ENOSPC too many jobs; -EALREADY nothing would change; -EKEYREJECTED the
  * idempotency key came with another body; -EACCES the site was forgotten. */
 int grid_check(const struct grid *grid, const struct event *event, struct err *err);
+/* The same of cells whose tenant may not be set yet: it would be first. */
+int grid_check_cells(const struct grid *grid, const struct event_tenant_cells *event,
+                     struct err *err);
 /* A key that is remembered: what the submit with it answered. So a repeat need not be journaled;
  * one that was journaled all the same changes nothing (result.repeated). */
 bool grid_find_key(const struct grid *grid, const char *tenant, const char *key,

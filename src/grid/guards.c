@@ -332,8 +332,8 @@ static uint32_t free_guard(const struct grid *grid)
     return guard;
 }
 
-int guards_check_event(const struct grid *grid, const struct event_tenant_cells *event,
-                       struct err *err)
+int grid_check_cells(const struct grid *grid, const struct event_tenant_cells *event,
+                     struct err *err)
 {
     const char *name = event->tenant ? event->tenant : "", *chip = event->chip ? event->chip : "";
     uint32_t tenant = intern_find(&grid->tenant_names, name, (uint32_t)strlen(name)), guard, count;
@@ -341,9 +341,6 @@ int guards_check_event(const struct grid *grid, const struct event_tenant_cells 
     uint64_t wanted = (uint64_t)event->nodes + event->racks + event->supernodes + event->pools;
     struct guard_cell *cells;
 
-    if (!tenant || !grid->tenants[tenant].has_limits)
-        return err_field(err, -ENOENT, "tenant", "tenant %s is not set yet: mains tenant set %s",
-                         name, name);
     if (site < 0)
         return err_field(err, -ENOENT, "site", "there is no site %s",
                          event->site ? event->site : "");
@@ -353,7 +350,7 @@ int guards_check_event(const struct grid *grid, const struct event_tenant_cells 
     if (wanted > SITE_NODES_MAX || wanted + grid->cells_count > GUARD_CELLS_MAX)
         return err_field(err, -EINVAL, "cells", "tenant %s: no more than %u cells of a site", name,
                          SITE_NODES_MAX);
-    guard = guard_of_tenant(grid, tenant);
+    guard = tenant ? guard_of_tenant(grid, tenant) : 0;
     if (is_same(grid, event, guard, (uint32_t)site))
         return err_set(err, -EALREADY, "tenant %s has these cells", name);
     guard = guard ? guard : free_guard(grid);
@@ -363,6 +360,18 @@ int guards_check_event(const struct grid *grid, const struct event_tenant_cells 
     if (rc == 0)
         free(cells);
     return rc;
+}
+
+int guards_check_event(const struct grid *grid, const struct event_tenant_cells *event,
+                       struct err *err)
+{
+    const char *name = event->tenant ? event->tenant : "";
+    uint32_t tenant = intern_find(&grid->tenant_names, name, (uint32_t)strlen(name));
+
+    if (!tenant || !grid->tenants[tenant].has_limits)
+        return err_field(err, -ENOENT, "tenant", "tenant %s is not set yet: mains tenant set %s",
+                         name, name);
+    return grid_check_cells(grid, event, err);
 }
 
 static void grow_guards(struct grid *grid, uint32_t count)

@@ -193,8 +193,11 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     [[ $output == *"CELL"*"node "* ]]
     [ "$(mains tenant show physics --json | jq -c '.cells | map([.site, .chip, .level, .nodes])')" = \
         "[[\"$site\",\"cpu\",\"node\",1]]" ]
-    run mains tenant set chemistry --cells "$site/cpu:node=1"
+    run mains tenant set chemistry --jobs 7 --cells "$site/cpu:node=1"
     [ "$status" -eq 1 ]
+    mains tenant list >tenants
+    grep -q physics tenants
+    refute grep -q chemistry tenants # nothing of it is set
     job=$(mains submit -q -- true)
     mains why "$job" | grep -q "guaranteed to others"
     mains down -q
