@@ -125,11 +125,12 @@ is_state() { [ "$(state_of "$1")" = "$2" ]; }
 }
 
 @test "slurmctld starts anew meanwhile" {
-    id=$(submit -- sh -c 'sleep 3; echo ran; exit 5')
+    id=$(submit -- sh -c 'sleep 930006; echo ran; exit 5')
     wait_for 20 is_state "$id" running
     kill "$(cat "$PLACE/c/run/slurmctld.pid")"
     sleep 1
     late=$(submit -- echo late)
+    wake 930006
     sleep 3
     "$PLACE/c/bin/slurmctld" -f "$SLURM_CONF" 3>&-
     run mains wait "$id"
