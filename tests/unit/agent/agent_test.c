@@ -514,6 +514,7 @@ static void test_killed_agent_finds_its_attempts(void **state)
 {
     struct bench *bench = malloc(sizeof(*bench));
     const struct wire_attempt_id ids[] = { { 1, 1 }, { 2, 1 } };
+    char path[256];
 
     (void)state;
     open_bench(bench);
@@ -523,7 +524,10 @@ static void test_killed_agent_finds_its_attempts(void **state)
     assert_true(wait_until(bench, has_started, 2));
     kill(bench->agent, SIGKILL);
     assert_int_equal(waitpid(bench->agent, NULL, 0), bench->agent);
-    usleep(600000); /* the first ends while no agent is there */
+    snprintf(path, sizeof(path), "%s/agent/ended/1.1", bench->state_dir);
+    for (int tries = 0; tries < 1000 && access(path, F_OK) < 0; tries++)
+        usleep(10000);
+    assert_int_equal(access(path, F_OK), 0); /* the first has ended while no agent is there */
     bench->count = 0;
     start_agent(bench);
     assert_true(wait_until(bench, has_stream, 2));
