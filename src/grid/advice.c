@@ -653,13 +653,17 @@ static void try_class(struct grid *grid, const struct job *job, struct why_more 
 
 static void say_choice(const struct grid *grid, const struct grant *grant, struct why_choice *out)
 {
-    static const char *const names[] = { "", "turn", "around", "promised", "across" };
+    static const char *const names[] = { "",       "turn", "around",  "promised",
+                                         "across", "own",  "stopped", "assigned" };
     static const char *const texts[] = {
         "",
         "there was room when its turn came",
         "it went around others that wait for room",
         "it was promised a start and is there by then",
         "over several sites, as no one had room for all of it",
+        "in cells that are its tenant's own",
+        "others were stopped so that it fits",
+        "on the chip where all together gain most",
     };
     const struct grant_choice *choice = &grant->choice;
     const struct fleet_site *other =

@@ -132,6 +132,7 @@ bool assigns_start(struct grid *grid, struct job *job, uint32_t site, uint16_t c
     if (pass_hold(grid, job) != HOLD_NONE || power_holds(grid, job))
         return false;
     grant = fit_grant(job_asked(grid, job), &grid->fleet, &grid->fit, FIT_LIMITED);
+    grant->choice.how = CHOICE_ASSIGNED;
     attempt_start(grid, job, &grant, 1);
     return true;
 }

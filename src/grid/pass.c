@@ -493,24 +493,17 @@ static struct grant_choice choice_of(const struct grid *grid, const struct job *
     return choice;
 }
 
-void pass_start(struct grid *grid, struct job *job, enum fit_when when)
+void pass_start(struct grid *grid, struct job *job, enum fit_when when, enum choice_how how)
 {
+    struct grant_choice choice = choice_of(grid, job, how);
     struct grant *grant;
 
     if (elastic_is(job_terms(grid, job))) {
         elastic_start(grid, job, when, elastic_most(grid, job));
-        return;
+    } else {
+        grant = fit_grant(job_shape(grid, job), &grid->fleet, &grid->fit, when);
+        attempt_start(grid, job, &grant, 1);
     }
-    grant = fit_grant(job_shape(grid, job), &grid->fleet, &grid->fit, when);
-    attempt_start(grid, job, &grant, 1);
-}
-
-static void start_chosen(struct grid *grid, struct job *job, enum fit_when when,
-                         enum choice_how how)
-{
-    struct grant_choice choice = choice_of(grid, job, how);
-
-    pass_start(grid, job, when);
     if (job->grant)
         job->grant->choice = choice;
 }
@@ -521,7 +514,7 @@ static void start_found(struct pass *pass, struct job *job, enum fit_when when)
     enum choice_how how = has_promise ? CHOICE_PROMISED : pass->head ? CHOICE_AROUND : CHOICE_TURN;
 
     if (!pass->grants_count) {
-        start_chosen(pass->grid, job, when, how);
+        pass_start(pass->grid, job, when, how);
         return;
     }
     attempt_start(pass->grid, job, pass->grants, pass->grants_count);
@@ -540,7 +533,7 @@ static uint32_t start_due(struct grid *grid)
         struct job *job = grid_job(grid, promise->job_id);
 
         if (promise->start_ms <= grid->now_ms && fits_instead(grid, job, promise)) {
-            start_chosen(grid, job, FIT_LIMITED, CHOICE_PROMISED);
+            pass_start(grid, job, FIT_LIMITED, CHOICE_PROMISED);
             starts++;
         } else {
             i++;

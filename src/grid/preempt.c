@@ -430,6 +430,7 @@ struct job *preempt_first(struct grid *grid)
 
             if (job_terms(grid, job)->spares) /* those come beside all promises */
                 grant->spares_wanted = standby_wanted(grid, job, grant);
+            grant->choice.how = CHOICE_STOPPED;
             attempt_start(grid, job, &grant, 1);
         } else if (yield_pending(grid, YIELD_PREEMPT, grid->preempt_for))
             return job;

@@ -269,7 +269,7 @@ static uint32_t try_job(struct reclaim *reclaim, struct job *job)
         if (has_place)
             promise_touch(had, &grid->fleet);
         grid->fleet.window.until_ms = job_end_bound(grid, job);
-        pass_start(grid, job, FIT_LIMITED);
+        pass_start(grid, job, FIT_LIMITED, CHOICE_OWN);
         return 1;
     }
     if (found == FOUND_CLAIM)

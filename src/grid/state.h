@@ -666,7 +666,8 @@ void plan_list(struct grid *grid, struct shape *shape, const struct terms *terms
 
 /* --- pass.c, place.c ---------------------------------------------------------------------- */
 void pass_run(struct grid *grid);
-void pass_start(struct grid *grid, struct job *job, enum fit_when when); /* found: grid.fit */
+/* In the place that was found: grid.fit. */
+void pass_start(struct grid *grid, struct job *job, enum fit_when when, enum choice_how how);
 /* What keeps this job from starting that is not room: NULL = nothing. */
 enum hold {
     HOLD_NONE,

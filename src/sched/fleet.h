@@ -135,9 +135,12 @@ enum choice_how { /* numbers are for ever: they are in snapshots */
                   CHOICE_TURN = 1,     /* it was its turn, and there was room */
                   CHOICE_AROUND = 2,   /* others before it wait for room; it is in no one's way */
                   CHOICE_PROMISED = 3, /* it was promised a start, and is there by then */
-                  CHOICE_ACROSS = 4    /* over several sites, as no one had room */
+                  CHOICE_ACROSS = 4,   /* over several sites, as no one had room */
+                  CHOICE_OWN = 5,      /* in cells of its own, whoever was lent them */
+                  CHOICE_STOPPED = 6,  /* others were stopped so that it fits */
+                  CHOICE_ASSIGNED = 7  /* on the chip where all together gain most */
 };
-#define CHOICE_LAST CHOICE_ACROSS
+#define CHOICE_LAST CHOICE_ASSIGNED
 struct grant_choice {
     uint32_t how;
     uint32_t rank, places; /* which of how many places for it, best first; places 0 = not told */

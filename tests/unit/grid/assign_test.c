@@ -136,6 +136,7 @@ static void test_swap(void **state)
     assert_int_equal(bed_view(bed, at.even).attempts_failed + bed_view(bed, at.even).attempts_lost,
                      0);
     bed_restart(bed);
+    bed_choice(bed, at.even, "assigned", 0, "where all together gain most");
     bed_started(bed, at.even, 2);
     bed_started(bed, at.steep, 2);
     for (uint32_t i = 0; i < 20; i++)

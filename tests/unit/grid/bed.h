@@ -394,6 +394,19 @@ static inline void bed_why(struct bed *bed, uint64_t job_id, const char *code, c
                  code, part);
 }
 
+/* How it came to its place, and which of its places that is. */
+static inline void bed_choice(struct bed *bed, uint64_t job_id, const char *how, uint32_t rank,
+                              const char *part)
+{
+    struct why_more more;
+
+    assert_int_equal(grid_why_more(bed->grid, job_id, &more), 0);
+    if (strcmp(more.choice.how, how) != 0 || more.choice.rank != rank ||
+        !strstr(more.choice.text, part))
+        fail_msg("job %d: %s, rank %u: \"%s\"", (int)job_id, more.choice.how, more.choice.rank,
+                 more.choice.text);
+}
+
 /* Two networks that are one, byte for byte. */
 static inline void bed_check_same(const struct grid *a, const struct grid *b)
 {

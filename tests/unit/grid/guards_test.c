@@ -202,6 +202,7 @@ static void test_taken_back(void **state)
     }
     assert_int_equal(bed_state(&bed, own), JOB_STARTING);
     assert_int_equal(bed_state(&bed, second), JOB_STARTING);
+    bed_choice(&bed, own, "own", 1, "its tenant's own; the best of 1 place");
     bed_done(&bed, own); /* what is idle is lent again */
     bed_pass(&bed);
     count = 0;

@@ -321,17 +321,6 @@ static void test_asking_changes_nothing(void **state)
     bed_destroy(&twin);
 }
 
-static void check_choice(struct bed *bed, uint64_t id, const char *how, uint32_t rank,
-                         const char *part)
-{
-    struct why_more more;
-
-    assert_int_equal(grid_why_more(bed->grid, id, &more), 0);
-    if (strcmp(more.choice.how, how) != 0 || more.choice.rank != rank ||
-        !strstr(more.choice.text, part))
-        fail_msg("%s, rank %u: \"%s\"", more.choice.how, more.choice.rank, more.choice.text);
-}
-
 /* Who runs is told how it came there, after a restart too. */
 static void test_choice(void **state)
 {
@@ -350,14 +339,14 @@ static void test_choice(void **state)
     bed_pass(&bed);
     bed_restart(&bed);
     assert_int_equal(bed.runs, 3);
-    check_choice(&bed, best, "turn", 1, "turn came; the best of 1 place");
-    check_choice(&bed, second, "turn", 2, "place 2 of 2, as the best (fast at here) had no room");
-    check_choice(&bed, around, "around", 2, "went around others");
-    check_choice(&bed, wide, "", 0, "");
+    bed_choice(&bed, best, "turn", 1, "turn came; the best of 1 place");
+    bed_choice(&bed, second, "turn", 2, "place 2 of 2, as the best (fast at here) had no room");
+    bed_choice(&bed, around, "around", 2, "went around others");
+    bed_choice(&bed, wide, "", 0, "");
     bed.now_ms += HOUR / 2;
     bed_done(&bed, best);
     bed_pass(&bed);
-    check_choice(&bed, wide, "promised", 1, "is there by then");
+    bed_choice(&bed, wide, "promised", 1, "is there by then");
     bed_destroy(&bed);
 }
 
