@@ -230,7 +230,7 @@ print(s.recv(9))')
     id=$(waiting_gang dies --on-unreachable move)
     wait_for 20 has_lines dies 2
     lab_mains site resume south
-    ip netns pids "mains-$LAB-east" | xargs kill -9 || : # some end with their parent
+    lab_dies east
     wait_for 40 has_lines dies 4
     # What ran beside it is gone, and was before the next began.
     read -r _ _ pid _ <<<"$(grep ' west$' "$STAMPS/dies" | head -n 1)"

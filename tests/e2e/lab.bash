@@ -170,6 +170,12 @@ lab_campus() {
 
 lab_cut() { lab_in ctl ip link set "wl$(lab_number "$1")" down; }
 lab_mend() { lab_in ctl ip link set "wl$(lab_number "$1")" up; }
+lab_dies() { # lab_dies PLACE: all that runs there, and nobody there sees another end
+    local signal
+    for signal in STOP KILL; do
+        ip netns pids "mains-$LAB-$1" | xargs -r kill -$signal 2>/dev/null || : # some end with others
+    done
+}
 lab_windows() {
     printf 'windows: [{period: %ss, duration: %ss}]\n' "$2" "$3" >"$LAB_DIR/windows.$1.yaml"
     echo "$LAB_DIR/windows.$1.yaml"

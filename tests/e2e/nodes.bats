@@ -196,7 +196,7 @@ END
 @test "a machine dies with all that is on it: the gang is lost as a whole and runs again elsewhere" {
     id=$(gang "$(ticks dead)")
     wait_for 20 ready_to "$id" 1 2
-    ip netns pids "mains-$LAB-n1" | xargs kill -9 2>/dev/null || : # some die with others
+    lab_dies n1
     wait_for 10 node_is n1 cordoned
     wait_for 30 at_epoch "$id" 2
     touch "$LAB_DIR/dead"
