@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run every test: end to end (bats), unit, simulation and fuzz corpora (Meson's list), three programs
-# beside each other (most wait more than they compute; TEST_JOBS=1: one), the long ones first.
+# Run every test: end to end (bats), unit, simulation and fuzz corpora (Meson's list), one more
+# beside each other than there are cores (most wait more than they compute; TEST_JOBS=1: one), the long ones first.
 # The last line is `N passed, N failed[, N skipped]`; the exit code tells the same.
 #   tools/test.sh [unit|sim|fuzz|e2e ...]      (default: all)
 set -eu
@@ -33,7 +33,7 @@ case " $suites " in *" e2e "*)
     list_files >"$logs/list" ;;
 esac
 list_programs >>"$logs/list"
-xargs -r -P "${TEST_JOBS:-3}" -L 1 tools/test_one.sh "$logs" <"$logs/list" || :
+xargs -r -P "${TEST_JOBS:-$(($(nproc) + 1))}" -L 1 tools/test_one.sh "$logs" <"$logs/list" || :
 
 # A program of which nothing is known (its runner was killed) is a failure.
 cat /dev/null "$logs"/*.count | awk -v programs="$(wc -l <"$logs/list")" '
