@@ -11,13 +11,14 @@ logs=$build/test-logs
 rm -rf "$logs"
 mkdir -p "$logs"
 
-# NAME SECONDS COMMAND of each Meson test of these suites, one a line.
+# NAME SECONDS COMMAND of each Meson test of these suites, one a line; simulations take longest.
 list_programs() {
     meson introspect --tests "$build" | SUITES=$suites python3 -c '
 import json, os, sys
-for t in json.load(sys.stdin):
+suite_of = lambda t: t["suite"][0].split(":")[-1]
+for t in sorted(json.load(sys.stdin), key=lambda t: suite_of(t) != "sim"):
     env = ["env"] + [k + "=" + v for k, v in t["env"].items()] if t["env"] else []
-    if t["suite"][0].split(":")[-1] in os.environ["SUITES"].split():
+    if suite_of(t) in os.environ["SUITES"].split():
         print(t["name"], os.environ.get("TEST_SECONDS", 600), *env, *t["cmd"])'
 }
 list_files() {
