@@ -115,7 +115,9 @@ static int64_t estimate(const struct advice *advice, struct shape *shape,
                         const struct candidate *at, int64_t span_ms, int64_t before_ms)
 {
     struct grid *grid = advice->grid;
-    struct reserve_ask ask = { grid->now_ms, span_ms, before_ms < INT64_MAX ? before_ms : -1 };
+    struct reserve_ask ask = { .now_ms = grid->now_ms,
+                               .span_ms = span_ms,
+                               .before_ms = before_ms < INT64_MAX ? before_ms : -1 };
     int64_t start_ms =
         reserve_estimate(&grid->reserve, shape, &grid->fleet, at->site, at->chip, &ask, &grid->fit);
 

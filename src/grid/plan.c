@@ -52,7 +52,7 @@ static void fill(struct grid *grid, struct shape *shape, const struct candidate 
     const struct fleet_site *site = &grid->fleet.sites[from->site];
     int64_t billed_ms = terms->duration_ms_max ? terms->duration_ms_max : HOUR_MS;
     struct fit *fit = &grid->fit;
-    struct reserve_ask ask = { now_ms, INT64_MAX, -1 };
+    struct reserve_ask ask = { .now_ms = now_ms, .span_ms = INT64_MAX, .before_ms = -1 };
     bool is_shut = !owner_is_open(&grid->fleet, shape, from->site);
     int64_t start_ms;
     char width[64];

@@ -40,6 +40,7 @@ static void drop_at(struct grid *grid, uint32_t at)
     struct job *job = grid_job(grid, grid->promises[at]->job_id);
 
     promise_clear(grid->promises[at], &grid->fleet);
+    free(grid->promises[at]->looks.list);
     free(grid->promises[at]);
     grid->promises_count--;
     for (; at < grid->promises_count; at++)
@@ -62,12 +63,27 @@ void promises_fini(struct grid *grid)
     free(grid->promises);
 }
 
+/* What was looked for in vain, for a job of another shape by now, tells nothing. */
+static struct promise_looks *looks_of(struct promise *promise, const struct job *job)
+{
+    struct promise_looks *looks = &promise->looks;
+
+    if (looks->shape != job->shape) {
+        free(looks->list);
+        *looks = (struct promise_looks){ .shape = job->shape };
+    }
+    return looks;
+}
+
 /* The first start there is for it, into `found`; with own_only, in its own cells, which what is
  * lent of them may need END_SLACK_MS to leave. */
-static int64_t find_start(struct grid *grid, struct job *job, int64_t before_ms, bool own_only,
-                          struct promise *found)
+static int64_t find_start(struct grid *grid, struct promise *promise, int64_t before_ms,
+                          bool own_only, struct promise *found)
 {
-    struct reserve_ask ask = { .now_ms = grid->now_ms, .before_ms = before_ms };
+    struct job *job = grid_job(grid, promise->job_id);
+    struct reserve_ask ask = { .now_ms = grid->now_ms,
+                               .before_ms = before_ms,
+                               .looks = looks_of(promise, job) };
     struct shape *shape = job_shape(grid, job);
     int64_t lent_ms = own_only ? END_SLACK_MS : 0, start_ms;
 
@@ -105,10 +121,10 @@ static void plan(struct grid *grid, struct promise *promise, int64_t before_ms, 
 {
     struct job *job = grid_job(grid, promise->job_id);
     struct promise found = { .job_id = promise->job_id }, own = { .job_id = promise->job_id };
-    int64_t start_ms = find_start(grid, job, before_ms, false, &found), own_ms;
+    int64_t start_ms = find_start(grid, promise, before_ms, false, &found), own_ms;
 
     if (job_shape(grid, job)->guard) {
-        own_ms = find_start(grid, job, found.plan ? start_ms : before_ms, true, &own);
+        own_ms = find_start(grid, promise, found.plan ? start_ms : before_ms, true, &own);
         if (own.plan && (!found.plan || own_ms < start_ms)) {
             promise_clear(&found, &grid->fleet);
             found = own;

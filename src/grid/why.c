@@ -233,7 +233,9 @@ static void print_busy(struct grid *grid, struct shape *shape, const struct cand
  */
 static int64_t estimate_start(struct grid *grid, const struct job *job, const struct candidate *at)
 {
-    struct reserve_ask ask = { grid->now_ms, job_end_bound(grid, job), -1 };
+    struct reserve_ask ask = { .now_ms = grid->now_ms,
+                               .span_ms = job_end_bound(grid, job),
+                               .before_ms = -1 };
     int64_t start_ms;
 
     if (grid->fleet.grants_count > ESTIMATE_GRANTS_MAX)

@@ -17,6 +17,19 @@ enum promise_break { /* numbers are for ever: they are in snapshots */
                      PROMISE_OVERDUE = 2 /* what ran there outlived the end it was bound to */
 };
 
+struct promise_look { /* nothing before then was found at a kind */
+    uint64_t limit_version;
+    int64_t before_ms; /* 0 = it was not looked for */
+};
+/* Where one who is promised a start was looked for a sooner one in vain: so it stands while no more
+ * may fit there. Derived, never stored. */
+struct promise_looks {
+    struct promise_look *list; /* by kind (kinds.h); owned */
+    uint32_t count, shape;
+    uint64_t shape_version;
+    int64_t span_ms;
+};
+
 struct promise {
     uint64_t job_id;
     uint32_t job_class;
@@ -29,6 +42,7 @@ struct promise {
     struct fleet_limit *limits; /* one per part; on the nodes' lists while is_set */
     uint64_t no_fit_version;    /* fleet.limit_version at which it did not fit in place of itself */
     int64_t no_fit_until_ms;    /* beside others that begin before this */
+    struct promise_looks looks;
     bool is_set, is_hold;
     bool is_own;   /* made for whose cells it is in: grid/reclaim.c */
     bool is_claim; /* what is lent there has been told to leave */

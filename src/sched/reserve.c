@@ -360,16 +360,42 @@ static int64_t start_at(struct reserve *reserve, const struct shape *shape, stru
     return start_ms;
 }
 
+/* What is kept of looks at that kind; NULL = nothing. */
+static struct promise_look *look_of(const struct reserve_ask *ask, const struct shape *shape,
+                                    const struct fleet *fleet, uint32_t kind)
+{
+    struct promise_looks *looks = ask->looks;
+
+    if (!looks || ask->before_ms < 0 || shape->apart || shape->guard)
+        return NULL;
+    if (looks->count != fleet->kinds_count || looks->shape_version != fleet->shape_version ||
+        looks->span_ms != ask->span_ms) {
+        free(looks->list);
+        looks->list = mem_alloc(fleet->kinds_count, sizeof(*looks->list));
+        looks->count = fleet->kinds_count;
+        looks->shape_version = fleet->shape_version;
+        looks->span_ms = ask->span_ms;
+    }
+    return &looks->list[kind];
+}
+
 /* The first start at one candidate. It is no sooner than without promises: that is remembered. */
 static int64_t find_at(struct reserve *reserve, const struct shape *shape, struct fleet *fleet,
                        struct candidate *at, const struct reserve_ask *ask, struct fit *fit)
 {
     int64_t start_ms = start_at(reserve, shape, fleet, at, ask->before_ms, fit, ask->now_ms);
+    struct promise_look *look;
 
     if (start_ms < 0 || start_ms == INT64_MAX || !has_promises(fleet, at->site))
         return start_ms;
+    look = look_of(ask, shape, fleet, at->kind);
+    if (look && look->before_ms && look->before_ms >= ask->before_ms &&
+        look->limit_version == fleet->kinds[at->kind].limit_version)
+        return -1;
     start_ms = run_beside(reserve, shape, fleet, at->site, at->chip, ask, fit);
     undo(reserve, &fleet->sites[at->site]);
+    if (look && start_ms < 0)
+        *look = (struct promise_look){ fleet->kinds[at->kind].limit_version, ask->before_ms };
     return start_ms;
 }
 

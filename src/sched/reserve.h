@@ -30,8 +30,9 @@ void reserve_fini(struct reserve *reserve);
 
 struct reserve_ask {
     int64_t now_ms;
-    int64_t span_ms;   /* it holds no longer than this; INT64_MAX = not known */
-    int64_t before_ms; /* only a start before this is of use; -1 = any */
+    int64_t span_ms;             /* it holds no longer than this; INT64_MAX = not known */
+    int64_t before_ms;           /* only a start before this is of use; -1 = any */
+    struct promise_looks *looks; /* of who asks, its place lifted; NULL = it is not kept */
 };
 /* The first start there is at any of the shape's candidates, and where: into `promise` (no place
  * in it yet; set by the caller). INT64_MAX = not known; -1: none before `before_ms`, or none at
