@@ -104,6 +104,40 @@ static void test_what_is_held_back_keeps_nobody(void **state)
     bed_destroy(&bed);
 }
 
+static void pass_some(struct bed *bed)
+{
+    for (uint32_t i = 0; i < 8; i++) {
+        bed->now_ms += 1000;
+        bed_pass(bed);
+    }
+}
+
+/* Who was looked at again and again, and found nothing sooner, is moved up when there is. */
+static void test_sooner_after_looks_in_vain(void **state)
+{
+    struct bed bed = bed_create((struct bed_node[]){ { "n1", 4, 0, NULL } }, 1);
+    uint64_t longer, first, second;
+    int64_t first_ms, second_ms;
+
+    (void)state;
+    bed_submit(&bed, asks("alice", 2, HOUR_MS));
+    longer = bed_submit(&bed, asks("alice", 2, 3 * HOUR_MS));
+    bed_pass(&bed);
+    first = bed_submit(&bed, asks("alice", 4, 2 * HOUR_MS));
+    second = bed_submit(&bed, asks("alice", 4, HOUR_MS));
+    pass_some(&bed);
+    first_ms = told(&bed, first);
+    second_ms = told(&bed, second);
+    assert_true(second_ms >= first_ms + 2 * HOUR_MS);
+    pass_some(&bed);
+    assert_int_equal(told(&bed, second), second_ms);
+    bed_done(&bed, longer);
+    pass_some(&bed);
+    assert_true(told(&bed, first) < first_ms - HOUR_MS);
+    assert_true(told(&bed, second) < second_ms - HOUR_MS);
+    bed_destroy(&bed);
+}
+
 /* A restart in between changes nothing; one that is cancelled is forgotten. */
 static void test_restarts_and_cancels(void **state)
 {
@@ -167,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_a_turn_does_not_take_it),
         cmocka_unit_test(test_no_higher_class_takes_it),
         cmocka_unit_test(test_what_is_held_back_keeps_nobody),
+        cmocka_unit_test(test_sooner_after_looks_in_vain),
         cmocka_unit_test(test_restarts_and_cancels),
         cmocka_unit_test(test_a_full_pass_takes_no_promise),
     };
