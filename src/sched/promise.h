@@ -25,7 +25,7 @@ struct promise_look { /* nothing before then was found at a kind */
  * may fit there. Derived, never stored. */
 struct promise_looks {
     struct promise_look *list; /* by kind (kinds.h); owned */
-    uint32_t count, shape;
+    uint32_t shape;
     uint64_t shape_version;
     int64_t span_ms;
 };

@@ -368,11 +368,10 @@ static struct promise_look *look_of(const struct reserve_ask *ask, const struct 
 
     if (!looks || ask->before_ms < 0 || shape->apart || shape->guard)
         return NULL;
-    if (looks->count != fleet->kinds_count || looks->shape_version != fleet->shape_version ||
+    if (!looks->list || looks->shape_version != fleet->shape_version ||
         looks->span_ms != ask->span_ms) {
         free(looks->list);
         looks->list = mem_alloc(fleet->kinds_count, sizeof(*looks->list));
-        looks->count = fleet->kinds_count;
         looks->shape_version = fleet->shape_version;
         looks->span_ms = ask->span_ms;
     }
