@@ -20,23 +20,11 @@ static const char *say(const json_t *answer)
 static int run(const struct cli_args *args)
 {
     struct each_job what = { .method = "POST", .rest = "/move", .say = say };
-    struct remote remote;
-    struct err err;
-    int code;
 
     what.body = json_pack("{s:s*, s:s*, s:o*}", "to", cli_args_get(args, "to"), "reason",
                           cli_args_get(args, "reason"), "force",
                           cli_args_has(args, "force") ? json_true() : NULL);
-    if (!what.body)
-        return cli_fail_text(CLI_USAGE, "the options are not UTF-8 text");
-    if (remote_open(args, &remote, &err) < 0) {
-        code = cli_fail(CLI_FAILED, &err);
-    } else {
-        code = each_job(args, &remote, &what);
-        remote_fini(&remote);
-    }
-    json_decref(what.body);
-    return code;
+    return each_job_asked(args, &what);
 }
 
 const struct cli_command cmd_move = {

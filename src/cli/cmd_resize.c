@@ -35,23 +35,11 @@ static int run(const struct cli_args *args)
 {
     json_t *tasks = read_tasks(cli_args_get(args, "tasks"));
     struct each_job what = { .method = "POST", .rest = "/resize", .say = say };
-    struct remote remote;
-    struct err err;
-    int code;
 
     if (!tasks)
         return cli_fail_text(CLI_USAGE, "expected --tasks N, or --tasks auto");
     what.body = json_pack("{s:o, s:s*}", "tasks", tasks, "reason", cli_args_get(args, "reason"));
-    if (!what.body)
-        return cli_fail_text(CLI_USAGE, "the options are not UTF-8 text");
-    if (remote_open(args, &remote, &err) < 0) {
-        code = cli_fail(CLI_FAILED, &err);
-    } else {
-        code = each_job(args, &remote, &what);
-        remote_fini(&remote);
-    }
-    json_decref(what.body);
-    return code;
+    return each_job_asked(args, &what);
 }
 
 const struct cli_command cmd_resize = {

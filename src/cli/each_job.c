@@ -34,3 +34,21 @@ int each_job(const struct cli_args *args, struct remote *remote, const struct ea
     json_decref(answers);
     return code;
 }
+
+int each_job_asked(const struct cli_args *args, const struct each_job *what)
+{
+    struct remote remote;
+    struct err err;
+    int code;
+
+    if (!what->body)
+        return cli_fail_text(CLI_USAGE, "the options are not UTF-8 text");
+    if (remote_open(args, &remote, &err) < 0) {
+        code = cli_fail(CLI_FAILED, &err);
+    } else {
+        code = each_job(args, &remote, what);
+        remote_fini(&remote);
+    }
+    json_decref(what->body);
+    return code;
+}
