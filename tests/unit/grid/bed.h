@@ -117,6 +117,19 @@ static inline void bed_fill_node(struct node_info *info, const char *site,
     }
 }
 
+/* The nodes are given away. */
+static inline void bed_join_nodes(struct bed *bed, struct event *event, struct node_info *nodes,
+                                  uint32_t count, const struct chip_figures *figures,
+                                  uint32_t figures_count)
+{
+    event->site_joined.site.nodes = nodes;
+    event->site_joined.site.nodes_count = count;
+    event->site_joined.chips = figures;
+    event->site_joined.chips_count = figures_count;
+    bed_step(bed, event);
+    free(nodes);
+}
+
 static inline void bed_join(struct bed *bed, const char *site, const struct bed_node *list,
                             uint32_t count)
 {
@@ -142,12 +155,7 @@ static inline void bed_join(struct bed *bed, const char *site, const struct bed_
                                                           .device_price_micro_per_hour = 3600000 };
     event.site_joined.site.tunnels = bed->tunnels;
     event.site_joined.site.suspends = bed->suspends;
-    event.site_joined.site.nodes = nodes;
-    event.site_joined.site.nodes_count = count;
-    event.site_joined.chips = figures;
-    event.site_joined.chips_count = 2;
-    bed_step(bed, &event);
-    free(nodes);
+    bed_join_nodes(bed, &event, nodes, count, figures, 2);
 }
 
 /* "here": nodes n0, n1, ... of 32 CPUs and four fast devices, so many to a rack (r0, r1, ...; 0 =
@@ -170,12 +178,7 @@ static inline void bed_join_racks(struct bed *bed, uint32_t count, uint32_t rack
             snprintf(nodes[i].rack, sizeof(nodes[i].rack), "r%u", i / rack_nodes);
     }
     snprintf(event.site_joined.site.name, MODEL_NAME_BYTES, "here");
-    event.site_joined.site.nodes = nodes;
-    event.site_joined.site.nodes_count = count;
-    event.site_joined.chips = figures;
-    event.site_joined.chips_count = 1;
-    bed_step(bed, &event);
-    free(nodes);
+    bed_join_nodes(bed, &event, nodes, count, figures, 1);
 }
 
 static inline struct bed bed_create(const struct bed_node *nodes, uint32_t count)
