@@ -38,7 +38,7 @@ times=
 for _ in 1 2 3 4 5; do
     rm -f "$bench_dir/begun"
     echo open >"$bench_dir/link"
-    until "$MAINS" site show lab --state "$state" --json | jq -e '.connected' >/dev/null; do sleep 0.2; done
+    until [ "$("$MAINS" site show lab --state "$state" --json | jq .connected)" = true ]; do sleep 0.2; done
     "$MAINS" site drain home --state "$state" >/dev/null
     job=$("$MAINS" submit --quiet --state "$state" "$bench_dir/job.yaml")
     until [ -n "$(show "$job" '.checkpoint.manifest // ""')" ]; do sleep 0.2; done

@@ -46,6 +46,13 @@ wake() {
     kill "$(pgrep -xf "sleep $1")"
 }
 
+# jq 1.6 with -e says yes where nothing at all came in: as of a command that failed. Not here.
+jq() {
+    [[ ${1-} == -e* ]] || { command jq "$@"; return; }
+    local said
+    said=$(command jq "$@") && [ -n "$said" ] && printf '%s\n' "$said"
+}
+
 # refute COMMAND...: it must fail. (A line that begins with `!` never fails a test.)
 refute() { ! "$@"; }
 

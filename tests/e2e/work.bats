@@ -33,7 +33,8 @@ YAML
     run mains rates # a plan changes nothing
     [[ $output == *"No rates"* ]]
     mains run job.yaml
-    wait_for 30 sh -c 'mains() { "$MAINS" "$@"; }; mains rates --json | jq -e ".rates[0].runs == 1"'
+    learned() { mains rates --json | jq -e '.rates[0].runs == 1'; }
+    wait_for 30 learned
     mains rates --json | jq -e '.rates[0] | .class == "nap" and .tenant == "local" and .chip == "cpu" and
         .source == "learned" and .declared_seconds == 5 and .seconds_per_unit < 5'
     mains rates | grep -q '^nap  *local  *cpu  *1 .*learned'
@@ -101,14 +102,16 @@ X
     mains policy --order predicted | grep -q '^order *predicted$'
     mains run -n narrow -- true
     all=$(mains submit -q -c "$(nproc)" -n all -- sleep 300)
-    wait_for 30 sh -c '"$MAINS" show "$1" --json | jq -e ".state == \"running\""' - "$all"
+    runs() { mains show "$1" --json | jq -e '.state == "running"'; }
+    wait_for 30 runs "$all"
     wide=$(mains submit -q -c "$(nproc)" -n wide -- true)
     narrow=$(mains submit -q -n narrow -- true)
     mains why "$wide" | grep -q 'Its place: it has had nothing of'
     mains why "$narrow" | grep -q 'Its place: the last of its user, name and width took about'
     [ "$(mains why "$wide" --json | jq .ahead)" -eq 1 ]
     kill -9 "$(controller_pid)"
-    wait_for 30 sh -c '[ "$("$MAINS" why "$1" --json 2>/dev/null | jq .ahead)" = 1 ]' - "$wide"
+    one_ahead() { [ "$(mains why "$1" --json 2>/dev/null | jq .ahead)" = 1 ]; }
+    wait_for 30 one_ahead "$wide"
     mains policy | grep -q '^order *predicted$'
     mains cancel "$all"
     mains wait "$wide" "$narrow"
