@@ -103,6 +103,7 @@ mains() { "$MAINS" "$@"; }
     [ "$(mains show --json "$id" | jq -r .state)" = running ]
     mains cancel -q "$id"
 
+    rm out err # what the first one said is not what is waited for
     "$MAINS" run -- sh -c 'echo begun; sleep 30' >out 2>err &
     pid=$!
     wait_for 10 grep -q begun out
