@@ -15,13 +15,13 @@ never_twice() {
 
 # begin [options of mains submit]: $JOB, at $FROM, that says ten times a second where it is and counts in a
 # checkpoint when it is asked for one. It may go to lab from then on. DEAF: its trap of SIGTERM; GRACE: what a
-# checkpoint may take, and an end.
+# checkpoint may take, and an end; SAVING: seconds that one takes.
 begin() {
     cat >"$PLACE/job.yaml" <<YAML
 run: |
   ${DEAF:-}
   mkdir -p ck # not in the trap: on a busy machine an empty folder could be taken for a checkpoint
-  trap 'echo \$n >ck/n.\$MAINS_RANK' USR1
+  trap 'sleep ${SAVING:-0}; echo \$n >ck/n.\$MAINS_RANK' USR1
   n=\$(cat ck/n.\$MAINS_RANK 2>/dev/null || echo 0)
   while :; do
       read -r up rest </proc/uptime

@@ -2,6 +2,7 @@
 #
 #   slurm_place              $PLACE and $SLURM_CONF; fails, $WHY told, where it cannot be done
 #   slurm_start NODES PORT   it; fails, $WHY told
+#   slurm_lacks JOB          nothing of it runs there
 #   slurm_stop               it and $PLACE go
 #
 # bats 1.8 counts a `skip` in setup_file as a failure: `setup` skips when $WHY is not empty.
@@ -31,6 +32,10 @@ slurm_start() {
         WHY="this Slurm does not start"
         return 1
     }
+}
+slurm_lacks() {
+    local jobs
+    jobs=$(squeue -h -t running -o %j) && ! grep -q -- "-$1\." <<<"$jobs"
 }
 slurm_stop() {
     "$LOCAL/stop.sh" "$PLACE/c" 3>&- || :

@@ -104,7 +104,7 @@ is_state() { [ "$(state_of "$1")" = "$2" ]; }
     run mains wait "$id"
     [ "$status" -eq 130 ]
     [[ $(mains logs "$id") == *bye* ]]
-    [ -z "$(squeue -h -t running -o %j | grep -- "-$id\.")" ]
+    wait_for 20 slurm_lacks "$id"
 }
 
 @test "the agent is killed meanwhile: nothing runs twice" {

@@ -53,7 +53,7 @@ agent_is_there() { kill -0 "$(campus_pid)" 2>/dev/null; }
 # Processes of the job at campus, on whatever node.
 none_alive() { ! pgrep -f "attempts/$JOB\.1/script/run" >/dev/null; }
 @test "a job is moved off Slurm: it goes on from the checkpoint that it was asked for" {
-    GRACE=30s begin
+    GRACE=30s SAVING=3 begin # longer than from one look at Slurm's queue to the next
     wait_for 20 counts
     "$MAINS" move "$JOB" --to lab --reason "a test" --state "$STATE"
     wait_for 60 beats lab
@@ -61,7 +61,7 @@ none_alive() { ! pgrep -f "attempts/$JOB\.1/script/run" >/dev/null; }
     is .epoch 2
     is .attempts[0].outcome moved
     [ "$(awk '$1 == "lab" {print $3; exit}' "$PLACE/beats/$JOB")" -gt 0 ]
-    [ -z "$(squeue -h -t running -o %j | grep -- "-$JOB\.")" ]
+    wait_for 20 slurm_lacks "$JOB"
 }
 
 @test "the agent and its parent are killed: the guard ends the job, it goes on elsewhere, once" {
