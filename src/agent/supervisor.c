@@ -233,6 +233,8 @@ static void crew_told(void *context, const struct crew_event *event)
     switch (event->type) {
     case CREW_STARTED:
         tell_started(sup);
+        if (sup->spec->checkpoint_signal && supervisor_save_every_ms(sup) > 0)
+            sup->checkpoint_at = clock_mono_ms() + supervisor_save_every_ms(sup);
         break;
     case CREW_ENDED:
         rank_ended(sup, event->rank, event->status);
@@ -652,8 +654,6 @@ static void arm_timers(struct supervisor *sup)
         sup->limit_at = now + limit_ms;
     if (limit_ms > 0 && spec->warn_signal)
         sup->warn_at = now + MAX(limit_ms - spec->warn_before_ms, 1);
-    if (spec->checkpoint_signal && supervisor_save_every_ms(sup) > 0)
-        sup->checkpoint_at = now + supervisor_save_every_ms(sup);
     if (sup->order->disk_bytes > 0 && sup->work_private) {
         sup->disk_pause_ms = DISK_PAUSE_MS_MIN;
         sup->disk_at = now + DISK_PAUSE_MS_MIN;
