@@ -90,7 +90,8 @@ judge() {
         count=$((count + 1))
     done
     echo "$count cases, $wrong wrong"
-    [ "$wrong" -eq 0 ] && [ "$count" -ge 40 ]
+    [ "$wrong" -eq 0 ]
+    [ "$count" -ge 40 ]
     [ "$(fingerprint)" = "$before" ]
 }
 
@@ -109,6 +110,7 @@ judge() {
         count=$((count + 1))
     done <"$CASES/hostile_cli.txt"
     echo "$count cases, $wrong wrong"
-    [ "$wrong" -eq 0 ] && [ "$count" -ge 60 ]
+    [ "$wrong" -eq 0 ]
+    [ "$count" -ge 60 ]
     [ "$(fingerprint)" = "$before" ]
 }

@@ -46,6 +46,9 @@ mains() { "$MAINS" "$1" --state "$STATE" "${@:2}"; }
 submit() { mains submit --quiet --scratch "$@"; }
 state_of() { mains show --json "$1" | jq -r .state; }
 is_state() { [ "$(state_of "$1")" = "$2" ]; }
-pods_of() { control '{}' | jq -r '.pods[]' | grep -c -- "-$1-" || :; }
+pods_of() {
+    local all
+    all=$(control '{}') && { jq -r '.pods[]' <<<"$all" | grep -c -- "-$1-[0-9]*-[0-9]*-[0-9a-z]*\$" || :; }
+}
 # How often pods of a job really began.
 starts_of() { grep -c -- "-$1-[0-9]* " "$KUBE_DIR/starts" || :; }

@@ -115,7 +115,7 @@ kill_agent() {
     tag=$(cat "$STATE/agent/kubernetes.tag")
     id=$(submit -- true)
     mains wait "$id"
-    curl -sS -m 10 -X POST --data-binary '{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"mains-'"$tag"'-999-1","labels":{"mains.local/agent":"'"$tag"'","mains.local/job":"999","mains.local/epoch":"1"}},"spec":{"completions":1,"parallelism":1,"completionMode":"Indexed","suspend":true,"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"main","image":"x","command":["sleep","60"]}]}}}}' \
-        "$(kube_url)/apis/batch/v1/namespaces/lent/jobs" >/dev/null
+    [ 201 = "$(curl -sS -m 10 -o /dev/null -w '%{http_code}' -X POST --data-binary '{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"mains-'"$tag"'-999-1","labels":{"mains.local/agent":"'"$tag"'","mains.local/job":"999","mains.local/epoch":"1"}},"spec":{"completions":1,"parallelism":1,"completionMode":"Indexed","suspend":true,"template":{"spec":{"restartPolicy":"Never","containers":[{"name":"main","image":"x","command":["sleep","60"]}]}}}}' \
+        "$(kube_url)/apis/batch/v1/namespaces/lent/jobs")" ]
     wait_for 20 eval '[[ $(control "{}" | jq -c .jobs) != *"-999-1"* ]]'
 }

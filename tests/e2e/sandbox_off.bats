@@ -18,12 +18,13 @@ no_process() { ! pgrep -f "$1" >/dev/null; }
 is_running() { [ "$("$MAINS" show --json "$1" | jq -r .state)" = running ]; }
 
 @test "a job outside the sandbox has its tenant's uid, no capability, and cannot read the state folder" {
-    run as_red run --scratch --no-sandbox -- sh -c "id -u; grep CapEff /proc/self/status; cat $STATE/admin.token $STATE/tokens.json; ls $STATE; \
+    run as_red run --scratch --no-sandbox -- sh -c "exec 2>&1; id -u; grep CapEff /proc/self/status; cat $STATE/admin.token $STATE/tokens.json; ls $STATE; \
         cat /proc/$(agent_pid)/environ; kill -9 $(agent_pid) $(up_pid)"
     echo "$output"
     [ "$(head -n 1 <<<"$output")" -ge 61184 ]
     [[ "$output" == *"CapEff:"*"0000000000000000"* ]]
-    [[ "$output" != *mains_* ]] && [[ "$output" != *'"hash"'* ]]
+    [[ "$output" != *mains_* ]]
+    [[ "$output" != *'"hash"'* ]]
     [ "$(grep -c 'ermission denied\|not permitted' <<<"$output")" -ge 5 ]
     kill -0 "$(agent_pid)"
 }
@@ -50,7 +51,7 @@ os.execvpe(\"sleep\", [\"sleep\", \"800003\"], {\"PATH\": \"/usr/bin:/bin\"})"
     wait_for 5 no_process "sleep $mark"
     id=$(as_red submit -q --scratch --no-sandbox --grace 200ms -- sh -c "$text; sleep ${mark}5")
     wait_for 10 is_running "$id"
-    wait_for 10 pgrep -f "sleep ${mark}5" >/dev/null
+    wait_for 10 pgrep -xf "sleep ${mark}5" >/dev/null
     as_red cancel -q "$id"
     wait_for 10 no_process "sleep $mark"
 }
