@@ -7,7 +7,7 @@ load lab.bash
 
 setup_file() {
     lab_need
-    lab_start --lease 4s
+    lab_start --lease 8s
     for site in west east south; do
         mkdir -p "$LAB_DIR/sites/$site"
         lab_enter $site

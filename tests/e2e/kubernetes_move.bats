@@ -10,7 +10,7 @@ FROM=cluster
 
 setup_file() {
     kube_start
-    network_start --tls --site lab --sandbox-off --lease 5s
+    network_start --tls --site lab --sandbox-off --lease 8s
     export TOKEN
     PLACE=$(dirname "$STATE")
     export PLACE CLUSTER="$PLACE/cluster/state"
@@ -41,23 +41,23 @@ cluster_pid() { tr -dc 0-9 <"$CLUSTER/lock"; }
 @test "a job is moved: it goes on from the checkpoint that it was asked for" {
     GRACE=30s begin --scratch
     wait_for 20 counts
-    "$MAINS" move "$JOB" --to lab --state "$STATE"
+    wait_for 20 "$MAINS" move "$JOB" --to lab --state "$STATE"
     wait_for 60 beats lab
     never_twice
     is .epoch 2
-    is .attempts[0].outcome moved
+    wait_for 20 is .attempts[0].outcome moved
     [ "$(awk '$1 == "lab" {print $3; exit}' "$PLACE/beats/$JOB")" -gt 0 ]
 }
 
 @test "the agent and its parent are killed: guards end the pods, it goes on elsewhere, once" {
     DEAF="trap '' TERM" begin --scratch --on-unreachable move --tasks 2
-    sleep 6 # longer than a lease: it is renewed
+    sleep 10 # longer than a lease: it is renewed
     is .epoch 1
     agent=$(pgrep -P "$(cluster_pid)" -f ' agent' | head -n 1)
     kill -9 "$(cluster_pid)" "$agent"
     wait_for 40 beats lab
     never_twice
-    is .attempts[0].outcome lease
+    wait_for 20 is .attempts[0].outcome lease
     "$MAINS" join --state "$CLUSTER" --detach >/dev/null
     wait_for 60 heard
     sleep 1

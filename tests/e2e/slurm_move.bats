@@ -17,7 +17,7 @@ setup_file() {
     mkdir "$PLACE/beats" "$PLACE/campus"
     chmod 1777 "$PLACE/beats"
     chown 65534:65534 "$PLACE/campus"
-    network_start --tls --site lab --sandbox-off --lease 5s
+    network_start --tls --site lab --sandbox-off --lease 8s
     export TOKEN
     campus join "$("$MAINS" site token campus --address "$(endpoint | sed 's|.*//||')" --state "$STATE" | sed 's/^mains join //')" \
         --executor slurm --detach >&2
@@ -55,24 +55,24 @@ none_alive() { ! pgrep -f "attempts/$JOB\.1/script/run" >/dev/null; }
 @test "a job is moved off Slurm: it goes on from the checkpoint that it was asked for" {
     GRACE=30s SAVING=3 begin # longer than from one look at Slurm's queue to the next
     wait_for 20 counts
-    "$MAINS" move "$JOB" --to lab --reason "a test" --state "$STATE"
+    wait_for 20 "$MAINS" move "$JOB" --to lab --reason "a test" --state "$STATE"
     wait_for 60 beats lab
     never_twice
     is .epoch 2
-    is .attempts[0].outcome moved
+    wait_for 20 is .attempts[0].outcome moved
     [ "$(awk '$1 == "lab" {print $3; exit}' "$PLACE/beats/$JOB")" -gt 0 ]
     wait_for 20 slurm_lacks "$JOB"
 }
 
 @test "the agent and its parent are killed: the guard ends the job, it goes on elsewhere, once" {
     DEAF="trap '' TERM" begin --on-unreachable move
-    sleep 6 # longer than a lease: it is renewed
+    sleep 10 # longer than a lease: it is renewed
     is .epoch 1
     kill -9 "$(campus_pid)" "$(campus_agent)"
     wait_for 40 beats lab
     never_twice
     is .epoch 2
-    is .attempts[0].outcome lease
+    wait_for 20 is .attempts[0].outcome lease
     campus join --executor slurm --detach >/dev/null
     wait_for 60 heard
     sleep 1
@@ -83,7 +83,8 @@ none_alive() { ! pgrep -f "attempts/$JOB\.1/script/run" >/dev/null; }
 
 @test "a gang over two nodes, Slurm's own controller away: every rank ends" {
     DEAF="trap '' TERM" begin --on-unreachable move --tasks 4 --cpus 8
-    wait_for 20 test "$(awk '{print $4}' "$PLACE/beats/$JOB" | sort -u | wc -l)" -ge 1
+    all_four() { [ "$(awk '{print $4}' "$PLACE/beats/$JOB" | sort -u | wc -l)" -eq 4 ]; }
+    wait_for 30 all_four
     kill -9 "$(campus_pid)" "$(campus_agent)"
     kill -STOP "$(cat "$PLACE/c/run/slurmctld.pid")"
     echo stopped >"$PLACE/ctld"

@@ -548,14 +548,17 @@ static void test_follows_logs(void **state)
         .type = WIRE_LOG_READ, .attempt = { 1, 1 }, .request = 3, .follow = true
     };
 
+    struct wire_command stop = { .type = WIRE_STOP, .attempt = { 1, 1 }, .grace_ms = 30000 };
+
     (void)state;
     open_bench(bench);
     say_run(bench, 1,
-            "{\"run\":\"while [ ! -e go ]; do echo tick; sleep 0.02; [ $((i=i+1)) -gt 20 ] && "
-            "touch go; done; echo end; echo to-err >&2\"}");
+            "{\"run\":\"trap 'echo end; echo to-err >&2; exit' TERM; "
+            "while :; do echo tick; sleep 0.02; done\"}");
     say(bench, &read);
     assert_true(wait_until(bench, has_log, 15));
     assert_false(bench->log_eof);
+    say(bench, &stop);
     assert_true(wait_until(bench, has_whole_log, 0));
     assert_string_equal(bench->log + bench->log_len - 9, "tick\nend\n");
     bench->log_len = 0;

@@ -313,7 +313,7 @@ static void test_warning_signal(void **state)
     bed_open(&bed);
     for (int i = 0; i < 2; i++) {
         order = bed_order(&bed, i);
-        order.duration_ms_max = 7000;
+        order.duration_ms_max = 12000;
         bed_run_order(
             &bed, &order,
             "{\"signal\":{\"name\":\"USR1\",\"before\":\"5s\"},\"run\":\"trap 'echo soon; "
