@@ -62,6 +62,7 @@ submit() { # submit BODY: the id
         echo "$all" | sed -n 's/^data: //p' | jq -e "select(.id==\"$id\" and .state==\"done\")" >/dev/null
     }
     told 3 || told 20
+    [ "$limit" -ge 20 ] || limit=8
     states=$(echo "$all" | sed -n 's/^data: //p' | jq -r "select(.id==\"$id\") | .state" | paste -sd' ')
     [ "$states" = "queued starting running done" ] || { echo "$states"; false; }
     seq=$(echo "$all" | sed -n 's/^id: //p' | sed -n 2p)

@@ -281,7 +281,7 @@ none_alive() { ! kill -0 "$@" 2>/dev/null; }
     mains site forget "$old" --reason 'renamed'
     [ "$(mains show --json "$id" | jq -r .state)" = cancelled ]
     mains sites | grep -q "^$old .*forgotten"
-    mains nodes --json | refute jq -e --arg old "$old" '.[] | select(.site == $old)'
+    mains nodes --json | jq -e --arg old "$old" 'length > 0 and all(.site != $old)'
     mains down
     run timeout 30 "$MAINS" up --detach --listen 127.0.0.1:0 --site "$old"
     mains site readmit "$old"

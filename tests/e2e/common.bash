@@ -43,7 +43,7 @@ wait_for() {
 # wake SECONDS: the job whose shell sleeps so long (a number of its own) goes on now.
 wake() {
     wait_for 10 pgrep -xf "sleep $1" >/dev/null
-    kill "$(pgrep -xf "sleep $1")"
+    pgrep -xf "sleep $1" | xargs kill
 }
 
 # jq 1.6 with -e says yes where nothing at all came in: as of a command that failed. Not here.

@@ -6,7 +6,7 @@
 load common
 load lab.bash
 
-PERIOD=8
+PERIOD=12
 WINDOW=5
 
 setup_file() {
@@ -28,16 +28,18 @@ at_edge() {
     lab_submit "$body" "{name: \"$1\", where: {sites: {allow: [\"edge\"]}}} + $more + ${4:-{\}}"
 }
 all_run() { [ "$(lab_mains ps --json --limit 0 | jq '[.[] | select(.state == "running")] | length')" -eq "$1" ]; }
+over() { grep -qs '^end' "$STAMPS/$1.1.0"; } # over JOB
+in_books() { [ "$(sqlite3 -readonly "$STATE/history.db" 'SELECT count(*) FROM jobs')" -eq "$1" ]; }
 carried() { lab_in edge ip -s -j link show "wl$(lab_number edge)" | jq '.[0].stats64.tx.bytes'; }
 
 @test "what ended in the dark is heard in its order: reports, then results by class, deadline and age; a big one over several windows" {
     soon=$(date -u -d '+1 hour' +%Y-%m-%dT%H:%M:%SZ)
     late=$(date -u -d '+9 hours' +%Y-%m-%dT%H:%M:%SZ)
     # In an order that is none of those that count.
-    at_edge big go1 1000 '{class: "low"}'
+    big=$(at_edge big go1 1000 '{class: "low"}')
     at_edge second go2 50
-    at_edge late go1 50 "{deadline: \"$late\"}"
-    at_edge first go1 50
+    late=$(at_edge late go1 50 "{deadline: \"$late\"}")
+    first=$(at_edge first go1 50)
     at_edge report go2 0 '{class: "low"}'
     at_edge soon go2 50 "{deadline: \"$soon\"}"
     at_edge urgent go2 50 '{class: "urgent"}'
@@ -45,7 +47,9 @@ carried() { lab_in edge ip -s -j link show "wl$(lab_number edge)" | jq '.[0].sta
     wait_for 20 lab_in_window $PERIOD $WINDOW
     wait_for 20 lab_out_of_window $PERIOD $WINDOW
     touch "$LAB_DIR/go1"
-    sleep 0.7 # they end one after the other, and all in the dark
+    # They end one after the other, and all in the dark.
+    for id in "$big" "$late" "$first"; do wait_for 20 over "$id"; done
+    sleep 0.3
     touch "$LAB_DIR/go2"
     began=$(date +%s%3N)
     before=$(carried)
@@ -55,6 +59,7 @@ carried() { lab_in edge ip -s -j link show "wl$(lab_number edge)" | jq '.[0].sta
         false
     }
     sent=$(($(carried) - before))
+    wait_for 20 in_books 7
     order=$(sqlite3 -readonly "$STATE/history.db" "SELECT group_concat(job_name, ' ') FROM (SELECT job_name FROM attempts ORDER BY released_ms)")
     took=$(($(date +%s%3N) - began))
     echo "order: $order; $sent bytes in $took ms"

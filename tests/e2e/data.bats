@@ -27,7 +27,11 @@ job_is() { [ "$("$MAINS" show "$1" --state "$STATE" --json | jq -r .state)" = "$
 # A network's word on what it holds of a job.
 checkpoint_of() { "$MAINS" show "$1" --state "$STATE" --json | jq -r '.checkpoint.manifest // ""'; }
 has_checkpoint() { [ -n "$(checkpoint_of "$1")" ]; }
-has_other_checkpoint() { has_checkpoint "$1" && [ "$(checkpoint_of "$1")" != "$2" ]; }
+has_other_checkpoint() { # has_other_checkpoint JOB MANIFEST: than that
+    local held
+    held=$(checkpoint_of "$1")
+    [ -n "$held" ] && [ "$held" != "$2" ]
+}
 # What the network's store holds for a job: its roots, and for how many hours more each does.
 held() { (cd "$STATE/store/roots" && ls | grep "^$1" || :); }
 hours_left() { echo $((($(cut -d' ' -f2 "$STATE/store/roots/$1") - $(date +%s%3N)) / 3600000)); }
@@ -100,7 +104,7 @@ EOF
     resume west
     touch "$BATS_TEST_TMPDIR/step"
     wait_for 30 has_checkpoint "$job"
-    waits_at_west() { grep -qs "$(checkpoint_of "$job")" "$WHERE/west/agent/store/roots/pre-$job"; }
+    waits_at_west() { has_checkpoint "$job" && grep -qs "$(checkpoint_of "$job")" "$WHERE/west/agent/store/roots/pre-$job"; }
     wait_for 30 waits_at_west
     [ ! -e "$WHERE/east/agent/store/roots/pre-$job" ]
     touch "$BATS_TEST_TMPDIR/end"
@@ -261,6 +265,7 @@ run: |
   while :; do
     n=$((n + 1)); for f in a b; do echo $n >ckpt.$f && mv ckpt.$f ckpt/$f; done
     sleep 0.25
+    while [ -e "$HOLD" ]; do echo $n >"$HOLD"; sleep 0.05; done
   done
 EOF
     cat <<'EOF' >file.yaml
@@ -279,11 +284,14 @@ EOF
 @test "what is saved many times a second travels all the same, whole" {
     cd "$BATS_TEST_TMPDIR"
     restless_jobs
-    folder=$("$MAINS" submit --state "$STATE" --site east --json folder.yaml | jq -r .id)
+    folder=$("$MAINS" submit --state "$STATE" --site east --env=HOLD="$PWD/hold" --json folder.yaml | jq -r .id)
     file=$("$MAINS" submit --state "$STATE" --site east --json file.yaml | jq -r .id)
     for job in "$folder" "$file"; do
         wait_for 60 has_checkpoint "$job"
         wait_for 60 has_other_checkpoint "$job" "$(checkpoint_of "$job")"
+        # What a killed job leaves is taken as it is: not between its two files, then.
+        touch hold && chmod 666 hold
+        [ "$job" != "$folder" ] || wait_for 20 test -s hold
         kill -9 "$(supervisor_of east "$job" 1)"
         "$MAINS" wait "$job" --state "$STATE"
         "$MAINS" logs "$job" --state "$STATE" | grep -q "goes on whole at "

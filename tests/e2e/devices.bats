@@ -106,7 +106,13 @@ lab_is() { "$MAINS" nodes --state "$STATE" --json | jq -e --arg s "$1" '.[] | se
     wait_for 150 lab_is ready
     node=$("$MAINS" nodes --state "$STATE" --json | jq -r '.[] | select(.site == "lab").name')
     "$MAINS" site cordon-node lab "$node" --reason dust --state "$STATE"
-    kill "$(pgrep -P "$(cat "$BASE/lab.pid")" -f ' agent' | head -n 1)" # says anew that it is well
-    sleep 3
-    wait_for 20 lab_is cordoned
+    agent() { pgrep -P "$(cat "$BASE/lab.pid")" -f ' agent' | head -n 1; }
+    before=$(agent)
+    kill "$before" # the next one says anew that it is well
+    another() {
+        [ -n "$(agent)" ] && [ "$(agent)" != "$before" ] && "$MAINS" site show lab --state "$STATE" --json | jq -e .connected
+    }
+    wait_for 30 another
+    sleep 2
+    lab_is cordoned
 }

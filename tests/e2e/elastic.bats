@@ -43,6 +43,8 @@ is() { [ "$(show "$1" | jq -r .state)" = "$2" ]; }
 width() { show "$1" | jq '[.allocation.parts[]?.tasks] | add // 0'; }
 runs_on() { is "$1" running && [ "$(width "$1")" = "$2" ]; }
 hog() { "$MAINS" submit -q --state "$STATE" --cpus "$1" -- sleep 600; }
+# Its shell stands with its traps at that width, and it has counted: what is asked of it now it hears.
+begun() { "$MAINS" logs --state "$STATE" "$1" | grep -q "^width $2 from" && sleep 1; }
 says() { "$MAINS" why --state "$STATE" "$1" | grep -q "$2"; }
 steps() { "$MAINS" logs --state "$STATE" "$1" | grep -c "$2"; }
 
@@ -69,11 +71,14 @@ steps() { "$MAINS" logs --state "$STATE" "$1" | grep -c "$2"; }
     wait_for 30 is "$hog" running
     id=$("$MAINS" submit -q --state "$STATE" --env=ONCE="$WHERE/once" "$WHERE/train.yaml")
     wait_for 30 runs_on "$id" 1
+    wait_for 30 begun "$id" 1
     run "$MAINS" cancel --state "$STATE" "$hog"
     wait_for 60 runs_on "$id" 4
+    wait_for 30 begun "$id" 4
     says "$id" 'on 4 of 1 to 4 tasks'
     hog=$(hog 2)
     wait_for 60 runs_on "$id" 2
+    wait_for 30 begun "$id" 2
     wait_for 30 is "$hog" running
     # As its user wants, whatever is idle.
     "$MAINS" resize --state "$STATE" "$id" --tasks 1
@@ -122,7 +127,8 @@ JOB
     wait_for 60 attempt_2
     [ "$(width "$id")" -eq 2 ]
     [ "$(show "$id" | jq --arg n "$node" '[.allocation.parts[].node | select(. == $n)] | length')" -eq 0 ]
-    [ "$(show "$id" | jq -c '[.attempts[].outcome]')" = '["resized"]' ]
+    resized() { [ "$(show "$id" | jq -c '[.attempts[].outcome]')" = '["resized"]' ]; } # once it is in the history
+    wait_for 20 resized
     # The node that was free stands by now.
     [ "$(spares "$id")" -eq 1 ]
     # Held and billed with it: 3 nodes of 8 devices while it ran on 2.

@@ -56,12 +56,14 @@ bats_require_minimum_version 1.5.0
 @test "down where nothing runs says so; down twice is fine" {
     run "$MAINS" down --state "$DIR/never"
     echo "$output"
-    [ -n "$output" ] && [ "$(wc -l <<<"$output")" -eq 1 ]
+    [ -n "$output" ]
+    [ "${#lines[@]}" -eq 1 ]
     [ ! -e "$DIR/never" ]
     go
     "$MAINS" down
     run "$MAINS" down
-    [ -n "$output" ] && [ "$(wc -l <<<"$output")" -eq 1 ]
+    [ -n "$output" ]
+    [ "${#lines[@]}" -eq 1 ]
     fails 'no network runs' "$MAINS" ps
 }
 
@@ -238,24 +240,27 @@ EOF
     "$MAINS" down
     chmod 644 "$STATE/tokens.json"
     run "$MAINS" doctor
-    [ "$status" -eq 1 ] && [[ "$output" == *tokens.json*"others can read it: chmod 600"* ]]
+    [ "$status" -eq 1 ]
+    [[ "$output" == *tokens.json*"others can read it: chmod 600"* ]]
     chmod 600 "$STATE/tokens.json"
     echo '[{' >"$STATE/tokens.json"
     run --separate-stderr "$MAINS" up --detach --listen 127.0.0.1:0
     echo "$stderr"
-    [ "$status" -ne 0 ] && [[ "$stderr" == *tokens.json* ]]
+    [ "$status" -ne 0 ]
+    [[ "$stderr" == *tokens.json* ]]
     [ "$(cat "$STATE/tokens.json")" = '[{' ]
 }
 
 @test "the agent is killed while a job runs: the job goes on, and its exit is not lost" {
     go
-    id=$("$MAINS" submit -q --scratch -- sh -c 'sleep 6; exit 5')
+    id=$("$MAINS" submit -q --scratch -- sh -c 'sleep 930007; exit 5')
     short=$("$MAINS" submit -q --scratch -- sh -c 'sleep 600')
     wait_for 10 is "$id" running
     wait_for 10 is "$short" running
     agent=$(agent_pid) supervisor=$(supervisor_of "$id" 1)
     killed "$agent"
     alive "$supervisor"
+    wake 930007
     wait_for 20 is "$id" failed
     [ "$("$MAINS" show --json "$id" | jq -c '[.exit_code, (.attempts | length)]')" = '[5,1]' ]
     is "$short" running
@@ -267,7 +272,7 @@ EOF
     go
     id=$("$MAINS" submit -q --scratch -- sh -c '[ $MAINS_ATTEMPT -gt 1 ] || { (setsid sleep 910001 &); sleep 910002; }')
     wait_for 10 is "$id" running
-    wait_for 10 pgrep -f 'sleep 910001' >/dev/null
+    wait_for 10 pgrep -xf 'sleep 910001' >/dev/null
     kill -9 "$(supervisor_of "$id" 1)"
     no_process() { ! pgrep -f 'sleep 91000'; }
     wait_for 10 no_process
@@ -283,7 +288,7 @@ EOF
 
 @test "the whole tree is killed, up too: jobs run on, and the next up takes their ends" {
     go
-    id=$("$MAINS" submit -q --scratch -- sh -c 'sleep 6; echo out; exit 9')
+    id=$("$MAINS" submit -q --scratch -- sh -c 'exec 2>&-; sleep 930008; echo out; exit 9')
     over=$("$MAINS" submit -q --scratch -- sh -c 'sleep 0.5; exit 4')
     long=$("$MAINS" submit -q --scratch -- sleep 600)
     queued=$("$MAINS" submit -q --begin 1d -- true)
@@ -292,7 +297,8 @@ EOF
     supervisor=$(supervisor_of "$long" 1)
     killed "$(up_pid)" "$(controller_pid)" "$(agent_pid)"
     alive "$supervisor"
-    sleep 1
+    wake 930008
+    sleep 1 # it ends while nobody is there
     go
     is "$long" running
     alive "$supervisor"
@@ -314,7 +320,9 @@ EOF
     is "$id" running
     "$MAINS" down --cancel
     refute pgrep -f 'sleep 920001'
-    [ -z "$(ls "$STATE/agent/ended" 2>/dev/null)" ]
+    go # what its end left here is told again, and forgotten then
+    nothing() { [ -z "$(ls "$STATE/agent/ended" 2>/dev/null)" ]; }
+    wait_for 10 nothing
 }
 
 @test "the spawner is killed: the agent makes another, and jobs start again" {

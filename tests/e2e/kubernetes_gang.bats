@@ -15,7 +15,7 @@ suspend() { # suspend NAME true|false
     curl -sS -m 10 -X PATCH -H 'Content-Type: application/merge-patch+json' --data-binary "{\"spec\":{\"suspend\":$2}}" "$(jobs_path)/$1" >/dev/null
 }
 # Its name in the cluster, once it is there.
-name_of() { curl -sS -m 10 "$(jobs_path)" | jq -r '.items[].metadata.name' | grep -- "-$1-$2\$"; }
+name_of() { curl -sS -m 10 "$(jobs_path)" | jq -r '.items[].metadata.name' | grep -x -- "mains-$(cat "$STATE/agent/kubernetes.tag")-$1-$2"; }
 
 @test "Kueue: a job waits until it is let go, and says so" {
     id=$(submit --tasks 2 -- sh -c 'echo "r$MAINS_RANK"')

@@ -156,7 +156,11 @@ lab_campus() {
     lab_route "$name"
     mkdir -p "$home"
     chmod 755 "$home"
-    lab_in "$name" timeout 90 "$LAB_HERE/slurm/start.sh" "$home/slurm" 4 16 4 27917 >&2 3>&- || return 1
+    lab_in "$name" timeout 90 "$LAB_HERE/slurm/start.sh" "$home/slurm" 4 16 4 27917 >&2 3>&- || {
+        ip netns del "mains-$LAB-$name"
+        sed -i "/^$name\$/d" "$LAB_DIR/numbers"
+        return 1
+    }
     mkdir "$home/net"
     printf '{"executor": "slurm"}\n' >"$home/net/site.json"
     chown -R 65534:65534 "$home/net"

@@ -77,16 +77,19 @@ teardown_file() { lab_stop; }
 }
 
 @test "the plan was kept: what edge runs began in its windows, and was told in them" {
-    # By the network's clock, a second late at most: a round trip, and a commit on a busy machine.
+    # By the network's clock, three seconds late at most: a round trip, and a commit on a busy machine.
     [ "$(sqlite3 -readonly "$STATE/history.db" "SELECT count(*) FROM attempts WHERE site = 'edge'
-        AND (granted_ms % 19000 > 8000 OR released_ms % 19000 > 8000)")" -eq 0 ]
+        AND (granted_ms % 19000 > 10000 OR released_ms % 19000 > 10000)")" -eq 0 ]
     lab_mains site show edge | grep -q 'heard .*7s every 19s'
 }
 
 @test "nothing is held any more, at any site" {
     lab_mains nodes --json | jq -e '(.nodes? // .) | all(.jobs_count? // .jobs == 0)' >/dev/null
-    for site in lab edge; do [ -z "$(ls "$(lab_state "$site")/agent/ended")" ]; done
-    [ -z "$(lab_in campus squeue -h -o %i 2>/dev/null)" ] || ! lab_has_slurm
+    kept_none() { [ -z "$(ls "$(lab_state "$1")/agent/ended")" ]; } # edge is told so in a window
+    for site in lab edge; do wait_for 30 kept_none "$site"; done
+    queue=$LAB_DIR/sites/campus/slurm/slurm.conf
+    free() { local jobs; jobs=$(SLURM_CONF=$queue lab_in campus squeue -h -o %i) && [ -z "$jobs" ]; }
+    [ ! -e "$queue" ] || wait_for 30 free
 }
 
 @test "the journal is whole" {
