@@ -547,7 +547,6 @@ static void test_follows_logs(void **state)
     struct wire_command read = {
         .type = WIRE_LOG_READ, .attempt = { 1, 1 }, .request = 3, .follow = true
     };
-
     struct wire_command stop = { .type = WIRE_STOP, .attempt = { 1, 1 }, .grace_ms = 30000 };
 
     (void)state;
