@@ -92,6 +92,8 @@ struct slurm_attempt *slurm_find(const struct slurm *slurm, struct attempt_key k
 /* slurm_stop.c: how attempts are ended, and what is saved before */
 void slurm_stop_attempt(struct slurm *slurm, struct slurm_attempt *attempt, enum attempt_end end,
                         int64_t grace_ms, const char *reason);
+/* Once, SIGTERM: when it is to stop, has saved, and is known by a number in Slurm. */
+void slurm_stop_tell(struct slurm *slurm, struct slurm_attempt *attempt);
 /* The lease, the rhythm of saving, the next step of a stop. */
 void slurm_stop_tick(struct slurm *slurm, struct slurm_attempt *attempt, int64_t now);
 void slurm_stop_look(struct slurm *slurm); /* its timer has fired */

@@ -86,6 +86,15 @@ static bool begin_save(struct slurm *slurm, struct slurm_attempt *attempt)
 
 /* ---- stopping ---- */
 
+void slurm_stop_tell(struct slurm *slurm, struct slurm_attempt *attempt)
+{
+    if (!attempt->stopping || attempt->save.until_ms || !attempt->note.slurm_id ||
+        attempt->told_term)
+        return;
+    attempt->told_term = true;
+    slurm_cancel(slurm, attempt, attempt->state == ATTEMPT_RUNNING ? "TERM" : NULL);
+}
+
 static void terminate(struct slurm *slurm, struct slurm_attempt *attempt, int64_t grace_ms)
 {
     int64_t kill_at_ms = slurm_now_mono() + grace_ms;
@@ -94,12 +103,9 @@ static void terminate(struct slurm *slurm, struct slurm_attempt *attempt, int64_
     attempt->kill_at_ms =
         attempt->kill_at_ms ? MIN(attempt->kill_at_ms, kill_at_ms) : MAX(kill_at_ms, 1);
     slurm->look_at_ms = MIN(slurm->look_at_ms, slurm_now_mono());
-    if (attempt->note.slurm_id && !attempt->told_term) {
-        attempt->told_term = true;
-        slurm_cancel(slurm, attempt, attempt->state == ATTEMPT_RUNNING ? "TERM" : NULL);
-    } else if (!attempt->note.slurm_id && !attempt->submitting && !attempt->unsure) {
+    slurm_stop_tell(slurm, attempt);
+    if (!attempt->note.slurm_id && !attempt->submitting && !attempt->unsure)
         slurm_finish(slurm, attempt, attempt->stop_end, 0, clock_wall_ms(), attempt->record.reason);
-    }
 }
 
 static void look_for_save(struct slurm *slurm, struct slurm_attempt *attempt)

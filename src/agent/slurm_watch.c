@@ -406,10 +406,7 @@ static void visit_job(void *context, const struct slurm_job *job)
         tell_waiting(slurm, attempt, job);
     else if (job->start_s && job->state != SLURM_CANCELLED)
         take_started(slurm, attempt, job->start_s * 1000);
-    if (attempt->stopping && !attempt->told_term && !attempt->save.until_ms) {
-        attempt->told_term = true;
-        slurm_cancel(slurm, attempt, attempt->state == ATTEMPT_RUNNING ? "TERM" : NULL);
-    }
+    slurm_stop_tell(slurm, attempt);
 }
 
 /* Slurm says it is over, and the job itself has had time to say how. */
