@@ -11,14 +11,13 @@ logs=$build/test-logs
 rm -rf "$logs"
 mkdir -p "$logs"
 
-# NAME SECONDS COMMAND of each Meson test of these suites, one a line; what takes longest first.
+# NAME SECONDS COMMAND of each Meson test of these suites, one a line; those of priority (they take longest) first.
 list_programs() {
     meson introspect --tests "$build" | SUITES=$suites python3 -c '
 import json, os, sys
-suite_of = lambda t: t["suite"][0].split(":")[-1]
-for t in sorted(json.load(sys.stdin), key=lambda t: (t["name"] != "agent_guard", suite_of(t) != "sim")):
+for t in sorted(json.load(sys.stdin), key=lambda t: -t["priority"]):
     env = ["env"] + [k + "=" + v for k, v in t["env"].items()] if t["env"] else []
-    if suite_of(t) in os.environ["SUITES"].split():
+    if t["suite"][0].split(":")[-1] in os.environ["SUITES"].split():
         print(t["name"], os.environ.get("TEST_SECONDS", 600), *env, *t["cmd"])'
 }
 list_files() {
