@@ -66,4 +66,9 @@ metric() {
 # The processes of the network of $STATE.
 up_pid() { tr -dc 0-9 <"$STATE/lock"; }
 controller_pid() { jq -r .pid "$STATE/endpoint.json"; }
-agent_pid() { pgrep -P "$(up_pid)" -f ' agent' | head -n 1; }
+agent_pid() { agent_of "$(up_pid)"; }
+agent_of() { pgrep -P "$1" -f ' agent' | head -n 1; } # agent_of PID: of a `mains up` or `mains join`
+is_other() { [ -n "$1" ] && [ "$1" != "$2" ]; }       # is_other NOW BEFORE: it is there, and not that one
+
+# Its agent has a session.
+connected() { "$MAINS" site show "$1" --state "$STATE" --json 2>/dev/null | jq -e .connected >/dev/null; }

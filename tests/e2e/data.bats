@@ -20,9 +20,6 @@ teardown_file() {
     network_stop
 }
 
-connected() {
-    "$MAINS" site show "$1" --state "$STATE" --json 2>/dev/null | jq -e .connected >/dev/null
-}
 job_is() { [ "$("$MAINS" show "$1" --state "$STATE" --json | jq -r .state)" = "$2" ]; }
 # A network's word on what it holds of a job.
 checkpoint_of() { "$MAINS" show "$1" --state "$STATE" --json | jq -r '.checkpoint.manifest // ""'; }
@@ -341,7 +338,7 @@ EOF
     touch "$BATS_TEST_TMPDIR/step"
     wait_for 30 has_checkpoint "$job"
     first=$(checkpoint_of "$job")
-    kill -9 "$(pgrep -P "$(tr -dc 0-9 <"$WHERE/east/lock")" -f ' agent' | head -n 1)"
+    kill -9 "$(agent_of "$(tr -dc 0-9 <"$WHERE/east/lock")")"
     kill -9 "$(controller_pid)"
     touch "$BATS_TEST_TMPDIR/step"
     wait_for 60 has_other_checkpoint "$job" "$first"

@@ -106,12 +106,10 @@ lab_is() { "$MAINS" nodes --state "$STATE" --json | jq -e --arg s "$1" '.[] | se
     wait_for 150 lab_is ready
     node=$("$MAINS" nodes --state "$STATE" --json | jq -r '.[] | select(.site == "lab").name')
     "$MAINS" site cordon-node lab "$node" --reason dust --state "$STATE"
-    agent() { pgrep -P "$(cat "$BASE/lab.pid")" -f ' agent' | head -n 1; }
+    agent() { agent_of "$(cat "$BASE/lab.pid")"; }
     before=$(agent)
     kill "$before" # the next one says anew that it is well
-    another() {
-        [ -n "$(agent)" ] && [ "$(agent)" != "$before" ] && "$MAINS" site show lab --state "$STATE" --json | jq -e .connected
-    }
+    another() { is_other "$(agent)" "$before" && connected lab; }
     wait_for 30 another
     sleep 2
     lab_is cordoned

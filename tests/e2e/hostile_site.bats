@@ -21,7 +21,6 @@ teardown_file() {
 }
 
 token() { "$MAINS" site token "$@" --state "$STATE" | sed 's/^mains join //'; }
-connected() { "$MAINS" site show "$1" --state "$STATE" --json 2>/dev/null | jq -e .connected >/dev/null; }
 evil() { timeout 120 python3 "$BATS_TEST_DIRNAME/hostile.py" "$(endpoint)" "$EVIL/site.crt" "$EVIL/site.key" evil "$@"; }
 show() { "$MAINS" show "$1" --state "$STATE" --json; }
 is() { [ "$(show "$1" | jq -r .state)" = "$2" ]; }

@@ -15,10 +15,7 @@ teardown_file() {
 token() { # token SITE [options]: the token alone
     "$MAINS" site token "$@" --state "$STATE" | sed 's/^mains join //'
 }
-other_agent() { pgrep -P "$(tr -dc 0-9 <"$OTHER/lock")" -f ' agent' | head -n 1; }
-connected() {
-    "$MAINS" site show "$1" --state "$STATE" --json 2>/dev/null | jq -e .connected >/dev/null
-}
+other_agent() { agent_of "$(tr -dc 0-9 <"$OTHER/lock")"; }
 is_gone() { ! connected "$1"; }
 
 @test "what is no token, is cut off, or is for another controller is told in one line" {
@@ -92,7 +89,7 @@ is_gone() { ! connected "$1"; }
     wait_for 10 is_running
     agent=$(other_agent)
     kill -9 "$agent"
-    another() { [ -n "$(other_agent)" ] && [ "$(other_agent)" != "$agent" ] && connected lab2; }
+    another() { is_other "$(other_agent)" "$agent" && connected lab2; }
     wait_for 30 another
     wake 930004
     run "$MAINS" wait "$job" --state "$STATE"

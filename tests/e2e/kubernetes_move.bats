@@ -53,7 +53,7 @@ cluster_pid() { tr -dc 0-9 <"$CLUSTER/lock"; }
     DEAF="trap '' TERM" begin --scratch --on-unreachable move --tasks 2
     sleep 10 # longer than a lease: it is renewed
     is .epoch 1
-    agent=$(pgrep -P "$(cluster_pid)" -f ' agent' | head -n 1)
+    agent=$(agent_of "$(cluster_pid)")
     kill -9 "$(cluster_pid)" "$agent"
     wait_for 40 beats lab
     never_twice

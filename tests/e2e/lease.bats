@@ -47,7 +47,7 @@ over() { [ "$(site "$1" .lease.state)" = over ]; }
 nothing_live() { [ "$("$MAINS" ps --state "$STATE" --json | jq 'length')" -eq 0 ]; }
 job() { "$MAINS" show "$1" --state "$STATE" --json | jq -r "$2"; }
 is() { [ "$(job "$1" "$2")" = "$3" ]; }
-lab_agent() { pgrep -P "$(tr -dc 0-9 <"$OTHER/lock")" -f ' agent' | head -n 1; }
+lab_agent() { agent_of "$(tr -dc 0-9 <"$OTHER/lock")"; }
 
 # begin WHAT [options]: a job at lab that says ten times a second where it is, deaf to SIGTERM; it
 # may go to home from then on.

@@ -35,7 +35,6 @@ node_add() {
     wait_for 30 node_is "$1" ready
 }
 heard() { lab_mains node list 2>/dev/null | awk -v n="$1" '$1 == n && $2 == "heard" {found = 1} END {exit !found}'; }
-is_other() { [ -n "$1" ] && [ "$1" != "$2" ]; }
 agent_is_other() { is_other "$(lab_child "$STATE" agent)" "$1" && heard n1 && heard n2 && heard n3; } # the site's own
 node_is() { lab_mains nodes --json | jq -e --arg n "$1" --arg s "$2" '.[] | select(.name == $n) | .state == $s' >/dev/null; }
 ready_to() { # ready_to N: so many ranks have stamped

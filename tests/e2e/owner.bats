@@ -15,9 +15,6 @@ teardown_file() {
     network_stop
 }
 
-connected() {
-    "$MAINS" site show "$1" --state "$STATE" --json 2>/dev/null | jq -e .connected >/dev/null
-}
 is_gone() { ! connected "$1"; }
 
 policy() { # policy YAML: the agent of lab starts again with it

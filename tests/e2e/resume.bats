@@ -21,7 +21,6 @@ teardown_file() {
     network_stop
 }
 
-connected() { "$MAINS" site show "$1" --state "$STATE" --json 2>/dev/null | jq -e .connected >/dev/null; }
 show() { "$MAINS" show "$1" --state "$STATE" --json; }
 is() { [ "$(show "$1" | jq -r .state)" = "$2" ]; }
 has_checkpoint() { show "$1" | jq -e '.checkpoint.epoch == 1' >/dev/null; }

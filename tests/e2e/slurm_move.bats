@@ -48,7 +48,7 @@ campus() {
         "$MAINS" "$1" "${@:2}" --state "$CAMPUS" 3>&-)
 }
 campus_pid() { tr -dc 0-9 <"$CAMPUS/lock"; }
-campus_agent() { pgrep -P "$(campus_pid)" -f ' agent' | head -n 1; }
+campus_agent() { agent_of "$(campus_pid)"; }
 agent_is_there() { kill -0 "$(campus_pid)" 2>/dev/null; }
 # Processes of the job at campus, on whatever node.
 none_alive() { ! pgrep -f "attempts/$JOB\.1/script/run" >/dev/null; }
